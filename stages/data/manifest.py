@@ -1,0 +1,99 @@
+"""The manifest: one row per accepted picture, as Parquet; what every later stage knows of the pictures."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Literal, Self, get_args
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from stages.errors import StoreError
+from stages.files import replacing
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+# What members are judged on. Nobody should judge or weigh a member by what it was fitted on.
+HELD_OUT: tuple[Split, ...] = ("val", "test")
+
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),  # the first 16 hex digits of sha256: the same picture has the same id anywhere
+        ("path", pa.string()),  # inside the source, POSIX
+        ("label", pa.string()),
+        ("split", pa.string()),
+        ("sha256", pa.string()),  # of the file's bytes
+        ("width", pa.int32()),  # upright, in pixels
+        ("height", pa.int32()),
+        ("channels", pa.int8()),  # as in the file
+        ("plain", pa.bool_()),  # whether OpenCV may decode it, see images.Facts
+        ("offset", pa.int64()),  # of its bytes in the blob file, or -1: read `path` in the source
+        ("bytes", pa.int64()),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One accepted picture; the fields are the columns of SCHEMA."""
+
+    id: str
+    path: str
+    label: str
+    split: Split
+    sha256: str
+    width: int
+    height: int
+    channels: int
+    plain: bool
+    offset: int
+    bytes: int
+
+
+def write_manifest(path: Path, rows: Sequence[Row]) -> None:
+    """Write the rows in the given order."""
+    columns = {field.name: [getattr(row, field.name) for row in rows] for field in fields(Row)}
+    with replacing(path) as aside:
+        pq.write_table(pa.table(columns, schema=SCHEMA), aside, compression="zstd")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A manifest in memory: one table, and the columns that stages ask for as arrays."""
+
+    table: pa.Table
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Raises StoreError when the file is missing or is no manifest."""
+        try:
+            table = pq.read_table(path)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise StoreError(f"{path} is not a readable manifest: {error}") from None
+        if table.schema.remove_metadata() != SCHEMA:
+            raise StoreError(f"{path} has other columns than a manifest of this version; run ingest again")
+        return cls(table)
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    def strings(self, column: Literal["id", "path", "label", "split", "sha256"]) -> NDArray[np.str_]:
+        """A column of text as an array of str."""
+        return np.asarray(self.table[column].to_pylist(), dtype=np.str_)
+
+    def require(self, ids: NDArray[np.str_], where: Path) -> None:
+        """Raise StoreError unless a file's rows are exactly this manifest's pictures in its order."""
+        if not np.array_equal(ids, self.strings("id")):
+            raise StoreError(f"{where} holds other pictures than the manifest; run resize again")
+
+    def rows(self) -> list[Row]:
+        """Every picture as a Row, in the manifest's order."""
+        return [Row(**values) for values in self.table.to_pylist()]
+
+    def labels(self, classes: Sequence[str]) -> dict[str, int]:
+        """The class index of each picture by its id."""
+        index = {name: number for number, name in enumerate(classes)}
+        pairs = zip(self.strings("id").tolist(), self.strings("label").tolist(), strict=True)
+        return {identity: index[label] for identity, label in pairs}

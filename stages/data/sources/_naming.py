@@ -1,0 +1,38 @@
+"""How a file's place or name tells its class, and the check of the patterns that do."""
+
+import re
+from pathlib import PurePosixPath
+from typing import Annotated
+
+from pydantic import AfterValidator
+from pydantic_core import PydanticCustomError
+
+
+def _checked(pattern: str) -> str:
+    try:
+        groups = re.compile(pattern).groups
+    except re.error as error:
+        raise PydanticCustomError("pattern", "not a regular expression: {why}", {"why": str(error)}) from None
+    if groups != 1:
+        raise PydanticCustomError("pattern", "must have exactly one group, (…), around the class name")
+    return pattern
+
+
+Pattern = Annotated[str, AfterValidator(_checked)]
+
+
+def label_of(name: str, pattern: str | None) -> str | None:
+    """The class of a file: the pattern's group in the file name, or the parent folder when pattern is None.
+
+    `name` is a POSIX path inside the source. None where the pattern does not match or there is no folder.
+    """
+    path = PurePosixPath(name)
+    if pattern is None:
+        return path.parent.name or None
+    match = re.search(pattern, path.name)
+    return (match.group(1) or None) if match else None
+
+
+def is_hidden(name: str) -> bool:
+    """Whether any part of the path starts with a dot or is a resource fork of a Mac archive."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts)

@@ -1,0 +1,20 @@
+r"""A folder of pictures where the file name tells the class, as in `cat.123.jpg`."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+from stages.data.sources import Picture, SourceParams
+from stages.data.sources._naming import Pattern
+from stages.data.sources._walk import walk
+
+
+class Params(SourceParams):
+    r"""`pattern` is searched in the file name; its one group is the class: `^([a-z]+)\.` for `cat.123.jpg`."""
+
+    kind: Literal["filename"]
+    pattern: Pattern
+
+
+def pictures(params: Params) -> Iterator[Picture]:
+    """Every file below the folder that is not hidden, sorted by path."""
+    return walk(params.path, params.pattern)

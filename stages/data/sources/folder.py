@@ -1,0 +1,18 @@
+"""A folder of pictures where the class is the name of the folder a picture lies in."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+from stages.data.sources import Picture, SourceParams
+from stages.data.sources._walk import walk
+
+
+class Params(SourceParams):
+    """`path` is the folder that holds one folder per class; folders may be nested."""
+
+    kind: Literal["folder"]
+
+
+def pictures(params: Params) -> Iterator[Picture]:
+    """Every file below the folder that is not hidden, sorted by path."""
+    return walk(params.path, pattern=None)

@@ -1,0 +1,25 @@
+"""The mistakes a user can mend. The command line shows each as one line and exits with 1."""
+
+
+class ConvoyError(Exception):
+    """Base of every error whose message is meant for the user: what, where, and what is allowed."""
+
+
+class ParamsError(ConvoyError):
+    """A value or key in the params is not allowed."""
+
+
+class SourceError(ConvoyError):
+    """The pictures cannot be taken from the source as it stands."""
+
+
+class PictureError(ConvoyError):
+    """One file is not a picture that can be used; the message is the reason, without the name."""
+
+
+class StoreError(ConvoyError):
+    """A stage's input file is missing, foreign or not what the params say it is."""
+
+
+class LearnerError(ConvoyError):
+    """A member cannot be fitted or loaded as its params ask."""

@@ -1,0 +1,92 @@
+"""Any network of keras.applications without its head: Practitioner Bundle ch. 3."""
+
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from stages.errors import ParamsError
+from stages.extractors import Extract, ExtractorParams
+from stages.files import digest
+
+if TYPE_CHECKING:
+    import keras
+
+
+class Params(ExtractorParams):
+    """A backbone by its Keras name in any spelling (`MobileNetV2`, `mobilenet_v2`) and its weights.
+
+    `weights` is `imagenet` (downloaded by Keras once) or a file of the network without its top. DVC watches
+    the params, not that file: state its `sha256` to have it checked and to make a new file a change.
+    `options` go to the network's constructor, such as `{alpha: 0.35}`.
+    """
+
+    kind: Literal["keras_applications"]
+    backbone: str
+    weights: Annotated[str, Field(min_length=1)]
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    pooling: Literal["avg", "max", "flatten"] = "avg"
+    options: dict[str, float | int | bool] = {}
+
+
+def prepare(params: Params, shape: tuple[int, ...]) -> Extract:
+    """The network's last feature maps, pooled or flattened; with the preprocessing it was trained with.
+
+    Gray pictures are repeated to three channels. Raises ParamsError for an unknown backbone, options or a
+    size it does not take, and weights that are missing, changed or of another network.
+    """
+    network, module = _build(params, (*shape[:2], 3))
+
+    def extract(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        colored = np.repeat(pixels, 3, axis=3) if pixels.shape[3] == 1 else pixels
+        prepared = module.preprocess_input(colored.astype(np.float32))
+        features = np.asarray(network.predict_on_batch(prepared), np.float32)
+        return features.reshape(len(pixels), -1)
+
+    return extract
+
+
+def _build(params: Params, shape: tuple[int, ...]) -> "tuple[keras.Model, ModuleType]":
+    import sys
+
+    import keras
+
+    constructor = _constructor(params.backbone)
+    weights = params.weights if params.weights == "imagenet" else str(_checked_file(params))
+    try:
+        network = constructor(
+            include_top=False,
+            weights=weights,
+            input_shape=shape,
+            pooling=None if params.pooling == "flatten" else params.pooling,
+            **params.options,
+        )
+    except (ValueError, TypeError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise ParamsError(f"{params.backbone} with input {shape} cannot be built: {reason}") from None
+    assert isinstance(network, keras.Model)
+    # Each network's module has the preprocess_input that its weights were trained with.
+    return network, sys.modules[constructor.__module__]
+
+
+def _constructor(backbone: str) -> Any:
+    import keras
+
+    networks = {name.lower(): getattr(keras.applications, name) for name in dir(keras.applications)}
+    found = networks.get(backbone.replace("_", "").lower())
+    if not callable(found):
+        known = ", ".join(sorted(one.__name__ for one in networks.values() if callable(one)))
+        raise ParamsError(f"keras.applications has no network {backbone!r}; allowed: {known}")
+    return found
+
+
+def _checked_file(params: Params) -> Path:
+    path = Path(params.weights).expanduser()
+    if not path.is_file():
+        raise ParamsError(f"weights {params.weights!r} are neither 'imagenet' nor a file that exists")
+    if params.sha256 and (found := digest(path)) != params.sha256:
+        raise ParamsError(f"weights {path} have sha256 {found}, the params ask for {params.sha256}")
+    return path

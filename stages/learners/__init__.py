@@ -1,0 +1,70 @@
+"""What `train` can fit: one file per kind of learner.
+
+A kind is a module with a `Params` class (`kind: Literal["NAME"]`) and two functions: `create(params)`, an
+unfitted learner, and `load(folder)`, a fitted one. The file's name is its registration.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages import plugins
+from stages.data.store import Reader
+from stages.errors import LearnerError
+from stages.files import read_json
+from stages.section import Section
+
+SPEC = "spec.json"
+HISTORY = "history.json"
+# Rows given to predict_proba at a time.
+BATCH = 256
+
+# Name of a series → its values: per epoch where there is a series `epoch`.
+History = dict[str, list[float]]
+# Called after each epoch with its number, from 1, and its metrics.
+OnEpoch = Callable[[int, dict[str, float]], None]
+
+
+class LearnerParams(Section):
+    """What every member has: its kind, the folder it reads, and the file whose edit re-runs it alone."""
+
+    kind: str
+    input: str
+    code: str
+
+
+class Learner(Protocol):
+    """One member of the ensemble, from its first epoch to its probabilities."""
+
+    def fit(self, train: Reader, val: Reader, on_epoch: OnEpoch) -> History:
+        """Learn from `train`; look at `val` to report and to choose, never to fit."""
+
+    def predict_proba(self, rows: NDArray[Any]) -> NDArray[np.float32]:
+        """Class probabilities (N, K) of rows as the store holds them: pictures or features."""
+
+    def save(self, folder: Path) -> None:
+        """Write what `load` needs into an existing folder."""
+
+
+def create(params: LearnerParams) -> Learner:
+    """An unfitted learner."""
+    learner: Learner = plugins.module(__name__, params.kind).create(params)
+    return learner
+
+
+def load(folder: Path) -> Learner:
+    """The fitted learner that `train` saved. Raises LearnerError when the folder holds none."""
+    try:
+        kind = read_json(folder / SPEC)["kind"]
+        learner: Learner = plugins.module(__name__, kind).load(folder)
+    except (OSError, ValueError, KeyError, ModuleNotFoundError) as error:
+        raise LearnerError(f"{folder} holds no model of this version: {error!r}") from error
+    return learner
+
+
+def predict_all(learner: Learner, rows: Reader) -> NDArray[np.float32]:
+    """Class probabilities (N, K) of every row, in the file's order."""
+    return np.concatenate([learner.predict_proba(batch) for batch in rows.batches(BATCH)])

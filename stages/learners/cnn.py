@@ -1,0 +1,113 @@
+"""A convolutional network trained from scratch on the packed pictures."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import model_validator
+from pydantic_core import PydanticCustomError
+
+from stages import plugins
+from stages.data.store import Reader
+from stages.errors import LearnerError
+from stages.learners import History, LearnerParams, OnEpoch
+from stages.section import Positive, Section, Seed
+from stages.training.optimizers import Optimizer
+
+if TYPE_CHECKING:
+    import keras
+
+_FILE = "model.keras"
+_NETWORKS = "stages.nets"
+
+
+class Training(Section):
+    """How long and in what portions; the seed decides initial weights, dropout and the order of pictures."""
+
+    epochs: Positive
+    batch_size: Positive
+    seed: Seed
+
+
+class Params(LearnerParams):
+    """A network of stages/nets, its normalization and its training.
+
+    `normalize` becomes the network's first layer: `scale` divides by 255, `standardize` subtracts the train
+    split's mean and divides by its standard deviation, per channel.
+    """
+
+    kind: Literal["cnn"]
+    network: str
+    normalize: Literal["scale", "standardize"]
+    optimizer: Optimizer
+    train: Training
+
+    @model_validator(mode="after")
+    def name_a_network(self) -> Self:
+        known = plugins.names(_NETWORKS)
+        expected = f"stages/nets/{self.network}.py"
+        if self.network not in known:
+            raise PydanticCustomError(
+                "network",
+                "network is {given}; allowed: {known}",
+                {"given": repr(self.network), "known": ", ".join(known)},
+            )
+        if self.code != expected:
+            raise PydanticCustomError("code", "code must be {expected}", {"expected": expected})
+        return self
+
+
+class Network:
+    """A Keras model that takes uint8 pictures (N, H, W, C) and gives class probabilities (N, K)."""
+
+    def __init__(self, model: "keras.Model | None", params: Params | None) -> None:
+        self._model, self._params = model, params
+
+    def fit(self, train: Reader, val: Reader, on_epoch: OnEpoch) -> History:
+        """Build the network for these pictures and train it; one history entry per epoch.
+
+        Raises LearnerError when the pictures are too small for the network or the loss is no longer a number.
+        """
+        import keras
+
+        from stages import nets
+        from stages.training import loop
+
+        assert self._params is not None
+        keras.utils.set_random_seed(self._params.train.seed)
+        self._model = nets.build(
+            self._params.network,
+            shape=train.shape[1:],
+            classes=len(train.provenance["classes"]),
+            statistics=train.provenance["stats"] if self._params.normalize == "standardize" else None,
+        )
+        settings = self._params.train
+        return loop.fit(
+            self._model, self._params.optimizer, train, val, settings.epochs, settings.batch_size, settings.seed, on_epoch
+        )
+
+    def predict_proba(self, rows: NDArray[Any]) -> NDArray[np.float32]:
+        """Class probabilities (N, K) of uint8 pictures (N, H, W, C)."""
+        assert self._model is not None
+        return np.asarray(self._model.predict_on_batch(rows), np.float32)
+
+    def save(self, folder: Path) -> None:
+        """Write architecture, weights and optimizer state in Keras' own format, which holds no code."""
+        assert self._model is not None
+        self._model.save(folder / _FILE)
+
+
+def create(params: Params) -> Network:
+    """An untrained network; it is built when the pictures' size is known."""
+    return Network(None, params)
+
+
+def load(folder: Path) -> Network:
+    """A trained network. Raises LearnerError when Keras cannot read it."""
+    import keras
+
+    model = keras.saving.load_model(folder / _FILE, safe_mode=True)
+    if not isinstance(model, keras.Model):
+        raise LearnerError(f"{folder / _FILE} holds no model")
+    return Network(model, None)

@@ -1,0 +1,96 @@
+"""One line per event: prose on a terminal, key=value in containers and files; and progress as either."""
+
+import json
+import logging
+import sys
+import time
+from types import TracebackType
+from typing import Any, Self
+
+from tqdm import tqdm
+
+_LOGGER = logging.getLogger("convoy")
+_SECONDS_BETWEEN_LINES = 5.0
+
+
+def configure(stage: str) -> None:
+    """Send events of this process to standard error, named after the stage."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Terminal(stage) if sys.stderr.isatty() else _KeyValue(stage))
+    _LOGGER.handlers[:] = [handler]
+    _LOGGER.setLevel(logging.INFO)
+    _LOGGER.propagate = False
+
+
+def event(message: str, **fields: object) -> None:
+    """Something happened, with its figures as fields."""
+    _LOGGER.info(message, extra={"fields": fields})
+
+
+def warning(message: str, **fields: object) -> None:
+    """Something the user should look at; the stage goes on."""
+    _LOGGER.warning(message, extra={"fields": fields})
+
+
+def error(message: str) -> None:
+    """Why the stage stops."""
+    _LOGGER.error(message, extra={"fields": {}})
+
+
+class Progress:
+    """A bar with rate and ETA on a terminal; otherwise one line every five seconds. `with` closes it."""
+
+    def __init__(self, doing: str, total: int, unit: str) -> None:
+        self._doing, self._total, self._unit = doing, total, unit
+        self._done = 0
+        self._started = self._said = time.monotonic()
+        shown = sys.stderr.isatty()
+        self._bar: tqdm[Any] | None = tqdm(total=total, unit=f" {unit}", desc=doing, leave=False) if shown else None
+
+    def advance(self, count: int = 1) -> None:
+        """Count this many more as done."""
+        self._done += count
+        now = time.monotonic()
+        if self._bar is not None:
+            self._bar.update(count)
+        elif now - self._said >= _SECONDS_BETWEEN_LINES:
+            self._said = now
+            rate = self._done / (now - self._started)
+            left = (self._total - self._done) / rate if self._total else 0.0
+            event(self._doing, done=self._done, of=self._total or "?", rate=f"{rate:.0f}/s", eta=f"{left:.0f}s")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+class _Terminal(logging.Formatter):
+    def __init__(self, stage: str) -> None:
+        super().__init__()
+        self._stage = stage
+
+    def format(self, record: logging.LogRecord) -> str:
+        level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
+        return f"[{self._stage}] {level}{record.getMessage()}{_pairs(record)}"
+
+
+class _KeyValue(_Terminal):
+    def format(self, record: logging.LogRecord) -> str:
+        when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
+        event = _quoted(record.getMessage())
+        return f"time={when} level={record.levelname.lower()} stage={self._stage} event={event}{_pairs(record)}"
+
+
+def _pairs(record: logging.LogRecord) -> str:
+    fields: dict[str, object] = getattr(record, "fields", {})
+    return "".join(f" {key}={_quoted(str(value))}" for key, value in fields.items())
+
+
+def _quoted(text: str) -> str:
+    plain = text and not any(character in text for character in ' "=\n')
+    return text if plain else json.dumps(text, ensure_ascii=False)

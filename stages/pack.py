@@ -1,0 +1,70 @@
+"""pack: the resized pictures → one HDF5 file per split, shuffled once, complete in itself."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages import cli, log
+from stages.data import store
+from stages.data.manifest import SPLITS, Manifest
+from stages.files import digest, read_json, replacing
+from stages.parallel import mapped
+from stages.params import Pack
+
+_ROWS_PER_TASK = 64
+
+
+@cli.stage(params="pack")
+def pack(params: Pack, *, manifest: Path, classes: Path, stats: Path, resized: Path, packed: Path) -> None:
+    """Write train.h5, val.h5 and test.h5 into the folder `packed`.
+
+    Each holds `images` uint8 (N, H, W, C), `labels` int64, `ids`, and as provenance the class names, the
+    manifest's digest, the params of resize and pack, and the train split's channel statistics.
+    """
+    table, names = Manifest.read(manifest), read_json(classes)
+    splits, label_of = table.strings("split"), table.labels(names)
+    order = np.random.default_rng(params.seed).permutation(len(table))
+    with store.Reader(resized) as pictures, replacing(packed) as folder:
+        table.require(pictures.ids, resized)
+        folder.mkdir()
+        provenance = {
+            **pictures.provenance,
+            "classes": names,
+            "manifest": digest(manifest),
+            "pack": params.model_dump(),
+            "stats": read_json(stats),
+        }
+        for split in SPLITS:
+            numbers = order[splits[order] == split]
+            _pack_split(folder / f"{split}.h5", pictures, numbers, label_of, {**provenance, "split": split})
+            log.event("packed", split=split, pictures=len(numbers))
+
+
+def _pack_split(
+    path: Path,
+    pictures: store.Reader,
+    numbers: NDArray[np.int64],
+    label_of: dict[str, int],
+    provenance: dict[str, object],
+) -> None:
+    """Copy the pictures with these row numbers, in this order."""
+    ids = pictures.ids[numbers]
+    shape = (len(numbers), *pictures.shape[1:])
+    with (
+        store.create(path, "images", shape, np.uint8, ids=ids, provenance=provenance) as out,
+        log.Progress(f"packing {path.stem}", total=len(numbers), unit="picture") as progress,
+    ):
+        out.columns["labels"] = np.asarray([label_of[identity] for identity in ids.tolist()], np.int64)
+
+        def work(start: int) -> int:
+            rows = pictures.take(numbers[start : start + _ROWS_PER_TASK])
+            out.write(start, rows)
+            return len(rows)
+
+        for done in mapped(work, range(0, len(numbers), _ROWS_PER_TASK)):
+            progress.advance(done)
+
+
+if __name__ == "__main__":
+    cli.main(pack)

@@ -1,0 +1,34 @@
+"""Folders whose files are choices: `kind: folder` means the file `folder.py`.
+
+A stranger adds a source, an extractor, a learner or a network by adding one file; nothing lists them a
+second time. Files whose name starts with an underscore are helpers, not choices.
+"""
+
+import pkgutil
+from functools import reduce
+from importlib import import_module
+from operator import or_
+from types import ModuleType
+from typing import Annotated, Any
+
+from pydantic import Field
+
+
+def names(package: str) -> list[str]:
+    """The choices a package offers, sorted; none of them is imported."""
+    found = pkgutil.iter_modules(import_module(package).__path__)
+    return sorted(module.name for module in found if not module.name.startswith("_"))
+
+
+def module(package: str, name: str) -> ModuleType:
+    """Import one choice. Raises ModuleNotFoundError for a name that `names` does not list."""
+    return import_module(f"{package}.{name}")
+
+
+def union(package: str) -> Any:
+    """A pydantic type: the union of every choice's `Params` class, told apart by `kind`.
+
+    Imports every choice, so each of them keeps heavy imports (Keras) inside its functions.
+    """
+    choices = [module(package, name).Params for name in names(package)]
+    return choices[0] if len(choices) == 1 else Annotated[reduce(or_, choices), Field(discriminator="kind")]

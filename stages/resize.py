@@ -1,0 +1,73 @@
+"""resize: every accepted picture → one uint8 array of the same size, with its exact channel sums."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages import cli, log
+from stages.data import images, statistics, store
+from stages.data.blobs import BlobReader
+from stages.data.manifest import Manifest, Row
+from stages.errors import PictureError, SourceError
+from stages.parallel import mapped
+from stages.params import Resize
+
+_PICTURES_PER_TASK = 16
+
+
+@cli.stage(params="resize")
+def resize(params: Resize, *, manifest: Path, source: Path, blob: Path, resized: Path) -> None:
+    """Decode and resize each picture of the manifest, in its order.
+
+    Writes an HDF5 store of `images` (N, H, W, C) uint8 with the columns `sums` and `squares`, int64 (N, C):
+    integers, so that means over any subset are exact and need no second look at the pixels.
+    Raises SourceError when a picture is gone or no longer the one that ingest saw.
+    """
+    rows = Manifest.read(manifest).rows()
+    shape = (len(rows), *params.shape)
+    sums, squares = np.zeros((2, len(rows), params.shape[2]), np.int64)
+    provenance = {"resize": params.model_dump()}
+
+    with (
+        BlobReader(blob) as blobs,
+        store.create(resized, "images", shape, np.uint8, ids=[row.id for row in rows], provenance=provenance) as out,
+        log.Progress("resizing", total=len(rows), unit="picture") as progress,
+    ):
+
+        def work(start: int) -> int:
+            block = np.empty((len(rows[start : start + _PICTURES_PER_TASK]), *params.shape), np.uint8)
+            for place, row in enumerate(rows[start : start + _PICTURES_PER_TASK]):
+                block[place] = _pixels(row, params, _reader(row, source, blobs))
+                sums[start + place], squares[start + place] = statistics.sums(block[place])
+            out.write(start, block)
+            return len(block)
+
+        for done in mapped(work, range(0, len(rows), _PICTURES_PER_TASK)):
+            progress.advance(done)
+        out.columns.update(sums=sums, squares=squares)
+    log.event("resized", pictures=len(rows), size="x".join(map(str, params.shape)))
+
+
+def _reader(row: Row, source: Path, blobs: BlobReader) -> Callable[[], bytes]:
+    if row.offset >= 0:
+        return lambda: blobs.read(row.offset, row.bytes)
+    return (source / row.path).read_bytes
+
+
+def _pixels(row: Row, params: Resize, read: Callable[[], bytes]) -> NDArray[np.uint8]:
+    try:
+        data = read()
+        if hashlib.sha256(data).hexdigest() != row.sha256:
+            raise PictureError("other bytes than when it was ingested")
+        pixels = images.decode(data, params.color, plain=row.plain)
+    except (OSError, PictureError) as error:
+        raise SourceError(f"{row.path}: {error}; the source has changed, run ingest again") from None
+    height, width = params.size
+    return images.to_size(pixels, height, width, keep_aspect=params.keep_aspect)
+
+
+if __name__ == "__main__":
+    cli.main(resize)

@@ -1,0 +1,1 @@
+"""What class probabilities are worth: metrics and calibration."""

@@ -1,0 +1,25 @@
+"""A member as MLflow serves it: rows in, class probabilities out. MLflow runs this file to load it."""
+
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+from numpy.typing import NDArray
+
+from stages import learners
+
+
+class Member(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # MLflow types it as Any
+    """Loads what `train` saved."""
+
+    def load_context(self, context: Any) -> None:
+        """MLflow calls this once."""
+        self._learner = learners.load(Path(context.artifacts["member"]))
+
+    def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> NDArray[np.float32]:
+        """Class probabilities (N, K) of rows as the member reads them."""
+        return self._learner.predict_proba(np.asarray(model_input))
+
+
+mlflow.models.set_model(Member())

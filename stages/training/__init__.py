@@ -1,0 +1,1 @@
+"""How a network is trained: optimizers, the order of batches, the loop."""
