@@ -7,6 +7,7 @@ an argument named there gets the checked value at that key of the params, a `Pat
 
 import argparse
 import inspect
+import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ class Stage(Generic[Arguments, Result]):
     reads: Mapping[str, str]
 
     def __call__(self, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        """Call the function itself."""
         return self.function(*args, **kwargs)
 
 
@@ -56,6 +58,8 @@ def main(stage: Stage[..., Any], argv: list[str] | None = None) -> None:
         else:
             parser.add_argument(f"--{argument.name.replace('_', '-')}", type=Path, required=True)
     given = vars(parser.parse_args(argv))
+    # TensorFlow greets at length on every import.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     log.configure(name)
     try:
         checked = params.load(given.pop("params"))

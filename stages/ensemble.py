@@ -41,7 +41,8 @@ def _average(path: Path, members: dict[str, Path], weights: dict[str, float]) ->
             first = first or rows
             weighted = weights[member] * rows.read(0, len(rows)).astype(np.float64)
             average = weighted if average is None else average + weighted
-    assert first is not None and average is not None
+    assert first is not None
+    assert average is not None
     provenance: dict[str, Any] = {**first.provenance, "member": "ensemble", "weights": weights}
     with store.create(
         path, "probabilities", first.shape, np.float32, ids=first.ids, provenance=provenance

@@ -86,7 +86,9 @@ def _write_report(folder: Path, judged: dict[str, Judged], names: list[str]) -> 
         aside.write_text("\n".join(parts), encoding="utf-8")
 
 
-def _write_plots(plots: Path, judged: dict[str, Judged], names: list[str], histories: dict[str, Path]) -> None:
+def _write_plots(
+    plots: Path, judged: dict[str, Judged], names: list[str], histories: dict[str, Path]
+) -> None:
     """The tables that dvc.yaml's `plots` draws."""
     with replacing(plots) as folder:
         for part in ("learning", "confusion"):

@@ -30,9 +30,11 @@ def extract(name: str, *, params: ExtractorParams, packed: Path, features: Path)
             log.event("extracted", split=split, features=width)
 
 
-def _extract_split(path: Path, pictures: store.Reader, run: Extract, name: str, params: ExtractorParams) -> int:
+def _extract_split(
+    path: Path, pictures: store.Reader, run: Extract, name: str, params: ExtractorParams
+) -> int:
     """Write one split; returns the number of features per picture."""
-    width = run(pictures.read(0, 1)).shape[1]
+    width = int(run(pictures.read(0, 1)).shape[1])
     provenance = {**pictures.provenance, "input": PACKED, "extractor": {"name": name, **params.model_dump()}}
     shape = (len(pictures), width)
     with (

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +26,7 @@ def replacing(path: Path) -> Iterator[Path]:
     if aside.is_dir():
         # rename(2) refuses to replace a folder that is not empty.
         remove(path)
-    os.replace(aside, path)
+    aside.replace(path)
 
 
 def remove(path: Path) -> None:

@@ -125,7 +125,9 @@ def _sift(
 
 
 def _dispute(row: Row, other: Row | None) -> Reject:
-    detail = f"the same bytes as {other.path} of class {other.label!r}" if other else "also under another class"
+    detail = (
+        f"the same bytes as {other.path} of class {other.label!r}" if other else "also under another class"
+    )
     return Reject(row.path, row.label, "conflict", detail)
 
 

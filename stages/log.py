@@ -45,7 +45,9 @@ class Progress:
         self._done = 0
         self._started = self._said = time.monotonic()
         shown = sys.stderr.isatty()
-        self._bar: tqdm[Any] | None = tqdm(total=total, unit=f" {unit}", desc=doing, leave=False) if shown else None
+        self._bar: tqdm[Any] | None = (
+            tqdm(total=total, unit=f" {unit}", desc=doing, leave=False) if shown else None
+        )
 
     def advance(self, count: int = 1) -> None:
         """Count this many more as done."""
@@ -57,7 +59,9 @@ class Progress:
             self._said = now
             rate = self._done / (now - self._started)
             left = (self._total - self._done) / rate if self._total else 0.0
-            event(self._doing, done=self._done, of=self._total or "?", rate=f"{rate:.0f}/s", eta=f"{left:.0f}s")
+            event(
+                self._doing, done=self._done, of=self._total or "?", rate=f"{rate:.0f}/s", eta=f"{left:.0f}s"
+            )
 
     def __enter__(self) -> Self:
         return self
@@ -83,7 +87,9 @@ class _KeyValue(_Terminal):
     def format(self, record: logging.LogRecord) -> str:
         when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
         event = _quoted(record.getMessage())
-        return f"time={when} level={record.levelname.lower()} stage={self._stage} event={event}{_pairs(record)}"
+        return (
+            f"time={when} level={record.levelname.lower()} stage={self._stage} event={event}{_pairs(record)}"
+        )
 
 
 def _pairs(record: logging.LogRecord) -> str:

@@ -24,7 +24,9 @@ def mean(*, manifest: Path, resized: Path, stats: Path) -> None:
     found = ChannelStatistics.of(totals, squares, height * width)
     write_json(stats, found.as_json())
     shown = {"mean": found.mean, "std": found.std}
-    log.event("averaged", pictures=int(train.sum()), **{k: [round(x, 2) for x in v] for k, v in shown.items()})
+    log.event(
+        "averaged", pictures=int(train.sum()), **{k: [round(x, 2) for x in v] for k, v in shown.items()}
+    )
 
 
 if __name__ == "__main__":

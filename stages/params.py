@@ -40,7 +40,7 @@ class Ingest(Section):
     seed: Seed
 
     @model_validator(mode="after")
-    def leave_some_to_train_on(self) -> Self:
+    def _leave_some_to_train_on(self) -> Self:
         if 0 in (self.val_fraction, self.test_fraction) or self.val_fraction + self.test_fraction >= 1:
             raise PydanticCustomError(
                 "split", "val_fraction and test_fraction must be above 0 and their sum below 1"
@@ -75,7 +75,7 @@ class Ensemble(Section):
     weights: Literal["uniform"] | dict[str, Annotated[float, Field(gt=0)]]
 
     @model_validator(mode="after")
-    def weigh_each_member_once(self) -> Self:
+    def _weigh_each_member_once(self) -> Self:
         if len(set(self.members)) != len(self.members):
             raise PydanticCustomError("members", "a member is named twice in ensemble.members")
         if isinstance(self.weights, dict) and set(self.weights) != set(self.members):
@@ -107,7 +107,7 @@ class Params(Section):
     evaluate: Evaluate
 
     @model_validator(mode="after")
-    def name_only_what_exists(self) -> Self:
+    def _name_only_what_exists(self) -> Self:
         inputs = [PACKED, *(f"features/{name}" for name in self.extractors)]
         for name, model in self.models.items():
             _refuse(f"models.{name}.input", model.input, inputs)

@@ -7,6 +7,7 @@ second time. Files whose name starts with an underscore are helpers, not choices
 import pkgutil
 from functools import reduce
 from importlib import import_module
+from importlib.util import find_spec
 from operator import or_
 from types import ModuleType
 from typing import Annotated, Any
@@ -15,8 +16,9 @@ from pydantic import Field
 
 
 def names(package: str) -> list[str]:
-    """The choices a package offers, sorted; none of them is imported."""
-    found = pkgutil.iter_modules(import_module(package).__path__)
+    """The choices a package offers, sorted; neither they nor the package are imported."""
+    spec = find_spec(package)
+    found = pkgutil.iter_modules(spec.submodule_search_locations if spec else None)
     return sorted(module.name for module in found if not module.name.startswith("_"))
 
 

@@ -33,7 +33,9 @@ def resize(params: Resize, *, manifest: Path, source: Path, blob: Path, resized:
 
     with (
         BlobReader(blob) as blobs,
-        store.create(resized, "images", shape, np.uint8, ids=[row.id for row in rows], provenance=provenance) as out,
+        store.create(
+            resized, "images", shape, np.uint8, ids=[row.id for row in rows], provenance=provenance
+        ) as out,
         log.Progress("resizing", total=len(rows), unit="picture") as progress,
     ):
 

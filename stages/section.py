@@ -17,7 +17,7 @@ class Section(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def refuse_unknown_keys(cls, values: Any) -> Any:
+    def _refuse_unknown_keys(cls, values: Any) -> Any:
         # extra="forbid" would do, but its message does not say which keys there are.
         known = sorted(cls.model_fields)
         unknown = sorted(str(key) for key in values if key not in known) if isinstance(values, dict) else []

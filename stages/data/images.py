@@ -9,7 +9,7 @@ from typing import Literal
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from stages.errors import PictureError
 
@@ -57,7 +57,7 @@ def inspect(data: bytes) -> Facts:
                 raise PictureError(f"{width}x{height} pixels are more than the {MAX_PIXELS} allowed")
             picture.load()
             orientation = picture.getexif().get(_ORIENTATION, 1)
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise PictureError(f"not a picture in one of the formats {', '.join(FORMATS)}") from None
     except Image.DecompressionBombError:
         raise PictureError(f"more pixels than the {MAX_PIXELS} allowed") from None

@@ -39,8 +39,12 @@ class Writer:
     def write(self, start: int, rows: NDArray[Any]) -> None:
         """Put consecutive rows in their place, from number `start` on."""
         if rows.shape[1:] != self._row or rows.dtype != self._dtype:
-            raise ValueError(f"rows are {rows.dtype}{rows.shape[1:]}, the file holds {self._dtype}{self._row}")
-        _write_all(self._descriptor, np.ascontiguousarray(rows).data.cast("B"), self._offset + start * self._size)
+            raise ValueError(
+                f"rows are {rows.dtype}{rows.shape[1:]}, the file holds {self._dtype}{self._row}"
+            )
+        _write_all(
+            self._descriptor, np.ascontiguousarray(rows).data.cast("B"), self._offset + start * self._size
+        )
 
 
 @contextmanager
@@ -106,7 +110,8 @@ class Reader:
         """One value per row. Raises StoreError when the file has no such column."""
         if name not in self._columns:
             raise StoreError(f"{self.path} has no column {name}")
-        return self._columns[name]
+        values: NDArray[Any] = self._columns[name]
+        return values
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
         """Rows start to stop (exclusive), as a new array."""

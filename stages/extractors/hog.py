@@ -41,6 +41,6 @@ def prepare(params: Params, shape: tuple[int, ...]) -> Extract:
     )
 
     def extract(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return np.stack([descriptor.compute(picture).ravel() for picture in pixels])
+        return np.stack([np.asarray(descriptor.compute(picture), np.float32).ravel() for picture in pixels])
 
     return extract

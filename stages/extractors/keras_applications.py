@@ -29,7 +29,7 @@ class Params(ExtractorParams):
     weights: Annotated[str, Field(min_length=1)]
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     pooling: Literal["avg", "max", "flatten"] = "avg"
-    options: dict[str, float | int | bool] = {}
+    options: dict[str, float | int | bool] = Field(default_factory=dict)
 
 
 def prepare(params: Params, shape: tuple[int, ...]) -> Extract:

@@ -44,7 +44,7 @@ class Params(LearnerParams):
     train: Training
 
     @model_validator(mode="after")
-    def name_a_network(self) -> Self:
+    def _name_a_network(self) -> Self:
         known = plugins.names(_NETWORKS)
         expected = f"stages/nets/{self.network}.py"
         if self.network not in known:
@@ -84,7 +84,14 @@ class Network:
         )
         settings = self._params.train
         return loop.fit(
-            self._model, self._params.optimizer, train, val, settings.epochs, settings.batch_size, settings.seed, on_epoch
+            self._model,
+            self._params.optimizer,
+            train,
+            val,
+            settings.epochs,
+            settings.batch_size,
+            settings.seed,
+            on_epoch,
         )
 
     def predict_proba(self, rows: NDArray[Any]) -> NDArray[np.float32]:

@@ -29,7 +29,7 @@ class Params(LearnerParams):
     seed: int
 
     @model_validator(mode="after")
-    def read_features(self) -> Self:
+    def _read_features(self) -> Self:
         if not self.input.startswith("features/"):
             raise PydanticCustomError("input", "logistic_regression reads features/EXTRACTOR, not pictures")
         return self

@@ -9,7 +9,10 @@ from keras import layers as kl
 
 
 def layers(x: Any, classes: int) -> Any:
-    """(CONV 5x5 same → ReLU → POOL 2x2) twice → FC 500 → FC softmax. 1,256,080 weights for 28x28x1, 10 classes."""
+    """(CONV 5x5 same → ReLU → POOL 2x2) twice → FC 500 → FC softmax.
+
+    1,256,080 weights for 28x28x1 and 10 classes.
+    """
     for filters in (20, 50):
         x = kl.Conv2D(filters, 5, padding="same", activation="relu")(x)
         x = kl.MaxPooling2D(2, 2)(x)

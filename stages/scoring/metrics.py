@@ -23,6 +23,9 @@ def score(labels: Labels, probabilities: Probabilities, bins: int) -> dict[str, 
 
     classes = np.arange(probabilities.shape[1])
     predicted = probabilities.argmax(axis=1)
+    # float32 rows sum to one only to 1e-7, which scikit-learn warns about.
+    exact = probabilities.astype(np.float64)
+    exact /= exact.sum(axis=1, keepdims=True)
     precision, recall, f1, _ = precision_recall_fscore_support(
         labels, predicted, labels=classes, average="macro", zero_division=0
     )
@@ -32,7 +35,7 @@ def score(labels: Labels, probabilities: Probabilities, bins: int) -> dict[str, 
         "macro_precision": float(precision),
         "macro_recall": float(recall),
         "macro_f1": float(f1),
-        "log_loss": float(log_loss(labels, probabilities.astype(np.float64), labels=classes)),
+        "log_loss": float(log_loss(labels, exact, labels=classes)),
         "calibration_error": calibration_error(labels, probabilities, bins),
         "n": len(labels),
     }

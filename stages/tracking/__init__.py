@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import subprocess
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +22,17 @@ if TYPE_CHECKING:
 LINK = "run.json"
 DEFAULT_URI = "sqlite:///mlflow.db"
 # What a logged model needs to be loaded elsewhere, with the versions of this environment.
-_REQUIREMENTS = ("h5py", "keras", "numpy", "pydantic", "pyyaml", "scikit-learn", "skops", "tensorflow-cpu", "tqdm")
+_REQUIREMENTS = (
+    "h5py",
+    "keras",
+    "numpy",
+    "pydantic",
+    "pyyaml",
+    "scikit-learn",
+    "skops",
+    "tensorflow-cpu",
+    "tqdm",
+)
 _ROOT = Path(__file__).parents[2]
 
 
@@ -76,14 +87,17 @@ class Run:
             inputs=Schema([TensorSpec(rows.dtype, (-1, *rows.shape[1:]))]),
             outputs=Schema([TensorSpec(probabilities.dtype, (-1, *probabilities.shape[1:]))]),
         )
-        mlflow.pyfunc.log_model(
-            name="model",
-            python_model=str(_ROOT / "stages" / "tracking" / "served.py"),
-            artifacts={"member": str(folder)},
-            code_paths=[str(_ROOT / "stages")],
-            signature=signature,
-            pip_requirements=_requirements(),
-        )
+        with warnings.catch_warnings():
+            # It asks for an input example, although the signature says all of it.
+            warnings.simplefilter("ignore")
+            mlflow.pyfunc.log_model(
+                name="model",
+                python_model=str(_ROOT / "stages" / "tracking" / "served.py"),
+                artifacts={"member": str(folder)},
+                code_paths=[str(_ROOT / "stages")],
+                signature=signature,
+                pip_requirements=_requirements(),
+            )
 
 
 @contextmanager
@@ -93,6 +107,8 @@ def run(recipe: str, name: str, tags: Mapping[str, str]) -> Iterator[Run]:
     MLFLOW_TRACKING_URI says where, by default mlflow.db in the working directory.
     Raises TrackingError when the server cannot be used.
     """
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     import mlflow
     from mlflow.exceptions import MlflowException
 

@@ -1,5 +1,6 @@
 """Batches of packed pictures for `model.fit`, under any Keras backend."""
 
+import math
 from typing import Any
 
 import keras
@@ -10,7 +11,8 @@ from stages.data.store import Reader
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
-    """Pictures uint8 (n, H, W, C) and labels (n,), each picture once per epoch, in an order by seed and epoch.
+    """Pictures uint8 (n, H, W, C) and labels (n,), each picture once per epoch, in an
+    order by seed and epoch.
 
     Without a seed the order is the file's. The last batch is shorter where the number does not divide.
     """
@@ -23,7 +25,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
         self._order = self._shuffled()
 
     def __len__(self) -> int:
-        return -(-len(self._rows) // self._size)
+        return math.ceil(len(self._rows) / self._size)
 
     def __getitem__(self, number: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         chosen = self._order[number * self._size : (number + 1) * self._size]

@@ -53,7 +53,9 @@ def fit(
 class _Watch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
     """Reports progress and epochs, and stops a training that has become pointless."""
 
-    def __init__(self, pictures: int, epochs: int, batch_size: int, progress: log.Progress, on_epoch: OnEpoch) -> None:
+    def __init__(
+        self, pictures: int, epochs: int, batch_size: int, progress: log.Progress, on_epoch: OnEpoch
+    ) -> None:
         super().__init__()
         self.history: History = {}
         self._pictures, self._epochs, self._batch_size = pictures, epochs, batch_size
@@ -68,7 +70,8 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no ty
         loss = (logs or {}).get("loss", 0.0)
         if not math.isfinite(loss):
             raise LearnerError(
-                f"the loss became {loss} in epoch {self._epoch}, step {batch + 1}; lower optimizer.learning_rate"
+                f"the loss became {loss} in epoch {self._epoch}, step {batch + 1}; "
+                "lower optimizer.learning_rate"
             )
         done = min((batch + 1) * self._batch_size, self._pictures)
         self._progress.advance(done - min(batch * self._batch_size, self._pictures))

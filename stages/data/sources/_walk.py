@@ -17,7 +17,9 @@ def walk(root: Path, pattern: str | None) -> Iterator[Picture]:
     """
     if not root.is_dir():
         state = "is not a folder" if root.exists() else "does not exist"
-        raise SourceError(f"ingest.source.path: {root} {state}; put a folder of pictures there or name another")
+        raise SourceError(
+            f"ingest.source.path: {root} {state}; put a folder of pictures there or name another"
+        )
     for folder, subfolders, files in os.walk(root):
         # In place: os.walk goes on into what is left, in this order.
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))

@@ -42,7 +42,9 @@ def pictures(params: Params) -> Iterator[Picture]:
                 filled |= parents
                 yield Picture(name=name, label=label_of(name, params.pattern), data=data)
     except _BROKEN as error:
-        raise SourceError(f"ingest.source.path: {params.path} cannot be read as tar or zip: {error}") from None
+        raise SourceError(
+            f"ingest.source.path: {params.path} cannot be read as tar or zip: {error}"
+        ) from None
     if params.pattern is None and (without := sorted(name for name in empty - filled if not is_hidden(name))):
         raise SourceError(f"class {without[0]!r} has no pictures; delete that folder from {params.path}")
 

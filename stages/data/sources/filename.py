@@ -9,7 +9,7 @@ from stages.data.sources._walk import walk
 
 
 class Params(SourceParams):
-    r"""`pattern` is searched in the file name; its one group is the class: `^([a-z]+)\.` for `cat.123.jpg`."""
+    r"""`pattern` is searched in the file name; its one group is the class: `^([a-z]+)\.` for `cat.1.jpg`."""
 
     kind: Literal["filename"]
     pattern: Pattern

@@ -1,0 +1,56 @@
+# Two commands to know: `make run` and `make test`. Both set up what they need, once.
+PYTHON ?= python3
+VENV := .venv
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export UV_PYTHON_DOWNLOADS := never
+export DVC_NO_ANALYTICS := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-fast lint format pins clean
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(VENV)/stages.installed  ## Run the pipeline as params.yaml says (the digits recipe at first)
+	@dvc repro
+
+test: $(VENV)/dev.installed lint  ## Check style and types, run every test, measure coverage
+	@pytest --cov --cov-report=term:skip-covered --cov-fail-under=85
+
+test-fast: $(VENV)/dev.installed  ## Run the tests that take seconds
+	@pytest -m "not slow"
+
+lint: $(VENV)/dev.installed  ## Check style and types
+	@ruff format --check --quiet .
+	@ruff check --quiet .
+	@mypy
+
+format: $(VENV)/dev.installed  ## Bring the code into shape
+	@ruff format --quiet .
+	@ruff check --fix --quiet .
+
+pins: $(VENV)/uv.installed  ## Renew requirements/ from pyproject.toml
+	@uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header \
+		--extra data --extra train --extra tracking pyproject.toml -o requirements/stages.txt
+	@uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header \
+		--extra data --extra train --extra tracking --extra dev -c requirements/stages.txt \
+		pyproject.toml -o requirements/dev.txt
+
+clean:  ## Remove what the pipeline wrote into the workspace (DVC's cache and MLflow's runs stay)
+	@rm -rf data features models predictions ensemble reports plots dvc_plots
+
+$(VENV)/uv.installed:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+		{ echo "Python 3.11, 3.12 or 3.13 is needed; name one: make PYTHON=python3.12 run"; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+	@pip install --quiet --disable-pip-version-check uv
+	@touch $@
+
+$(VENV)/stages.installed: requirements/stages.txt $(VENV)/uv.installed
+	@echo "Installing the stages' packages into $(VENV) (2 GB, once)"
+	@uv pip install --quiet --python $(VENV)/bin/python -r requirements/stages.txt
+	@touch $@
+
+$(VENV)/dev.installed: requirements/dev.txt $(VENV)/stages.installed
+	@uv pip install --quiet --python $(VENV)/bin/python -r requirements/dev.txt
+	@touch $@
