@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import Field, StringConstraints, ValidationError, model_validator
+from pydantic import Discriminator, Field, StringConstraints, Tag, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from stages import extractors, learners, plugins
@@ -41,9 +41,12 @@ class Ingest(Section):
 
     @model_validator(mode="after")
     def _leave_some_to_train_on(self) -> Self:
-        if 0 in (self.val_fraction, self.test_fraction) or self.val_fraction + self.test_fraction >= 1:
+        held_out = self.val_fraction + self.test_fraction
+        if held_out >= 1:
             raise PydanticCustomError(
-                "split", "val_fraction and test_fraction must be above 0 and their sum below 1"
+                "split",
+                "val_fraction + test_fraction is {sum}; must be less than 1",
+                {"sum": f"{held_out:g}"},
             )
         return self
 
@@ -68,21 +71,41 @@ class Pack(Section):
     seed: Seed
 
 
+def _weighting(value: Any) -> str | None:
+    return "each" if isinstance(value, dict) else value if value == "uniform" else None
+
+
+Weights = Annotated[
+    Annotated[Literal["uniform"], Tag("uniform")]
+    | Annotated[dict[str, Annotated[float, Field(gt=0)]], Tag("each")],
+    # Without it, pydantic reports what is wrong with the value under either reading.
+    Discriminator(
+        _weighting,
+        custom_error_type="weights",
+        custom_error_message="allowed: uniform, or a positive number for each member",
+    ),
+]
+
+
 class Ensemble(Section):
     """Whose class probabilities are averaged; weights are relative, any positive scale."""
 
     members: Annotated[list[str], Field(min_length=1)]
-    weights: Literal["uniform"] | dict[str, Annotated[float, Field(gt=0)]]
+    weights: Weights
 
     @model_validator(mode="after")
     def _weigh_each_member_once(self) -> Self:
         if len(set(self.members)) != len(self.members):
-            raise PydanticCustomError("members", "a member is named twice in ensemble.members")
+            raise PydanticCustomError(
+                "members",
+                "members is {members}; must name each member once",
+                {"members": ", ".join(self.members)},
+            )
         if isinstance(self.weights, dict) and set(self.weights) != set(self.members):
             raise PydanticCustomError(
                 "weights",
-                "ensemble.weights must name exactly the members: {members}",
-                {"members": ", ".join(self.members)},
+                "weights names {weights}; must name exactly the members: {members}",
+                {"weights": ", ".join(self.weights), "members": ", ".join(self.members)},
             )
         return self
 
@@ -114,7 +137,7 @@ class Params(Section):
         for member in self.ensemble.members:
             _refuse("ensemble.members", member, list(self.models))
         if "ensemble" in self.models:
-            raise PydanticCustomError("name", "models.ensemble: the name is taken by the ensemble itself")
+            raise PydanticCustomError("name", "models.ensemble: the name is taken by the average of all")
         return self
 
     def at(self, key: str) -> Any:
@@ -134,15 +157,17 @@ def load(path: Path) -> Params:
     Raises ParamsError with one line: every wrong key, its value and what is allowed.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.safe_load(path.read_bytes())
     except FileNotFoundError:
         raise ParamsError(f"{path} does not exist; run from the project's root") from None
+    except OSError as error:
+        raise ParamsError(f"{path} cannot be read: {error.strerror}") from None
     except yaml.YAMLError as error:
         raise ParamsError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     try:
         return Params.model_validate(values)
     except ValidationError as error:
-        raise ParamsError(f"{path}: " + "; ".join(_line(one, values) for one in error.errors())) from None
+        raise ParamsError(f"{path}: " + " | ".join(_line(one, values) for one in error.errors())) from None
 
 
 def _refuse(key: str, value: str, allowed: list[str]) -> None:
@@ -154,20 +179,39 @@ def _refuse(key: str, value: str, allowed: list[str]) -> None:
         )
 
 
+# Where pydantic's own words would not help somebody who edits YAML.
+_MESSAGES = {
+    "dict_type": "must be a mapping",
+    "model_type": "must be a mapping",
+    "string_pattern_mismatch": "must match {pattern}",
+    "too_long": "has {actual_length} entries; must have {max_length}",
+    "too_short": "has {actual_length} entries; must have at least {min_length}",
+    "union_tag_invalid": "{discriminator} is {tag!r}; allowed: {expected_tags}",
+    "union_tag_not_found": "{discriminator} is missing",
+}
+
+
 def _line(error: ErrorDetails, values: Any) -> str:
-    """`models.lenet.train.epochs is -3: input should be greater than 0`."""
+    """`models.lenet.train.epochs is -3; must be greater than 0`."""
+    key = ".".join(_place(error, values))
+    if error["type"] == "missing":
+        return f"{key}.{error['loc'][-1]} is missing".removeprefix(".")
+    template = _MESSAGES.get(error["type"])
+    message = template.format(**error.get("ctx", {})) if template else error["msg"]
+    message = message.replace("Input should", "must")
+    # Whole sections are too long to show; the message says which of their keys is meant.
+    section = isinstance(error["input"], dict | list | Section) or "[key]" in error["loc"]
+    if section:
+        return f"{key}: {message}" if key else message
+    return f"{key or 'the file'} is {error['input']!r}; {message}"
+
+
+def _place(error: ErrorDetails, values: Any) -> list[str]:
+    """The keys that lead to the value, without pydantic's own names for the branches of a union."""
     place: list[str] = []
     for part in error["loc"]:
-        inside = isinstance(values, dict) and part in values
-        if inside or (isinstance(values, list) and isinstance(part, int)):
+        known = part in values if isinstance(values, dict) else isinstance(values, list)
+        if known:
             values = values[part]
             place.append(str(part))
-        elif error["type"] == "missing":
-            place.append(str(part))
-        # Other parts are pydantic's own names for the branch of a union, not keys of the file.
-    key, message = ".".join(dict.fromkeys(place)), error["msg"][0].lower() + error["msg"][1:]
-    if error["type"] == "missing":
-        return f"{key} is missing"
-    # The long values are whole sections, whose message already says which key is meant.
-    shown = f" is {error['input']!r}" if not isinstance(error["input"], dict | list | Section) else ""
-    return f"{key}{shown}: {message}" if key else message
+    return place

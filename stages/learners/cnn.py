@@ -1,11 +1,11 @@
 """A convolutional network trained from scratch on the packed pictures."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import model_validator
+from pydantic import AfterValidator, model_validator
 from pydantic_core import PydanticCustomError
 
 from stages import plugins
@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 
 _FILE = "model.keras"
 _NETWORKS = "stages.nets"
+
+
+def _known(network: str) -> str:
+    known = plugins.names(_NETWORKS)
+    if network not in known:
+        raise PydanticCustomError("network", "allowed: {known}", {"known": ", ".join(known)})
+    return network
 
 
 class Training(Section):
@@ -38,23 +45,21 @@ class Params(LearnerParams):
     """
 
     kind: Literal["cnn"]
-    network: str
+    input: Literal["data/packed"]
+    network: Annotated[str, AfterValidator(_known)]
     normalize: Literal["scale", "standardize"]
     optimizer: Optimizer
     train: Training
 
     @model_validator(mode="after")
-    def _name_a_network(self) -> Self:
-        known = plugins.names(_NETWORKS)
+    def _watch_the_network(self) -> Self:
         expected = f"stages/nets/{self.network}.py"
-        if self.network not in known:
-            raise PydanticCustomError(
-                "network",
-                "network is {given}; allowed: {known}",
-                {"given": repr(self.network), "known": ", ".join(known)},
-            )
         if self.code != expected:
-            raise PydanticCustomError("code", "code must be {expected}", {"expected": expected})
+            raise PydanticCustomError(
+                "code",
+                "code is {given}; must be {expected}",
+                {"given": repr(self.code), "expected": expected},
+            )
         return self
 
 

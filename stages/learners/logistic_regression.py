@@ -1,17 +1,18 @@
 """Logistic regression on features: Practitioner Bundle ch. 3, its grid over C on the training split."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from stages import log
 from stages.data.store import Reader
 from stages.errors import LearnerError
 from stages.learners import History, LearnerParams, OnEpoch
+from stages.section import Positive, Seed
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -19,20 +20,22 @@ if TYPE_CHECKING:
 _FILE = "model.skops"
 
 
+def _features(folder: str) -> str:
+    if not folder.startswith("features/"):
+        raise PydanticCustomError("input", "logistic_regression reads features/EXTRACTOR")
+    return folder
+
+
 class Params(LearnerParams):
     """The values of C to try, the folds of the cross-validation, and the solver's iteration limit."""
 
     kind: Literal["logistic_regression"]
+    input: Annotated[str, AfterValidator(_features)]
+    code: Literal["stages/learners/logistic_regression.py"]
     c: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]
     folds: Annotated[int, Field(ge=2)]
-    max_iter: Annotated[int, Field(gt=0)]
-    seed: int
-
-    @model_validator(mode="after")
-    def _read_features(self) -> Self:
-        if not self.input.startswith("features/"):
-            raise PydanticCustomError("input", "logistic_regression reads features/EXTRACTOR, not pictures")
-        return self
+    max_iter: Positive
+    seed: Seed
 
 
 class LogisticRegression:
