@@ -1,0 +1,122 @@
+"""A small project in a folder of its own, brought as far through the data stages as a test asks."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from stages.data.sources import SourceParams, folder
+from stages.ingest import ingest
+from stages.mean import mean
+from stages.pack import pack
+from stages.params import Ingest, Pack, Resize
+from stages.resize import resize
+
+Pictures = Callable[..., Path]
+
+
+@dataclass(frozen=True)
+class Project:
+    """Where the data stages of one project put what they make, and the stages themselves."""
+
+    root: Path
+    source: Path
+
+    @property
+    def manifest(self) -> Path:
+        return self.root / "data" / "manifest.parquet"
+
+    @property
+    def classes(self) -> Path:
+        return self.root / "data" / "classes.json"
+
+    @property
+    def rejects(self) -> Path:
+        return self.root / "data" / "rejects.csv"
+
+    @property
+    def blob(self) -> Path:
+        return self.root / "data" / "pictures.zip"
+
+    @property
+    def resized(self) -> Path:
+        return self.root / "data" / "resized.h5"
+
+    @property
+    def stats(self) -> Path:
+        return self.root / "data" / "stats.json"
+
+    @property
+    def packed(self) -> Path:
+        return self.root / "data" / "packed"
+
+    def ingest(self, source: SourceParams | None = None, **params: Any) -> None:
+        values = {"val_fraction": 0.2, "test_fraction": 0.2, "max_reject_fraction": 0.0, "seed": 1} | params
+        ingest(
+            Ingest(source=source or folder.Params(kind="folder", path=self.source), **values),
+            manifest=self.manifest,
+            classes=self.classes,
+            rejects=self.rejects,
+            blob=self.blob,
+        )
+
+    def resize(self, **params: Any) -> None:
+        values = {"size": [16, 16], "keep_aspect": True, "color": "rgb"} | params
+        paths = {"manifest": self.manifest, "source": self.source, "blob": self.blob}
+        resize(Resize(**values), **paths, resized=self.resized)
+
+    def mean(self) -> None:
+        mean(manifest=self.manifest, resized=self.resized, stats=self.stats)
+
+    def pack(self, **params: Any) -> None:
+        paths = {"manifest": self.manifest, "classes": self.classes, "stats": self.stats}
+        pack(Pack(**{"seed": 1} | params), **paths, resized=self.resized, packed=self.packed)
+
+
+def write_pictures(
+    root: Path, classes: Mapping[str, int], *, size: tuple[int, int] = (20, 24), seed: int = 0
+) -> Path:
+    """Write `root`/CLASS/NUMBER.png: noise around a colour of the class, so that a model can learn them.
+
+    `size` is (height, width); `classes` says how many pictures each class has.
+    """
+    for name, count in classes.items():
+        draw = np.random.default_rng([seed, *name.encode()])
+        (root / name).mkdir(parents=True, exist_ok=True)
+        colour = draw.integers(40, 216, 3)
+        for number in range(count):
+            pixels = np.clip(colour + draw.normal(0, 12, (*size, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{number:03d}.png")
+    return root
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Pictures:
+    """The function `write_pictures`, writing into this test's own folder `source` unless told otherwise."""
+
+    def write(classes: Mapping[str, int] | None = None, root: Path | None = None, **options: Any) -> Path:
+        return write_pictures(root or tmp_path / "source", classes or {"cat": 10, "dog": 10}, **options)
+
+    return write
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A project of this test's own; its source is the folder that `pictures` writes to."""
+    return Project(tmp_path, tmp_path / "source")
+
+
+@pytest.fixture(scope="session")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Three classes of 20 pictures (20x24), packed at 16x16 RGB. Shared by all tests: read only."""
+    root = tmp_path_factory.mktemp("packed")
+    project = Project(root, write_pictures(root / "source", {"cat": 20, "dog": 20, "panda": 20}))
+    project.ingest()
+    project.resize()
+    project.mean()
+    project.pack()
+    return project
