@@ -28,7 +28,7 @@ def assign(
     chosen: dict[str, Split] = {}
     for digests in classes.values():
         order = sorted(digests, key=lambda digest: hashlib.sha256(f"{seed}:{digest}".encode()).digest())
-        test = max(1, round(len(order) * test_fraction))
+        test = min(max(1, round(len(order) * test_fraction)), len(order) - 2)
         val = min(max(1, round(len(order) * val_fraction)), len(order) - test - 1)
         for rank, digest in enumerate(order):
             chosen[digest] = "test" if rank < test else "val" if rank < test + val else "train"

@@ -15,7 +15,8 @@ def sums(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64
     """
     planes = cv2.split(pixels)
     totals = [cv2.sumElems(plane)[0] for plane in planes]
-    squares = [cv2.norm(plane, cv2.NORM_L2SQR) for plane in planes]
+    # The norm comes back as a root that was squared again, a hair below or above the integer it was.
+    squares = [round(cv2.norm(plane, cv2.NORM_L2SQR)) for plane in planes]
     return np.asarray(totals, np.int64), np.asarray(squares, np.int64)
 
 

@@ -1,0 +1,43 @@
+"""Blobs: an ordinary zip whose members can be read by offset."""
+
+import zipfile
+
+import pytest
+
+from stages.data import blobs
+
+
+def test_members_are_found_at_their_offsets_and_by_any_zip_program(tmp_path) -> None:
+    members = {f"{number}/ä {number}.png": bytes([number]) * number * 100 for number in range(20)}
+    with blobs.writing(tmp_path / "pictures.zip") as add:
+        offsets = {name: add(name, data) for name, data in members.items()}
+    with blobs.BlobReader(tmp_path / "pictures.zip") as reader:
+        for name, data in members.items():
+            assert reader.read(offsets[name], len(data)) == data
+    with zipfile.ZipFile(tmp_path / "pictures.zip") as archive:
+        assert archive.testzip() is None
+        assert {name: archive.read(name) for name in archive.namelist()} == members
+
+
+def test_the_same_members_give_the_same_bytes(tmp_path) -> None:
+    for name in ("a.zip", "b.zip"):
+        with blobs.writing(tmp_path / name) as add:
+            add("one.png", b"1" * 1000)
+    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+
+
+def test_a_run_that_fails_leaves_the_former_file_alone(tmp_path) -> None:
+    path = tmp_path / "pictures.zip"
+    with blobs.writing(path) as add:
+        add("one.png", b"1")
+    before = path.read_bytes()
+
+    def fail() -> None:
+        with blobs.writing(path) as add:
+            add("two.png", b"2")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,55 @@
+"""The manifest: what is written is read, and what is no manifest is named."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from stages.data.manifest import Manifest, Row, write_manifest
+from stages.errors import StoreError
+
+
+def row(number: int, label: str = "cat") -> Row:
+    digest = f"{number:064x}"
+    return Row(digest[-16:], f"{label}/{number}.png", label, "train", digest, 8, 9, 3, True, -1, 100)
+
+
+def test_rows_come_back_as_they_went_in(tmp_path) -> None:
+    rows = [row(3, "Übergröße"), row(1, "two words"), row(2)]
+    write_manifest(tmp_path / "manifest.parquet", rows)
+    table = Manifest.read(tmp_path / "manifest.parquet")
+    assert table.rows() == rows
+    assert len(table) == 3
+    assert table.strings("label").tolist() == ["Übergröße", "two words", "cat"]
+    assert table.labels(["cat", "two words", "Übergröße"]) == {
+        rows[0].id: 2,
+        rows[1].id: 1,
+        rows[2].id: 0,
+    }
+
+
+def test_the_same_rows_give_the_same_bytes(tmp_path) -> None:
+    for name in ("a", "b"):
+        write_manifest(tmp_path / name, [row(1), row(2)])
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_files_with_the_same_pictures_in_another_order_are_refused(tmp_path) -> None:
+    rows = [row(1), row(2)]
+    write_manifest(tmp_path / "manifest.parquet", rows)
+    table = Manifest.read(tmp_path / "manifest.parquet")
+    table.require(np.asarray([one.id for one in rows]), tmp_path / "resized.h5")
+    with pytest.raises(StoreError, match=r"resized\.h5 holds other pictures"):
+        table.require(np.asarray([one.id for one in rows[::-1]]), tmp_path / "resized.h5")
+
+
+def test_a_file_that_is_no_manifest_is_named(tmp_path) -> None:
+    path = tmp_path / "manifest.parquet"
+    with pytest.raises(StoreError, match=r"manifest\.parquet is not a readable manifest"):
+        Manifest.read(path)
+    path.write_text("no parquet")
+    with pytest.raises(StoreError, match="not a readable manifest"):
+        Manifest.read(path)
+    pq.write_table(pa.table({"id": ["1"]}), path)
+    with pytest.raises(StoreError, match="other columns than a manifest of this version; run ingest again"):
+        Manifest.read(path)

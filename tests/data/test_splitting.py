@@ -1,0 +1,74 @@
+"""Splits: decided by content, stratified, stable."""
+
+import hashlib
+from collections import Counter
+
+import pytest
+
+from stages.data.splitting import assign, counts
+from stages.errors import SourceError
+
+
+def contents(number: int, salt: str = "") -> list[str]:
+    return [hashlib.sha256(f"{salt}{n}".encode()).hexdigest() for n in range(number)]
+
+
+def test_every_class_has_its_share_of_each_split() -> None:
+    labels = {one: "many" for one in contents(1000)} | {one: "few" for one in contents(40, "few")}
+    splits = assign(labels, 0.15, 0.25, seed=1)
+    per_class = Counter((labels[one], split) for one, split in splits.items())
+    assert per_class["many", "val"] == 150
+    assert per_class["many", "test"] == 250
+    assert per_class["few", "val"] == 6
+    assert per_class["few", "test"] == 10
+    assert counts(splits.values()) == {"train": 624, "val": 156, "test": 260}
+
+
+def test_the_order_of_the_pictures_plays_no_role() -> None:
+    labels = {one: "ab"[number % 2] for number, one in enumerate(contents(200))}
+    backwards = dict(reversed(labels.items()))
+    assert assign(labels, 0.2, 0.2, seed=7) == assign(backwards, 0.2, 0.2, seed=7)
+
+
+def test_the_name_of_a_class_plays_no_role() -> None:
+    labels = {one: "ab"[number % 2] for number, one in enumerate(contents(200))}
+    renamed = {one: {"a": "zebra", "b": "b"}[label] for one, label in labels.items()}
+    assert assign(labels, 0.2, 0.2, seed=7) == assign(renamed, 0.2, 0.2, seed=7)
+
+
+def test_another_seed_gives_another_split_of_the_same_sizes() -> None:
+    labels = {one: "ab"[number % 2] for number, one in enumerate(contents(200))}
+    first, second = (assign(labels, 0.2, 0.2, seed=seed) for seed in (1, 2))
+    assert first != second
+    assert counts(first.values()) == counts(second.values())
+
+
+def test_few_pictures_move_when_some_are_added() -> None:
+    labels = {one: "ab"[number % 2] for number, one in enumerate(contents(1000))}
+    more = labels | {one: "a" for one in contents(10, "more")}
+    before, after = assign(labels, 0.2, 0.2, seed=1), assign(more, 0.2, 0.2, seed=1)
+    assert sum(before[one] != after[one] for one in labels) <= 10
+
+
+def test_the_smallest_class_has_one_picture_in_each_split() -> None:
+    labels = {one: "big" for one in contents(50)} | {one: "small" for one in contents(3, "small")}
+    splits = assign(labels, 0.4, 0.5, seed=1)
+    assert sorted(splits[one] for one, label in labels.items() if label == "small") == [
+        "test",
+        "train",
+        "val",
+    ]
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_class_too_small_for_three_splits_is_named(number: int) -> None:
+    labels = {one: "big" for one in contents(50)} | {one: "rare bird" for one in contents(number, "rare")}
+    with pytest.raises(SourceError, match=f"at least 3 .*'rare bird' has {number}"):
+        assign(labels, 0.2, 0.2, seed=1)
+
+
+@pytest.mark.parametrize("classes", [[], ["cat"]])
+def test_fewer_than_two_classes_are_no_task_for_a_classifier(classes: list[str]) -> None:
+    labels = {one: name for name in classes for one in contents(9, name)}
+    with pytest.raises(SourceError, match="at least 2 classes with readable pictures; found"):
+        assign(labels, 0.2, 0.2, seed=1)

@@ -1,0 +1,49 @@
+"""Channel statistics: exact, whatever the order and the number of pictures."""
+
+import numpy as np
+import pytest
+
+from stages.data.statistics import ChannelStatistics, sums
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (16, 16, 3), (17, 31, 3), (256, 256, 1), (1, 5000, 3)])
+def test_sums_are_exact_integers(shape) -> None:
+    for seed in range(20):
+        pixels = np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
+        totals, squares = sums(pixels)
+        values = pixels.astype(np.int64)
+        assert totals.tolist() == values.sum(axis=(0, 1)).tolist()
+        assert squares.tolist() == (values**2).sum(axis=(0, 1)).tolist()
+
+
+def test_sums_of_a_view_that_is_not_contiguous() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 20, 3)).astype(np.uint8)[2:15, ::-1]
+    assert sums(pixels)[0].tolist() == pixels.astype(int).sum(axis=(0, 1)).tolist()
+
+
+def test_mean_and_deviation_are_numpys() -> None:
+    pictures = np.random.default_rng(1).integers(0, 256, (7, 9, 11, 3)).astype(np.uint8)
+    totals, squares = (np.stack(part) for part in zip(*map(sums, pictures), strict=True))
+    found = ChannelStatistics.of(totals, squares, 9 * 11)
+    wide = pictures.astype(np.float64)
+    np.testing.assert_allclose(found.mean, wide.mean(axis=(0, 1, 2)), rtol=1e-14)
+    np.testing.assert_allclose(found.std, wide.std(axis=(0, 1, 2)), rtol=1e-12)
+    np.testing.assert_allclose(found.m2, ((wide - wide.mean(axis=(0, 1, 2))) ** 2).sum(axis=(0, 1, 2)))
+    assert found.count == 7 * 9 * 11
+
+
+def test_the_order_of_pictures_changes_no_bit() -> None:
+    draw = np.random.default_rng(2)
+    totals, squares = draw.integers(0, 2**40, (2, 1000, 3))
+    order = draw.permutation(1000)
+    assert ChannelStatistics.of(totals, squares, 99) == ChannelStatistics.of(
+        totals[order], squares[order], 99
+    )
+
+
+def test_pictures_of_one_colour_have_no_deviation() -> None:
+    count = 100_000
+    totals = np.full((count, 1), 100 * 65536, np.int64)
+    squares = np.full((count, 1), 100**2 * 65536, np.int64)
+    found = ChannelStatistics.of(totals, squares, 65536)
+    assert (found.mean, found.m2, found.std) == ([100.0], [0.0], [0.0])

@@ -1,0 +1,78 @@
+"""pack: every picture in the file of its split, once, with what is needed to read it."""
+
+import json
+
+import h5py
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from stages.data.manifest import SPLITS
+from stages.errors import StoreError
+
+
+def test_each_picture_is_in_the_file_of_its_split_once(packed) -> None:
+    rows = pq.read_table(packed.manifest).to_pylist()
+    for split in SPLITS:
+        with h5py.File(packed.packed / f"{split}.h5") as file:
+            ids = [identity.decode() for identity in file["ids"]]
+            images, labels = file["images"][:], file["labels"][:]
+        assert sorted(ids) == sorted(row["id"] for row in rows if row["split"] == split)
+        assert images.dtype == np.uint8
+        assert images.shape == (len(ids), 16, 16, 3)
+        assert labels.shape == (len(ids),)
+
+
+def test_pixels_and_labels_follow_their_picture(packed) -> None:
+    classes = json.loads(packed.classes.read_text())
+    label = {row["id"]: classes.index(row["label"]) for row in pq.read_table(packed.manifest).to_pylist()}
+    with h5py.File(packed.resized) as file:
+        pixels = dict(zip(file["ids"][:].tolist(), file["images"][:], strict=True))
+    with h5py.File(packed.packed / "train.h5") as file:
+        for identity, image, found in zip(file["ids"], file["images"], file["labels"], strict=True):
+            assert label[identity.decode()] == found
+            np.testing.assert_array_equal(image, pixels[identity])
+
+
+def test_training_pictures_are_shuffled(packed) -> None:
+    with h5py.File(packed.packed / "train.h5") as file:
+        labels = file["labels"][:].tolist()
+    assert labels != sorted(labels)
+
+
+def test_a_packed_file_says_where_it_comes_from(packed) -> None:
+    with h5py.File(packed.packed / "val.h5") as file:
+        provenance = json.loads(file.attrs["provenance"])
+    assert provenance["classes"] == ["cat", "dog", "panda"]
+    assert provenance["split"] == "val"
+    assert provenance["pack"] == {"seed": 1}
+    assert provenance["resize"] == {"size": [16, 16], "keep_aspect": True, "color": "rgb"}
+    assert provenance["stats"] == json.loads(packed.stats.read_text())
+
+
+def test_a_second_run_gives_the_same_bytes_and_another_seed_another_order(project, pictures) -> None:
+    pictures()
+    project.ingest()
+    project.resize()
+    project.mean()
+
+    def packed(seed: int) -> dict[str, bytes]:
+        project.pack(seed=seed)
+        return {path.name: path.read_bytes() for path in project.packed.iterdir()}
+
+    first = packed(1)
+    assert sorted(first) == ["test.h5", "train.h5", "val.h5"]
+    assert packed(1) == first
+    assert packed(2) != first
+
+
+def test_pictures_of_an_older_manifest_are_refused(project, pictures) -> None:
+    pictures()
+    project.ingest()
+    project.resize()
+    project.mean()
+    pictures({"cow": 10})
+    project.ingest()
+    with pytest.raises(StoreError, match="run resize again"):
+        project.pack()
+    assert not project.packed.exists()
