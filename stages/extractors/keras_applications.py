@@ -21,7 +21,8 @@ class Params(ExtractorParams):
 
     `weights` is `imagenet` (downloaded by Keras once) or a file of the network without its top. DVC watches
     the params, not that file: state its `sha256` to have it checked and to make a new file a change.
-    `options` go to the network's constructor, such as `{alpha: 0.35}`.
+    `options` go to the network's constructor, such as `{alpha: 0.35}`. With `mirror` the features of a
+    picture and of its mirror image are averaged: twice the time, for pictures whose sides mean nothing.
     """
 
     kind: Literal["keras_applications"]
@@ -29,6 +30,7 @@ class Params(ExtractorParams):
     weights: Annotated[str, Field(min_length=1)]
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     pooling: Literal["avg", "max", "flatten"] = "avg"
+    mirror: bool = False
     options: dict[str, float | int | bool] = Field(default_factory=dict)
 
 
@@ -42,7 +44,11 @@ def prepare(params: Params, shape: tuple[int, ...]) -> Extract:
 
     def extract(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         colored = np.repeat(pixels, 3, axis=3) if pixels.shape[3] == 1 else pixels
-        prepared = module.preprocess_input(colored.astype(np.float32))
+        features = forward(colored)
+        return (features + forward(colored[:, :, ::-1])) / 2 if params.mirror else features
+
+    def forward(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        prepared = module.preprocess_input(pixels.astype(np.float32))
         features = np.asarray(network.predict_on_batch(prepared), np.float32)
         return features.reshape(len(pixels), -1)
 
