@@ -38,7 +38,10 @@ def error(message: str) -> None:
 
 
 class Progress:
-    """A bar with rate and ETA on a terminal; otherwise one line every five seconds. `with` closes it."""
+    """A bar with rate and ETA on a terminal; otherwise one line every five seconds. `with` closes it.
+
+    A `total` of 0 is unknown.
+    """
 
     def __init__(self, doing: str, total: int, unit: str) -> None:
         self._doing, self._total, self._unit = doing, total, unit
@@ -58,10 +61,8 @@ class Progress:
         elif now - self._said >= _SECONDS_BETWEEN_LINES:
             self._said = now
             rate = self._done / (now - self._started)
-            left = (self._total - self._done) / rate if self._total else 0.0
-            event(
-                self._doing, done=self._done, of=self._total or "?", rate=f"{rate:.0f}/s", eta=f"{left:.0f}s"
-            )
+            left = {"eta": f"{(self._total - self._done) / rate:.0f}s"} if self._total else {}
+            event(self._doing, done=self._done, of=self._total or "?", rate=f"{rate:.0f}/s", **left)
 
     def __enter__(self) -> Self:
         return self
@@ -98,5 +99,5 @@ def _pairs(record: logging.LogRecord) -> str:
 
 
 def _quoted(text: str) -> str:
-    plain = text and not any(character in text for character in ' "=\n')
+    plain = text.split() == [text] and not any(character in text for character in '"=')
     return text if plain else json.dumps(text, ensure_ascii=False)

@@ -1,0 +1,54 @@
+"""Figures show what they are given."""
+
+import io
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from stages.report import figures
+
+
+def render(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def test_learning_curves_show_training_and_validation() -> None:
+    series = {
+        "epoch": [1.0, 2.0],
+        "loss": [0.9, 0.5],
+        "val_loss": [1.0, 0.7],
+        "accuracy": [0.5, 0.8],
+        "val_accuracy": [0.4, 0.7],
+    }
+    figure = figures.history(series)
+    loss, accuracy = figure.axes
+    assert [line.get_ydata().tolist() for line in loss.lines] == [[0.9, 0.5], [1.0, 0.7]]
+    assert [line.get_ydata().tolist() for line in accuracy.lines] == [[0.5, 0.8], [0.4, 0.7]]
+    assert [text.get_text() for text in loss.get_legend().get_texts()] == ["train", "val"]
+    assert render(figure).startswith(b"\x89PNG")
+
+
+def test_a_grid_search_shows_its_loss_over_the_values_tried() -> None:
+    (axes,) = figures.history({"c": [0.1, 1.0], "cv_log_loss": [0.7, 0.3]}).axes
+    assert axes.get_xscale() == "log"
+    assert axes.lines[0].get_xdata().tolist() == [0.1, 1.0]
+
+
+def test_confusion_writes_counts_and_class_names() -> None:
+    figure = figures.confusion(np.array([[3, 1], [0, 0]]), ["Gänse", "red fox"], "test split")
+    (axes,) = figure.axes
+    assert [text.get_text() for text in axes.texts] == ["3", "1", "0", "0"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["Gänse", "red fox"]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted", "actual")
+    # A class without pictures has no shares, rather than NaN.
+    assert axes.images[0].get_array().tolist() == [[0.75, 0.25], [0.0, 0.0]]
+    assert render(figure).startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(("classes", "numbers"), [(20, 400), (21, 0)])
+def test_numbers_are_left_out_where_they_could_not_be_read(classes: int, numbers: int) -> None:
+    figure = figures.confusion(np.eye(classes, dtype=np.int64), [str(n) for n in range(classes)], "")
+    assert len(figure.axes[0].texts) == numbers

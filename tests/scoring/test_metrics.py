@@ -1,0 +1,87 @@
+"""Metrics against values worked out by hand."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from stages.scoring import metrics
+
+# Four rows of three classes: right at 0.6, right at 0.5, wrong at 0.8 (second choice), right at 0.9.
+LABELS = np.array([0, 1, 1, 2])
+PROBABILITIES = np.array([[0.6, 0.3, 0.1], [0.4, 0.5, 0.1], [0.8, 0.15, 0.05], [0.05, 0.05, 0.9]], np.float32)
+
+
+def test_scores_are_those_worked_out_by_hand() -> None:
+    found = metrics.score(LABELS, PROBABILITIES, bins=10)
+    assert found["accuracy"] == 3 / 4
+    assert found["rank5_accuracy"] == 1.0
+    # Precision 1/2, 1, 1; recall 1, 1/2, 1; F1 2/3, 2/3, 1.
+    assert found["macro_precision"] == pytest.approx(2.5 / 3)
+    assert found["macro_recall"] == pytest.approx(2.5 / 3)
+    assert found["macro_f1"] == pytest.approx(7 / 9)
+    assert found["log_loss"] == pytest.approx(-sum(map(math.log, (0.6, 0.5, 0.15, 0.9))) / 4)
+    # Each row in a bin of its own: gaps 0.4, 0.5, 0.8, 0.1.
+    assert found["calibration_error"] == pytest.approx(1.8 / 4)
+    assert found["n"] == 4
+
+
+def test_scores_are_plain_numbers_that_json_can_hold() -> None:
+    found = metrics.score(LABELS, PROBABILITIES, bins=15)
+    assert {type(value) for value in found.values()} == {float, int}
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_rank_k_is_rank_of_all_where_there_are_fewer_classes() -> None:
+    assert metrics.rank_accuracy(LABELS, PROBABILITIES, 1) == 0.75
+    assert metrics.rank_accuracy(LABELS, PROBABILITIES, 2) == 1.0
+    assert metrics.rank_accuracy(LABELS, PROBABILITIES, 5) == 1.0
+    assert metrics.score(np.array([0, 1]), np.array([[0.3, 0.7], [0.2, 0.8]]), 5)["rank5_accuracy"] == 1.0
+
+
+def test_rank_5_of_more_classes_leaves_the_sixth_out() -> None:
+    falling = np.array([[0.3, 0.25, 0.2, 0.1, 0.08, 0.05, 0.02]])
+    assert metrics.rank_accuracy(np.array([4]), falling, 5) == 1.0
+    assert metrics.rank_accuracy(np.array([5]), falling, 5) == 0.0
+
+
+def test_equal_probabilities_rank_in_the_order_of_the_classes() -> None:
+    level = np.full((3, 3), 1 / 3)
+    assert metrics.rank_accuracy(np.array([0, 1, 2]), level, 1) == pytest.approx(1 / 3)
+
+
+def test_a_class_without_pictures_or_predictions_counts_as_zero_in_macro_averages() -> None:
+    probabilities = np.array([[0.9, 0.1, 0.0], [0.1, 0.9, 0.0]])
+    found = metrics.score(np.array([0, 1]), probabilities, bins=5)
+    assert found["accuracy"] == 1.0
+    assert found["macro_precision"] == pytest.approx(2 / 3)
+    assert found["macro_recall"] == pytest.approx(2 / 3)
+
+
+def test_calibration_error_weighs_bins_by_their_rows() -> None:
+    # Bin (0.5, 1]: three rows of confidence 0.75, two right; gap |2/3 - 0.75| over all rows.
+    probabilities = np.array([[0.75, 0.25]] * 3)
+    assert metrics.calibration_error(np.array([0, 0, 1]), probabilities, 2) == pytest.approx(0.75 - 2 / 3)
+    # A sure and right row adds nothing, and confidence 1 belongs to the last bin.
+    assert metrics.calibration_error(np.array([0]), np.array([[1.0, 0.0]]), 15) == 0.0
+
+
+def test_confusion_has_actual_classes_in_rows_and_absent_ones_too() -> None:
+    assert metrics.confusion(LABELS, PROBABILITIES).tolist() == [[1, 0, 0], [1, 1, 0], [0, 0, 1]]
+    assert (
+        metrics.confusion(np.array([0]), np.array([[0.2, 0.7, 0.1]])).tolist() == [[0, 1, 0]] + [[0] * 3] * 2
+    )
+
+
+def test_the_report_names_every_class() -> None:
+    text = metrics.classification_report(LABELS, PROBABILITIES, ["red fox", "Gänse", "cat"])
+    rows = {
+        line.rsplit(maxsplit=4)[0].strip(): line.split()[-4:] for line in text.splitlines() if line.strip()
+    }
+    assert rows["red fox"] == ["0.5000", "1.0000", "0.6667", "1"]
+    assert rows["Gänse"] == ["1.0000", "0.5000", "0.6667", "2"]
+
+
+def test_log_loss_of_a_certain_mistake_is_a_number() -> None:
+    assert math.isfinite(metrics.score(np.array([1]), np.array([[1.0, 0.0]], np.float32), 5)["log_loss"])
