@@ -1,0 +1,99 @@
+"""Augmentation: random changes of training pictures, drawn per batch and applied in one pass per picture.
+
+Every move of pixels (patch, flip, zoom, shear, shift, rotation) is one affine matrix and one
+`cv2.warpAffine`, whose time is nearly all there is; every change of colour is one matrix over the channels.
+"""
+
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from stages.data import crops
+from stages.data.augment import colour, geometry
+from stages.data.crops import Patch, Pixels
+from stages.section import Section
+
+Strength = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Augment(Section):
+    """What may happen to a training picture; zero, false or null is off.
+
+    The moves are those of Keras' ImageDataGenerator (Practitioner Bundle ch. 2): every value is the largest
+    of a range drawn from uniformly. They happen in the order patch or crop, rotation, shift, shear, zoom,
+    flips. Brightness, contrast and saturation multiply by 1 - value to 1 + value. Cutout: DeVries and
+    Taylor, arXiv:1708.04552; mixup: Zhang et al., arXiv:1710.09412; cutmix: Yun et al., arXiv:1905.04899.
+    With mixup and cutmix both on, each batch gets one of them.
+    """
+
+    rotation: Annotated[float, Field(ge=0, le=180)]
+    shift: Strength
+    shear: Annotated[float, Field(ge=0, lt=90)]
+    zoom: Strength
+    horizontal_flip: bool
+    vertical_flip: bool
+    fill: Literal["nearest", "reflect", "wrap", "constant"]
+    resized_crop: Annotated[float, Field(gt=0, le=1)] | None
+    brightness: Strength
+    contrast: Strength
+    saturation: Strength
+    cutout: Strength
+    mixup: Annotated[float, Field(ge=0)]
+    cutmix: Annotated[float, Field(ge=0)]
+
+    @property
+    def soft(self) -> bool:
+        """Whether labels become shares of several classes."""
+        return self.mixup > 0 or self.cutmix > 0
+
+
+def augment_batch(
+    pixels: Pixels, params: Augment, rng: np.random.Generator, patch: Patch | None = None
+) -> Pixels:
+    """Augmented pictures uint8 (N, h, w, C) of pictures uint8 (N, H, W, C); C is 1 or 3, RGB.
+
+    `patch` (h, w) is cut out at a random place, by default the whole picture. Moved patches take what they
+    need from beyond their border, and fill is used only beyond the picture's.
+    """
+    shape = patch or (pixels.shape[1], pixels.shape[2])
+    flips = rng.random((len(pixels), 2)) < np.multiply(0.5, (params.horizontal_flip, params.vertical_flip))
+    if geometry.moves(params):
+        places = geometry.matrices(params, pixels, shape, flips, rng)
+        moved = geometry.warped(pixels, places, shape, params.fill)
+    else:
+        moved = crops.random(pixels, shape, flips, rng)
+    colour.change(moved, params, rng)
+    _cut_out(moved, params.cutout, rng)
+    return moved
+
+
+def mix(
+    pixels: Pixels, labels: NDArray[np.float32], params: Augment, rng: np.random.Generator
+) -> tuple[Pixels, NDArray[np.float32]]:
+    """Blend each picture with another of its batch, and their labels (N, K) by the same shares.
+
+    The share is drawn once per batch from a beta distribution: of brightness for mixup, of area for cutmix.
+    """
+    choices = [name for name in ("mixup", "cutmix") if getattr(params, name)]
+    name = choices[int(rng.integers(len(choices)))]
+    strength = getattr(params, name)
+    share, partner = float(rng.beta(strength, strength)), rng.permutation(len(pixels))
+    if name == "mixup":
+        mixed = colour.blended(pixels, pixels[partner], share)
+    else:
+        mixed, share = geometry.pasted(pixels, partner, share, rng)
+    return mixed, share * labels + np.float32(1 - share) * labels[partner]
+
+
+def _cut_out(pixels: Pixels, fraction: float, rng: np.random.Generator) -> None:
+    """Grey out a square whose side is this fraction of the shorter one; its centre may be anywhere."""
+    if not fraction:
+        return
+    height, width = pixels.shape[1:3]
+    side = max(1, round(fraction * min(height, width)))
+    corners = rng.integers(0, (height, width), (len(pixels), 2)) - side // 2
+    for picture, (top, left) in zip(pixels, corners.tolist(), strict=True):
+        # Mid-grey, because black would be an extreme after normalization.
+        picture[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)] = 127

@@ -1,0 +1,91 @@
+"""Moves of pixels as affine matrices, and boxes pasted from one picture into another."""
+
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.data import crops
+from stages.data.crops import Patch, Pixels
+
+if TYPE_CHECKING:
+    from stages.data.augment import Augment
+
+Matrices = NDArray[np.float64]
+
+_BORDERS = {
+    "nearest": cv2.BORDER_REPLICATE,
+    "reflect": cv2.BORDER_REFLECT,
+    "wrap": cv2.BORDER_WRAP,
+    "constant": cv2.BORDER_CONSTANT,
+}
+# Of a random resized crop, width over height: Szegedy et al., arXiv:1409.4842.
+_ASPECTS = (3 / 4, 4 / 3)
+
+
+def moves(params: "Augment") -> bool:
+    """Whether pixels land between pixels; patches and flips alone are copied."""
+    return bool(params.rotation or params.shift or params.shear or params.zoom or params.resized_crop)
+
+
+def matrices(
+    params: "Augment", pixels: Pixels, shape: Patch, flips: NDArray[np.bool_], rng: np.random.Generator
+) -> Matrices:
+    """(N, 2, 3): where in its picture each pixel (x, y) of the result comes from."""
+    count, extent = len(pixels), np.array(shape[::-1], np.float64)
+    angle, shear = np.deg2rad(rng.uniform(-1, 1, (2, count)) * np.array([[params.rotation], [params.shear]]))
+    shift = rng.uniform(-params.shift, params.shift, (count, 2)) * extent
+    zoom = rng.uniform(1 - params.zoom, 1 + params.zoom, (count, 2))
+    origin, scale = _windows(params, pixels, shape, rng)
+    turned = scale[:, :, None] * _linear(np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle))
+    slanted = _linear(np.ones(count), -np.sin(shear), np.zeros(count), np.cos(shear))
+    linear = turned @ slanted * (zoom * np.where(flips, -1, 1))[:, None, :]
+    # Everything turns around the middle of the result, which lies on the middle of the window.
+    middle = extent / 2 - 0.5
+    offset = origin + scale * extent / 2 - 0.5 + (turned @ shift[:, :, None])[:, :, 0] - linear @ middle
+    return np.concatenate([linear, offset[:, :, None]], axis=2)
+
+
+def warped(pixels: Pixels, places: Matrices, shape: Patch, fill: str) -> Pixels:
+    """Pictures (N, h, w, C) read at these places, bilinearly; `fill` says what lies beyond the border."""
+    out = np.empty((len(pixels), *shape, pixels.shape[3]), np.uint8)
+    flags, border, size = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, _BORDERS[fill], shape[::-1]
+    for picture, place, result in zip(pixels, places, out, strict=True):
+        cv2.warpAffine(picture, place, size, dst=result, flags=flags, borderMode=border)
+    return out
+
+
+def pasted(
+    pixels: Pixels, partner: NDArray[np.int64], share: float, rng: np.random.Generator
+) -> tuple[Pixels, float]:
+    """Each picture with one box of its partner, and the share of its own area that is left.
+
+    The box has the picture's proportions, the same place for the whole batch, and may be cut by the border.
+    """
+    extent = np.array(pixels.shape[1:3])
+    half = extent * np.sqrt(1 - share) / 2
+    middle = rng.integers(0, extent)
+    (top, left), (bottom, right) = (np.clip(middle + sign * half, 0, extent).astype(int) for sign in (-1, 1))
+    mixed = pixels.copy()
+    mixed[:, top:bottom, left:right] = pixels[partner, top:bottom, left:right]
+    return mixed, 1 - float((bottom - top) * (right - left) / extent.prod())
+
+
+def _windows(
+    params: "Augment", pixels: Pixels, shape: Patch, rng: np.random.Generator
+) -> tuple[Matrices, Matrices]:
+    """The top left corner (N, 2) as x, y of what is cut from each picture, and its size over the result's."""
+    count = len(pixels)
+    if params.resized_crop is None:
+        return crops.offsets(pixels, shape, rng)[:, ::-1].astype(np.float64), np.ones((count, 2))
+    whole = np.array(pixels.shape[2:0:-1], np.float64)
+    area = rng.uniform(params.resized_crop, 1, count) * whole.prod()
+    aspect = np.exp(rng.uniform(*np.log(_ASPECTS), count))
+    extent = np.minimum(np.sqrt(np.stack([area * aspect, area / aspect], axis=1)), whole)
+    return rng.random((count, 2)) * (whole - extent), extent / np.array(shape[::-1])
+
+
+def _linear(*entries: NDArray[np.float64]) -> Matrices:
+    """Matrices (N, 2, 2) from their four entries, row by row."""
+    return np.stack(entries, axis=1).reshape(-1, 2, 2)

@@ -1,0 +1,125 @@
+"""Batches of packed pictures for `model.fit`, under any Keras backend, made ahead by threads.
+
+A batch is a pure function of the seed, the epoch and its number, so threads may make them in any order and
+on any machine. Threads of our own and not Keras' `workers`, which pause for 0.1 s at the end of every epoch
+and do without tf.data's prefetch.
+"""
+
+import math
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Self
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.data import crops
+from stages.data.augment import Augment, augment_batch, mix
+from stages.data.crops import Patch
+from stages.data.order import balanced_order, shuffled
+from stages.data.store import Reader
+from stages.parallel import cores
+
+Batch = tuple[NDArray[np.uint8], NDArray[Any]]
+
+
+class Loader(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
+    """Pictures uint8 (n, H, W, C) and labels int64 (n,), or float32 (n, K) where `soft`.
+
+    With a seed, for training: each picture once per epoch in an order by seed and epoch (or, `balanced`,
+    as many of each class), with random patches and augmentation. Without: in the file's order, centre
+    patches. The last batch is shorter where the number does not divide. `with` stops the threads.
+    """
+
+    def __init__(
+        self,
+        rows: Reader,
+        batch_size: int,
+        *,
+        seed: int | None = None,
+        augment: Augment | None = None,
+        patch: Patch | None = None,
+        balanced: bool = False,
+        soft: bool = False,
+        workers: int | None = None,
+    ) -> None:
+        super().__init__()
+        self._rows, self._size, self._seed = rows, batch_size, seed
+        self._augment, self._patch, self._balanced = augment, patch, balanced
+        self._labels = rows.column("labels")
+        self._classes = len(rows.provenance["classes"]) if soft else None
+        workers = workers or cores()
+        self._pool = ThreadPoolExecutor(workers, "loader")
+        self._ahead = workers + 1
+        self._waiting: dict[int, Future[Batch]] = {}
+        self._made_at = [0.0] * len(self)
+        self._epoch = 0
+        self._order = self._ordered()
+
+    def __len__(self) -> int:
+        return math.ceil(len(self._rows) / self._size)
+
+    def __getitem__(self, number: int) -> Batch:
+        for ahead in range(number, min(number + self._ahead, len(self))):
+            if ahead not in self._waiting:
+                self._waiting[ahead] = self._pool.submit(self._make, self._epoch, self._order, ahead)
+        batch = self._waiting.pop(number).result()
+        self._made_at[number] = time.monotonic()
+        return batch
+
+    def on_epoch_end(self) -> None:
+        """Keras calls this between epochs."""
+        self._forget()
+        self._epoch += 1
+        self._order = self._ordered()
+
+    def waited(self, started: float, finished: list[float]) -> float:
+        """Seconds of this epoch in which training had nothing to do because a batch was not there yet.
+
+        `started` is when the epoch began and `finished` when each of its steps ended, by time.monotonic.
+        Counted from both ends, because between loader and training each backend has a queue of its own.
+        """
+        free = [started, *finished[:-1]]
+        return sum(max(0.0, made - idle) for made, idle in zip(self._made_at, free, strict=False))
+
+    def close(self) -> None:
+        """Stop the threads; batches on their way are finished and dropped."""
+        self._forget()
+        self._pool.shutdown()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _ordered(self) -> NDArray[np.int64]:
+        if self._seed is None:
+            return np.arange(len(self._rows))
+        rng = np.random.default_rng([self._seed, self._epoch])
+        if self._balanced:
+            return balanced_order(self._labels, rng)
+        return shuffled(len(self._rows), self._rows.dtype.itemsize * math.prod(self._rows.shape[1:]), rng)
+
+    def _make(self, epoch: int, order: NDArray[np.int64], number: int) -> Batch:
+        chosen = order[number * self._size : (number + 1) * self._size]
+        pixels, labels = self._rows.take(chosen), self._labels[chosen]
+        if self._classes:
+            labels = np.eye(self._classes, dtype=np.float32)[labels]
+        if self._seed is None:
+            return (crops.centre(pixels, self._patch) if self._patch else pixels), labels
+        # From 1, because to a seed sequence [seed, epoch] and [seed, epoch, 0] are the same.
+        rng = np.random.default_rng([self._seed, epoch, number + 1])
+        if self._augment:
+            pixels = augment_batch(pixels, self._augment, rng, self._patch)
+            if self._augment.soft:
+                pixels, labels = mix(pixels, labels, self._augment, rng)
+        elif self._patch:
+            pixels = crops.random(pixels, self._patch, np.zeros((len(pixels), 2), np.bool_), rng)
+        return pixels, labels
+
+    def _forget(self) -> None:
+        for future in self._waiting.values():
+            future.cancel()
+        self._waiting.clear()
