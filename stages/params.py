@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import Discriminator, Field, StringConstraints, Tag, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from stages import extractors, learners, plugins
@@ -25,9 +33,19 @@ else:
     Extractor = plugins.union(extractors.__name__)
     Model = plugins.union(learners.__name__)
 
-# Names of extractors and members become folders, DVC stage names and MLflow run names.
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 PACKED = "data/packed"
+# DVC's run cache leaves these keys out of what it compares, at any depth of a listed section.
+_IGNORED_BY_DVC = ("size", "nfiles")
+
+
+def _seen_by_dvc(name: str) -> str:
+    if name in _IGNORED_BY_DVC:
+        raise PydanticCustomError("name", "DVC's run cache ignores a key of that name; choose another")
+    return name
+
+
+# Names of extractors and members become folders, DVC stage names and MLflow run names.
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$"), AfterValidator(_seen_by_dvc)]
 
 
 class Ingest(Section):

@@ -88,6 +88,7 @@ ALL = "lenet, minivggnet, hog_logistic"
         ("ingest.val_fraction", 0, "ingest.val_fraction is 0; must be greater than 0"),
         ("ingest.val_fraction", 0.95, "ingest: val_fraction + test_fraction is 1.1; must be less than 1"),
         ("extractors.Hog-8", {"kind": "pixels"}, "extractors.Hog-8: must match ^[a-z][a-z0-9_]*$"),
+        ("models.size", LENET, "models.size: DVC's run cache ignores a key of that name; choose another"),
         ("recipe", "Digits!", "recipe is 'Digits!'; must match ^[a-z][a-z0-9_]*$"),
         ("models", {}, "models: has 0 entries; must have at least 1"),
         # Sections that are none.

@@ -1,0 +1,280 @@
+"""What dvc.yaml, the stages and the params promise one another."""
+
+import ast
+import inspect
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from stages import cli
+from stages.params import Params
+
+ROOT = Path(__file__).parents[1]
+PARAMS: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+MODULES = sorted((ROOT / "stages").rglob("*.py"))
+# Where Keras may be imported; everything else must work, and start fast, without it.
+KERAS_ROOMS = (
+    "stages/learners/cnn.py",
+    "stages/nets/",
+    "stages/training/",
+    "stages/data/loader.py",
+    "stages/extractors/keras_applications.py",
+)
+
+
+@dataclass(frozen=True)
+class Declared:
+    """One stage of dvc.yaml with its templates filled in."""
+
+    module: str
+    positionals: list[str]
+    options: dict[str, str]
+    deps: list[str]
+    params: list[str]
+    outs: list[str]
+
+    @property
+    def stage(self) -> cli.Stage[..., Any]:
+        """The function behind `python -m stages.NAME`."""
+        found = getattr(import_module(f"stages.{self.module}"), self.module)
+        assert isinstance(found, cli.Stage)
+        return found
+
+
+def filled(text: str, scope: Mapping[str, Any]) -> str:
+    """`${a.b}` replaced by scope["a"]["b"]."""
+
+    def value(match: re.Match[str]) -> str:
+        inside: Any = scope
+        for part in match[1].split("."):
+            inside = inside[part]
+        return str(inside)
+
+    return re.sub(r"\$\{([^}]+)\}", value, text)
+
+
+def declared(stage: Mapping[str, Any], scope: Mapping[str, Any]) -> Declared:
+    python, dash_m, module, *words = shlex.split(filled(stage["cmd"], scope))
+    assert (python, dash_m) == ("python", "-m")
+    first = next((place for place, word in enumerate(words) if word.startswith("--")), len(words))
+    names, paths = words[first::2], words[first + 1 :: 2]
+    outs = [*stage.get("outs", []), *stage.get("metrics", [])]
+    return Declared(
+        module=module.removeprefix("stages."),
+        positionals=words[:first],
+        options=dict(zip((name.removeprefix("--") for name in names), paths, strict=True)),
+        deps=[filled(one, scope) for one in stage["deps"]],
+        params=[filled(one, scope) for one in stage.get("params", [])],
+        outs=[filled(one, scope) for one in outs],
+    )
+
+
+def expanded() -> dict[str, Declared]:
+    """Every stage of dvc.yaml by its DVC name, `foreach` written out."""
+    stages: dict[str, Declared] = {}
+    for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"].items():
+        if "foreach" not in stage:
+            stages[name] = declared(stage, PARAMS)
+            continue
+        section = PARAMS[stage["foreach"].strip("${}")]
+        for key, item in section.items():
+            stages[f"{name}@{key}"] = declared(stage["do"], PARAMS | {"key": key, "item": item})
+    return stages
+
+
+STAGES = expanded()
+each_stage = pytest.mark.parametrize("name", STAGES)
+
+
+def imports(path: Path) -> set[str]:
+    """The modules that a file imports, anywhere in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def packages(path: Path) -> set[str]:
+    return {name.split(".")[0] for name in imports(path)}
+
+
+def test_the_graph_has_the_stages_it_should_have() -> None:
+    names = [name.split("@")[0] for name in STAGES]
+    flow = ["ingest", "resize", "mean", "pack", "extract", "train", "predict", "ensemble", "evaluate"]
+    assert list(dict.fromkeys(names)) == flow
+
+
+@each_stage
+def test_a_stage_is_the_function_its_module_is_named_after(name: str) -> None:
+    stage = STAGES[name]
+    assert stage.module == name.partition("@")[0]
+    assert stage.stage.function.__name__ == stage.module
+    assert f"stages/{stage.module}.py" in stage.deps
+
+
+@each_stage
+def test_the_command_gives_every_argument_and_no_other(name: str) -> None:
+    stage = STAGES[name]
+    arguments = inspect.signature(stage.stage.function).parameters.values()
+    given = [one for one in arguments if one.name not in stage.stage.reads]
+    assert [one.annotation for one in given] == [str] * len(stage.positionals) + [Path] * len(stage.options)
+    assert {one.name.replace("_", "-") for one in given if one.annotation is Path} == set(stage.options)
+
+
+@each_stage
+def test_every_path_of_the_command_is_a_dep_or_an_out(name: str) -> None:
+    stage = STAGES[name]
+    known = [*stage.deps, *stage.outs]
+    for option, path in stage.options.items():
+        around = [one for one in stage.outs if one.startswith(f"{path}/")]
+        assert path in known or around, f"--{option} {path}"
+
+
+@each_stage
+def test_a_stage_lists_the_params_it_reads_and_no_others(name: str) -> None:
+    stage = STAGES[name]
+    arguments = inspect.signature(stage.stage.function).parameters
+    places = [one for one in arguments if arguments[one].annotation is str and one not in stage.stage.reads]
+    given = dict(zip(places, stage.positionals, strict=True))
+    read = {key.format(**given) for key in stage.stage.reads.values()}
+    listed = set(stage.params)
+    for section in read - listed:
+        # One by one counts as the whole, if none is left out.
+        leaves = {f"{section}.{key}" for key in value_at(section)}
+        assert leaves <= listed, f"{section} is read and not listed"
+        listed = listed - leaves | {section}
+    assert listed == read
+
+
+def value_at(key: str) -> Any:
+    inside: Any = PARAMS
+    for part in key.split("."):
+        inside = inside[part]
+    return inside
+
+
+def sections_within(kind: Any) -> Iterator[type[BaseModel]]:
+    """A pydantic model and every model that its fields can hold, all choices of a union included."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        yield kind
+        for field in kind.model_fields.values():
+            yield from sections_within(field.annotation)
+    for argument in get_args(kind):
+        yield from sections_within(argument)
+
+
+def kind_of(section: str) -> Any:
+    """The type of the params at a key; of an entry of a mapping, the type of its values."""
+    first, *rest = section.split(".")
+    annotation = Params.model_fields[first].annotation
+    return get_args(annotation)[1] if rest else annotation
+
+
+@pytest.mark.parametrize("section", sorted({key for stage in STAGES.values() for key in stage.params}))
+def test_no_section_listed_as_a_whole_has_a_key_that_the_run_cache_ignores(section: str) -> None:
+    """DVC's run cache compares without `size` and `nfiles`: it would restore what another size made."""
+    if section.startswith("resize."):
+        return
+    found = list(sections_within(kind_of(section)))
+    assert found or isinstance(value_at(section), str)
+    for model in found:
+        assert not {"size", "nfiles"} & set(model.model_fields), f"{model.__module__}: list it key by key"
+
+
+def test_the_scan_for_ignored_keys_sees_every_plug_in() -> None:
+    names = {f"{one.__module__}.{one.__name__}" for one in sections_within(kind_of("models"))}
+    assert {
+        "stages.learners.cnn.Params",
+        "stages.learners.cnn.Training",
+        "stages.training.optimizers.Sgd",
+        "stages.training.optimizers.Adam",
+        "stages.learners.logistic_regression.Params",
+    } <= names
+
+
+@each_stage
+def test_code_and_sources_that_are_deps_exist(name: str) -> None:
+    for dep in STAGES[name].deps:
+        assert not dep.startswith("stages/") or (ROOT / dep).exists(), dep
+
+
+@each_stage
+def test_every_other_dep_is_made_by_an_earlier_stage(name: str) -> None:
+    earlier: list[str] = []
+    for other, stage in STAGES.items():
+        if other == name:
+            break
+        earlier += stage.outs
+    for dep in STAGES[name].deps:
+        made = dep in earlier or any(out.startswith(f"{dep}/") for out in earlier)
+        assert made or dep.startswith("stages/") or dep == PARAMS["ingest"]["source"]["path"], dep
+
+
+def test_no_path_is_made_twice() -> None:
+    outs = [out for stage in STAGES.values() for out in stage.outs]
+    assert len(outs) == len(set(outs))
+
+
+def test_only_evaluate_and_predict_are_given_the_test_split_to_judge() -> None:
+    """train reads data/packed, which holds the test split too: its code must not name it."""
+    for module in ("train", "learners/cnn", "learners/logistic_regression", "training/loop"):
+        text = (ROOT / "stages" / f"{module}.py").read_text(encoding="utf-8")
+        strings = [node.value for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Constant)]
+        assert not [one for one in strings if isinstance(one, str) and re.fullmatch(r"test(\.h5)?", one)]
+        assert "HELD_OUT" not in text
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_stages_import_only_what_they_may(path: Path) -> None:
+    found = packages(path)
+    assert not found & {"pipelines", "airflow", "tensorflow", "jax", "torch"}
+    if not path.relative_to(ROOT).as_posix().startswith(KERAS_ROOMS):
+        assert "keras" not in found
+
+
+def test_pipelines_know_nothing_of_stages() -> None:
+    for path in (ROOT / "pipelines").rglob("*.py"):
+        assert "stages" not in packages(path), path
+
+
+IMPORT_ONE_BY_ONE = """
+import sys
+from importlib import import_module
+from pathlib import Path
+import numpy as np
+for name in sys.argv[1:]:
+    import_module(f"stages.{name}")
+    if name == "extract":
+        from stages import extractors, params
+        hog = params.load(Path("params.yaml")).extractors["hog"]
+        extractors.prepare(hog, (16, 16, 1))(np.zeros((2, 16, 16, 1), np.uint8))
+    print(name, *sorted({"keras", "tensorflow", "mlflow", "sklearn", "pandas", "matplotlib"} & set(sys.modules)))
+"""
+
+
+def test_stages_that_need_no_keras_start_without_it() -> None:
+    """In one process, one after the other: what the first of them would import, it would be blamed for."""
+    names = ["ingest", "resize", "mean", "pack", "ensemble", "extract", "evaluate"]
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT_ONE_BY_ONE, *names],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    loaded = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines()}
+    assert loaded == dict.fromkeys(names, []) | {"evaluate": ["matplotlib"]}
