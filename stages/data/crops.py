@@ -1,6 +1,7 @@
 """Cuts of one size out of larger pictures: random to train on, the centre or ten to predict from."""
 
 from collections.abc import Iterator
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -11,9 +12,21 @@ Pixels = NDArray[np.uint8]
 Patch = tuple[int, int]
 
 
+class Pictures(Protocol):
+    """An array uint8 (N, H, W, C), or what reads its pictures one after the other."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, H, W, C)."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Pixels]: ...
+
+
 def centre(pixels: Pixels, patch: Patch) -> Pixels:
-    """The middle (N, h, w, C) of pictures (N, H, W, C), as a view; an odd margin is larger below and right."""
-    top, left = _room(pixels, patch) // 2
+    """The middle (N, h, w, C) of pictures (N, H, W, C), a view. Of an odd margin, more is cut off below."""
+    top, left = room(pixels, patch) // 2
     return pixels[:, top : top + patch[0], left : left + patch[1]]
 
 
@@ -23,31 +36,35 @@ def ten(pixels: Pixels, patch: Patch) -> Iterator[Pixels]:
     Practitioner Bundle ch. 10. There a centre of odd margin is one pixel too large and scaled down again;
     here every crop has exactly the patch's pixels.
     """
-    down, right = _room(pixels, patch)
+    down, right = room(pixels, patch)
     corners = [(0, 0), (0, right), (down, right), (down, 0), (down // 2, right // 2)]
     views = [pixels[:, top : top + patch[0], left : left + patch[1]] for top, left in corners]
     yield from views
     yield from (view[:, :, ::-1] for view in views)
 
 
-def random(pixels: Pixels, patch: Patch, flips: NDArray[np.bool_], rng: np.random.Generator) -> Pixels:
-    """One random cut of each picture, mirrored where `flips` (N, 2) says so: left to right, top to bottom."""
-    out = np.empty((len(pixels), *patch, pixels.shape[3]), np.uint8)
-    corners = offsets(pixels, patch, rng).tolist()
-    for number, ((top, left), (mirror, upend)) in enumerate(zip(corners, flips.tolist(), strict=True)):
-        view = pixels[number, top : top + patch[0], left : left + patch[1]]
+def cut(pictures: Pictures, patch: Patch, corners: NDArray[np.int64], flips: NDArray[np.bool_]) -> Pixels:
+    """One patch (N, h, w, C) of each picture, from its `corners` (N, 2), top and left, on.
+
+    Mirrored where `flips` (N, 2) says so: left to right, top to bottom.
+    """
+    out = np.empty((len(pictures), *patch, pictures.shape[3]), np.uint8)
+    places = zip(pictures, corners.tolist(), flips.tolist(), out, strict=True)
+    for picture, (top, left), (mirror, upend), result in places:
+        view = picture[top : top + patch[0], left : left + patch[1]]
         if mirror or upend:
-            # NumPy's reversed slices copy pixel by pixel, ten times slower.
-            cv2.flip(view, -1 if mirror and upend else int(mirror), dst=out[number])
+            # NumPy's reversed slices copy pixel by pixel.
+            cv2.flip(view, -1 if mirror and upend else int(mirror), dst=result)
         else:
-            out[number] = view
+            result[...] = view
     return out
 
 
-def offsets(pixels: Pixels, patch: Patch, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Top and left (N, 2) of a random patch in each picture, every place equally likely."""
-    return rng.integers(0, _room(pixels, patch) + 1, (len(pixels), 2))
+def random_corners(pictures: Pictures, patch: Patch, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Top and left (N, 2) of a patch in each picture, every place equally likely."""
+    return rng.integers(0, room(pictures, patch) + 1, (len(pictures), 2))
 
 
-def _room(pixels: Pixels, patch: Patch) -> NDArray[np.int64]:
-    return np.subtract(pixels.shape[1:3], patch)
+def room(pictures: Pictures, patch: Patch) -> NDArray[np.int64]:
+    """How far (2,) a patch can be moved down and right."""
+    return np.subtract(pictures.shape[1:3], patch)

@@ -7,7 +7,9 @@ and do without tf.data's prefetch.
 
 import math
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, Self
 
 import keras
@@ -16,12 +18,12 @@ from numpy.typing import NDArray
 
 from stages.data import crops
 from stages.data.augment import Augment, augment_batch, mix
-from stages.data.crops import Patch
+from stages.data.crops import Patch, Pixels
 from stages.data.order import balanced_order, shuffled
 from stages.data.store import Reader
 from stages.parallel import cores
 
-Batch = tuple[NDArray[np.uint8], NDArray[Any]]
+Batch = tuple[Pixels, NDArray[Any]]
 
 
 class Loader(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
@@ -104,22 +106,46 @@ class Loader(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
 
     def _make(self, epoch: int, order: NDArray[np.int64], number: int) -> Batch:
         chosen = order[number * self._size : (number + 1) * self._size]
-        pixels, labels = self._rows.take(chosen), self._labels[chosen]
+        labels = self._labels[chosen]
         if self._classes:
             labels = np.eye(self._classes, dtype=np.float32)[labels]
-        if self._seed is None:
-            return (crops.centre(pixels, self._patch) if self._patch else pixels), labels
         # From 1, because to a seed sequence [seed, epoch] and [seed, epoch, 0] are the same.
-        rng = np.random.default_rng([self._seed, epoch, number + 1])
-        if self._augment:
-            pixels = augment_batch(pixels, self._augment, rng, self._patch)
-            if self._augment.soft:
-                pixels, labels = mix(pixels, labels, self._augment, rng)
-        elif self._patch:
-            pixels = crops.random(pixels, self._patch, np.zeros((len(pixels), 2), np.bool_), rng)
+        rng = np.random.default_rng([self._seed or 0, epoch, number + 1])
+        pixels = self._pixels(_Pictures(self._rows, chosen), rng)
+        if self._augment and self._augment.soft:
+            return mix(pixels, labels, self._augment, rng)
         return pixels, labels
+
+    def _pixels(self, pictures: "_Pictures", rng: np.random.Generator) -> Pixels:
+        if self._augment:
+            return augment_batch(pictures, self._augment, rng, self._patch)
+        if not self._patch:
+            return self._rows.take(pictures.numbers)
+        if self._seed is None:
+            corners = np.tile(crops.room(pictures, self._patch) // 2, (len(pictures), 1))
+        else:
+            corners = crops.random_corners(pictures, self._patch, rng)
+        return crops.cut(pictures, self._patch, corners, np.zeros((len(pictures), 2), np.bool_))
 
     def _forget(self) -> None:
         for future in self._waiting.values():
             future.cancel()
         self._waiting.clear()
+
+
+@dataclass(frozen=True)
+class _Pictures:
+    """The pictures of one batch, read one after the other: half the time of first reading all of them."""
+
+    rows: Reader
+    numbers: NDArray[np.int64]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return len(self.numbers), *self.rows.shape[1:]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __iter__(self) -> Iterator[Pixels]:
+        return self.rows.each(self.numbers)

@@ -126,6 +126,13 @@ class Reader:
             self._fill(rows[place : place + 1], int(number))
         return rows
 
+    def each(self, numbers: Sequence[int] | NDArray[np.integer[Any]]) -> Iterator[NDArray[Any]]:
+        """Rows by number, one at a time, in one array that the next row overwrites: it stays in the cache."""
+        row = np.empty((1, *self.shape[1:]), self.dtype)
+        for number in numbers:
+            self._fill(row, int(number))
+            yield row[0]
+
     def batches(self, size: int) -> Iterator[NDArray[Any]]:
         """All rows in order, `size` at a time; the last batch may be shorter."""
         for start in range(0, len(self), size):

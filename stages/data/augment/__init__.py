@@ -12,7 +12,7 @@ from pydantic import Field
 
 from stages.data import crops
 from stages.data.augment import colour, geometry
-from stages.data.crops import Patch, Pixels
+from stages.data.crops import Patch, Pictures, Pixels
 from stages.section import Section
 
 Strength = Annotated[float, Field(ge=0, lt=1)]
@@ -50,23 +50,23 @@ class Augment(Section):
 
 
 def augment_batch(
-    pixels: Pixels, params: Augment, rng: np.random.Generator, patch: Patch | None = None
+    pictures: Pictures, params: Augment, rng: np.random.Generator, patch: Patch | None = None
 ) -> Pixels:
     """Augmented pictures uint8 (N, h, w, C) of pictures uint8 (N, H, W, C); C is 1 or 3, RGB.
 
     `patch` (h, w) is cut out at a random place, by default the whole picture. Moved patches take what they
     need from beyond their border, and fill is used only beyond the picture's.
     """
-    shape = patch or (pixels.shape[1], pixels.shape[2])
-    flips = rng.random((len(pixels), 2)) < np.multiply(0.5, (params.horizontal_flip, params.vertical_flip))
+    shape = patch or (pictures.shape[1], pictures.shape[2])
+    flips = rng.random((len(pictures), 2)) < np.multiply(0.5, (params.horizontal_flip, params.vertical_flip))
     if geometry.moves(params):
-        places = geometry.matrices(params, pixels, shape, flips, rng)
-        moved = geometry.warped(pixels, places, shape, params.fill)
+        places = geometry.matrices(params, pictures, shape, flips, rng)
+        pixels = geometry.warped(pictures, places, shape, params.fill)
     else:
-        moved = crops.random(pixels, shape, flips, rng)
-    colour.change(moved, params, rng)
-    _cut_out(moved, params.cutout, rng)
-    return moved
+        pixels = crops.cut(pictures, shape, crops.random_corners(pictures, shape, rng), flips)
+    colour.change(pixels, params, rng)
+    _cut_out(pixels, params.cutout, rng)
+    return pixels
 
 
 def mix(

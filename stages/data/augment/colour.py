@@ -39,6 +39,6 @@ def matrices(params: "Augment", count: int, channels: int, rng: np.random.Genera
 
 
 def blended(one: Pixels, other: Pixels, share: float) -> Pixels:
-    """share · one + (1 - share) · other, rounded; float arrays in NumPy would take thirty times the memory."""
+    """share · one + (1 - share) · other, rounded, in one pass and without arrays of floats."""
     flat = cv2.addWeighted(one.reshape(len(one), -1), share, other.reshape(len(one), -1), 1 - share, 0.0)
     return np.asarray(flat, np.uint8).reshape(one.shape)

@@ -1,5 +1,6 @@
 """Moves of pixels as affine matrices, and boxes pasted from one picture into another."""
 
+import math
 from typing import TYPE_CHECKING
 
 import cv2
@@ -7,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.data import crops
-from stages.data.crops import Patch, Pixels
+from stages.data.crops import Patch, Pictures, Pixels
 
 if TYPE_CHECKING:
     from stages.data.augment import Augment
@@ -20,8 +21,6 @@ _BORDERS = {
     "wrap": cv2.BORDER_WRAP,
     "constant": cv2.BORDER_CONSTANT,
 }
-# Of a random resized crop, width over height: Szegedy et al., arXiv:1409.4842.
-_ASPECTS = (3 / 4, 4 / 3)
 
 
 def moves(params: "Augment") -> bool:
@@ -30,14 +29,14 @@ def moves(params: "Augment") -> bool:
 
 
 def matrices(
-    params: "Augment", pixels: Pixels, shape: Patch, flips: NDArray[np.bool_], rng: np.random.Generator
+    params: "Augment", pictures: Pictures, shape: Patch, flips: NDArray[np.bool_], rng: np.random.Generator
 ) -> Matrices:
     """(N, 2, 3): where in its picture each pixel (x, y) of the result comes from."""
-    count, extent = len(pixels), np.array(shape[::-1], np.float64)
+    count, extent = len(pictures), np.array(shape[::-1], np.float64)
     angle, shear = np.deg2rad(rng.uniform(-1, 1, (2, count)) * np.array([[params.rotation], [params.shear]]))
     shift = rng.uniform(-params.shift, params.shift, (count, 2)) * extent
     zoom = rng.uniform(1 - params.zoom, 1 + params.zoom, (count, 2))
-    origin, scale = _windows(params, pixels, shape, rng)
+    origin, scale = _windows(params, pictures, shape, rng)
     turned = scale[:, :, None] * _linear(np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle))
     slanted = _linear(np.ones(count), -np.sin(shear), np.zeros(count), np.cos(shear))
     linear = turned @ slanted * (zoom * np.where(flips, -1, 1))[:, None, :]
@@ -47,11 +46,11 @@ def matrices(
     return np.concatenate([linear, offset[:, :, None]], axis=2)
 
 
-def warped(pixels: Pixels, places: Matrices, shape: Patch, fill: str) -> Pixels:
+def warped(pictures: Pictures, places: Matrices, shape: Patch, fill: str) -> Pixels:
     """Pictures (N, h, w, C) read at these places, bilinearly; `fill` says what lies beyond the border."""
-    out = np.empty((len(pixels), *shape, pixels.shape[3]), np.uint8)
+    out = np.empty((len(pictures), *shape, pictures.shape[3]), np.uint8)
     flags, border, size = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, _BORDERS[fill], shape[::-1]
-    for picture, place, result in zip(pixels, places, out, strict=True):
+    for picture, place, result in zip(pictures, places, out, strict=True):
         cv2.warpAffine(picture, place, size, dst=result, flags=flags, borderMode=border)
     return out
 
@@ -73,15 +72,16 @@ def pasted(
 
 
 def _windows(
-    params: "Augment", pixels: Pixels, shape: Patch, rng: np.random.Generator
+    params: "Augment", pictures: Pictures, shape: Patch, rng: np.random.Generator
 ) -> tuple[Matrices, Matrices]:
     """The top left corner (N, 2) as x, y of what is cut from each picture, and its size over the result's."""
-    count = len(pixels)
+    count = len(pictures)
     if params.resized_crop is None:
-        return crops.offsets(pixels, shape, rng)[:, ::-1].astype(np.float64), np.ones((count, 2))
-    whole = np.array(pixels.shape[2:0:-1], np.float64)
+        return crops.random_corners(pictures, shape, rng)[:, ::-1].astype(np.float64), np.ones((count, 2))
+    whole = np.array(pictures.shape[2:0:-1], np.float64)
     area = rng.uniform(params.resized_crop, 1, count) * whole.prod()
-    aspect = np.exp(rng.uniform(*np.log(_ASPECTS), count))
+    # Width over height as in Szegedy et al., arXiv:1409.4842.
+    aspect = np.exp(rng.uniform(math.log(3 / 4), math.log(4 / 3), count))
     extent = np.minimum(np.sqrt(np.stack([area * aspect, area / aspect], axis=1)), whole)
     return rng.random((count, 2)) * (whole - extent), extent / np.array(shape[::-1])
 
