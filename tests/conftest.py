@@ -1,6 +1,7 @@
 """A small project in a folder of its own, brought as far through the data stages as a test asks."""
 
-from collections.abc import Callable, Mapping
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import pytest
 from PIL import Image
 
 from stages.data.sources import SourceParams, folder
+from stages.extract import extract
+from stages.extractors import pixels
 from stages.ingest import ingest
 from stages.mean import mean
 from stages.pack import pack
@@ -120,3 +123,23 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project.mean()
     project.pack()
     return project
+
+
+@pytest.fixture(scope="session")
+def features(packed: Project) -> Path:
+    """The pixels of `packed` as features, one HDF5 file per split. Shared by all tests: read only."""
+    folder = packed.root / "features" / "pixels"
+    extract("pixels", params=pixels.Params(kind="pixels"), packed=packed.packed, features=folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tracked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A git repository with one commit as working directory, whose runs are tracked in its mlflow.db."""
+    root = tmp_path_factory.mktemp("tracked")
+    for words in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "First"]):
+        subprocess.run(["git", "-c", "user.name=A", "-c", "user.email=a@b", *words], cwd=root, check=True)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.chdir(root)
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root}/mlflow.db")
+        yield root

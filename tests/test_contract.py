@@ -261,7 +261,8 @@ for name in sys.argv[1:]:
         from stages import extractors, params
         hog = params.load(Path("params.yaml")).extractors["hog"]
         extractors.prepare(hog, (16, 16, 1))(np.zeros((2, 16, 16, 1), np.uint8))
-    print(name, *sorted({"keras", "tensorflow", "mlflow", "sklearn", "pandas", "matplotlib"} & set(sys.modules)))
+    heavy = {"keras", "tensorflow", "mlflow", "sklearn", "pandas", "matplotlib"}
+    print(name, *sorted(heavy & set(sys.modules)))
 """
 
 
@@ -277,4 +278,4 @@ def test_stages_that_need_no_keras_start_without_it() -> None:
         timeout=120,
     )
     loaded = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines()}
-    assert loaded == dict.fromkeys(names, []) | {"evaluate": ["matplotlib"]}
+    assert loaded == {name: [] for name in names} | {"evaluate": ["matplotlib"]}

@@ -44,8 +44,9 @@ def prepare(params: Params, shape: tuple[int, ...]) -> Extract:
 
     def extract(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         colored = np.repeat(pixels, 3, axis=3) if pixels.shape[3] == 1 else pixels
-        features = forward(colored)
-        return (features + forward(colored[:, :, ::-1])) / 2 if params.mirror else features
+        views = [colored, colored[:, :, ::-1]] if params.mirror else [colored]
+        features: NDArray[np.float32] = np.mean([forward(view) for view in views], axis=0)
+        return features
 
     def forward(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         prepared = module.preprocess_input(pixels.astype(np.float32))
@@ -70,7 +71,7 @@ def _build(params: Params, shape: tuple[int, ...]) -> "tuple[keras.Model, Module
             pooling=None if params.pooling == "flatten" else params.pooling,
             **params.options,
         )
-    except (ValueError, TypeError, OSError) as error:
+    except Exception as error:  # Keras raises nothing more special when a download fails
         reason = " ".join(str(error).split())
         raise ParamsError(f"{params.backbone} with input {shape} cannot be built: {reason}") from None
     assert isinstance(network, keras.Model)

@@ -7,6 +7,7 @@ unfitted learner, and `load(folder)`, a fitted one. The file's name is its regis
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +61,8 @@ def load(folder: Path) -> Learner:
     try:
         kind = read_json(folder / SPEC)["kind"]
         learner: Learner = plugins.module(__name__, kind).load(folder)
-    except (OSError, ValueError, KeyError, ModuleNotFoundError) as error:
+    # skops raises a TypeError for types it does not trust.
+    except (OSError, ValueError, KeyError, TypeError, ModuleNotFoundError, BadZipFile) as error:
         raise LearnerError(f"{folder} holds no model of this version: {error!r}") from error
     return learner
 
