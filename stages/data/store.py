@@ -4,6 +4,9 @@ Contiguous and uncompressed so that the place of row i is known: rows are writte
 pread at that place, by as many threads as there are, without HDF5's global lock and without the memory
 that a mapped file would count. To everybody else it is an ordinary HDF5 file. (h5py's own random access
 reads 10,000 pictures of 256x256 a second one at a time and 1,500 by an index list.)
+
+Every row has a checksum, looked at when the row is first read: xxh3, 12 microseconds for a picture of
+256x256, where CRC-32 takes 116. A last attribute marks the file as complete.
 """
 
 import json
@@ -15,6 +18,7 @@ from typing import Any, Literal, Self, get_args
 
 import h5py
 import numpy as np
+import xxhash
 from numpy.typing import DTypeLike, NDArray
 
 from stages.errors import StoreError
@@ -22,6 +26,7 @@ from stages.files import replacing
 
 Key = Literal["images", "features", "probabilities"]
 KEYS: tuple[Key, ...] = get_args(Key)
+_CHECKSUMS, _COMPLETE = "checksums", "complete"
 
 
 class Writer:
@@ -35,6 +40,7 @@ class Writer:
         self._descriptor, self._offset = descriptor, offset
         self._row, self._dtype = shape[1:], np.dtype(dtype)
         self._size = int(np.prod(self._row)) * self._dtype.itemsize
+        self.checksums = np.zeros(shape[0], np.uint64)
 
     def write(self, start: int, rows: NDArray[Any]) -> None:
         """Put consecutive rows in their place, from number `start` on."""
@@ -42,9 +48,9 @@ class Writer:
             raise ValueError(
                 f"rows are {rows.dtype}{rows.shape[1:]}, the file holds {self._dtype}{self._row}"
             )
-        _write_all(
-            self._descriptor, np.ascontiguousarray(rows).data.cast("B"), self._offset + start * self._size
-        )
+        whole = np.ascontiguousarray(rows)
+        self.checksums[start : start + len(rows)] = [xxhash.xxh3_64_intdigest(row) for row in whole]
+        _write_all(self._descriptor, whole.data.cast("B"), self._offset + start * self._size)
 
 
 @contextmanager
@@ -76,6 +82,8 @@ def create(
         with h5py.File(aside, "r+", libver="latest") as file:
             for name, values in writer.columns.items():
                 file[name] = values
+            file[_CHECKSUMS] = writer.checksums
+            file.attrs[_COMPLETE] = True
 
 
 class Reader:
@@ -96,11 +104,15 @@ class Reader:
                 self.ids: NDArray[np.str_] = file["ids"][:].astype(np.str_)
                 self.provenance: dict[str, Any] = json.loads(file.attrs["provenance"])
                 self._columns = {name: file[name][:] for name in file if name not in (self.key, "ids")}
+                self._checksums = self._columns.pop(_CHECKSUMS)
+                if not file.attrs.get(_COMPLETE):
+                    raise StoreError(f"{path} is not complete; delete it and run its stage again")
         except FileNotFoundError:
             raise StoreError(f"{path} does not exist; run the stage that makes it") from None
         except (OSError, KeyError, StopIteration, json.JSONDecodeError) as error:
             raise StoreError(f"{path} was not written by this pipeline: {error!r}") from None
         self._size = int(np.prod(self.shape[1:])) * self.dtype.itemsize
+        self._checked = np.zeros(len(self), np.bool_)
         self._descriptor = os.open(path, os.O_RDONLY)
 
     def __len__(self) -> int:
@@ -143,6 +155,18 @@ class Reader:
             raise IndexError(f"row {start} is not in {self.path}, which has {len(self)}")
         if rows.size:
             _read_all(self._descriptor, rows.data.cast("B"), self._offset + start * self._size, self.path)
+            self._check(rows, start)
+
+    def _check(self, rows: NDArray[Any], start: int) -> None:
+        if self._checked[start : start + len(rows)].all():
+            return
+        for number, row in enumerate(rows, start):
+            if xxhash.xxh3_64_intdigest(row) != self._checksums[number]:
+                raise StoreError(
+                    f"{self.path}: row {number} (picture {self.ids[number]}) is damaged: wrong checksum; "
+                    "delete the file and run its stage again"
+                )
+        self._checked[start : start + len(rows)] = True
 
     def close(self) -> None:
         """Close the file; rows can no longer be read."""
