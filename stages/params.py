@@ -89,6 +89,12 @@ class Pack(Section):
     seed: Seed
 
 
+class Predict(Section):
+    """What a member trained on patches sees of a picture: its centre, or ten crops."""
+
+    crops: Literal["center", "ten"]
+
+
 def _weighting(value: Any) -> str | None:
     return "each" if isinstance(value, dict) else value if value == "uniform" else None
 
@@ -144,6 +150,7 @@ class Params(Section):
     pack: Pack
     extractors: dict[Name, Extractor]
     models: Annotated[dict[Name, Model], Field(min_length=1)]
+    predict: Predict
     ensemble: Ensemble
     evaluate: Evaluate
 

@@ -6,6 +6,7 @@ from stages import cli, learners, log, tracking
 from stages.data import store
 from stages.files import replacing, write_json
 from stages.learners import HISTORY, SPEC, Learner, LearnerParams
+from stages.report import augmented
 from stages.scoring import metrics
 
 
@@ -24,6 +25,8 @@ def train(name: str, *, params: LearnerParams, recipe: str, data: Path, model: P
     ):
         folder.mkdir()
         run.params(params.model_dump())
+        if sheet := augmented.sheet(params, rows):
+            run.figure(sheet, "augmented.png")
         learner = learners.create(params)
         history = learner.fit(rows, val, run.epoch)
         learner.save(folder)
@@ -45,6 +48,7 @@ def _spec(name: str, params: LearnerParams, rows: store.Reader) -> dict[str, obj
         "input": params.input,
         "shape": list(rows.shape[1:]),
         "dtype": str(rows.dtype),
+        "patch": getattr(params, "patch", None),
         "provenance": {key: value for key, value in rows.provenance.items() if key != "split"},
     }
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -48,6 +47,8 @@ def cut(pictures: Pictures, patch: Patch, corners: NDArray[np.int64], flips: NDA
 
     Mirrored where `flips` (N, 2) says so: left to right, top to bottom.
     """
+    import cv2
+
     out = np.empty((len(pictures), *patch, pictures.shape[3]), np.uint8)
     places = zip(pictures, corners.tolist(), flips.tolist(), out, strict=True)
     for picture, (top, left), (mirror, upend), result in places:

@@ -47,10 +47,11 @@ class Loader(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
         workers: int | None = None,
     ) -> None:
         super().__init__()
+        self.pictures, self.soft = len(rows), soft
         self._rows, self._size, self._seed = rows, batch_size, seed
         self._augment, self._patch, self._balanced = augment, patch, balanced
         self._labels = rows.column("labels")
-        self._classes = len(rows.provenance["classes"]) if soft else None
+        self._classes = len(rows.provenance["classes"])
         workers = workers or cores()
         self._pool = ThreadPoolExecutor(workers, "loader")
         self._ahead = workers + 1
@@ -60,7 +61,11 @@ class Loader(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
         self._order = self._ordered()
 
     def __len__(self) -> int:
-        return math.ceil(len(self._rows) / self._size)
+        return math.ceil(self.pictures / self._size)
+
+    def length(self, number: int) -> int:
+        """How many pictures the batch of this number has."""
+        return min(self._size, self.pictures - number * self._size)
 
     def __getitem__(self, number: int) -> Batch:
         for ahead in range(number, min(number + self._ahead, len(self))):
@@ -98,16 +103,16 @@ class Loader(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
 
     def _ordered(self) -> NDArray[np.int64]:
         if self._seed is None:
-            return np.arange(len(self._rows))
+            return np.arange(self.pictures)
         rng = np.random.default_rng([self._seed, self._epoch])
         if self._balanced:
             return balanced_order(self._labels, rng)
-        return shuffled(len(self._rows), self._rows.dtype.itemsize * math.prod(self._rows.shape[1:]), rng)
+        return shuffled(self.pictures, self._rows.dtype.itemsize * math.prod(self._rows.shape[1:]), rng)
 
     def _make(self, epoch: int, order: NDArray[np.int64], number: int) -> Batch:
         chosen = order[number * self._size : (number + 1) * self._size]
         labels = self._labels[chosen]
-        if self._classes:
+        if self.soft:
             labels = np.eye(self._classes, dtype=np.float32)[labels]
         # From 1, because to a seed sequence [seed, epoch] and [seed, epoch, 0] are the same.
         rng = np.random.default_rng([self._seed or 0, epoch, number + 1])

@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from stages import plugins
+from stages.data import crops
+from stages.data.augment import Augment
 from stages.data.store import Reader
 from stages.errors import LearnerError
 from stages.learners import History, LearnerParams, OnEpoch
@@ -30,10 +32,14 @@ def _known(network: str) -> str:
 
 
 class Training(Section):
-    """How long and in what portions; the seed decides initial weights, dropout and the order of pictures."""
+    """How long and in what portions; the seed decides all that is drawn: weights, order, pictures, dropout.
+
+    `balanced` draws as many pictures of each class; an epoch has as many as the train split all the same.
+    """
 
     epochs: Positive
     batch_size: Positive
+    balanced: bool
     seed: Seed
 
 
@@ -41,13 +47,16 @@ class Params(LearnerParams):
     """A network of stages/nets, its normalization and its training.
 
     `normalize` becomes the network's first layer: `scale` divides by 255, `standardize` subtracts the train
-    split's mean and divides by its standard deviation, per channel.
+    split's mean and divides by its standard deviation, per channel. With `patch`, [height, width] in pixels,
+    the network sees random patches in training and the centre afterwards (Practitioner Bundle ch. 10).
     """
 
     kind: Literal["cnn"]
     input: Literal["data/packed"]
     network: Annotated[str, AfterValidator(_known)]
     normalize: Literal["scale", "standardize"]
+    patch: Annotated[list[Positive], Field(min_length=2, max_length=2)] | None
+    augment: Augment | None
     optimizer: Optimizer
     train: Training
 
@@ -70,39 +79,45 @@ class Network:
         self._model, self._params = model, params
 
     def fit(self, train: Reader, val: Reader, on_epoch: OnEpoch) -> History:
-        """Build the network for these pictures and train it; one history entry per epoch.
+        """Build the network for these pictures, or patches of them, and train it; one entry per epoch.
 
-        Raises LearnerError when the pictures are too small for the network or the loss is no longer a number.
+        Raises LearnerError when the pictures are too small for the network or the patch, or the loss is no
+        longer a number.
         """
         import keras
 
         from stages import nets
+        from stages.data.loader import Loader
         from stages.training import loop
 
         assert self._params is not None
-        keras.utils.set_random_seed(self._params.train.seed)
+        settings, augment = self._params.train, self._params.augment
+        patch = _patch(self._params, train)
+        keras.utils.set_random_seed(settings.seed)
         self._model = nets.build(
             self._params.network,
-            shape=train.shape[1:],
+            shape=(*(patch or train.shape[1:3]), train.shape[3]),
             classes=len(train.provenance["classes"]),
             statistics=train.provenance["stats"] if self._params.normalize == "standardize" else None,
         )
-        settings = self._params.train
-        return loop.fit(
-            self._model,
-            self._params.optimizer,
-            train,
-            val,
-            settings.epochs,
-            settings.batch_size,
-            settings.seed,
-            on_epoch,
-        )
+        soft = augment is not None and augment.soft
+        seed, size, balanced = settings.seed, settings.batch_size, settings.balanced
+        with (
+            Loader(
+                train, size, seed=seed, augment=augment, patch=patch, balanced=balanced, soft=soft
+            ) as batches,
+            Loader(val, size, patch=patch, soft=soft) as val_batches,
+        ):
+            return loop.fit(
+                self._model, self._params.optimizer, batches, val_batches, settings.epochs, on_epoch
+            )
 
     def predict_proba(self, rows: NDArray[Any]) -> NDArray[np.float32]:
-        """Class probabilities (N, K) of uint8 pictures (N, H, W, C)."""
+        """Class probabilities (N, K) of uint8 pictures (N, H, W, C); of larger ones, of their centre."""
         assert self._model is not None
-        return np.asarray(self._model.predict_on_batch(rows), np.float32)
+        _, height, width, _ = self._model.input_shape
+        pixels = np.ascontiguousarray(crops.centre(rows, (height, width)))
+        return np.asarray(self._model.predict_on_batch(pixels), np.float32)
 
     def save(self, folder: Path) -> None:
         """Write architecture, weights and optimizer state in Keras' own format, which holds no code."""
@@ -123,3 +138,15 @@ def load(folder: Path) -> Network:
     if not isinstance(model, keras.Model):
         raise LearnerError(f"{folder / _FILE} holds no model")
     return Network(model, None)
+
+
+def _patch(params: Params, rows: Reader) -> crops.Patch | None:
+    if params.patch is None:
+        return None
+    height, width = params.patch
+    if height > rows.shape[1] or width > rows.shape[2]:
+        raise LearnerError(
+            f"patch is {height}x{width}; the pictures of {rows.path} are {rows.shape[1]}x{rows.shape[2]}: "
+            "make patch smaller or resize.size larger"
+        )
+    return height, width

@@ -49,3 +49,16 @@ def confusion(matrix: NDArray[np.int64], classes: list[str], title: str) -> Figu
             color = "white" if share[row, column] > 0.5 else "black"
             axes.text(column, row, str(count), ha="center", va="center", color=color, fontsize=8)
     return figure
+
+
+def contact_sheet(columns: list[NDArray[np.uint8]], names: list[str]) -> Figure:
+    """Pictures side by side: `columns` of uint8 (N, H, W, C), one line per picture and its name in front."""
+    figure = Figure(figsize=(1.2 * len(columns), 1.2 * len(names)), layout="constrained", dpi=150)
+    grid = figure.subplots(len(names), len(columns), squeeze=False)
+    for line, name, place in zip(grid, names, range(len(names)), strict=True):
+        line[0].set_ylabel(name, fontsize=8)
+        for axes, pictures in zip(line, columns, strict=True):
+            axes.imshow(pictures[place], cmap="gray", vmin=0, vmax=255)
+            axes.set(xticks=[], yticks=[])
+    grid[0, 0].set_title("packed", fontsize=8)
+    return figure

@@ -12,7 +12,16 @@ from stages.errors import LearnerError
 from stages.files import write_json
 from stages.learners import cnn
 
-CURVES = {"epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "images_per_second"}
+CURVES = {
+    "epoch",
+    "loss",
+    "accuracy",
+    "val_loss",
+    "val_accuracy",
+    "learning_rate",
+    "images_per_second",
+    "data_wait_share",
+}
 
 
 def params(**changes: Any) -> cnn.Params:
@@ -22,6 +31,8 @@ def params(**changes: Any) -> cnn.Params:
         "code": "stages/nets/shallownet.py",
         "input": "data/packed",
         "normalize": "standardize",
+        "patch": None,
+        "augment": None,
         "optimizer": {
             "kind": "sgd",
             "learning_rate": 0.01,
@@ -29,7 +40,7 @@ def params(**changes: Any) -> cnn.Params:
             "momentum": 0.9,
             "nesterov": True,
         },
-        "train": {"epochs": 3, "batch_size": 8, "seed": 1},
+        "train": {"epochs": 3, "batch_size": 8, "balanced": False, "seed": 1},
     }
     return cnn.Params.model_validate(values | changes)
 
@@ -60,7 +71,9 @@ def test_a_separable_set_is_learnt_the_same_way_twice(packed: Any) -> None:
     for one, other in zip(weights(first), weights(again), strict=True):
         np.testing.assert_array_equal(one, other)
 
-    other_seed, _, _ = fitted(packed.packed, train={"epochs": 1, "batch_size": 8, "seed": 2})
+    other_seed, _, _ = fitted(
+        packed.packed, train={"epochs": 1, "batch_size": 8, "balanced": False, "seed": 2}
+    )
     assert not np.array_equal(weights(first)[0], weights(other_seed)[0])
 
 

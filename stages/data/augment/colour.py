@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +19,8 @@ def change(pixels: Pixels, params: "Augment", rng: np.random.Generator) -> None:
     """Change the colours of pictures uint8 (N, H, W, C) in place, each by its own draw."""
     if not (params.brightness or params.contrast or params.saturation):
         return
+    import cv2
+
     for picture, matrix in zip(pixels, matrices(params, len(pixels), pixels.shape[3], rng), strict=True):
         cv2.transform(picture, matrix, dst=picture)
 
@@ -40,5 +41,7 @@ def matrices(params: "Augment", count: int, channels: int, rng: np.random.Genera
 
 def blended(one: Pixels, other: Pixels, share: float) -> Pixels:
     """share · one + (1 - share) · other, rounded, in one pass and without arrays of floats."""
+    import cv2
+
     flat = cv2.addWeighted(one.reshape(len(one), -1), share, other.reshape(len(one), -1), 1 - share, 0.0)
     return np.asarray(flat, np.uint8).reshape(one.shape)

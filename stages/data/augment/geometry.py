@@ -3,7 +3,6 @@
 import math
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,12 +14,8 @@ if TYPE_CHECKING:
 
 Matrices = NDArray[np.float64]
 
-_BORDERS = {
-    "nearest": cv2.BORDER_REPLICATE,
-    "reflect": cv2.BORDER_REFLECT,
-    "wrap": cv2.BORDER_WRAP,
-    "constant": cv2.BORDER_CONSTANT,
-}
+# OpenCV's names; it is imported where it is used, because every stage reads the params.
+_BORDERS = {"nearest": "REPLICATE", "reflect": "REFLECT", "wrap": "WRAP", "constant": "CONSTANT"}
 
 
 def moves(params: "Augment") -> bool:
@@ -48,8 +43,14 @@ def matrices(
 
 def warped(pictures: Pictures, places: Matrices, shape: Patch, fill: str) -> Pixels:
     """Pictures (N, h, w, C) read at these places, bilinearly; `fill` says what lies beyond the border."""
+    import cv2
+
     out = np.empty((len(pictures), *shape, pictures.shape[3]), np.uint8)
-    flags, border, size = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, _BORDERS[fill], shape[::-1]
+    flags, border, size = (
+        cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        getattr(cv2, f"BORDER_{_BORDERS[fill]}"),
+        shape[::-1],
+    )
     for picture, place, result in zip(pictures, places, out, strict=True):
         cv2.warpAffine(picture, place, size, dst=result, flags=flags, borderMode=border)
     return out
