@@ -44,7 +44,7 @@ def stage(
 
 
 def main(stage: Stage[..., Any], argv: list[str] | None = None) -> None:
-    """Run a stage from the command line. Exits with 1 after one line for a ConvoyError."""
+    """Run a stage from the command line. Exits with 1 after one line for a ConvoyError or an OSError."""
     name = stage.function.__name__
     parser = argparse.ArgumentParser(
         prog=f"python -m stages.{name}", description=inspect.getdoc(stage.function)
@@ -67,6 +67,10 @@ def main(stage: Stage[..., Any], argv: list[str] | None = None) -> None:
         stage(**values, **given)
     except ConvoyError as error:
         log.error(str(error))
+        sys.exit(1)
+    except OSError as error:
+        # A full disk, a folder without permission: nothing that a traceback would explain better.
+        log.error(f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error))
         sys.exit(1)
     except KeyboardInterrupt:
         log.error("stopped by the keyboard")

@@ -68,8 +68,8 @@ def create(
     `shape` is (rows, …); `provenance` says where the rows come from, kept as JSON in the file's attributes.
     """
     with replacing(path) as aside:
-        with h5py.File(aside, "w", libver="latest") as file:
-            file["ids"] = np.asarray(ids, dtype="S")
+        with _new_file(aside) as file:
+            file.create_dataset("ids", data=np.asarray(ids, dtype="S"), track_times=False)
             file.attrs["provenance"] = json.dumps(provenance, sort_keys=True, ensure_ascii=False)
             offset = _allocate(file, key, shape, np.dtype(dtype))
         descriptor = os.open(aside, os.O_RDWR)
@@ -81,8 +81,8 @@ def create(
             os.close(descriptor)
         with h5py.File(aside, "r+", libver="latest") as file:
             for name, values in writer.columns.items():
-                file[name] = values
-            file[_CHECKSUMS] = writer.checksums
+                file.create_dataset(name, data=values, track_times=False)
+            file.create_dataset(_CHECKSUMS, data=writer.checksums, track_times=False)
             file.attrs[_COMPLETE] = True
 
 
@@ -177,6 +177,18 @@ class Reader:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _new_file(path: Path) -> h5py.File:
+    """An empty file in HDF5's latest format, which takes attributes above 64 kB, without a time of creation.
+
+    h5py's own way stamps the root group, and the same pictures would give other bytes every second.
+    """
+    creation = h5py.h5p.create(h5py.h5p.FILE_CREATE)
+    creation.set_obj_track_times(False)
+    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+    access.set_libver_bounds(h5py.h5f.LIBVER_LATEST, h5py.h5f.LIBVER_LATEST)
+    return h5py.File(h5py.h5f.create(os.fsencode(path), h5py.h5f.ACC_TRUNC, fcpl=creation, fapl=access))
 
 
 def _allocate(file: h5py.File, key: Key, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:

@@ -14,7 +14,7 @@ def contents(number: int, salt: str = "") -> list[str]:
 
 
 def test_every_class_has_its_share_of_each_split() -> None:
-    labels = {one: "many" for one in contents(1000)} | {one: "few" for one in contents(40, "few")}
+    labels = dict.fromkeys(contents(1000), "many") | dict.fromkeys(contents(40, "few"), "few")
     splits = assign(labels, 0.15, 0.25, seed=1)
     per_class = Counter((labels[one], split) for one, split in splits.items())
     assert per_class["many", "val"] == 150
@@ -45,13 +45,13 @@ def test_another_seed_gives_another_split_of_the_same_sizes() -> None:
 
 def test_few_pictures_move_when_some_are_added() -> None:
     labels = {one: "ab"[number % 2] for number, one in enumerate(contents(1000))}
-    more = labels | {one: "a" for one in contents(10, "more")}
+    more = labels | dict.fromkeys(contents(10, "more"), "a")
     before, after = assign(labels, 0.2, 0.2, seed=1), assign(more, 0.2, 0.2, seed=1)
     assert sum(before[one] != after[one] for one in labels) <= 10
 
 
 def test_the_smallest_class_has_one_picture_in_each_split() -> None:
-    labels = {one: "big" for one in contents(50)} | {one: "small" for one in contents(3, "small")}
+    labels = dict.fromkeys(contents(50), "big") | dict.fromkeys(contents(3, "small"), "small")
     splits = assign(labels, 0.4, 0.5, seed=1)
     assert sorted(splits[one] for one, label in labels.items() if label == "small") == [
         "test",
@@ -62,7 +62,7 @@ def test_the_smallest_class_has_one_picture_in_each_split() -> None:
 
 @pytest.mark.parametrize("number", [1, 2])
 def test_a_class_too_small_for_three_splits_is_named(number: int) -> None:
-    labels = {one: "big" for one in contents(50)} | {one: "rare bird" for one in contents(number, "rare")}
+    labels = dict.fromkeys(contents(50), "big") | dict.fromkeys(contents(number, "rare"), "rare bird")
     with pytest.raises(SourceError, match=f"at least 3 .*'rare bird' has {number}"):
         assign(labels, 0.2, 0.2, seed=1)
 

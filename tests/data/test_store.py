@@ -1,0 +1,129 @@
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from stages.data import store
+from stages.errors import StoreError
+
+IDS = [f"{number:016x}" for number in range(50)]
+
+
+def images(seed: int = 0) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, (len(IDS), 7, 5, 3), dtype=np.uint8)
+
+
+def write(path: Path, rows: NDArray[np.uint8]) -> Path:
+    with store.create(path, "images", rows.shape, rows.dtype, ids=IDS, provenance={"a": "ü"}) as out:
+        out.write(20, rows[20:])
+        out.write(0, rows[:20])
+        out.columns["labels"] = np.arange(len(rows))
+    return path
+
+
+def flip_a_bit(path: Path, row: int) -> None:
+    with h5py.File(path) as file:
+        place = file["images"].id.get_offset() + row * 7 * 5 * 3 + 11
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1
+    path.write_bytes(data)
+
+
+def test_rows_come_back_in_any_order(tmp_path: Path) -> None:
+    rows = images()
+    with store.Reader(write(tmp_path / "a.h5", rows)) as reader:
+        numbers = [49, 0, 7, 7, 20]
+        assert np.array_equal(reader.take(numbers), rows[numbers])
+        assert np.array_equal(reader.read(3, 9), rows[3:9])
+        assert np.array_equal(np.concatenate(list(reader.batches(16))), rows)
+        assert reader.ids.tolist() == IDS
+        assert reader.provenance == {"a": "ü"}
+        assert reader.column("labels").tolist() == list(range(50))
+
+
+def test_other_programs_read_it_as_plain_hdf5(tmp_path: Path) -> None:
+    rows = images()
+    with h5py.File(write(tmp_path / "a.h5", rows)) as file:
+        assert np.array_equal(file["images"][:], rows)
+
+
+def test_threads_may_write_and_read_different_rows(tmp_path: Path) -> None:
+    rows = images()
+    path = tmp_path / "a.h5"
+    with (
+        store.create(path, "images", rows.shape, rows.dtype, ids=IDS, provenance={}) as out,
+        ThreadPoolExecutor(8) as pool,
+    ):
+        list(pool.map(lambda number: out.write(number, rows[number : number + 1]), range(len(rows))))
+    with store.Reader(path) as reader, ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda number: reader.take([number])[0], range(len(rows))))
+    assert np.array_equal(np.stack(found), rows)
+
+
+def test_the_same_rows_give_the_same_bytes_at_any_time(tmp_path: Path) -> None:
+    first = write(tmp_path / "a.h5", images())
+    # HDF5 can stamp every object with the second it was made in.
+    began = time.time()
+    while int(time.time()) == int(began):
+        pass
+    assert first.read_bytes() == write(tmp_path / "b.h5", images()).read_bytes()
+
+
+def test_a_flipped_bit_is_found_and_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.h5", images())
+    flip_a_bit(path, row=33)
+    with store.Reader(path) as reader:
+        reader.read(0, 33)
+        with pytest.raises(StoreError, match=rf"row 33 \(picture {IDS[33]}\) is damaged"):
+            reader.take([2, 33])
+
+
+def test_an_error_while_writing_leaves_the_old_file(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.h5", images())
+    before = path.read_bytes()
+    rows = images(seed=1)
+    with pytest.raises(RuntimeError), store.create(path, "images", rows.shape, "u1", ids=IDS, provenance={}):
+        raise RuntimeError
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["a.h5"]
+
+
+@pytest.mark.parametrize("spoil", ["missing", "text", "foreign", "unfinished", "cut"])
+def test_what_create_did_not_finish_is_refused(tmp_path: Path, spoil: str) -> None:
+    path = write(tmp_path / "a.h5", images())
+    if spoil == "missing":
+        path.unlink()
+    elif spoil == "text":
+        path.write_text("no pictures")
+    elif spoil == "foreign":
+        with h5py.File(path, "w") as file:
+            file["images"] = images()
+    elif spoil == "unfinished":
+        with h5py.File(path, "r+") as file:
+            del file.attrs["complete"]
+    else:
+        path.write_bytes(path.read_bytes()[:-2000])
+    with pytest.raises(StoreError, match=r"a\.h5"), store.Reader(path) as reader:
+        reader.read(0, len(reader))
+
+
+def test_rows_outside_the_file_are_an_error(tmp_path: Path) -> None:
+    with store.Reader(write(tmp_path / "a.h5", images())) as reader:
+        with pytest.raises(IndexError):
+            reader.take([50])
+        with pytest.raises(IndexError):
+            reader.take([-1])
+
+
+def test_rows_of_another_shape_or_type_are_refused(tmp_path: Path) -> None:
+    rows = images()
+    with store.create(tmp_path / "a.h5", "images", rows.shape, "u1", ids=IDS, provenance={}) as out:
+        out.write(0, rows)
+        with pytest.raises(ValueError, match="rows are"):
+            out.write(0, rows[:, :3])
+        with pytest.raises(ValueError, match="rows are"):
+            out.write(0, rows.astype(np.float32))
