@@ -1,5 +1,7 @@
 """Any network of keras.applications without its head: Practitioner Bundle ch. 3."""
 
+import textwrap
+import warnings
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -63,16 +65,16 @@ def _build(params: Params, shape: tuple[int, ...]) -> "tuple[keras.Model, Module
 
     constructor = _constructor(params.backbone)
     weights = params.weights if params.weights == "imagenet" else str(_checked_file(params))
+    pooling = None if params.pooling == "flatten" else params.pooling
     try:
-        network = constructor(
-            include_top=False,
-            weights=weights,
-            input_shape=shape,
-            pooling=None if params.pooling == "flatten" else params.pooling,
-            **params.options,
-        )
+        with warnings.catch_warnings():
+            # Keras warns of every layer that a foreign file does not fit, and then raises.
+            warnings.simplefilter("ignore")
+            network = constructor(
+                include_top=False, weights=weights, input_shape=shape, pooling=pooling, **params.options
+            )
     except Exception as error:  # Keras raises nothing more special when a download fails
-        reason = " ".join(str(error).split())
+        reason = textwrap.shorten(str(error), 300)
         raise ParamsError(f"{params.backbone} with input {shape} cannot be built: {reason}") from None
     assert isinstance(network, keras.Model)
     # Each network's module has the preprocess_input that its weights were trained with.
@@ -82,10 +84,11 @@ def _build(params: Params, shape: tuple[int, ...]) -> "tuple[keras.Model, Module
 def _constructor(backbone: str) -> Any:
     import keras
 
-    networks = {name.lower(): getattr(keras.applications, name) for name in dir(keras.applications)}
+    # Its modules are no choices: `vgg16` holds the function VGG16.
+    networks = {name.lower(): one for name, one in vars(keras.applications).items() if callable(one)}
     found = networks.get(backbone.replace("_", "").lower())
-    if not callable(found):
-        known = ", ".join(sorted(one.__name__ for one in networks.values() if callable(one)))
+    if found is None:
+        known = ", ".join(sorted(one.__name__ for one in networks.values()))
         raise ParamsError(f"keras.applications has no network {backbone!r}; allowed: {known}")
     return found
 

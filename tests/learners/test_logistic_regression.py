@@ -95,7 +95,7 @@ def test_the_file_needs_no_trust_and_a_foreign_one_gets_none(features: Path, tmp
 
     write_json(tmp_path / "spec.json", {"kind": "logistic_regression"})
     skops.io.dump(FunctionTransformer(print), file)
-    with pytest.raises(LearnerError, match="holds no model of this version.*builtins.print"):
+    with pytest.raises(LearnerError, match=r"holds no model of this version.*builtins.print"):
         learners.load(tmp_path)
     file.write_bytes(b"no zip file")
     with pytest.raises(LearnerError, match="holds no model of this version"):
