@@ -1,0 +1,236 @@
+"""ingest: what is accepted, what is listed as rejected, and what stops the stage."""
+
+import csv
+import json
+import shutil
+import unicodedata
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from PIL import Image
+
+from stages import cli
+from stages.data.manifest import SPLITS
+from stages.errors import SourceError
+from stages.ingest import ingest
+
+
+def rows_of(project) -> list[dict]:
+    return pq.read_table(project.manifest).to_pylist()
+
+
+def rejects_of(project) -> list[dict]:
+    with project.rejects.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def splits_of(project) -> dict[str, str]:
+    return {row["sha256"]: row["split"] for row in rows_of(project)}
+
+
+def test_every_picture_is_in_the_manifest_with_its_facts(project, pictures) -> None:
+    pictures(size=(20, 24))
+    project.ingest()
+    rows = rows_of(project)
+    assert [row["path"] for row in rows][:2] == ["cat/000.png", "cat/001.png"]
+    assert {row["label"] for row in rows} == {"cat", "dog"}
+    assert {(row["width"], row["height"], row["channels"]) for row in rows} == {(24, 20, 3)}
+    assert len({row["id"] for row in rows}) == 20
+    assert json.loads(project.classes.read_text()) == ["cat", "dog"]
+    assert rejects_of(project) == []
+
+
+def test_every_class_has_its_share_of_each_split(project, pictures) -> None:
+    pictures({"cat": 10, "dog": 20})
+    project.ingest(val_fraction=0.2, test_fraction=0.3)
+    for label, sizes in {"cat": [5, 2, 3], "dog": [10, 4, 6]}.items():
+        splits = [row["split"] for row in rows_of(project) if row["label"] == label]
+        assert [splits.count(split) for split in SPLITS] == sizes
+
+
+def test_file_names_play_no_role_in_the_split(project, pictures) -> None:
+    source = pictures()
+    project.ingest()
+    before = splits_of(project)
+    for number, path in enumerate(sorted(source.rglob("*.png"), reverse=True)):
+        path.rename(path.with_name(f"renamed {number:04d}.png"))
+    project.ingest()
+    assert splits_of(project) == before
+
+
+def test_the_same_picture_under_two_names_is_in_one_split_once(project, pictures) -> None:
+    source = pictures()
+    for path in sorted(source.rglob("*.png")):
+        shutil.copy(path, path.with_name(f"copy of {path.name}"))
+    project.ingest()
+    assert len(rows_of(project)) == len(splits_of(project)) == 20
+    rejects = rejects_of(project)
+    assert len(rejects) == 20
+    assert rejects[0] == {
+        "path": "cat/copy of 000.png",
+        "label": "cat",
+        "reason": "duplicate",
+        "detail": "the same bytes as cat/000.png",
+    }
+
+
+def test_the_same_picture_under_two_classes_is_left_out_of_both(project, pictures) -> None:
+    source = pictures()
+    shutil.copy(source / "cat" / "003.png", source / "dog" / "as a dog.png")
+    project.ingest(max_reject_fraction=0.1)
+    assert len(rows_of(project)) == 19
+    assert "cat/003.png" not in {row["path"] for row in rows_of(project)}
+    conflicts = {one["path"]: one["detail"] for one in rejects_of(project) if one["reason"] == "conflict"}
+    assert conflicts == {
+        "cat/003.png": "also under another class",
+        "dog/as a dog.png": "the same bytes as cat/003.png of class 'cat'",
+    }
+
+
+def test_unreadable_files_are_listed_with_their_reason_and_the_run_goes_on(project, pictures) -> None:
+    source = pictures()
+    (source / "cat" / "empty.jpg").touch()
+    (source / "dog" / "notes.jpg").write_text("no picture")
+    (source / "at the top.png").write_bytes((source / "cat" / "000.png").read_bytes())
+    project.ingest(max_reject_fraction=0.2)
+    assert len(rows_of(project)) == 20
+    found = {one["path"]: (one["reason"], one["detail"]) for one in rejects_of(project)}
+    assert found["cat/empty.jpg"] == ("picture", "the file is empty")
+    assert found["dog/notes.jpg"][1].startswith("not a picture in one of the formats")
+    assert found["at the top.png"] == ("label", "no class can be told from the name or folder")
+
+
+def test_more_rejects_than_allowed_stop_the_stage_but_are_listed(project, pictures) -> None:
+    source = pictures()
+    for number in range(3):
+        (source / "cat" / f"broken {number}.png").touch()
+    with pytest.raises(SourceError) as stop:
+        project.ingest(max_reject_fraction=0.1)
+    assert "3 of 23 files cannot be used, more than ingest.max_reject_fraction = 0.1" in str(stop.value)
+    assert "cat/broken 0.png" in str(stop.value)
+    assert str(project.rejects) in str(stop.value)
+    assert len(rejects_of(project)) == 3
+    assert not project.manifest.exists()
+
+
+def test_class_names_may_have_spaces_and_any_letters(project, pictures) -> None:
+    names = ["Afrikanischer Elefant", "Übergröße", "猫", "кот, рыжий"]
+    pictures(dict.fromkeys(names, 5))
+    project.ingest()
+    assert json.loads(project.classes.read_text(encoding="utf-8")) == sorted(names)
+    project.resize()
+    project.mean()
+    project.pack()
+    assert (project.packed / "test.h5").exists()
+
+
+def test_composed_and_decomposed_names_are_one_class(project, pictures) -> None:
+    composed, decomposed = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
+    source = pictures({composed: 5, "bar": 5})
+    if (source / decomposed).exists():
+        pytest.skip("this file system takes both spellings for one name")
+    pictures({decomposed: 5})
+    project.ingest()
+    assert json.loads(project.classes.read_text(encoding="utf-8")) == ["bar", composed]
+    assert sum(row["label"] == composed for row in rows_of(project)) == 10
+    project.resize()
+
+
+def test_a_second_run_gives_the_same_bytes(project, pictures) -> None:
+    source = pictures()
+    (source / "cat" / "broken.png").touch()
+    made = (project.manifest, project.classes, project.rejects, project.blob)
+    project.ingest(max_reject_fraction=0.1)
+    first = [path.read_bytes() for path in made]
+    project.ingest(max_reject_fraction=0.1)
+    assert [path.read_bytes() for path in made] == first
+
+
+def test_one_picture_in_a_class_is_too_few(project, pictures) -> None:
+    pictures({"cat": 10, "rare bird": 1})
+    with pytest.raises(SourceError, match="at least 3 different readable pictures.*'rare bird' has 1"):
+        project.ingest()
+
+
+def test_an_empty_class_is_named(project, pictures) -> None:
+    source = pictures()
+    (source / "empty class").mkdir()
+    with pytest.raises(SourceError, match="class 'empty class' has no pictures; fill or delete"):
+        project.ingest()
+
+
+def test_an_empty_source_says_so(project) -> None:
+    project.source.mkdir()
+    with pytest.raises(SourceError, match="holds no files"):
+        project.ingest()
+
+
+def run(project, **changed: object) -> None:
+    """The stage as the command line runs it, on the committed params with another source."""
+    with open("params.yaml", encoding="utf-8") as file:
+        params = yaml.safe_load(file)
+    params["ingest"] |= {"source": {"kind": "folder", "path": str(project.source)}} | changed
+    path = project.root / "params.yaml"
+    path.write_text(yaml.safe_dump(params, allow_unicode=True), encoding="utf-8")
+    options = {name: str(getattr(project, name)) for name in ("manifest", "classes", "rejects", "blob")}
+    words = [word for name, value in options.items() for word in (f"--{name}", value)]
+    cli.main(ingest, ["--params", str(path), *words])
+
+
+def missing(project, pictures) -> None:
+    pass
+
+
+def only_one_class(project, pictures) -> None:
+    pictures({"cat": 5})
+
+
+def one_picture(project, pictures) -> None:
+    pictures({"cat": 5, "dog": 1})
+
+
+def no_pictures(project, pictures) -> None:
+    source = pictures()
+    for path in source.rglob("*.png"):
+        path.write_text("none")
+
+
+def a_file_with_a_line_break_in_its_name(project, pictures) -> None:
+    (pictures() / "cat" / "two\nlines.png").touch()
+
+
+@pytest.mark.parametrize(
+    ("prepare", "expected"),
+    [
+        (missing, "does not exist; put a folder of pictures there or name another"),
+        (only_one_class, "at least 2 classes"),
+        (one_picture, "'dog' has 1"),
+        (no_pictures, "20 of 20 files cannot be used"),
+        (a_file_with_a_line_break_in_its_name, r"two\nlines.png"),
+    ],
+)
+def test_a_users_mistake_is_one_line_on_stderr(project, pictures, capsys, prepare, expected) -> None:
+    prepare(project, pictures)
+    with pytest.raises(SystemExit) as stop:
+        run(project, max_reject_fraction=0.0)
+    assert stop.value.code == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert expected in lines[0]
+
+
+def test_the_command_line_makes_what_the_function_makes(project, pictures, capsys) -> None:
+    pictures()
+    run(project)
+    assert "ingested" in capsys.readouterr().err
+    assert len(rows_of(project)) == 20
+
+
+def test_pictures_of_every_accepted_format_are_taken(project, pictures) -> None:
+    source = pictures({"cat": 5, "dog": 5})
+    for number, suffix in enumerate(["bmp", "gif", "jpg", "png", "ppm", "tiff", "webp"]):
+        Image.new("RGB", (8, 8), (number, 50, 99)).save(source / "cat" / f"one.{suffix}")
+    project.ingest()
+    assert len(rows_of(project)) == 17
+    project.resize()
