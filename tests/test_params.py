@@ -50,8 +50,8 @@ ALL = "lenet, minivggnet, hog_logistic"
         # Unknown keys, at the top, inside a section, inside a plug-in.
         ("modells", {}, "unknown key modells; allowed: ensemble, evaluate, extractors, ingest, models, pack"),
         ("resize.height", 3, "resize: unknown key height; allowed: color, keep_aspect, size"),
-        ("models.lenet.train.epoch", 3, "models.lenet.train: unknown key epoch; allowed: batch_size, epochs"),
-        ("models.lenet.train.3", 3, "models.lenet.train: unknown key 3; allowed: batch_size, epochs, seed"),
+        ("models.lenet.train.epoch", 3, "models.lenet.train: unknown key epoch; allowed: balanced, batch_size"),
+        ("models.lenet.train.3", 3, "models.lenet.train: unknown key 3; allowed: balanced, batch_size"),
         # Kinds that no plug-in has.
         ("ingest.source.kind", "web", "ingest.source: 'kind' is 'web'; allowed: 'archive', 'digits', 'fil"),
         ("extractors.hog.kind", "hogg", "extractors.hog: 'kind' is 'hogg'; allowed: 'hog', 'keras_appl"),
@@ -154,7 +154,7 @@ def test_a_bad_value_is_refused_in_one_line(tmp_path: Path, key: str, value: Any
 
 
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
-    path = edited(tmp_path, "models.lenet.train", {"epochs": 0, "seed": 1})
+    path = edited(tmp_path, "models.lenet.train", {"epochs": 0, "balanced": False, "seed": 1})
     with pytest.raises(ParamsError) as caught:
         params.load(path)
     assert str(caught.value) == (
