@@ -22,10 +22,10 @@ class Augment(Section):
     """What may happen to a training picture; zero, false or null is off.
 
     The moves are those of Keras' ImageDataGenerator (Practitioner Bundle ch. 2): every value is the largest
-    of a range drawn from uniformly. They happen in the order patch or crop, rotation, shift, shear, zoom,
-    flips. Brightness, contrast and saturation multiply by 1 - value to 1 + value. Cutout: DeVries and
-    Taylor, arXiv:1708.04552; mixup: Zhang et al., arXiv:1710.09412; cutmix: Yun et al., arXiv:1905.04899.
-    With mixup and cutmix both on, each batch gets one of them.
+    of a range drawn from uniformly. Pixels are the same but for rounding, and with `wrap` and `constant` but
+    for the outermost, which OpenCV blends with what lies beyond. Brightness, contrast and saturation multiply
+    by 1 - value to 1 + value. Cutout: DeVries and Taylor, arXiv:1708.04552; mixup: Zhang et al.,
+    arXiv:1710.09412; cutmix: Yun et al., arXiv:1905.04899. With both, each batch gets one of them.
     """
 
     rotation: Annotated[float, Field(ge=0, le=180)]

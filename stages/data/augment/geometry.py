@@ -12,7 +12,7 @@ from stages.data.crops import Patch, Pictures, Pixels
 if TYPE_CHECKING:
     from stages.data.augment import Augment
 
-Matrices = NDArray[np.float64]
+Array = NDArray[np.float64]
 
 # OpenCV's names; it is imported where it is used, because every stage reads the params.
 _BORDERS = {"nearest": "REPLICATE", "reflect": "REFLECT", "wrap": "WRAP", "constant": "CONSTANT"}
@@ -25,34 +25,43 @@ def moves(params: "Augment") -> bool:
 
 def matrices(
     params: "Augment", pictures: Pictures, shape: Patch, flips: NDArray[np.bool_], rng: np.random.Generator
-) -> Matrices:
-    """(N, 2, 3): where in its picture each pixel (x, y) of the result comes from."""
+) -> Array:
+    """(N, 2, 3): where in its picture each pixel (x, y) of the result comes from; drawn for all at once."""
     count, extent = len(pictures), np.array(shape[::-1], np.float64)
-    angle, shear = np.deg2rad(rng.uniform(-1, 1, (2, count)) * np.array([[params.rotation], [params.shear]]))
+    limits = np.array([[params.rotation], [params.shear]])
+    angle, shear = rng.uniform(-1, 1, (2, count)) * limits
     shift = rng.uniform(-params.shift, params.shift, (count, 2)) * extent
     zoom = rng.uniform(1 - params.zoom, 1 + params.zoom, (count, 2))
     origin, scale = _windows(params, pictures, shape, rng)
-    turned = scale[:, :, None] * _linear(np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle))
-    slanted = _linear(np.ones(count), -np.sin(shear), np.zeros(count), np.cos(shear))
-    linear = turned @ slanted * (zoom * np.where(flips, -1, 1))[:, None, :]
-    # Everything turns around the middle of the result, which lies on the middle of the window.
-    middle = extent / 2 - 0.5
-    offset = origin + scale * extent / 2 - 0.5 + (turned @ shift[:, :, None])[:, :, 0] - linear @ middle
+    return composed(angle, shift, shear, zoom * np.where(flips, -1, 1), origin, scale, extent)
+
+
+def composed(
+    angle: Array, shift: Array, shear: Array, zoom: Array, origin: Array, scale: Array, extent: Array
+) -> Array:
+    """(N, 2, 3) of angle and shear (N,) in degrees, shift (N, 2) in pixels, zoom (N, 2); x before y.
+
+    Keras' order: a pixel is zoomed, sheared, shifted and turned around the middle of the result, whose size
+    is `extent` (2,); that lies on the window from `origin` (N, 2), `scale` (N, 2) times as large.
+    """
+    turn, slant = np.deg2rad(angle), np.deg2rad(shear)
+    turned = scale[:, :, None] * _linear(np.cos(turn), -np.sin(turn), np.sin(turn), np.cos(turn))
+    slanted = _linear(np.ones_like(slant), -np.sin(slant), np.zeros_like(slant), np.cos(slant))
+    linear = turned @ slanted * zoom[:, None, :]
+    middle = origin + scale * extent / 2 - 0.5
+    offset = middle + (turned @ shift[:, :, None])[:, :, 0] - linear @ (extent / 2 - 0.5)
     return np.concatenate([linear, offset[:, :, None]], axis=2)
 
 
-def warped(pictures: Pictures, places: Matrices, shape: Patch, fill: str) -> Pixels:
+def warped(pictures: Pictures, places: Array, shape: Patch, fill: str) -> Pixels:
     """Pictures (N, h, w, C) read at these places, bilinearly; `fill` says what lies beyond the border."""
     import cv2
 
     out = np.empty((len(pictures), *shape, pictures.shape[3]), np.uint8)
-    flags, border, size = (
-        cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        getattr(cv2, f"BORDER_{_BORDERS[fill]}"),
-        shape[::-1],
-    )
+    border = getattr(cv2, f"BORDER_{_BORDERS[fill]}")
+    options = {"flags": cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, "borderMode": border}
     for picture, place, result in zip(pictures, places, out, strict=True):
-        cv2.warpAffine(picture, place, size, dst=result, flags=flags, borderMode=border)
+        cv2.warpAffine(picture, place, shape[::-1], dst=result, **options)
     return out
 
 
@@ -74,7 +83,7 @@ def pasted(
 
 def _windows(
     params: "Augment", pictures: Pictures, shape: Patch, rng: np.random.Generator
-) -> tuple[Matrices, Matrices]:
+) -> tuple[Array, Array]:
     """The top left corner (N, 2) as x, y of what is cut from each picture, and its size over the result's."""
     count = len(pictures)
     if params.resized_crop is None:
@@ -87,6 +96,6 @@ def _windows(
     return rng.random((count, 2)) * (whole - extent), extent / np.array(shape[::-1])
 
 
-def _linear(*entries: NDArray[np.float64]) -> Matrices:
-    """Matrices (N, 2, 2) from their four entries, row by row."""
+def _linear(*entries: NDArray[np.float64]) -> Array:
+    """Array (N, 2, 2) from their four entries, row by row."""
     return np.stack(entries, axis=1).reshape(-1, 2, 2)
