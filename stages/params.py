@@ -49,9 +49,15 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$"), AfterVali
 
 
 class Ingest(Section):
-    """Where the pictures come from and how they are split; fractions are of each class."""
+    """Where the pictures come from, which are taken, and how they are split; fractions are of each class.
+
+    With `split: from_path` the source says which split a picture is in, by a folder named train, val or test
+    or in words of its own (a column, an official test set); only a split that it lacks is cut out of train.
+    """
 
     source: Source
+    max_pixels: Positive
+    split: Literal["content", "from_path"]
     val_fraction: Fraction
     test_fraction: Fraction
     max_reject_fraction: Annotated[float, Field(ge=0, le=1)]

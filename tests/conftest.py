@@ -58,7 +58,14 @@ class Project:
         return self.root / "data" / "packed"
 
     def ingest(self, source: SourceParams | None = None, **params: Any) -> None:
-        values = {"val_fraction": 0.2, "test_fraction": 0.2, "max_reject_fraction": 0.0, "seed": 1} | params
+        values = {
+            "max_pixels": 1_000_000,
+            "split": "content",
+            "val_fraction": 0.2,
+            "test_fraction": 0.2,
+            "max_reject_fraction": 0.0,
+            "seed": 1,
+        } | params
         ingest(
             Ingest(source=source or folder.Params(kind="folder", path=self.source), **values),
             manifest=self.manifest,

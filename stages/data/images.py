@@ -1,7 +1,6 @@
 """Any picture file → pixels: what is accepted, how it is decoded, and how it is brought to one size."""
 
 import io
-import struct
 import warnings
 from dataclasses import dataclass
 from typing import Literal
@@ -9,7 +8,7 @@ from typing import Literal
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from stages.errors import PictureError
 
@@ -18,11 +17,12 @@ Color = Literal["rgb", "gray"]
 
 # Formats that photographs and scans come in; Pillow's list has 40 more, each a decoder open to hostile files.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-MAX_PIXELS = 200_000_000
 BACKGROUND = (255, 255, 255)
 
-_ORIENTATION = 0x0112
-_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, IndexError, KeyError, OverflowError)
+# The limit on pixels is a param and holds before anything is decoded; Pillow's own is mostly a warning.
+Image.MAX_IMAGE_PIXELS = None
+# Of broken metadata, which nobody here reads.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,39 +39,33 @@ class Facts:
     plain: bool
 
 
-def inspect(data: bytes) -> Facts:
+def inspect(data: bytes, max_pixels: int) -> Facts:
     """Decode a picture completely, only to know that it can be, and say what it is.
 
     Pillow and not OpenCV: OpenCV returns a truncated JPEG as a picture with a gray lower part.
-    Raises PictureError with the reason: not a picture, broken, truncated, or more than MAX_PIXELS pixels.
+    Raises PictureError with the reason: not a picture, broken, truncated, or more than `max_pixels` pixels.
     """
     if not data:
         raise PictureError("the file is empty")
     try:
-        with warnings.catch_warnings():
-            # The limit below is ours and comes before decoding; Pillow's own is a warning.
-            warnings.simplefilter("ignore")
-            picture = Image.open(io.BytesIO(data), formats=FORMATS)
-            width, height = picture.size
-            if width * height > MAX_PIXELS:
-                raise PictureError(f"{width}x{height} pixels are more than the {MAX_PIXELS} allowed")
-            picture.load()
-            orientation = picture.getexif().get(_ORIENTATION, 1)
+        picture = Image.open(io.BytesIO(data), formats=FORMATS)
+        width, height = picture.size
+        if width * height > max_pixels:
+            raise PictureError(f"{width}x{height} pixels are more than the {max_pixels} allowed")
+        picture.load()
+        channels = len(picture.getbands())
+        if not (plain := _is_plain(picture)):
+            height, width = _converted(picture, "rgb").shape[:2]
+        elif _orientation(picture) in (5, 6, 7, 8):
+            width, height = height, width
+    except PictureError:
+        raise
     except UnidentifiedImageError:
         raise PictureError(f"not a picture in one of the formats {', '.join(FORMATS)}") from None
-    except Image.DecompressionBombError:
-        raise PictureError(f"more pixels than the {MAX_PIXELS} allowed") from None
-    except _UNREADABLE as error:
-        raise PictureError(f"broken picture: {error}") from None
-    plain = (
-        picture.format in ("JPEG", "PNG")
-        and picture.mode in ("RGB", "L")
-        and "transparency" not in picture.info
-        and (picture.format == "JPEG" or orientation == 1)
-    )
-    if orientation in (5, 6, 7, 8):
-        width, height = height, width
-    return Facts(width, height, len(picture.getbands()), plain)
+    except Exception as error:
+        # Whatever it is: decoders meet broken files with errors of every kind, and one must not stop a stage.
+        raise _broken(error) from None
+    return Facts(width, height, channels, plain)
 
 
 def decode(data: bytes, color: Color, *, plain: bool) -> Pixels:
@@ -80,19 +74,14 @@ def decode(data: bytes, color: Color, *, plain: bool) -> Pixels:
     EXIF orientation is applied; transparency is laid on white; 16 bits become the upper 8; of an animation
     the first frame is taken. Raises PictureError when the data cannot be decoded after all.
     """
-    if plain:
-        flag = cv2.IMREAD_COLOR_RGB if color == "rgb" else cv2.IMREAD_GRAYSCALE
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
-        if pixels is None:
-            raise PictureError("broken picture: OpenCV cannot decode it")
-        return _with_channels(pixels)
+    if plain and (pixels := _with_opencv(data, color)) is not None:
+        return pixels
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            upright = ImageOps.exif_transpose(Image.open(io.BytesIO(data), formats=FORMATS))
-            return _with_channels(np.asarray(_opaque(upright).convert("RGB" if color == "rgb" else "L")))
-    except _UNREADABLE as error:
-        raise PictureError(f"broken picture: {error}") from None
+        return _converted(Image.open(io.BytesIO(data), formats=FORMATS), color)
+    except PictureError:
+        raise
+    except Exception as error:
+        raise _broken(error) from None
 
 
 def to_size(pixels: Pixels, height: int, width: int, *, keep_aspect: bool) -> Pixels:
@@ -120,17 +109,59 @@ def _centre(pixels: Pixels, height: int, width: int) -> Pixels:
     return pixels[top : top + crop_height, left : left + crop_width]
 
 
+def _is_plain(picture: Image.Image) -> bool:
+    return (
+        picture.mode in ("RGB", "L")
+        and not picture.has_transparency_data
+        # OpenCV turns a JPEG as EXIF says, but knows nothing of XMP, where some programs say it.
+        and (
+            (picture.format == "JPEG" and ("xmp" not in picture.info or _orientation(picture) == 1))
+            or (picture.format == "PNG" and _orientation(picture) == 1)
+        )
+    )
+
+
+def _orientation(picture: Image.Image) -> int:
+    return int(picture.getexif().get(ExifTags.Base.Orientation, 1))
+
+
+def _with_opencv(data: bytes, color: Color) -> Pixels | None:
+    """None where OpenCV gives up, as it does on a side of more than 2^20 pixels."""
+    flag = cv2.IMREAD_COLOR_RGB if color == "rgb" else cv2.IMREAD_GRAYSCALE
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+    except cv2.error:
+        return None
+    return None if pixels is None else _with_channels(pixels)
+
+
+def _converted(picture: Image.Image, color: Color) -> Pixels:
+    """Upright, opaque, 8 bits, and in the colours asked for."""
+    opaque = _opaque(ImageOps.exif_transpose(picture))
+    return _with_channels(np.asarray(opaque.convert("RGB" if color == "rgb" else "L")))
+
+
 def _opaque(picture: Image.Image) -> Image.Image:
     if picture.mode.startswith("I") or picture.mode == "F":
-        # Pillow's own conversion to 8 bits cuts off everything above 255 instead of scaling.
-        values = np.asarray(picture, dtype=np.float64)
-        return Image.fromarray((values / 257).clip(0, 255).astype(np.uint8))
-    if "A" not in picture.getbands() and "transparency" not in picture.info:
+        return _in_8_bits(picture)
+    if not picture.has_transparency_data:
         return picture
     layer = picture.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", layer.size, (*BACKGROUND, 255)), layer)
 
 
+def _in_8_bits(picture: Image.Image) -> Image.Image:
+    """Pillow's own conversion cuts off everything above 255 instead of scaling."""
+    values = np.asarray(picture)
+    if values.dtype.kind == "f" or values.min() < 0 or values.max() > 0xFFFF:
+        raise PictureError("32 bits per pixel have no agreed range; save it with 8 or 16")
+    return Image.fromarray((values >> 8).astype(np.uint8))
+
+
 def _with_channels(pixels: NDArray[np.generic]) -> Pixels:
     array = pixels.astype(np.uint8, copy=False)
     return array if array.ndim == 3 else array[:, :, None]
+
+
+def _broken(error: Exception) -> PictureError:
+    return PictureError(f"broken picture: {' '.join(str(error).split()) or type(error).__name__}")

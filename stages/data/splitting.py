@@ -2,14 +2,34 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from stages.data.manifest import SPLITS, Split
 from stages.errors import SourceError
 
+_FOLDERS: Mapping[str, Split] = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+
+
+def from_path(name: str) -> Split | None:
+    """The split that a folder in a POSIX path names, the outermost if there are several; else None."""
+    folders = name.casefold().split("/")[:-1]
+    return next((_FOLDERS[folder] for folder in folders if folder in _FOLDERS), None)
+
 
 def assign(
-    labels: Mapping[str, str], val_fraction: float, test_fraction: float, seed: int
+    labels: Mapping[str, str],
+    val_fraction: float,
+    test_fraction: float,
+    seed: int,
+    given: Mapping[str, Split] | None = None,
 ) -> dict[str, Split]:
     """Split pictures, given the label of each sha256: stratified, and the same on every machine.
 
@@ -19,19 +39,22 @@ def assign(
     picture when others are added (here about as many move as are added), but leaves small classes
     without test pictures.
 
+    Where `given` says the split of every picture, only val or test, if it has none, is cut out of train.
     Raises SourceError naming each class with too few pictures to have one in every split.
     """
+    chosen: dict[str, Split] = {digest: split for digest, split in (given or {}).items() if split != "train"}
+    fractions: dict[Split, float] = {"test": test_fraction, "val": val_fraction}
+    missing = {split: part for split, part in fractions.items() if split not in chosen.values()}
     classes: defaultdict[str, list[str]] = defaultdict(list)
     for digest, label in labels.items():
-        classes[label].append(digest)
-    _check_counts({label: len(digests) for label, digests in classes.items()})
-    chosen: dict[str, Split] = {}
+        # Asked for, so that a class without training pictures is counted, with none.
+        digests = classes[label]
+        if digest not in chosen:
+            digests.append(digest)
+    _check_counts({label: len(digests) for label, digests in classes.items()}, list(missing))
     for digests in classes.values():
         order = sorted(digests, key=lambda digest: hashlib.sha256(f"{seed}:{digest}".encode()).digest())
-        test = min(max(1, round(len(order) * test_fraction)), len(order) - 2)
-        val = min(max(1, round(len(order) * val_fraction)), len(order) - test - 1)
-        for rank, digest in enumerate(order):
-            chosen[digest] = "test" if rank < test else "val" if rank < test + val else "train"
+        chosen.update(_cut(order, missing))
     return chosen
 
 
@@ -41,13 +64,26 @@ def counts(splits: Iterable[Split]) -> dict[Split, int]:
     return {split: listed.count(split) for split in SPLITS}
 
 
-def _check_counts(pictures: Mapping[str, int]) -> None:
+def _cut(order: Sequence[str], fractions: Mapping[Split, float]) -> Iterator[tuple[str, Split]]:
+    """The first pictures for the first of the splits, and so on; the rest is train."""
+    start = 0
+    for place, (split, fraction) in enumerate(fractions.items()):
+        # Each later split, and train, gets one at least.
+        most = len(order) - start - (len(fractions) - place)
+        size = min(max(1, round(len(order) * fraction)), most)
+        yield from ((digest, split) for digest in order[start : start + size])
+        start += size
+    yield from ((digest, "train") for digest in order[start:])
+
+
+def _check_counts(pictures: Mapping[str, int], cut: Sequence[Split]) -> None:
     if len(pictures) < 2:
         found = ", ".join(map(repr, pictures)) or "none"
         raise SourceError(f"a classifier needs at least 2 classes with readable pictures; found {found}")
-    small = [f"{label!r} has {number}" for label, number in sorted(pictures.items()) if number < len(SPLITS)]
+    needed = len(cut) + 1
+    small = [f"{label!r} has {number}" for label, number in sorted(pictures.items()) if number < needed]
     if small:
+        splits = ", ".join(split for split in SPLITS if split == "train" or split in cut)
         raise SourceError(
-            f"each class needs at least {len(SPLITS)} different readable pictures, one per split: "
-            + ", ".join(small)
+            f"each class needs at least {needed} different readable pictures for {splits}: {', '.join(small)}"
         )

@@ -4,15 +4,24 @@ A kind is a module with a `Params` class (`kind: Literal["NAME"]`) and a functio
 `pictures(params) -> Iterator[Picture]`. The file's name is its registration.
 """
 
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, Field
 
 from stages import plugins
 from stages.section import Section
+
+if TYPE_CHECKING:
+    # Every stage checks the params and thus imports the sources; few of them need pyarrow.
+    from stages.data.manifest import Split
+
+# A film or a disk image among the pictures must not be read into memory only to be refused.
+MAX_BYTES = 2**30
+TOO_LARGE = f"larger than the {MAX_BYTES} bytes a picture may have"
 
 
 def _relative_to_home(path: Path) -> Path:
@@ -31,21 +40,29 @@ class SourceParams(Section):
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One candidate file: not yet read (`path`) or already in memory (`data`), exactly one of the two.
+    """One candidate file: not yet read (`path`), already in memory (`data`) or not to be read (`problem`).
 
     `name` is its POSIX path inside the source and `label` its class, or None where none can be told.
+    `split` is what the source itself says, and None where only the folders in `name` may say it.
     """
 
     name: str
     label: str | None
     path: Path | None = None
     data: bytes | None = None
+    problem: str | None = None
+    split: "Split | None" = None
 
     def read(self) -> bytes:
-        """The file's bytes. Raises OSError as reading a file does."""
-        if self.path is not None:
-            return self.path.read_bytes()
-        return self.data or b""
+        """The file's bytes. Raises OSError, also for what would block or fill the memory."""
+        if self.path is None:
+            return self.data or b""
+        facts = self.path.stat()
+        if not stat.S_ISREG(facts.st_mode):
+            raise OSError("not a regular file")
+        if facts.st_size > MAX_BYTES:
+            raise OSError(TOO_LARGE)
+        return self.path.read_bytes()
 
 
 def pictures(params: SourceParams) -> Iterator[Picture]:

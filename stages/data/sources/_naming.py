@@ -34,5 +34,5 @@ def label_of(name: str, pattern: str | None) -> str | None:
 
 
 def is_hidden(name: str) -> bool:
-    """Whether any part of the path starts with a dot or is a resource fork of a Mac archive."""
-    return any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts)
+    """Whether any part of the POSIX path starts with a dot or is a resource fork of a Mac archive."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))

@@ -1,17 +1,22 @@
 """A tar (plain, gz, bz2, xz) or zip archive, read as a stream and never unpacked onto the disk."""
 
+import lzma
+import posixpath
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from stages.data.sources import Picture, SourceParams
+from stages.data.sources import MAX_BYTES, TOO_LARGE, Picture, SourceParams
 from stages.data.sources._naming import Pattern, is_hidden, label_of
 from stages.errors import SourceError
 
-_BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError)
+# What reading one member of a zip can raise; RuntimeError stands for "needs a password".
+_MEMBER = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError)
+_BROKEN = (tarfile.TarError, *_MEMBER)
 
 
 class Params(SourceParams):
@@ -22,44 +27,68 @@ class Params(SourceParams):
 
 
 def pictures(params: Params) -> Iterator[Picture]:
-    """Every regular member that is not hidden, in the archive's own order; links are passed over.
+    """Every member that is not hidden, in the archive's own order; links have a problem instead of data.
 
-    Member names are used as names only, so `../` in them can do no harm.
+    A name is a name only and can do no harm; `..` in it and a leading slash are dropped, as tar itself does.
     Raises SourceError when the archive is missing, unknown or breaks off, or when a class folder is empty.
     """
-    if not params.path.is_file():
-        raise SourceError(f"ingest.source.path: {params.path} is not a file; put a tar or zip archive there")
-    read = _zip if zipfile.is_zipfile(params.path) else _tar
-    empty: set[str] = set()
+    return members(params.path, params.pattern)
+
+
+def members(path: Path, pattern: str | None) -> Iterator[Picture]:
+    """The pictures of the archive at `path`; see `pictures`."""
+    if not path.is_file():
+        raise SourceError(f"ingest.source.path: {path} is not a file; put a tar or zip archive there")
+    folders: set[str] = set()
     filled: set[str] = set()
     try:
-        for name, data in read(params.path):
-            parents = {str(parent) for parent in PurePosixPath(name).parents}
-            if data is None:
-                empty.add(str(PurePosixPath(name)))
-                filled |= parents
-            elif not is_hidden(name):
-                filled |= parents
-                yield Picture(name=name, label=label_of(name, params.pattern), data=data)
+        for member in (_zip if zipfile.is_zipfile(path) else _tar)(path):
+            name = "/".join(part for part in member.name.split("/") if part not in ("", ".", ".."))
+            if is_hidden(name):
+                continue
+            if member.data is None and member.problem is None:
+                folders.add(name)
+            else:
+                filled.add(posixpath.dirname(name))
+                yield replace(member, name=name, label=label_of(name, pattern))
     except _BROKEN as error:
-        raise SourceError(
-            f"ingest.source.path: {params.path} cannot be read as tar or zip: {error}"
-        ) from None
-    if params.pattern is None and (without := sorted(name for name in empty - filled if not is_hidden(name))):
-        raise SourceError(f"class {without[0]!r} has no pictures; delete that folder from {params.path}")
+        raise SourceError(f"ingest.source.path: {path} cannot be read as tar or zip: {error}") from None
+    filled |= {str(parent) for folder in filled for parent in PurePosixPath(folder).parents}
+    if pattern is None and (empty := sorted(folders - filled)):
+        raise SourceError(f"class {empty[0]!r} has no pictures; delete that folder from {path}")
 
 
-def _tar(path: Path) -> Iterator[tuple[str, bytes | None]]:
+def _tar(path: Path) -> Iterator[Picture]:
     with tarfile.open(path, "r|*") as archive:
-        for member in archive:
-            if member.isfile():
+        while (member := archive.next()) is not None:
+            if member.isdir():
+                yield Picture(member.name, None)
+            elif not member.isfile():
+                yield Picture(member.name, None, problem="a link or device in an archive is not followed")
+            elif member.size > MAX_BYTES:
+                yield Picture(member.name, None, problem=TOO_LARGE)
+            else:
                 content = archive.extractfile(member)
-                yield member.name, content.read() if content else b""
-            elif member.isdir():
-                yield member.name, None
+                yield Picture(member.name, None, data=content.read() if content else b"")
+            # tarfile remembers every member for random access, a kilobyte each.
+            archive.members.clear()  # type: ignore[attr-defined]
 
 
-def _zip(path: Path) -> Iterator[tuple[str, bytes | None]]:
+def _zip(path: Path) -> Iterator[Picture]:
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
-            yield member.filename, None if member.is_dir() else archive.read(member)
+            # Some Windows programs write backslashes.
+            name = member.filename.replace("\\", "/")
+            if name.endswith("/"):
+                yield Picture(name, None)
+            elif member.file_size > MAX_BYTES:
+                yield Picture(name, None, problem=TOO_LARGE)
+            else:
+                yield _read(archive, member, name)
+
+
+def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> Picture:
+    try:
+        return Picture(name, None, data=archive.read(member))
+    except _MEMBER as error:
+        return Picture(name, None, problem=str(error) or type(error).__name__)

@@ -1,0 +1,134 @@
+"""Archives, from tidy to hostile; nothing is ever unpacked."""
+
+import io
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from stages.data.sources import archive, pictures
+from stages.errors import SourceError
+
+TIDY = {"set/cat/1.png": b"one", "set/cat/2.png": b"two", "set/dog/3.png": b"three"}
+
+
+def tar(path: Path, members: dict[str, bytes], mode: str = "w") -> Path:
+    with tarfile.open(path, mode) as out:
+        for name, data in members.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            out.addfile(entry, io.BytesIO(data))
+    return path
+
+
+def packed(path: Path, members: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as out:
+        for name, data in members.items():
+            out.writestr(name, data)
+    return path
+
+
+def found(path: Path, pattern: str | None = None) -> dict[str, tuple[str | None, bytes | str | None]]:
+    params = archive.Params(kind="archive", path=path, pattern=pattern)
+    return {
+        one.name: (one.label, one.data if one.problem is None else one.problem) for one in pictures(params)
+    }
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
+def test_a_tar_is_read_whatever_its_compression(tmp_path, mode) -> None:
+    assert found(tar(tmp_path / "archive", TIDY, mode)) == {
+        "set/cat/1.png": ("cat", b"one"),
+        "set/cat/2.png": ("cat", b"two"),
+        "set/dog/3.png": ("dog", b"three"),
+    }
+
+
+def test_a_zip_gives_the_same(tmp_path) -> None:
+    assert found(packed(tmp_path / "a.zip", TIDY)) == found(tar(tmp_path / "a.tar", TIDY))
+
+
+def test_the_file_name_may_tell_the_class(tmp_path) -> None:
+    path = packed(tmp_path / "a.zip", {"x/cat.1.png": b"1", "dog.2.png": b"2"})
+    assert {name: label for name, (label, _) in found(path, r"^([a-z]+)\.").items()} == {
+        "x/cat.1.png": "cat",
+        "dog.2.png": "dog",
+    }
+
+
+def test_backslashes_of_windows_programs_are_folders(tmp_path) -> None:
+    assert found(packed(tmp_path / "a.zip", {"set\\cat\\1.png": b"one"})) == {
+        "set/cat/1.png": ("cat", b"one")
+    }
+
+
+def test_hidden_members_are_passed_over(tmp_path) -> None:
+    members = {"cat/1.png": b"1", "cat/.DS_Store": b"2", "__MACOSX/cat/._1.png": b"3"}
+    assert list(found(tar(tmp_path / "a.tar", members))) == ["cat/1.png"]
+
+
+@pytest.mark.parametrize("write", [tar, packed])
+def test_members_that_lead_outside_are_names_only(tmp_path, write) -> None:
+    members = {"../../cat/1.png": b"1", "/etc/dog/2.png": b"2", "./cat/3.png": b"3"}
+    inner = tmp_path / "deep" / "inside"
+    inner.mkdir(parents=True)
+    assert found(write(inner / "archive", members)) == {
+        "cat/1.png": ("cat", b"1"),
+        "etc/dog/2.png": ("dog", b"2"),
+        "cat/3.png": ("cat", b"3"),
+    }
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [inner / "archive"]
+
+
+def test_links_and_devices_are_listed_and_not_followed(tmp_path) -> None:
+    path = tmp_path / "a.tar"
+    with tarfile.open(path, "w") as out:
+        for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE):
+            entry = tarfile.TarInfo(f"cat/{kind.decode()}.png")
+            entry.type, entry.linkname = kind, "/etc/passwd"
+            out.addfile(entry)
+    assert {what for _, what in found(path).values()} == {"a link or device in an archive is not followed"}
+    assert len(found(path)) == 3
+
+
+def test_an_empty_class_folder_is_named(tmp_path) -> None:
+    path = packed(tmp_path / "a.zip", TIDY | {"set/empty/": b""})
+    with pytest.raises(SourceError, match=r"class 'set/empty' has no pictures; delete that folder"):
+        found(path)
+
+
+def test_one_broken_member_of_a_zip_does_not_hide_the_others(tmp_path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as out:
+        out.writestr("cat/1.png", b"first picture")
+        out.writestr("cat/2.png", b"second picture")
+    path.write_bytes(path.read_bytes().replace(b"first", b"f1rst"))
+    result = found(path)
+    assert "Bad CRC-32" in str(result["cat/1.png"][1])
+    assert result["cat/2.png"] == ("cat", b"second picture")
+
+
+def test_an_encrypted_member_is_listed(tmp_path) -> None:
+    path = packed(tmp_path / "a.zip", {"cat/1.png": b"1"})
+    data = bytearray(path.read_bytes())
+    for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        data[data.index(signature) + flags] |= 1
+    path.write_bytes(data)
+    assert "password" in str(found(path)["cat/1.png"][1])
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:xz"])
+def test_an_archive_that_breaks_off_stops_with_its_name(tmp_path, mode) -> None:
+    path = tar(tmp_path / "archive", {f"cat/{n}.png": bytes(range(256)) * 40 for n in range(20)}, mode)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    with pytest.raises(SourceError, match="archive cannot be read as tar or zip"):
+        found(path)
+
+
+def test_what_is_no_archive_is_refused(tmp_path) -> None:
+    (tmp_path / "a.tar").write_text("no archive at all")
+    with pytest.raises(SourceError, match=r"a\.tar cannot be read as tar or zip"):
+        found(tmp_path / "a.tar")
+    with pytest.raises(SourceError, match="missing is not a file; put a tar or zip archive there"):
+        found(tmp_path / "missing")
