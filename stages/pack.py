@@ -37,7 +37,9 @@ def pack(params: Pack, *, manifest: Path, classes: Path, stats: Path, resized: P
         }
         for split in SPLITS:
             numbers = order[splits[order] == split]
-            _pack_split(folder / f"{split}.h5", pictures, numbers, label_of, {**provenance, "split": split})
+            target = folder / f"{split}.h5"
+            about = {**provenance, "split": split}
+            _pack_split(target, pictures, numbers, label_of, about, compressed=params.codec != "none")
             log.event("packed", split=split, pictures=len(numbers))
 
 
@@ -47,12 +49,16 @@ def _pack_split(
     numbers: NDArray[np.int64],
     label_of: dict[str, int],
     provenance: dict[str, object],
+    *,
+    compressed: bool,
 ) -> None:
     """Copy the pictures with these row numbers, in this order."""
     ids = pictures.ids[numbers]
     shape = (len(numbers), *pictures.shape[1:])
     with (
-        store.create(path, "images", shape, np.uint8, ids=ids, provenance=provenance) as out,
+        store.create(
+            path, "images", shape, np.uint8, ids=ids, provenance=provenance, compressed=compressed
+        ) as out,
         log.Progress(f"packing {path.stem}", total=len(numbers), unit="picture") as progress,
     ):
         out.columns["labels"] = np.asarray([label_of[identity] for identity in ids.tolist()], np.int64)

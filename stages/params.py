@@ -90,9 +90,13 @@ class Resize(Section):
 
 
 class Pack(Section):
-    """The seed of the one shuffle that decides the order of pictures in the packed files."""
+    """The seed of the one shuffle that decides the order of pictures, and how the packed files are stored.
+
+    `lz4` is lossless and for those short of disk: smaller files that are read a good deal slower.
+    """
 
     seed: Seed
+    codec: Literal["none", "lz4"]
 
 
 class Predict(Section):

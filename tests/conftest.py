@@ -84,7 +84,7 @@ class Project:
 
     def pack(self, **params: Any) -> None:
         paths = {"manifest": self.manifest, "classes": self.classes, "stats": self.stats}
-        pack(Pack(**{"seed": 1} | params), **paths, resized=self.resized, packed=self.packed)
+        pack(Pack(**{"seed": 1, "codec": "none"} | params), **paths, resized=self.resized, packed=self.packed)
 
 
 def write_pictures(

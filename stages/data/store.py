@@ -21,6 +21,8 @@ import numpy as np
 import xxhash
 from numpy.typing import DTypeLike, NDArray
 
+from stages.data import codec
+from stages.data.codec import Put
 from stages.errors import StoreError
 from stages.files import replacing
 
@@ -35,12 +37,10 @@ class Writer:
     What is put into `columns` (name → one value per row, such as labels) becomes further datasets.
     """
 
-    def __init__(self, descriptor: int, offset: int, shape: tuple[int, ...], dtype: DTypeLike) -> None:
+    def __init__(self, put: Put, shape: tuple[int, ...], dtype: DTypeLike) -> None:
         self.columns: dict[str, NDArray[Any]] = {}
-        self._descriptor, self._offset = descriptor, offset
-        self._row, self._dtype = shape[1:], np.dtype(dtype)
-        self._size = int(np.prod(self._row)) * self._dtype.itemsize
         self.checksums = np.zeros(shape[0], np.uint64)
+        self._put, self._row, self._dtype = put, shape[1:], np.dtype(dtype)
 
     def write(self, start: int, rows: NDArray[Any]) -> None:
         """Put consecutive rows in their place, from number `start` on."""
@@ -50,7 +50,7 @@ class Writer:
             )
         whole = np.ascontiguousarray(rows)
         self.checksums[start : start + len(rows)] = [xxhash.xxh3_64_intdigest(row) for row in whole]
-        _write_all(self._descriptor, whole.data.cast("B"), self._offset + start * self._size)
+        self._put(start, whole)
 
 
 @contextmanager
@@ -62,6 +62,7 @@ def create(
     *,
     ids: Sequence[str] | NDArray[np.str_],
     provenance: dict[str, Any],
+    compressed: bool = False,
 ) -> Iterator[Writer]:
     """Yield a Writer for a new file, which appears under `path` when the block ends without an error.
 
@@ -71,14 +72,10 @@ def create(
         with _new_file(aside) as file:
             file.create_dataset("ids", data=np.asarray(ids, dtype="S"), track_times=False)
             file.attrs["provenance"] = json.dumps(provenance, sort_keys=True, ensure_ascii=False)
-            offset = _allocate(file, key, shape, np.dtype(dtype))
-        descriptor = os.open(aside, os.O_RDWR)
-        writer = Writer(descriptor, offset, shape, dtype)
-        try:
+        layout = codec.writing if compressed else _contiguous
+        with layout(aside, key, shape, dtype) as put:
+            writer = Writer(put, shape, dtype)
             yield writer
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
         with h5py.File(aside, "r+", libver="latest") as file:
             for name, values in writer.columns.items():
                 file.create_dataset(name, data=values, track_times=False)
@@ -101,6 +98,7 @@ class Reader:
                 self.shape: tuple[int, ...] = file[self.key].shape
                 self.dtype = file[self.key].dtype
                 self._offset = file[self.key].id.get_offset()
+                compressed = file[self.key].chunks is not None
                 self.ids: NDArray[np.str_] = file["ids"][:].astype(np.str_)
                 self.provenance: dict[str, Any] = json.loads(file.attrs["provenance"])
                 self._columns = {name: file[name][:] for name in file if name not in (self.key, "ids")}
@@ -114,6 +112,7 @@ class Reader:
         self._size = int(np.prod(self.shape[1:])) * self.dtype.itemsize
         self._checked = np.zeros(len(self), np.bool_)
         self._descriptor = os.open(path, os.O_RDONLY)
+        self._compressed = codec.CompressedRows(path, self.key) if compressed else None
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -153,9 +152,11 @@ class Reader:
     def _fill(self, rows: NDArray[Any], start: int) -> None:
         if not 0 <= start <= len(self) - len(rows):
             raise IndexError(f"row {start} is not in {self.path}, which has {len(self)}")
-        if rows.size:
+        if self._compressed and rows.size:
+            self._compressed.fill(rows, start)
+        elif rows.size:
             _read_all(self._descriptor, rows.data.cast("B"), self._offset + start * self._size, self.path)
-            self._check(rows, start)
+        self._check(rows, start)
 
     def _check(self, rows: NDArray[Any], start: int) -> None:
         if self._checked[start : start + len(rows)].all():
@@ -171,6 +172,8 @@ class Reader:
     def close(self) -> None:
         """Close the file; rows can no longer be read."""
         os.close(self._descriptor)
+        if self._compressed:
+            self._compressed.close()
 
     def __enter__(self) -> Self:
         return self
@@ -189,6 +192,20 @@ def _new_file(path: Path) -> h5py.File:
     access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
     access.set_libver_bounds(h5py.h5f.LIBVER_LATEST, h5py.h5f.LIBVER_LATEST)
     return h5py.File(h5py.h5f.create(os.fsencode(path), h5py.h5f.ACC_TRUNC, fcpl=creation, fapl=access))
+
+
+@contextmanager
+def _contiguous(path: Path, key: Key, shape: tuple[int, ...], dtype: DTypeLike) -> Iterator[Put]:
+    """Add an uncompressed dataset whose rows are written at their place, in any order."""
+    with h5py.File(path, "r+", libver="latest") as file:
+        offset = _allocate(file, key, shape, np.dtype(dtype))
+    size = int(np.prod(shape[1:])) * np.dtype(dtype).itemsize
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        yield lambda start, rows: _write_all(descriptor, rows.data.cast("B"), offset + start * size)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _allocate(file: h5py.File, key: Key, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
