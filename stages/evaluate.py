@@ -13,14 +13,14 @@ from stages.data import store
 from stages.data.manifest import Manifest
 from stages.errors import StoreError
 from stages.files import digest, read_json, replacing, write_json
-from stages.learners import HISTORY, LearnerParams
+from stages.learners import HISTORY, History, LearnerParams
 from stages.params import Evaluate
 from stages.report import figures
 from stages.scoring import metrics
 
 ENSEMBLE = "ensemble"
 METRICS, TEXT = "metrics.json", "classification_report.txt"
-_CURVES = ("epoch", "loss", "val_loss", "accuracy", "val_accuracy")
+_CURVES = ("loss", "accuracy")
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def evaluate(
     """Judge every member and the ensemble on the test split. Needs no TensorFlow.
 
     Writes into `report`: metrics.json (member → metric → value), classification_report.txt and run.json;
-    into `plots`: a learning curve per trained network and a table of (actual, predicted) per member.
+    into `plots`: loss and accuracy per epoch of each network and (actual, predicted) of each member.
     Raises StoreError when predictions are missing or of pictures that are not this manifest's test split.
     """
     names: list[str] = read_json(classes)
@@ -91,7 +91,7 @@ def _write_plots(
 ) -> None:
     """The tables that dvc.yaml's `plots` draws."""
     with replacing(plots) as folder:
-        for part in ("learning", "confusion"):
+        for part in (*_CURVES, "confusion"):
             (folder / part).mkdir(parents=True)
         for name, one in judged.items():
             pairs = zip(one.actual, one.probabilities.argmax(axis=1), strict=True)
@@ -100,8 +100,15 @@ def _write_plots(
         for name, file in histories.items():
             history = read_json(file)
             if "epoch" in history:
-                columns = [history[column] for column in _CURVES]
-                _write_csv(folder / "learning" / f"{name}.csv", _CURVES, list(zip(*columns, strict=True)))
+                _write_curves(folder, name, history)
+
+
+def _write_curves(folder: Path, name: str, history: History) -> None:
+    for curve in _CURVES:
+        columns = [history[series] for series in ("epoch", curve, f"val_{curve}")]
+        _write_csv(
+            folder / curve / f"{name}.csv", ("epoch", "train", "val"), list(zip(*columns, strict=True))
+        )
 
 
 def _write_csv(path: Path, header: tuple[str, ...], rows: Sequence[Sequence[object]]) -> None:
