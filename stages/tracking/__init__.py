@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import subprocess
+import textwrap
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -109,8 +110,11 @@ def run(recipe: str, name: str, tags: Mapping[str, str]) -> Iterator[Run]:
     """
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    # MLflow's own seven take four minutes, silently, before a wrong address is told.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")
     import mlflow
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
     for noisy in ("mlflow", "alembic"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
@@ -120,8 +124,8 @@ def run(recipe: str, name: str, tags: Mapping[str, str]) -> Iterator[Run]:
         mlflow.set_experiment(recipe)
         with mlflow.start_run(run_name=name, tags={**_git(), "recipe": recipe, **tags}) as active:
             yield Run(active.info.run_id, recipe)
-    except MlflowException as error:
-        raise TrackingError(f"tracking at {uri}: {' '.join(str(error).split())}") from error
+    except (MlflowException, SQLAlchemyError) as error:
+        raise TrackingError(f"tracking at {uri}: {textwrap.shorten(str(error), 300)}") from error
 
 
 def _git() -> dict[str, str]:

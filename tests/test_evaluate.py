@@ -1,0 +1,210 @@
+"""evaluate: what the numbers, reports, plots and the run say of known probabilities."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+
+from stages.data import store
+from stages.data.manifest import Manifest
+from stages.errors import StoreError
+from stages.evaluate import evaluate
+from stages.files import digest, read_json, write_json
+from stages.learners import LearnerParams
+from stages.params import Evaluate
+
+CLASSES = ["cat", "dog", "panda"]
+METRICS = {
+    "accuracy",
+    "rank5_accuracy",
+    "macro_precision",
+    "macro_recall",
+    "macro_f1",
+    "log_loss",
+    "calibration_error",
+    "n",
+}
+HISTORIES = {
+    "net": {
+        "epoch": [1.0, 2.0],
+        "loss": [0.9, 0.5],
+        "accuracy": [0.5, 0.9],
+        "val_loss": [1.0, 0.6],
+        "val_accuracy": [0.4, 0.8],
+        "learning_rate": [0.1, 0.1],
+    },
+    "classifier": {"c": [1.0], "cv_log_loss": [0.5]},
+}
+
+
+class Setting:
+    """Members with hand-made predictions on the test split of a real manifest."""
+
+    def __init__(self, root: Path, data: Any) -> None:
+        self.root, self.data = root, data
+        table = Manifest.read(data.manifest)
+        self.ids = table.strings("id")[table.strings("split") == "test"]
+        labels = table.labels(CLASSES)
+        self.actual = np.array([labels[one] for one in self.ids.tolist()])
+        # `net` is always right and sure at 0.8; `classifier` calls every panda a cat; so does the ensemble.
+        right = np.full((len(self.ids), 3), 0.1, np.float32)
+        right[np.arange(len(self.ids)), self.actual] = 0.8
+        wrong = right[:, [2, 1, 0]].copy()
+        wrong[self.actual != 2] = right[self.actual != 2]
+        for name, probabilities in {"net": right, "classifier": wrong}.items():
+            self.write(root / "predictions" / name / "test.h5", probabilities, self.ids)
+            write_json(root / "models" / name / "history.json", HISTORIES[name])
+            write_json(root / "models" / name / "run.json", {"run_id": f"run-of-{name}"})
+        self.write(root / "ensemble" / "test.h5", wrong, self.ids)
+
+    def write(self, path: Path, probabilities: np.ndarray, ids: Any) -> None:
+        shape = probabilities.shape
+        with store.create(path, "probabilities", shape, np.float32, ids=ids, provenance={}) as out:
+            out.write(0, probabilities)
+
+    def evaluate(self) -> None:
+        members = {name: LearnerParams(kind="x", input="x", code="x") for name in HISTORIES}
+        evaluate(
+            Evaluate(calibration_bins=10),
+            members,
+            "tiny",
+            manifest=self.data.manifest,
+            classes=self.data.classes,
+            models=self.root / "models",
+            predictions=self.root / "predictions",
+            ensemble=self.root / "ensemble",
+            report=self.root / "reports",
+            plots=self.root / "plots",
+        )
+
+
+@pytest.fixture
+def setting(tracked: Path, packed: Any, tmp_path: Path) -> Setting:
+    return Setting(tmp_path, packed)
+
+
+@pytest.fixture(scope="module")
+def done(tracked: Path, packed: Any, tmp_path_factory: pytest.TempPathFactory) -> Setting:
+    """An evaluation that has run."""
+    setting = Setting(tmp_path_factory.mktemp("evaluated"), packed)
+    setting.evaluate()
+    return setting
+
+
+def rows(path: Path) -> list[list[str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.reader(file))
+
+
+def test_metrics_are_there_for_every_member_and_the_ensemble(done: Setting) -> None:
+    found = read_json(done.root / "reports" / "metrics.json")
+    assert list(found) == ["net", "classifier", "ensemble"]
+    assert all(set(scores) == METRICS for scores in found.values())
+    n = len(done.ids)
+    assert found["net"]["accuracy"] == 1.0
+    assert found["net"]["n"] == n == 12
+    assert found["net"]["log_loss"] == pytest.approx(-np.log(0.8), abs=1e-6)
+    assert found["net"]["calibration_error"] == pytest.approx(0.2, abs=1e-6)
+    assert found["classifier"]["accuracy"] == pytest.approx(2 / 3)
+    # Cat: precision 1/2, recall 1; dog 1 and 1; panda 0 and 0.
+    assert found["classifier"]["macro_precision"] == pytest.approx(0.5)
+    assert found["classifier"]["macro_recall"] == pytest.approx(2 / 3)
+    assert found["ensemble"] == found["classifier"]
+
+
+def test_the_report_has_a_table_per_member(done: Setting) -> None:
+    text = (done.root / "reports" / "classification_report.txt").read_text(encoding="utf-8")
+    assert [line for line in text.splitlines() if line in ("net", "classifier", "ensemble")] == [
+        "net",
+        "classifier",
+        "ensemble",
+    ]
+    assert all(text.count(f" {name} ") == 3 for name in CLASSES)
+
+
+def test_plots_have_the_predictions_and_the_learning_curves_of_networks(done: Setting) -> None:
+    plots = done.root / "plots"
+    assert {one.name for one in (plots / "confusion").iterdir()} == {
+        "net.csv",
+        "classifier.csv",
+        "ensemble.csv",
+    }
+    header, *pairs = rows(plots / "confusion" / "classifier.csv")
+    assert header == ["actual", "predicted"]
+    assert len(pairs) == 12
+    assert {tuple(pair) for pair in pairs} == {("cat", "cat"), ("dog", "dog"), ("panda", "cat")}
+    for curve, values in {
+        "loss": [["1.0", "0.9", "1.0"], ["2.0", "0.5", "0.6"]],
+        "accuracy": [["1.0", "0.5", "0.4"], ["2.0", "0.9", "0.8"]],
+    }.items():
+        # The classifier has no epochs.
+        assert {one.name for one in (plots / curve).iterdir()} == {"net.csv"}
+        assert rows(plots / curve / "net.csv") == [["epoch", "train", "val"], *values]
+
+
+def test_the_run_has_all_numbers_reports_and_links_to_the_members_runs(done: Setting) -> None:
+    link = read_json(done.root / "reports" / "run.json")
+    run = MlflowClient().get_run(link["run_id"])
+    assert link["experiment"] == "tiny"
+    metrics = read_json(done.root / "reports" / "metrics.json")
+    flat = {f"{name}.{key}": value for name, scores in metrics.items() for key, value in scores.items()}
+    assert run.data.metrics == pytest.approx(flat)
+    tags = {
+        "stage": "evaluate",
+        "recipe": "tiny",
+        "manifest": digest(done.data.manifest),
+        "run.net": "run-of-net",
+        "run.classifier": "run-of-classifier",
+    }
+    assert tags.items() <= run.data.tags.items()
+    files = {one.path for one in MlflowClient().list_artifacts(link["run_id"])}
+    assert {"metrics.json", "classification_report.txt", "figures"} <= files
+    figures = {one.path for one in MlflowClient().list_artifacts(link["run_id"], "figures")}
+    assert {f"figures/confusion_{name}.png" for name in metrics} <= figures
+
+
+def test_the_table_on_the_terminal_has_a_row_per_member(
+    setting: Setting, capsys: pytest.CaptureFixture[str]
+) -> None:
+    setting.evaluate()
+    header, *lines = capsys.readouterr().out.strip("\n").splitlines()
+    assert set(header.split()) == METRICS
+    table = {line.split()[0]: dict(zip(header.split(), line.split()[1:], strict=True)) for line in lines}
+    assert table["net"]["accuracy"] == "1.0000"
+    assert table["classifier"]["accuracy"] == "0.6667"
+    assert table["ensemble"]["n"] == "12"
+
+
+def test_the_order_of_predictions_does_not_matter(setting: Setting) -> None:
+    file = setting.root / "predictions" / "net" / "test.h5"
+    with store.Reader(file) as found:
+        backwards = found.read(0, len(found))[::-1].copy()
+    setting.write(file, backwards, setting.ids[::-1])
+    setting.evaluate()
+    assert read_json(setting.root / "reports" / "metrics.json")["net"]["accuracy"] == 1.0
+
+
+@pytest.mark.parametrize("where", ["predictions/net/test.h5", "ensemble/test.h5"])
+def test_predictions_of_other_pictures_are_refused(setting: Setting, where: str) -> None:
+    other = setting.ids.copy()
+    other[0] = "0" * 16
+    setting.write(setting.root / where, np.full((12, 3), 1 / 3, np.float32), other)
+    with pytest.raises(StoreError, match=f"{where} is of other pictures than the manifest's test split"):
+        setting.evaluate()
+    assert not (setting.root / "reports").exists()
+
+
+def test_missing_predictions_are_named(setting: Setting) -> None:
+    (setting.root / "predictions" / "net" / "test.h5").unlink()
+    with pytest.raises(StoreError, match=r"net/test\.h5 does not exist; run the stage that makes it"):
+        setting.evaluate()
+
+
+def test_metrics_are_plain_json(done: Setting) -> None:
+    text = (done.root / "reports" / "metrics.json").read_text(encoding="utf-8")
+    assert "NaN" not in text
+    assert json.loads(text)

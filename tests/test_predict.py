@@ -1,0 +1,64 @@
+"""predict: a member's probabilities, picture by picture."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stages import learners
+from stages.data import store
+from stages.errors import LearnerError, StoreError
+from stages.files import write_json
+from stages.learners import logistic_regression
+from stages.params import Predict
+from stages.predict import predict
+
+CENTER = Predict(crops="center")
+
+
+@pytest.fixture(scope="module")
+def member(features: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fitted logistic regression as `train` leaves it, without its run."""
+    folder = tmp_path_factory.mktemp("member")
+    params = logistic_regression.Params(
+        kind="logistic_regression",
+        code="stages/learners/logistic_regression.py",
+        input="features/pixels",
+        c=[0.1],
+        folds=2,
+        max_iter=1000,
+        seed=1,
+    )
+    learner = learners.create(params)
+    with store.Reader(features / "train.h5") as train, store.Reader(features / "val.h5") as val:
+        learner.fit(train, val, lambda number, values: None)
+    learner.save(folder)
+    write_json(folder / learners.SPEC, {"kind": "logistic_regression"})
+    return folder
+
+
+def test_held_out_splits_get_probabilities(member: Path, features: Path, tmp_path: Path) -> None:
+    predict("one", params=CENTER, model=member, data=features, predictions=tmp_path / "one")
+    assert {file.name for file in (tmp_path / "one").iterdir()} == {"val.h5", "test.h5"}
+    learner = learners.load(member)
+    for split in ("val", "test"):
+        with (
+            store.Reader(tmp_path / "one" / f"{split}.h5") as found,
+            store.Reader(features / f"{split}.h5") as rows,
+        ):
+            assert (found.key, found.shape) == ("probabilities", (12, 3))
+            np.testing.assert_array_equal(found.ids, rows.ids)
+            np.testing.assert_array_equal(found.column("labels"), rows.column("labels"))
+            np.testing.assert_array_equal(found.read(0, 12), learner.predict_proba(rows.read(0, 12)))
+            assert found.provenance["member"] == "one"
+            assert found.provenance["classes"] == ["cat", "dog", "panda"]
+            assert found.provenance["manifest"] == rows.provenance["manifest"]
+
+
+def test_without_a_member_or_data_nothing_is_written(member: Path, features: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(LearnerError, match="holds no model of this version"):
+        predict("one", params=CENTER, model=tmp_path / "empty", data=features, predictions=tmp_path / "one")
+    with pytest.raises(StoreError, match="does not exist"):
+        predict("one", params=CENTER, model=member, data=tmp_path / "empty", predictions=tmp_path / "one")
+    assert {one.name for one in tmp_path.iterdir()} == {"empty"}
