@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import tarfile
 import unicodedata
 from pathlib import Path
 
@@ -12,7 +13,10 @@ import yaml
 from PIL import Image
 
 from stages import cli
+from stages.data import blobs
 from stages.data.manifest import SPLITS
+from stages.data.sources import archive
+from stages.data.sources import csv as csv_source
 from stages.errors import SourceError
 from stages.ingest import ingest
 
@@ -165,6 +169,78 @@ def test_an_empty_source_says_so(project) -> None:
     project.source.mkdir()
     with pytest.raises(SourceError, match="holds no files"):
         project.ingest()
+
+
+def official(project, pictures) -> None:
+    """Train and test folders as CIFAR has them, no val; two classes of 10 and 5 pictures."""
+    pictures({"cat": 10, "dog": 10}, root=project.source / "train", seed=1)
+    pictures({"cat": 5, "dog": 5}, root=project.source / "Test", seed=2)
+
+
+def test_official_splits_are_taken_from_the_path(project, pictures) -> None:
+    official(project, pictures)
+    project.ingest(split="from_path", val_fraction=0.2)
+    rows = rows_of(project)
+    assert {row["label"] for row in rows} == {"cat", "dog"}
+    assert {row["split"] for row in rows if row["path"].startswith("Test/")} == {"test"}
+    assert {row["split"] for row in rows if row["path"].startswith("train/")} == {"train", "val"}
+    for label in ("cat", "dog"):
+        splits = [row["split"] for row in rows if row["label"] == label]
+        assert [splits.count(split) for split in SPLITS] == [8, 2, 5]
+
+
+@pytest.mark.parametrize("first", ["a train", "z train"])
+def test_a_picture_in_two_official_splits_stays_where_members_are_judged(project, pictures, first) -> None:
+    official(project, pictures)
+    shutil.copy(project.source / "Test/cat/000.png", project.source / "train/cat" / f"{first}.png")
+    project.ingest(split="from_path")
+    assert len(splits_of(project)) == len(rows_of(project)) == 30
+    assert [row["split"] for row in rows_of(project) if row["path"] == "Test/cat/000.png"] == ["test"]
+    (reject,) = rejects_of(project)
+    assert (reject["path"], reject["reason"]) == (f"train/cat/{first}.png", "duplicate")
+
+
+def test_a_duplicate_in_an_archive_keeps_its_place_there(project, pictures) -> None:
+    official(project, pictures)
+    shutil.copy(project.source / "Test/cat/000.png", project.source / "train/cat/a.png")
+    path = project.root / "set.tar"
+    with tarfile.open(path, "w") as out:
+        for folder in ("train", "Test"):
+            out.add(project.source / folder, folder)
+    project.ingest(archive.Params(kind="archive", path=path), split="from_path")
+    row = next(row for row in rows_of(project) if row["path"] == "Test/cat/000.png")
+    with blobs.BlobReader(project.blob) as reader:
+        data = reader.read(row["offset"], row["bytes"])
+    assert data == (project.source / "Test/cat/000.png").read_bytes()
+
+
+def test_a_picture_in_no_official_split_is_listed(project, pictures) -> None:
+    official(project, pictures)
+    shutil.copytree(project.source / "train" / "cat", project.source / "extra" / "cat")
+    project.ingest(split="from_path", max_reject_fraction=0.5)
+    assert {one["detail"] for one in rejects_of(project) if one["reason"] == "split"} == {
+        "no folder named train, val or test in its path"
+    }
+    assert len(rows_of(project)) == 30
+
+
+def test_by_content_folders_of_splits_play_no_role(project, pictures) -> None:
+    official(project, pictures)
+    project.ingest(split="content")
+    for label in ("cat", "dog"):
+        splits = [row["split"] for row in rows_of(project) if row["label"] == label]
+        assert [splits.count(split) for split in SPLITS] == [9, 3, 3]
+
+
+def test_a_table_may_say_the_splits(project, pictures) -> None:
+    source = pictures({"x": 30})
+    lines = [f"x/{number:03d}.png,{'ab'[number % 2]},{SPLITS[number % 3]}" for number in range(30)]
+    (source / "labels.csv").write_text("\n".join(["path,label,split", *lines]))
+    project.ingest(csv_source.Params(kind="csv", path=source, table="labels.csv"), split="from_path")
+    rows = rows_of(project)
+    assert [row["split"] for row in rows] == list(SPLITS) * 10
+    assert [row["label"] for row in rows] == ["a", "b"] * 15
+    project.resize()
 
 
 def run(project, **changed: object) -> None:

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from stages.data import images, splitting
+from stages.data import images
 from stages.data.manifest import Row
 from stages.data.sources import Picture
+from stages.data.sources._naming import split_of
 from stages.errors import PictureError
 
 # Enough for a task to be worth its overhead: the examination of a small picture takes 0.1 ms.
@@ -31,7 +32,7 @@ class Reject:
 def examine(picture: Picture, max_pixels: int, *, official: bool) -> Row | Reject:
     """Read and decode one file. With `official`, the row has the split that the source says, else train."""
     label = unicodedata.normalize("NFC", picture.label or "")
-    split = picture.split or splitting.from_path(picture.name) if official else "train"
+    split = picture.split or split_of(picture.name) if official else "train"
     if (problem := _problem(picture, label)) is not None:
         return Reject(_printable(picture.name), _printable(label), *problem)
     if split is None:

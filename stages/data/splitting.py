@@ -7,22 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from stages.data.manifest import SPLITS, Split
 from stages.errors import SourceError
 
-_FOLDERS: Mapping[str, Split] = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
-
-
-def from_path(name: str) -> Split | None:
-    """The split that a folder in a POSIX path names, the outermost if there are several; else None."""
-    folders = name.casefold().split("/")[:-1]
-    return next((_FOLDERS[folder] for folder in folders if folder in _FOLDERS), None)
-
 
 def assign(
     labels: Mapping[str, str],

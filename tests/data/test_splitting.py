@@ -72,3 +72,32 @@ def test_fewer_than_two_classes_are_no_task_for_a_classifier(classes: list[str])
     labels = {one: name for name in classes for one in contents(9, name)}
     with pytest.raises(SourceError, match="at least 2 classes with readable pictures; found"):
         assign(labels, 0.2, 0.2, seed=1)
+
+
+def test_given_splits_stand_and_only_a_missing_one_is_cut_out_of_train() -> None:
+    labels = {one: "ab"[number % 2] for number, one in enumerate(contents(200))}
+    given = {one: "test" if number < 50 else "train" for number, one in enumerate(labels)}
+    splits = assign(labels, 0.2, 0.2, seed=1, given=given)
+    assert {one for one, split in splits.items() if split == "test"} == set(contents(50))
+    per_class = Counter((labels[one], split) for one, split in splits.items())
+    assert per_class["a", "val"] == per_class["b", "val"] == 15
+    assert counts(splits.values()) == {"train": 120, "val": 30, "test": 50}
+
+
+def test_three_given_splits_stand_as_they_are() -> None:
+    labels = {one: "ab"[number % 2] for number, one in enumerate(contents(60))}
+    given = {one: ("train", "val", "test")[number % 3] for number, one in enumerate(labels)}
+    assert assign(labels, 0.2, 0.2, seed=1, given=given) == given
+
+
+def test_given_no_more_than_train_the_rest_is_cut_as_by_content() -> None:
+    labels = {one: "ab"[number % 2] for number, one in enumerate(contents(60))}
+    given = dict.fromkeys(labels, "train")
+    assert assign(labels, 0.2, 0.2, seed=1, given=given) == assign(labels, 0.2, 0.2, seed=1)
+
+
+def test_a_class_without_training_pictures_is_named() -> None:
+    labels = {one: "ab"[number % 2] for number, one in enumerate(contents(60))}
+    given = {one: "test" if label == "b" else "train" for one, label in labels.items()}
+    with pytest.raises(SourceError, match="at least 2 different readable pictures for train, val: 'b' has 0"):
+        assign(labels, 0.2, 0.2, seed=1, given=given)

@@ -1,11 +1,26 @@
-"""How a file's place or name tells its class, and the check of the patterns that do."""
+"""How a file's place or name tells its class and its split, and the check of the patterns that do."""
 
 import re
+from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
+
+if TYPE_CHECKING:
+    from stages.data.manifest import Split
+
+# What people call the splits, in folders and tables.
+SPLIT_NAMES: Mapping[str, "Split"] = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
 
 
 def _checked(pattern: str) -> str:
@@ -31,6 +46,12 @@ def label_of(name: str, pattern: str | None) -> str | None:
         return path.parent.name or None
     match = re.search(pattern, path.name)
     return (match.group(1) or None) if match else None
+
+
+def split_of(name: str) -> "Split | None":
+    """The split that a folder in a POSIX path names, the outermost if there are several; else None."""
+    folders = name.casefold().split("/")[:-1]
+    return next((SPLIT_NAMES[folder] for folder in folders if folder in SPLIT_NAMES), None)
 
 
 def is_hidden(name: str) -> bool:

@@ -6,7 +6,10 @@ Source: E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI, 
 from collections.abc import Iterator
 from typing import Literal
 
+import numpy as np
+
 from stages.data.sources import Picture, SourceParams
+from stages.data.sources._png import png
 
 GRAY_LEVELS = 16
 
@@ -20,12 +23,9 @@ class Params(SourceParams):
 def pictures(params: Params) -> Iterator[Picture]:
     """Each digit as an 8x8 gray PNG named CLASS/NUMBER.png; its 17 levels are spread over 0-255."""
     # Here and not above: a second that every stage would pay, as all of them check the params.
-    import cv2
-    import numpy as np
     from sklearn.datasets import load_digits
 
     digits = load_digits()
     for number, (pixels, label) in enumerate(zip(digits.images, digits.target, strict=True)):
         gray = np.round(pixels * (255 / GRAY_LEVELS)).astype(np.uint8)
-        png = cv2.imencode(".png", gray)[1].tobytes()
-        yield Picture(name=f"{label}/{number:04d}.png", label=str(label), data=png)
+        yield Picture(name=f"{label}/{number:04d}.png", label=str(label), data=png(gray))

@@ -1,0 +1,37 @@
+"""The small picture sets that Keras downloads by name."""
+
+from collections.abc import Iterator
+from importlib import import_module
+from typing import TYPE_CHECKING, Literal
+
+from stages.data.sources import Picture, SourceParams
+from stages.data.sources._png import png
+from stages.errors import SourceError
+
+if TYPE_CHECKING:
+    from stages.data.manifest import Split
+
+
+class Params(SourceParams):
+    """`path` is this file: what comes is fixed by the name. Keras keeps it in ~/.keras or $KERAS_HOME."""
+
+    kind: Literal["keras_datasets"]
+    name: Literal["mnist", "fashion_mnist", "cifar10", "cifar100"]
+
+
+def pictures(params: Params) -> Iterator[Picture]:
+    """Each picture as SPLIT/CLASS/NUMBER.png with its official split, train or test; classes are numbers.
+
+    Raises SourceError when the set is not there and cannot be downloaded.
+    """
+    try:
+        parts = import_module(f"keras.datasets.{params.name}").load_data()
+    except Exception as error:
+        # Keras raises a bare Exception when a download fails.
+        why = " ".join(str(error).split())
+        raise SourceError(f"ingest.source.name: keras cannot load {params.name}: {why}") from None
+    splits: tuple[Split, Split] = ("train", "test")
+    for split, (images, labels) in zip(splits, parts, strict=True):
+        for number, (pixels, label) in enumerate(zip(images, labels.ravel().tolist(), strict=True)):
+            name = f"{split}/{label}/{number:05d}.png"
+            yield Picture(name, str(label), data=png(pixels), split=split)

@@ -1,0 +1,94 @@
+"""An archive on a web server, downloaded once, resumed where it broke off, and verified."""
+
+import http.client
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import StringConstraints
+
+from stages import log
+from stages.data.sources import Picture, SourceParams, SourcePath, archive
+from stages.data.sources._naming import Pattern
+from stages.errors import SourceError
+from stages.files import digest
+
+_ATTEMPTS = 5
+_SECONDS_WITHOUT_A_BYTE = 60
+_BLOCK = 2**18
+
+
+class Params(SourceParams):
+    """`path` is this file: the digest fixes what comes. The download is kept in the folder `cache`."""
+
+    kind: Literal["url"]
+    url: Annotated[str, StringConstraints(pattern=r"^https?://")]
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    cache: SourcePath
+    pattern: Pattern | None = None
+
+
+def pictures(params: Params) -> Iterator[Picture]:
+    """The archive's pictures; see `stages.data.sources.archive`.
+
+    Raises SourceError when the download fails, or when its digest is not the one in the params.
+    """
+    return archive.members(_fetched(params), params.pattern)
+
+
+def _fetched(params: Params) -> Path:
+    """The verified archive in the cache, downloaded if it is not there."""
+    path = params.cache / params.sha256
+    if path.is_file() and digest(path) == params.sha256:
+        return path
+    part = path.with_suffix(".part")
+    _download(params.url, part)
+    if (found := digest(part)) != params.sha256:
+        part.unlink()
+        raise SourceError(f"ingest.source.sha256: {params.url} has the digest {found}, not {params.sha256}")
+    return part.replace(path)
+
+
+def _download(url: str, part: Path) -> None:
+    """Fill `part`, going on where an earlier attempt ended; what has arrived is kept when it fails."""
+    problem: Exception | None = None
+    try:
+        part.parent.mkdir(parents=True, exist_ok=True)
+        for _ in range(_ATTEMPTS):
+            try:
+                if _go_on(url, part):
+                    return
+            except (http.client.HTTPException, ConnectionError, TimeoutError) as error:
+                problem = error
+    except OSError as error:
+        problem = error
+    why = problem or "the connection breaks off again and again"
+    raise SourceError(f"ingest.source.url: {url} cannot be downloaded: {why}; run again to go on")
+
+
+def _go_on(url: str, part: Path) -> bool:
+    """Ask for what is missing and append it. Returns whether the file is complete."""
+    start = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"})  # noqa: S310 - http(s) only
+    try:
+        answer = urllib.request.urlopen(request, timeout=_SECONDS_WITHOUT_A_BYTE)  # noqa: S310
+    except urllib.error.HTTPError as error:
+        # Nothing lies behind the last byte: it is all there, or it is another file, as the digest will tell.
+        if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and start:
+            return True
+        raise
+    with answer:
+        # A server that knows no ranges sends everything.
+        if answer.status != http.client.PARTIAL_CONTENT:
+            start = 0
+        length = int(answer.headers.get("Content-Length", -1))
+        with (
+            part.open("ab" if start else "wb") as file,
+            log.Progress("downloading", total=max(length, 0) // _BLOCK, unit="block") as progress,
+        ):
+            while block := answer.read(_BLOCK):
+                file.write(block)
+                progress.advance()
+            return length < 0 or file.tell() == start + length

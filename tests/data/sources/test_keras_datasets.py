@@ -1,0 +1,48 @@
+"""Keras' own sets, from files put where Keras keeps its downloads."""
+
+import gzip
+
+import cv2
+import numpy as np
+import pytest
+
+from stages.data.sources import keras_datasets, pictures
+from stages.errors import SourceError
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    from keras.src.backend import config
+
+    # Keras reads KERAS_HOME once, when it is imported.
+    monkeypatch.setattr(config, "_KERAS_DIR", str(tmp_path))
+    folder = tmp_path / "datasets" / "fashion-mnist"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def test_pictures_come_with_their_class_and_official_split(cache, tmp_path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (6, 28, 28)).astype(np.uint8)
+    for name, start, stop in (("train", 0, 4), ("t10k", 4, 6)):
+        for kind, header, data in (
+            ("images-idx3", 16, images[start:stop].tobytes()),
+            ("labels-idx1", 8, bytes(range(start, stop))),
+        ):
+            (cache / f"{name}-{kind}-ubyte.gz").write_bytes(gzip.compress(bytes(header) + data))
+    params = keras_datasets.Params(kind="keras_datasets", path=tmp_path, name="fashion_mnist")
+    found = list(pictures(params))
+    assert [(one.name, one.label, one.split) for one in found[3:5]] == [
+        ("train/3/00003.png", "3", "train"),
+        ("test/4/00000.png", "4", "test"),
+    ]
+    for one, image in zip(found, images, strict=True):
+        decoded = cv2.imdecode(np.frombuffer(one.read(), np.uint8), cv2.IMREAD_UNCHANGED)
+        np.testing.assert_array_equal(decoded, image)
+
+
+def test_a_set_that_cannot_be_loaded_is_one_clear_error(cache, tmp_path) -> None:
+    for name in ("train-labels-idx1", "train-images-idx3", "t10k-labels-idx1", "t10k-images-idx3"):
+        (cache / f"{name}-ubyte.gz").write_text("no gzip")
+    params = keras_datasets.Params(kind="keras_datasets", path=tmp_path, name="fashion_mnist")
+    with pytest.raises(SourceError, match=r"ingest\.source\.name: keras cannot load fashion_mnist: "):
+        list(pictures(params))
