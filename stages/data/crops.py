@@ -6,6 +6,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.data import recycled
+
 Pixels = NDArray[np.uint8]
 # Height and width.
 Patch = tuple[int, int]
@@ -49,7 +51,7 @@ def cut(pictures: Pictures, patch: Patch, corners: NDArray[np.int64], flips: NDA
     """
     import cv2
 
-    out = np.empty((len(pictures), *patch, pictures.shape[3]), np.uint8)
+    out = recycled.empty((len(pictures), *patch, pictures.shape[3]))
     places = zip(pictures, corners.tolist(), flips.tolist(), out, strict=True)
     for picture, (top, left), (mirror, upend), result in places:
         view = picture[top : top + patch[0], left : left + patch[1]]

@@ -6,6 +6,7 @@ and do without tf.data's prefetch.
 """
 
 import math
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -58,7 +59,7 @@ class Loader(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
         self._waiting: dict[int, Future[Batch]] = {}
         self._made_at = [0.0] * len(self)
         self._epoch = 0
-        self._order = self._ordered()
+        self._orders = {0: self._ordered(0)}
 
     def __len__(self) -> int:
         return math.ceil(self.pictures / self._size)
@@ -68,18 +69,19 @@ class Loader(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
         return min(self._size, self.pictures - number * self._size)
 
     def __getitem__(self, number: int) -> Batch:
-        for ahead in range(number, min(number + self._ahead, len(self))):
+        step = self._epoch * len(self) + number
+        for ahead in range(step, step + self._ahead):
             if ahead not in self._waiting:
-                self._waiting[ahead] = self._pool.submit(self._make, self._epoch, self._order, ahead)
-        batch = self._waiting.pop(number).result()
+                self._waiting[ahead] = self._submit(*divmod(ahead, len(self)))
+        batch = self._waiting.pop(step).result()
         self._made_at[number] = time.monotonic()
         return batch
 
     def on_epoch_end(self) -> None:
-        """Keras calls this between epochs."""
-        self._forget()
+        """Keras calls this between epochs; the next one's first batches are on their way already."""
         self._epoch += 1
-        self._order = self._ordered()
+        self._forget(self._epoch * len(self))
+        self._orders.pop(self._epoch - 1, None)
 
     def waited(self, started: float, finished: list[float]) -> float:
         """Seconds of this epoch in which training had nothing to do because a batch was not there yet.
@@ -92,7 +94,7 @@ class Loader(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
 
     def close(self) -> None:
         """Stop the threads; batches on their way are finished and dropped."""
-        self._forget()
+        self._forget(sys.maxsize)
         self._pool.shutdown()
 
     def __enter__(self) -> Self:
@@ -101,16 +103,21 @@ class Loader(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _ordered(self) -> NDArray[np.int64]:
+    def _submit(self, epoch: int, number: int) -> Future[Batch]:
+        if epoch not in self._orders:
+            self._orders[epoch] = self._ordered(epoch)
+        chosen = self._orders[epoch][number * self._size : (number + 1) * self._size]
+        return self._pool.submit(self._make, epoch, number, chosen)
+
+    def _ordered(self, epoch: int) -> NDArray[np.int64]:
         if self._seed is None:
             return np.arange(self.pictures)
-        rng = np.random.default_rng([self._seed, self._epoch])
+        rng = np.random.default_rng([self._seed, epoch])
         if self._balanced:
             return balanced_order(self._labels, rng)
         return shuffled(self.pictures, self._rows.dtype.itemsize * math.prod(self._rows.shape[1:]), rng)
 
-    def _make(self, epoch: int, order: NDArray[np.int64], number: int) -> Batch:
-        chosen = order[number * self._size : (number + 1) * self._size]
+    def _make(self, epoch: int, number: int, chosen: NDArray[np.int64]) -> Batch:
         labels = self._labels[chosen]
         if self.soft:
             labels = np.eye(self._classes, dtype=np.float32)[labels]
@@ -132,10 +139,9 @@ class Loader(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
             corners = crops.random_corners(pictures, self._patch, rng)
         return crops.cut(pictures, self._patch, corners, np.zeros((len(pictures), 2), np.bool_))
 
-    def _forget(self) -> None:
-        for future in self._waiting.values():
-            future.cancel()
-        self._waiting.clear()
+    def _forget(self, before: int) -> None:
+        for step in [step for step in self._waiting if step < before]:
+            self._waiting.pop(step).cancel()
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from stages.errors import StoreError
 
 def row(number: int, label: str = "cat") -> Row:
     digest = f"{number:064x}"
-    return Row(digest[-16:], f"{label}/{number}.png", label, "train", digest, 8, 9, 3, True, -1, 100)
+    return Row(digest[-16:], f"{label}/{number}.png", label, "train", digest, 8, 9, 3, True, number, -1, 100)
 
 
 def test_rows_come_back_as_they_went_in(tmp_path) -> None:

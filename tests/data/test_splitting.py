@@ -101,3 +101,38 @@ def test_a_class_without_training_pictures_is_named() -> None:
     given = {one: "test" if label == "b" else "train" for one, label in labels.items()}
     with pytest.raises(SourceError, match="at least 2 different readable pictures for train, val: 'b' has 0"):
         assign(labels, 0.2, 0.2, seed=1, given=given)
+
+
+def in_groups(digests: list[str], members: int) -> list[list[str]]:
+    return [digests[start : start + members] for start in range(0, len(digests), members)]
+
+
+def test_a_group_is_in_one_split_also_after_pictures_are_added() -> None:
+    near, others = contents(120, "near"), contents(300)
+    groups = in_groups(near, 3)
+    for added in range(0, 60, 7):
+        labels = {one: "ab"[n % 2] for n, one in enumerate(near + others + contents(added, "added"))}
+        splits = assign(labels, 0.2, 0.2, seed=1, groups=groups)
+        assert all(len({splits[one] for one in group}) == 1 for group in groups)
+        assert {splits[group[0]] for group in groups} == {"train", "val", "test"}
+        assert abs(counts(splits.values())["test"] - 0.2 * len(labels)) <= 3
+
+
+def test_groups_of_one_change_nothing() -> None:
+    labels = {one: "ab"[number % 2] for number, one in enumerate(contents(200))}
+    assert assign(labels, 0.2, 0.2, seed=7, groups=[[one] for one in labels]) == assign(
+        labels, 0.2, 0.2, seed=7
+    )
+
+
+def test_a_group_larger_than_a_split_is_left_to_train() -> None:
+    labels = dict.fromkeys(contents(50), "a") | dict.fromkeys(contents(50, "b"), "b")
+    splits = assign(labels, 0.2, 0.2, seed=1, groups=[contents(30)])
+    assert {splits[one] for one in contents(30)} == {"train"}
+    assert counts(splits.values()) == {"train": 60, "val": 20, "test": 20}
+
+
+def test_a_class_of_copies_of_one_picture_is_too_small() -> None:
+    labels = dict.fromkeys(contents(50), "a") | dict.fromkeys(contents(9, "b"), "b")
+    with pytest.raises(SourceError, match="'b' has 1"):
+        assign(labels, 0.2, 0.2, seed=1, groups=[contents(9, "b")])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.data import crops
+from stages.data import crops, recycled
 from stages.data.crops import Patch, Pictures, Pixels
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def warped(pictures: Pictures, places: Array, shape: Patch, fill: str) -> Pixels
     """Pictures (N, h, w, C) read at these places, bilinearly; `fill` says what lies beyond the border."""
     import cv2
 
-    out = np.empty((len(pictures), *shape, pictures.shape[3]), np.uint8)
+    out = recycled.empty((len(pictures), *shape, pictures.shape[3]))
     border = getattr(cv2, f"BORDER_{_BORDERS[fill]}")
     options = {"flags": cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, "borderMode": border}
     for picture, place, result in zip(pictures, places, out, strict=True):
