@@ -1,13 +1,15 @@
 """ingest: a source of labelled pictures → the manifest, the classes and the rejects."""
 
 import csv
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+import numpy as np
+
 from stages import cli, log
-from stages.data import blobs, candidates, sources, splitting
+from stages.data import blobs, candidates, similarity, sources, splitting
 from stages.data.candidates import Reject
 from stages.data.manifest import SPLITS, Row, write_manifest
 from stages.data.sources import Picture
@@ -18,11 +20,14 @@ from stages.params import Ingest
 
 
 @cli.stage(params="ingest")
-def ingest(params: Ingest, *, manifest: Path, classes: Path, rejects: Path, blob: Path) -> None:
+def ingest(
+    params: Ingest, *, manifest: Path, classes: Path, rejects: Path, near_duplicates: Path, blob: Path
+) -> None:
     """Read every file of the source, keep those that decode, and split them.
 
-    Writes the manifest (Parquet), the sorted class names (JSON), the rejects with their reasons (CSV) and,
-    for sources that are no files on disk, the pictures themselves (`blob`, a zip).
+    Writes the manifest (Parquet), the sorted class names (JSON), the rejects with their reasons (CSV), the
+    pairs of near duplicates (CSV) and, for sources that are no files on disk, the pictures themselves
+    (`blob`, a zip).
     Raises SourceError when the source is missing, a class is too small, or more files are rejected than
     `ingest.max_reject_fraction` allows (exact duplicates do not count).
     """
@@ -30,19 +35,23 @@ def ingest(params: Ingest, *, manifest: Path, classes: Path, rejects: Path, blob
         rows, refused, seen = _sift(_examined(params), add)
     _write_rejects(rejects, refused)
     _check_rejects(params, seen, refused, rejects)
+    groups = _near_duplicates(rows, params.near_duplicates.distance, near_duplicates)
     splits = splitting.assign(
         {row.sha256: row.label for row in rows},
         params.val_fraction,
         params.test_fraction,
         params.seed,
         given={row.sha256: row.split for row in rows} if params.split == "from_path" else None,
+        groups=groups,
     )
     rows = [replace(row, split=splits[row.sha256]) for row in rows]
     names = sorted({row.label for row in rows})
     write_manifest(manifest, rows)
     write_json(classes, names)
     sizes = splitting.counts(splits.values())
-    log.event("ingested", pictures=len(rows), classes=len(names), rejects=len(refused), **sizes)
+    log.event(
+        "ingested", pictures=len(rows), classes=len(names), rejects=len(refused), groups=len(groups), **sizes
+    )
 
 
 def _examined(params: Ingest) -> Iterator[tuple[Picture, Row | Reject]]:
@@ -90,6 +99,23 @@ def _sift(
         row = kept.pop(digest)
         refused.append(Reject(row.path, row.label, "conflict", "also under another class"))
     return list(kept.values()), refused, seen
+
+
+def _near_duplicates(rows: list[Row], distance: int | None, path: Path) -> list[list[str]]:
+    """List the pairs of pictures at most `distance` apart; return the sha256 of each group's members."""
+    hashed = [row for row in rows if row.phash is not None and distance is not None]
+    hashes = np.asarray([row.phash for row in hashed], np.uint64)
+    pairs = similarity.close_pairs(hashes, distance or 0)
+    with replacing(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "other", "distance", "same_label"])
+        for pair in pairs:
+            one, other = hashed[pair.first], hashed[pair.second]
+            writer.writerow([one.path, other.path, pair.distance, str(one.label == other.label).lower()])
+    members: defaultdict[int, list[str]] = defaultdict(list)
+    for row, group in zip(hashed, similarity.groups(len(hashed), pairs), strict=True):
+        members[group].append(row.sha256)
+    return [group for group in members.values() if len(group) > 1]
 
 
 def _write_rejects(path: Path, refused: Iterable[Reject]) -> None:

@@ -48,6 +48,13 @@ def _seen_by_dvc(name: str) -> str:
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$"), AfterValidator(_seen_by_dvc)]
 
 
+class NearDuplicates(Section):
+    """How many of the 64 bits of near duplicates' hashes may differ; null looks for no near duplicates."""
+
+    # Above 16, most pairs are pictures of no likeness.
+    distance: Annotated[int, Field(ge=0, le=16)] | None
+
+
 class Ingest(Section):
     """Where the pictures come from, which are taken, and how they are split; fractions are of each class.
 
@@ -61,6 +68,7 @@ class Ingest(Section):
     val_fraction: Fraction
     test_fraction: Fraction
     max_reject_fraction: Annotated[float, Field(ge=0, le=1)]
+    near_duplicates: NearDuplicates
     seed: Seed
 
     @model_validator(mode="after")

@@ -42,6 +42,10 @@ class Project:
         return self.root / "data" / "rejects.csv"
 
     @property
+    def near_duplicates(self) -> Path:
+        return self.root / "data" / "near_duplicates.csv"
+
+    @property
     def blob(self) -> Path:
         return self.root / "data" / "pictures.zip"
 
@@ -64,6 +68,7 @@ class Project:
             "val_fraction": 0.2,
             "test_fraction": 0.2,
             "max_reject_fraction": 0.0,
+            "near_duplicates": {"distance": 4},
             "seed": 1,
         } | params
         ingest(
@@ -71,6 +76,7 @@ class Project:
             manifest=self.manifest,
             classes=self.classes,
             rejects=self.rejects,
+            near_duplicates=self.near_duplicates,
             blob=self.blob,
         )
 

@@ -7,6 +7,7 @@ import tarfile
 import unicodedata
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -249,8 +250,11 @@ def run(project, **changed: object) -> None:
     params["ingest"] |= {"source": {"kind": "folder", "path": str(project.source)}} | changed
     path = project.root / "params.yaml"
     path.write_text(yaml.safe_dump(params, allow_unicode=True), encoding="utf-8")
-    options = {name: str(getattr(project, name)) for name in ("manifest", "classes", "rejects", "blob")}
-    words = [word for name, value in options.items() for word in (f"--{name}", value)]
+    options = {
+        name: str(getattr(project, name))
+        for name in ("manifest", "classes", "rejects", "near_duplicates", "blob")
+    }
+    words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)]
     cli.main(ingest, ["--params", str(path), *words])
 
 
@@ -310,3 +314,33 @@ def test_pictures_of_every_accepted_format_are_taken(project, pictures) -> None:
     project.ingest()
     assert len(rows_of(project)) == 17
     project.resize()
+
+
+def test_near_duplicates_are_listed_and_stay_in_one_split(project, pictures) -> None:
+    source = pictures()
+    for number, path in enumerate(sorted(source.glob("cat/*.png"))):
+        coarse = np.random.default_rng(number).integers(0, 256, (9, 9, 3), dtype=np.uint8)
+        scene = Image.fromarray(coarse).resize((90, 70), Image.Resampling.BICUBIC)
+        scene.save(path)
+        scene.resize((72, 60)).save(path.with_name(f"smaller {path.name}"))
+    with Image.open(source / "cat" / "000.png") as picture:
+        picture.convert("L").save(source / "dog" / "a gray cat.png")
+    project.ingest()
+    with project.near_duplicates.open(newline="", encoding="utf-8") as file:
+        pairs = {(one["path"], one["other"]): one["same_label"] for one in csv.DictReader(file)}
+    splits = {row["path"]: row["split"] for row in rows_of(project)}
+    for number in range(10):
+        name = f"{number:03d}.png"
+        assert pairs[f"cat/{name}", f"cat/smaller {name}"] == "true"
+        assert splits[f"cat/{name}"] == splits[f"cat/smaller {name}"]
+    assert pairs["cat/000.png", "dog/a gray cat.png"] == "false"
+    assert splits["cat/000.png"] == splits["dog/a gray cat.png"]
+
+
+def test_blank_pictures_are_no_near_duplicates(project, pictures) -> None:
+    source = pictures()
+    for number in range(5):
+        Image.new("RGB", (30, 20), (number, 0, 0)).save(source / "cat" / f"blank {number}.png")
+    project.ingest()
+    assert len(project.near_duplicates.read_text().splitlines()) == 1
+    assert len(rows_of(project)) == 25

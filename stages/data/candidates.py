@@ -55,6 +55,7 @@ def examine(picture: Picture, max_pixels: int, *, official: bool) -> Row | Rejec
         height=facts.height,
         channels=facts.channels,
         plain=facts.plain,
+        phash=facts.phash,
         offset=-1,
         bytes=len(data),
     )

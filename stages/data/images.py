@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from stages.data.similarity import perceptual_hash
 from stages.errors import PictureError
 
 Pixels = NDArray[np.uint8]
@@ -30,13 +31,15 @@ class Facts:
     """What a picture is: upright width and height in pixels, channels in the file, and its decoder.
 
     `plain` pictures (8-bit gray or RGB in JPEG or PNG, without transparency) are decoded by OpenCV, four
-    times as fast as Pillow; everything else goes through Pillow, which knows about it.
+    times as fast as Pillow; everything else goes through Pillow, which knows about it. `phash` is the upright
+    picture's perceptual hash, see similarity.py.
     """
 
     width: int
     height: int
     channels: int
     plain: bool
+    phash: int | None
 
 
 def inspect(data: bytes, max_pixels: int) -> Facts:
@@ -48,16 +51,17 @@ def inspect(data: bytes, max_pixels: int) -> Facts:
     if not data:
         raise PictureError("the file is empty")
     try:
-        picture = Image.open(io.BytesIO(data), formats=FORMATS)
+        picture: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
         width, height = picture.size
         if width * height > max_pixels:
             raise PictureError(f"{width}x{height} pixels are more than the {max_pixels} allowed")
         picture.load()
         channels = len(picture.getbands())
-        if not (plain := _is_plain(picture)):
-            height, width = _converted(picture, "rgb").shape[:2]
-        elif _orientation(picture) in (5, 6, 7, 8):
-            width, height = height, width
+        if plain := _is_plain(picture):
+            ImageOps.exif_transpose(picture, in_place=True)
+        else:
+            picture = Image.fromarray(_converted(picture, "rgb"))
+        phash = perceptual_hash(picture)
     except PictureError:
         raise
     except UnidentifiedImageError:
@@ -65,7 +69,7 @@ def inspect(data: bytes, max_pixels: int) -> Facts:
     except Exception as error:
         # Whatever it is: decoders meet broken files with errors of every kind, and one must not stop a stage.
         raise _broken(error) from None
-    return Facts(width, height, channels, plain)
+    return Facts(*picture.size, channels, plain, phash)
 
 
 def decode(data: bytes, color: Color, *, plain: bool) -> Pixels:
@@ -137,8 +141,9 @@ def _with_opencv(data: bytes, color: Color) -> Pixels | None:
 
 def _converted(picture: Image.Image, color: Color) -> Pixels:
     """Upright, opaque, 8 bits, and in the colours asked for."""
-    opaque = _opaque(ImageOps.exif_transpose(picture))
-    return _with_channels(np.asarray(opaque.convert("RGB" if color == "rgb" else "L")))
+    # By way of RGB, as not every colour space has a way to gray.
+    rgb = _opaque(ImageOps.exif_transpose(picture)).convert("RGB")
+    return _with_channels(np.asarray(rgb if color == "rgb" else rgb.convert("L")))
 
 
 def _opaque(picture: Image.Image) -> Image.Image:

@@ -29,6 +29,7 @@ SCHEMA = pa.schema(
         ("height", pa.int32()),
         ("channels", pa.int8()),  # as in the file
         ("plain", pa.bool_()),  # whether OpenCV may decode it, see images.Facts
+        ("phash", pa.uint64()),  # perceptual hash, or null: of one colour, see similarity.py
         ("offset", pa.int64()),  # of its bytes in the blob file, or -1: read `path` in the source
         ("bytes", pa.int64()),
     ]
@@ -48,6 +49,7 @@ class Row:
     height: int
     channels: int
     plain: bool
+    phash: int | None
     offset: int
     bytes: int
 

@@ -1,7 +1,6 @@
 """Which picture is for training, which for validation, which for the test: decided by content."""
 
 import hashlib
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from stages.data.manifest import SPLITS, Split
@@ -14,6 +13,7 @@ def assign(
     test_fraction: float,
     seed: int,
     given: Mapping[str, Split] | None = None,
+    groups: Sequence[Sequence[str]] = (),
 ) -> dict[str, Split]:
     """Split pictures, given the label of each sha256: stratified, and the same on every machine.
 
@@ -23,22 +23,30 @@ def assign(
     picture when others are added (here about as many move as are added), but leaves small classes
     without test pictures.
 
-    Where `given` says the split of every picture, only val or test, if it has none, is cut out of train.
+    Each of `groups`, near duplicates by their sha256, goes to one split as a whole, as if it were one large
+    picture of the class of its first in that order; one that a split has no room for is left for the next.
+
+    Where `given` says the split of every picture, only val or test, if it has none, is cut out of train; a
+    group that the given splits cut stays cut, as results must be comparable with those of others.
     Raises SourceError naming each class with too few pictures to have one in every split.
     """
     chosen: dict[str, Split] = {digest: split for digest, split in (given or {}).items() if split != "train"}
     fractions: dict[Split, float] = {"test": test_fraction, "val": val_fraction}
     missing = {split: part for split, part in fractions.items() if split not in chosen.values()}
-    classes: defaultdict[str, list[str]] = defaultdict(list)
-    for digest, label in labels.items():
-        # Asked for, so that a class without training pictures is counted, with none.
-        digests = classes[label]
-        if digest not in chosen:
-            digests.append(digest)
-    _check_counts({label: len(digests) for label, digests in classes.items()}, list(missing))
-    for digests in classes.values():
-        order = sorted(digests, key=lambda digest: hashlib.sha256(f"{seed}:{digest}".encode()).digest())
-        chosen.update(_cut(order, missing))
+
+    def place(digest: str) -> bytes:
+        return hashlib.sha256(f"{seed}:{digest}".encode()).digest()
+
+    grouped = {digest for group in groups for digest in group}
+    units = [*groups, *([digest] for digest in labels if digest not in grouped)]
+    # Every class is there, so that one without training pictures is counted, with none.
+    classes: dict[str, list[list[str]]] = {label: [] for label in labels.values()}
+    for unit in units:
+        if free := sorted((digest for digest in unit if digest not in chosen), key=place):
+            classes[labels[free[0]]].append(free)
+    _check_counts({label: len(members) for label, members in classes.items()}, list(missing))
+    for members in classes.values():
+        chosen.update(_cut(sorted(members, key=lambda unit: place(unit[0])), missing))
     return chosen
 
 
@@ -48,16 +56,28 @@ def counts(splits: Iterable[Split]) -> dict[Split, int]:
     return {split: listed.count(split) for split in SPLITS}
 
 
-def _cut(order: Sequence[str], fractions: Mapping[Split, float]) -> Iterator[tuple[str, Split]]:
-    """The first pictures for the first of the splits, and so on; the rest is train."""
-    start = 0
+def _cut(units: Sequence[Sequence[str]], fractions: Mapping[Split, float]) -> Iterator[tuple[str, Split]]:
+    """The first units that have room in the first of the splits, and so on; the rest is train."""
+    pictures = sum(map(len, units))
+    rest = list(units)
     for place, (split, fraction) in enumerate(fractions.items()):
-        # Each later split, and train, gets one at least.
-        most = len(order) - start - (len(fractions) - place)
-        size = min(max(1, round(len(order) * fraction)), most)
-        yield from ((digest, split) for digest in order[start : start + size])
-        start += size
-    yield from ((digest, "train") for digest in order[start:])
+        # Each later split, and train, gets one unit at least.
+        most = len(rest) - (len(fractions) - place)
+        taken = _taken(rest, max(1, round(pictures * fraction)), most)
+        yield from ((digest, split) for unit in taken for digest in unit)
+        gone = {unit[0] for unit in taken}
+        rest = [unit for unit in rest if unit[0] not in gone]
+    yield from ((digest, "train") for unit in rest for digest in unit)
+
+
+def _taken(units: Sequence[Sequence[str]], pictures: int, most: int) -> list[Sequence[str]]:
+    """The first units, at most `most` of them, that together hold no more pictures; one in any case."""
+    taken: list[Sequence[str]] = []
+    for unit in units:
+        if len(taken) < most and len(unit) <= pictures:
+            taken.append(unit)
+            pictures -= len(unit)
+    return taken or [min(units, key=len)]
 
 
 def _check_counts(pictures: Mapping[str, int], cut: Sequence[Split]) -> None:
