@@ -1,0 +1,235 @@
+"""The whole graph under DVC, in a clone: what runs, what does not, and what a killed stage leaves behind."""
+
+import csv
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from stages.data import store
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[1]
+# The default recipe with one network.
+TINY = ["~models.minivggnet", "ensemble.members=[lenet,hog_logistic]"]
+EPOCHS = "models.lenet.train.epochs"
+ALL = [
+    *("ingest", "resize", "mean", "pack", "extract@hog"),
+    *("train@lenet", "train@hog_logistic", "predict@lenet", "predict@hog_logistic", "ensemble", "evaluate"),
+]
+AFTER_LENET = ["train@lenet", "predict@lenet", "ensemble", "evaluate"]
+
+
+class Clone:
+    """A clone of this repository with the working tree's files, and DVC in it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        git = ["git", "-c", "user.name=A", "-c", "user.email=a@example.org"]
+        subprocess.run([*git, "clone", "-q", ROOT, root], check=True)
+        listed = subprocess.run(
+            ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        for name in filter(None, listed.stdout.split("\0")):
+            if (ROOT / name).exists():
+                (root / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, root / name)
+        subprocess.run(
+            [*git, "commit", "-qam", "As in the working tree", "--allow-empty"], cwd=root, check=True
+        )
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "PYTHON"))}
+        tools = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        self.environment = kept | {"PATH": tools, "DVC_NO_ANALYTICS": "1"}
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """`dvc WORDS` in a process group of its own, both its outputs in one pipe."""
+        return subprocess.Popen(
+            ["dvc", *words],
+            cwd=self.root,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def dvc(self, *words: str, fails: bool = False) -> str:
+        """What `dvc WORDS` says."""
+        with self.start(*words) as process:
+            said, _ = process.communicate(timeout=300)
+        assert (process.returncode != 0) == fails, said
+        return said
+
+    def experiment(self, *overrides: str) -> list[str]:
+        """The stages that `dvc exp run -S …` runs, in their order."""
+        options = [word for one in (*TINY, *overrides) for word in ("-S", one)]
+        return ran(self.dvc("exp", "run", *options))
+
+    def repro(self, *words: str) -> list[str]:
+        """The stages that `dvc repro` runs, in their order."""
+        return ran(self.dvc("repro", *words))
+
+    def set(self, key: str, value: Any) -> None:
+        """Change one of the params."""
+        path = self.root / "params.yaml"
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        *parents, last = key.split(".")
+        inside = values
+        for parent in parents:
+            inside = inside[parent]
+        inside[last] = value
+        path.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+
+    def json(self, path: str) -> Any:
+        return json.loads((self.root / path).read_text(encoding="utf-8"))
+
+    def half_written(self) -> list[Path]:
+        folders = ("data", "features", "models", "predictions", "ensemble", "reports", "plots")
+        return [path for folder in folders for path in (self.root / folder).rglob(".*.part")]
+
+
+def ran(said: str) -> list[str]:
+    return re.findall(r"^Running stage '(.+)':$", said, re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """Everything run once. Each test leaves it up to date with its params."""
+    clone = Clone(tmp_path_factory.mktemp("pipeline") / "clone")
+    assert sorted(clone.experiment(f"{EPOCHS}=2")) == sorted(ALL)
+    return clone
+
+
+def test_every_dep_and_out_is_there(clone: Clone) -> None:
+    lock = yaml.safe_load((clone.root / "dvc.lock").read_text(encoding="utf-8"))["stages"]
+    assert set(lock) == set(ALL)
+    for name, stage in lock.items():
+        for one in stage["deps"] + stage["outs"]:
+            assert (clone.root / one["path"]).exists(), f"{name}: {one['path']}"
+    assert clone.half_written() == []
+    metrics = clone.json("reports/metrics.json")
+    assert list(metrics) == ["lenet", "hog_logistic", "ensemble"]
+    assert metrics["ensemble"]["accuracy"] > 0.9
+
+
+def test_a_second_run_does_nothing(clone: Clone) -> None:
+    said = clone.dvc("repro")
+    assert ran(said) == []
+    assert "Data and pipelines are up to date." in said
+
+
+def test_plots_have_data_for_every_member(clone: Clone) -> None:
+    shown = json.loads(clone.dvc("plots", "show", "--json"))
+    assert not shown.get("errors")
+    files = {
+        Path(name).relative_to("plots").as_posix()
+        for plot, drawn in shown["data"].items()
+        for one in drawn
+        for name in re.findall(r"plots/\w+/\w+\.csv", json.dumps([plot, one]))
+    }
+    assert {"loss/lenet.csv", "accuracy/lenet.csv"} <= files
+    assert {f"confusion/{name}.csv" for name in ("lenet", "hog_logistic", "ensemble")} <= files
+
+
+def test_the_logged_network_gives_the_members_probabilities(clone: Clone, tmp_path: Path) -> None:
+    with (
+        store.Reader(clone.root / "data" / "packed" / "test.h5") as pictures,
+        store.Reader(clone.root / "predictions" / "lenet" / "test.h5") as rows,
+    ):
+        np.save(tmp_path / "rows.npy", pictures.read(0, 20))
+        expected = rows.read(0, 20)
+    script = (
+        "import sys, mlflow, numpy as np\n"
+        "model = mlflow.pyfunc.load_model(sys.argv[1])\n"
+        "np.save(sys.argv[3], model.predict(np.load(sys.argv[2])))\n"
+    )
+    uri = f"runs:/{clone.json('models/lenet/run.json')['run_id']}/model"
+    words = [sys.executable, "-c", script, uri, tmp_path / "rows.npy", tmp_path / "found.npy"]
+    environment = clone.environment | {"MLFLOW_TRACKING_URI": f"sqlite:///{clone.root}/mlflow.db"}
+    subprocess.run(words, cwd=tmp_path, env=environment, check=True)
+    np.testing.assert_allclose(np.load(tmp_path / "found.npy"), expected, atol=1e-5)
+
+
+def test_other_epochs_run_that_member_again_and_what_follows_from_it(clone: Clone) -> None:
+    before = {name: clone.json(f"models/{name}/run.json") for name in ("lenet", "hog_logistic")}
+    assert clone.experiment(f"{EPOCHS}=3") == AFTER_LENET
+    assert len(clone.json("models/lenet/history.json")["epoch"]) == 3
+    # A member that did not run still points at the run that made it.
+    assert clone.json("models/hog_logistic/run.json") == before["hog_logistic"]
+    assert clone.json("models/lenet/run.json") != before["lenet"]
+    assert clone.repro() == []
+
+
+def test_another_size_is_resized_and_not_taken_from_the_run_cache(clone: Clone) -> None:
+    def shape() -> tuple[int, ...]:
+        with store.Reader(clone.root / "data" / "resized.h5") as rows:
+            return rows.shape[1:]
+
+    clone.set("resize.size", [20, 24])
+    assert clone.repro("resize") == ["resize"]
+    assert shape() == (20, 24, 1)
+    # The old size, on the other hand, is in the cache, and all that was made of it.
+    clone.set("resize.size", [16, 16])
+    assert clone.repro() == []
+    assert shape() == (16, 16, 1)
+
+
+def test_an_edited_network_runs_its_member_again_as_a_whole_even_when_killed_before(clone: Clone) -> None:
+    network = clone.root / "stages" / "nets" / "lenet.py"
+    code = network.read_text(encoding="utf-8")
+    assert code.count("kl.Dense(500") == 1
+    network.write_text(code.replace("kl.Dense(500", "kl.Dense(50"), encoding="utf-8")
+
+    with clone.start("repro") as process:
+        assert process.stdout is not None
+        said = []
+        for line in process.stdout:
+            said.append(line)
+            if "event=epoch number=1/" in line:
+                os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL, "".join(said)
+    assert not (clone.root / "models" / "lenet").exists()
+    assert [path.name for path in clone.half_written()] == [".lenet.part"]
+
+    assert clone.repro() == AFTER_LENET
+    assert clone.half_written() == []
+    files = {path.name for path in (clone.root / "models" / "lenet").iterdir()}
+    assert files == {"model.keras", "spec.json", "history.json", "run.json"}
+    assert clone.repro() == []
+
+
+def test_an_unreadable_picture_is_listed_and_too_many_stop_the_run(
+    clone: Clone, pictures: Callable[..., Path]
+) -> None:
+    source = pictures({"cat": 30, "dog": 30}, root=clone.root / "datasets" / "pets")
+    (source / "cat" / "broken.png").write_bytes(b"no picture")
+    kept = (clone.root / "params.yaml").read_bytes()
+    clone.set("ingest.source", {"kind": "folder", "path": "datasets/pets"})
+
+    said = clone.dvc("repro", "ingest", fails=True)
+    (line,) = [one for one in said.splitlines() if "level=error" in one]
+    assert "1 of 61 files cannot be used, more than ingest.max_reject_fraction = 0.01" in line
+    assert "cat/broken.png" in line
+    assert "Traceback" not in said
+
+    clone.set("ingest.max_reject_fraction", 0.02)
+    assert clone.repro("resize") == ["ingest", "resize"]
+    with (clone.root / "data" / "rejects.csv").open(encoding="utf-8", newline="") as file:
+        (reject,) = csv.DictReader(file)
+    assert (reject["path"], reject["label"], reject["reason"]) == ("cat/broken.png", "cat", "picture")
+    with store.Reader(clone.root / "data" / "resized.h5") as rows:
+        assert len(rows) == 60
+
+    (clone.root / "params.yaml").write_bytes(kept)
+    assert clone.repro() == []
