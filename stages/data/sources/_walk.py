@@ -17,22 +17,28 @@ def walk(root: Path, pattern: str | None) -> Iterator[Picture]:
     Raises SourceError for a missing folder and, where folders are classes, for an empty one.
     """
     check_folder(root)
-    unreadable: list[OSError] = []
-    for folder, subfolders, files in os.walk(root, onerror=unreadable.append):
-        inside = Path(folder).relative_to(root)
-        # In place: os.walk goes on into what is left, in this order.
-        subfolders[:] = sorted(name for name in subfolders if not is_hidden(name))
-        shown = sorted(name for name in files if not is_hidden(name))
-        if pattern is None and not shown and not subfolders and folder != str(root):
+    # A stack of our own: os.walk calls itself for every level until Python 3.12, which ends at a thousand.
+    folders = [root]
+    while folders:
+        folder = folders.pop()
+        inside = folder.relative_to(root)
+        try:
+            entries = [entry for entry in os.scandir(folder) if not is_hidden(entry.name)]
+        except OSError as error:
+            yield Picture(inside.as_posix(), None, problem=error.strerror)
+            continue
+        if pattern is None and not entries and folder != root:
             raise SourceError(f"class {str(inside)!r} has no pictures; fill or delete {folder}")
-        for name in subfolders:
-            if Path(folder, name).is_symlink():
-                yield Picture((inside / name).as_posix(), None, problem="a link to a folder is not followed")
-        for name in shown:
-            relative = (inside / name).as_posix()
-            yield Picture(relative, label_of(relative, pattern), path=Path(folder, name))
-    for error in unreadable:
-        yield Picture(os.path.relpath(error.filename, root), None, problem=error.strerror)
+        subfolders: list[Path] = []
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            name = (inside / entry.name).as_posix()
+            if entry.is_dir(follow_symlinks=False):
+                subfolders.append(folder / entry.name)
+            elif entry.is_symlink() and Path(entry.path).is_dir():
+                yield Picture(name, None, problem="a link to a folder is not followed")
+            else:
+                yield Picture(name, label_of(name, pattern), path=folder / entry.name)
+        folders += reversed(subfolders)
 
 
 def check_folder(root: Path) -> None:

@@ -1,0 +1,200 @@
+"""Odd things in folders and archives, through ingest and resize: used or listed, and never a crash."""
+
+import csv
+import io
+import os
+import sys
+import tarfile
+import zipfile
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from stages.data.sources import MAX_BYTES, archive, filename
+
+
+def accepted(project) -> set[str]:
+    return set(pq.read_table(project.manifest)["path"].to_pylist())
+
+
+def rejects(project) -> dict[str, tuple[str, str]]:
+    with project.rejects.open(newline="", encoding="utf-8") as file:
+        return {one["path"]: (one["reason"], one["detail"]) for one in csv.DictReader(file)}
+
+
+def run(project, source=None) -> None:
+    project.ingest(source, max_reject_fraction=1.0)
+    project.resize()
+
+
+def test_links_are_followed_to_files_and_listed_where_they_lead_nowhere(project, pictures) -> None:
+    source = pictures()
+    picture = source.parent / "elsewhere.png"
+    Image.new("RGB", (5, 5), "red").save(picture)
+    (source / "cat" / "linked.png").symlink_to(picture)
+    (source / "cat" / "broken.png").symlink_to("nowhere.png")
+    (source / "cat" / "loop.png").symlink_to("loop.png")
+    run(project)
+    assert "cat/linked.png" in accepted(project)
+    assert rejects(project)["cat/broken.png"] == ("file", "No such file or directory")
+    assert rejects(project)["cat/loop.png"] == ("file", "Too many levels of symbolic links")
+
+
+def test_links_to_folders_are_listed_and_cannot_loop(project, pictures) -> None:
+    source = pictures()
+    (source / "cat" / "up").symlink_to("..")
+    (source / "kitten").symlink_to("cat")
+    run(project)
+    assert len(accepted(project)) == 20
+    expected = ("file", "a link to a folder is not followed")
+    assert rejects(project) == {"cat/up": expected, "kitten": expected}
+
+
+def test_pipes_are_not_waited_for(project, pictures) -> None:
+    os.mkfifo(pictures() / "cat" / "pipe.png")
+    run(project)
+    assert rejects(project) == {"cat/pipe.png": ("file", "not a regular file")}
+
+
+def test_a_film_among_the_pictures_is_not_read_into_memory(project, pictures) -> None:
+    path = pictures() / "cat" / "film.mp4"
+    path.touch()
+    os.truncate(path, MAX_BYTES + 1)
+    run(project)
+    assert "larger than" in rejects(project)["cat/film.mp4"][1]
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
+def test_what_may_not_be_read_is_listed(project, pictures) -> None:
+    source = pictures({"cat": 10, "dog": 10, "locked": 5})
+    (source / "cat" / "000.png").chmod(0)
+    (source / "locked").chmod(0)
+    try:
+        run(project)
+    finally:
+        (source / "locked").chmod(0o700)
+    assert rejects(project) == {
+        "cat/000.png": ("file", "Permission denied"),
+        "locked": ("file", "Permission denied"),
+    }
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are text on this system")
+def test_names_that_are_not_utf8_are_listed(project, pictures) -> None:
+    source = pictures()
+    (source / "cat" / "000.png").rename(source / "cat" / os.fsdecode(b"\xff\xfe.png"))
+    (source / "dog").rename(source / os.fsdecode(b"d\xf6g"))
+    pictures({"bird": 5})
+    run(project)
+    assert len(accepted(project)) == 9 + 5
+    listed = rejects(project)
+    assert len(listed) == 11
+    assert {detail for _, detail in listed.values()} == {"the name is not valid UTF-8"}
+    assert r"cat/\udcff\udcfe.png" in listed
+
+
+def test_names_may_have_line_breaks_quotes_and_commas(project, pictures) -> None:
+    source = pictures()
+    names = ["two\nlines.png", 'a "quote".png', "a, comma.png", " blanks .png", "-rf.png", "x" * 251 + ".png"]
+    for number, name in enumerate(names):
+        (source / "cat" / f"{number:03d}.png").rename(source / "cat" / name)
+    (source / "cat" / "broken\n,file.png").touch()
+    (source / "dog").rename(source / "hot\ndog")
+    run(project)
+    assert {f"cat/{name}" for name in names} <= accepted(project)
+    assert rejects(project) == {"cat/broken\n,file.png": ("picture", "the file is empty")}
+
+
+def test_a_folder_as_deep_as_the_system_allows(project, pictures) -> None:
+    source = pictures()
+    folder = source
+    for _ in range(1200):
+        folder /= "d"
+        folder.mkdir()
+    for number in range(5):
+        (folder / f"{number}.png").write_bytes(png(number))
+    try:
+        run(project)
+    finally:
+        # pytest could not: shutil.rmtree calls itself for every level.
+        for path in folder.iterdir():
+            path.unlink()
+        os.removedirs(folder)
+    assert len(accepted(project)) == 25
+
+
+def test_odd_pictures_go_all_the_way(project, pictures) -> None:
+    source = pictures()
+    noise = np.random.default_rng(0).integers(0, 256, (30, 30, 4)).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(noise).save(source / "cat" / "alpha.png")
+    Image.fromarray(noise, "CMYK").save(source / "cat" / "cmyk.jpg")
+    Image.fromarray(noise[:, :, :3]).save(source / "cat" / "turned.jpg", exif=exif)
+    Image.fromarray(noise[:, :, :3]).save(source / "cat" / "a png.jpg", "PNG")
+    Image.fromarray(noise[:1, :1, :3]).save(source / "cat" / "one pixel.png")
+    Image.new("RGB", (10_000, 1), "red").save(source / "cat" / "line.png")
+    Image.new("L", (1001, 1000)).save(source / "cat" / "large.png")
+    (source / "cat" / "text.jpg").write_text("text")
+    (source / "cat" / "half.jpg").write_bytes((source / "cat" / "cmyk.jpg").read_bytes()[:1000])
+    run(project)
+    assert len(accepted(project)) == 26
+    assert {path: kind for path, (kind, _) in rejects(project).items()} == {
+        "cat/half.jpg": "picture",
+        "cat/large.png": "picture",
+        "cat/text.jpg": "picture",
+    }
+
+
+def png(number: int) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (2, 2), (number % 256, number // 256, 0)).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_an_archive_of_100000_entries(project, kind) -> None:
+    path = project.root / f"many.{kind}"
+    entries = ((f"{'cat' if n % 2 else 'dog'}/{n}.png", png(n) if n < 20 else b"") for n in range(100_000))
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w") as out:
+            for name, data in entries:
+                out.writestr(zipfile.ZipInfo(name), data)
+    else:
+        with tarfile.open(path, "w") as out:
+            for name, data in entries:
+                entry = tarfile.TarInfo(name)
+                entry.size = len(data)
+                out.addfile(entry, io.BytesIO(data))
+    run(project, archive.Params(kind="archive", path=path))
+    assert len(accepted(project)) == 20
+    assert len(rejects(project)) == 99_980
+
+
+def test_hostile_names_in_an_archive_write_nothing_outside(project) -> None:
+    path = project.root / "deep" / "set.tar"
+    path.parent.mkdir()
+    with tarfile.open(path, "w") as out:
+        for number in range(10):
+            for name in (f"../../cat/{number}.png", f"/tmp/dog/{number}.png"):
+                data = png(number + 100 * ("dog" in name))
+                entry = tarfile.TarInfo(name)
+                entry.size = len(data)
+                out.addfile(entry, io.BytesIO(data))
+    before = {one for one in project.root.rglob("*") if one.is_file()}
+    run(project, archive.Params(kind="archive", path=path))
+    assert len(accepted(project)) == 20
+    made = {one for one in project.root.rglob("*") if one.is_file()} - before
+    assert {one.parent for one in made} == {project.manifest.parent}
+
+
+def test_a_flat_folder_with_odd_names_is_told_by_a_pattern(project, pictures) -> None:
+    source = pictures({"all": 10})
+    for number, path in enumerate(sorted((source / "all").iterdir())):
+        path.rename(source / f"{'große Katze' if number % 2 else '犬'}.{number}.png")
+    (source / "all").rmdir()
+    run(project, filename.Params(kind="filename", path=source, pattern=r"^(.+)\.\d+\.png$"))
+    assert len(accepted(project)) == 10
