@@ -6,13 +6,17 @@ export UV_PYTHON_DOWNLOADS := never
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run preview test test-fast lint format pins clean
+.PHONY: help run accept-data preview test test-fast lint format pins clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/stages.installed  ## Run the pipeline as params.yaml says (the digits recipe at first)
 	@dvc repro
+
+accept-data:  ## Accept the data as they are: what audit.drift.reference compares with
+	@mkdir -p datasets && cp data/profile.json datasets/accepted.json
+	@echo "To compare with it, set audit.drift.reference: datasets/accepted.json"
 
 preview: $(VENV)/stages.installed  ## Draw augmented training pictures into reports/preview (RECIPE=name)
 	@$(if $(RECIPE),dvc exp run -S recipe=$(RECIPE),dvc repro) pack

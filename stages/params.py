@@ -83,6 +83,21 @@ class Ingest(Section):
         return self
 
 
+class Drift(Section):
+    """The accepted profile (null: none), and from which distance, of 0 to 1, drift warns and stops."""
+
+    reference: Annotated[Path, Field(strict=False)] | None
+    warn: Fraction
+    stop: Fraction
+
+
+class Audit(Section):
+    """How many pictures of each class the report shows, and what counts as drift."""
+
+    samples: Positive
+    drift: Drift
+
+
 class Resize(Section):
     """The size in pixels every picture gets, `[height, width]`, and how."""
 
@@ -164,6 +179,7 @@ class Params(Section):
     recipe: Name
     seed: Seed
     ingest: Ingest
+    audit: Audit
     resize: Resize
     pack: Pack
     extractors: dict[Name, Extractor]

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from stages.audit import audit
 from stages.data.sources import SourceParams, folder
 from stages.extract import extract
 from stages.extractors import pixels
 from stages.ingest import ingest
 from stages.mean import mean
 from stages.pack import pack
-from stages.params import Ingest, Pack, Resize
+from stages.params import Audit, Drift, Ingest, Pack, Resize
 from stages.resize import resize
 
 Pictures = Callable[..., Path]
@@ -79,6 +80,22 @@ class Project:
             near_duplicates=self.near_duplicates,
             blob=self.blob,
         )
+
+    def audit(self, **drift: Any) -> Path:
+        """The page; `data/profile.json` and `reports/drift.json` lie where the pipeline has them."""
+        page = self.root / "reports" / "data.html"
+        audit(
+            Audit(samples=3, drift=Drift(**{"reference": None, "warn": 0.1, "stop": 0.5} | drift)),
+            manifest=self.manifest,
+            rejects=self.rejects,
+            near_duplicates=self.near_duplicates,
+            source=self.source,
+            blob=self.blob,
+            page=page,
+            profile=self.root / "data" / "profile.json",
+            drift=page.with_name("drift.json"),
+        )
+        return page
 
     def resize(self, **params: Any) -> None:
         values = {"size": [16, 16], "keep_aspect": True, "color": "rgb"} | params

@@ -113,7 +113,7 @@ def packages(path: Path) -> set[str]:
 
 def test_the_graph_has_the_stages_it_should_have() -> None:
     names = [name.split("@")[0] for name in STAGES]
-    flow = ["ingest", "resize", "mean", "pack", "extract", "train", "predict", "ensemble", "evaluate"]
+    flow = ["ingest", "audit", "resize", "mean", "pack", "extract", "train", "predict", "ensemble", "evaluate"]
     assert list(dict.fromkeys(names)) == flow
 
 
@@ -268,7 +268,7 @@ for name in sys.argv[1:]:
 
 def test_stages_that_need_no_keras_start_without_it() -> None:
     """In one process, one after the other: what the first of them would import, it would be blamed for."""
-    names = ["ingest", "resize", "mean", "pack", "ensemble", "extract", "evaluate"]
+    names = ["ingest", "audit", "resize", "mean", "pack", "ensemble", "extract", "evaluate"]
     done = subprocess.run(
         [sys.executable, "-c", IMPORT_ONE_BY_ONE, *names],
         cwd=ROOT,

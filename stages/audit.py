@@ -1,0 +1,131 @@
+"""audit: the manifest and the pictures → a report on the data, and whether they drifted from the accepted."""
+
+import csv
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages import cli, log
+from stages.data import drift as drifting
+from stages.data import images
+from stages.data import profile as profiling
+from stages.data.blobs import BlobReader
+from stages.data.manifest import Manifest, Row
+from stages.data.profile import FIGURES, Look
+from stages.errors import PictureError, SourceError, StoreError
+from stages.files import read_json, replacing, write_json
+from stages.parallel import mapped
+from stages.params import Audit, Drift
+from stages.report import data as report
+
+
+@cli.stage(params="audit")
+def audit(
+    params: Audit,
+    *,
+    manifest: Path,
+    rejects: Path,
+    near_duplicates: Path,
+    source: Path,
+    blob: Path,
+    page: Path,
+    profile: Path,
+    drift: Path,
+) -> None:
+    """Look at every picture once; write the page, the profile of the data, and how far it drifted (JSON).
+
+    Raises SourceError when a picture is gone, or after writing all three, when drift reaches `stop`;
+    StoreError when the accepted profile cannot be read.
+    """
+    rows = Manifest.read(manifest).rows()
+    pairs = _table(near_duplicates)
+    sheets = _sheets(rows, params.samples)
+    shown = {path for paths in sheets.values() for path in paths}
+    shown |= {pair[end] for pair in pairs[: report.PAIRS_SHOWN] for end in ("path", "other")}
+    looks, small = _looks(rows, shown, source, blob)
+    figures = {
+        name: np.asarray(values, np.float64)
+        for name, values in zip(FIGURES, zip(*looks, strict=True), strict=True)
+    }
+    summary = profiling.summary([row.label for row in rows], figures)
+    found = _drift(params.drift, summary)
+    write_json(profile, summary)
+    write_json(drift, found)
+    with replacing(page) as aside:
+        html = report.page(rows, _table(rejects), pairs, figures, small, sheets, found)
+        aside.write_text(html, encoding="utf-8")
+    log.event(
+        "audited", pictures=len(rows), near_duplicate_pairs=len(pairs), drift=found["verdict"], page=page
+    )
+    _judge(found, drift)
+
+
+def _table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _sheets(rows: list[Row], samples: int) -> dict[str, list[str]]:
+    """The paths of some pictures of each class: those with the lowest hashes, the same on any machine."""
+    classes: defaultdict[str, list[str]] = defaultdict(list)
+    for row in sorted(rows, key=lambda row: (row.label, row.sha256)):
+        if len(classes[row.label]) < samples:
+            classes[row.label].append(row.path)
+    return dict(classes)
+
+
+def _looks(
+    rows: list[Row], shown: set[str], source: Path, blob: Path
+) -> tuple[list[tuple[float, ...]], dict[str, images.Pixels]]:
+    """The figures of every picture, and the small versions of those that are shown."""
+    figures: list[tuple[float, ...]] = []
+    small: dict[str, images.Pixels] = {}
+    with BlobReader(blob) as blobs, log.Progress("looking", total=len(rows), unit="picture") as progress:
+
+        def work(row: Row) -> Look:
+            try:
+                stored = row.offset >= 0
+                data = blobs.read(row.offset, row.bytes) if stored else (source / row.path).read_bytes()
+                return profiling.look(images.decode(data, "rgb", plain=row.plain))
+            except (OSError, PictureError) as error:
+                raise SourceError(f"{row.path}: {error}; the source has changed, run ingest again") from None
+
+        for row, look in zip(rows, mapped(work, rows), strict=True):
+            figures.append(tuple(float(getattr(look, name)) for name in FIGURES))
+            if row.path in shown:
+                small[row.path] = look.small
+            progress.advance()
+    return figures, small
+
+
+def _drift(params: Drift, summary: dict[str, Any]) -> dict[str, Any]:
+    if params.reference is None:
+        log.warning("nothing to compare the data with: audit.drift.reference is null; see make accept-data")
+        return {"verdict": "pass", "reference": None, "figures": {}}
+    try:
+        accepted = read_json(params.reference)
+        compared = drifting.compare(summary, accepted, params.warn, params.stop)
+    except (OSError, json.JSONDecodeError, KeyError, TypeError, ZeroDivisionError):
+        raise StoreError(
+            f"audit.drift.reference: {params.reference} is no profile of data; run make accept-data"
+        ) from None
+    return {"reference": str(params.reference), **compared}
+
+
+def _judge(found: dict[str, Any], listed_in: Path) -> None:
+    beyond = {name: one["value"] for name, one in found["figures"].items() if one["verdict"] != "pass"}
+    if found["verdict"] == "warn":
+        log.warning("the data drifted from the accepted", **beyond, listed_in=listed_in)
+    if found["verdict"] == "stop":
+        values = ", ".join(f"{name} by {value}" for name, value in beyond.items())
+        raise SourceError(
+            f"the data drifted from the accepted: {values}; audit.drift.stop is {found['stop']}; "
+            f"if it is meant, run make accept-data; all figures are in {listed_in}"
+        )
+
+
+if __name__ == "__main__":
+    cli.main(audit)

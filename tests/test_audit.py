@@ -1,0 +1,143 @@
+"""audit: what the page shows, and what drift does."""
+
+import base64
+import json
+import re
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from stages.errors import SourceError, StoreError
+
+CLASSES = {"cat": 40, "dog": 40}
+
+
+def changed(project, change) -> None:
+    for path in project.source.rglob("*.png"):
+        with Image.open(path) as picture:
+            made = change(picture)
+        made.save(path)
+
+
+@pytest.fixture
+def accepted(project, pictures):
+    """A project whose profile was accepted."""
+    pictures(CLASSES)
+    project.ingest()
+    project.audit()
+    return shutil.copy(project.root / "data" / "profile.json", project.root / "accepted.json")
+
+
+def drift_of(project) -> dict:
+    return json.loads((project.root / "reports" / "drift.json").read_text())
+
+
+def test_the_page_asks_nothing_of_a_network_and_every_picture_decodes(project, pictures) -> None:
+    pictures()
+    project.ingest()
+    html = project.audit().read_text(encoding="utf-8")
+    assert "http" not in html
+    sources = re.findall(r'src="([^"]*)"', html)
+    assert len(sources) == 6
+    for uri in sources:
+        data = base64.b64decode(uri.removeprefix("data:image/jpeg;base64,"))
+        assert cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).shape == (20, 24, 3)
+
+
+def test_names_are_text_and_never_markup(project, pictures) -> None:
+    hostile = '"><script>alert(1)<'
+    source = pictures({hostile: 10, "dog": 10})
+    (source / "dog" / "<script>alert(2)<.png").touch()
+    shutil.copy(source / "dog" / "000.png", source / "dog" / "<img src=x onerror=alert(3)>.png")
+    project.ingest(max_reject_fraction=0.2)
+    html = project.audit().read_text(encoding="utf-8")
+    assert "<script" not in html
+    assert "<img src=x" not in html
+    assert "&lt;script&gt;alert(2)" in html
+
+
+def test_near_duplicates_are_shown_side_by_side(project, pictures) -> None:
+    source = pictures()
+    with Image.open(source / "cat" / "000.png") as picture:
+        picture.save(source / "dog" / "the same.bmp")
+    project.ingest()
+    html = project.audit().read_text(encoding="utf-8")
+    assert "Pairs: 1; with different labels: 1; in different splits: 0" in html
+    assert len(re.findall("<img", html)) == 8
+
+
+def test_warnings_say_what_to_do(project, pictures) -> None:
+    pictures({"cat": 40, "dog": 10})
+    changed(project, lambda picture: picture.point(lambda value: value * 0.1))
+    project.ingest()
+    html = project.audit().read_text(encoding="utf-8")
+    for words in ("4.0 times", "train.balanced", "fewer than 1,000", "are dark", "are tiny"):
+        assert words in html
+
+
+def test_a_second_run_gives_the_same_bytes(project, pictures) -> None:
+    pictures()
+    project.ingest()
+    made = [project.root / one for one in ("reports/data.html", "data/profile.json", "reports/drift.json")]
+    project.audit()
+    first = [path.read_bytes() for path in made]
+    project.audit()
+    assert [path.read_bytes() for path in made] == first
+
+
+def test_other_reports_are_left_alone(project, pictures) -> None:
+    pictures()
+    project.ingest()
+    other = project.root / "reports" / "metrics.json"
+    other.parent.mkdir()
+    other.touch()
+    project.audit()
+    assert other.exists()
+
+
+def test_without_a_reference_it_passes_and_says_so(project, pictures, caplog) -> None:
+    pictures()
+    project.ingest()
+    html = project.audit().read_text(encoding="utf-8")
+    assert drift_of(project)["verdict"] == "pass"
+    assert "nothing to compare with" in html
+    assert "nothing to compare the data with" in caplog.text
+
+
+def test_the_same_data_pass(project, accepted) -> None:
+    project.audit(reference=accepted)
+    found = drift_of(project)
+    assert found["verdict"] == "pass"
+    assert {one["value"] for one in found["figures"].values()} == {0.0}
+
+
+def test_darker_pictures_stop_after_the_figures_are_written(project, accepted) -> None:
+    changed(project, lambda picture: picture.point(lambda value: value * 0.3))
+    project.ingest()
+    with pytest.raises(
+        SourceError, match=r"drifted from the accepted: brightness by 1\.0.*make accept-data"
+    ) as stop:
+        project.audit(reference=accepted)
+    assert "\n" not in str(stop.value)
+    assert drift_of(project)["figures"]["brightness"]["verdict"] == "stop"
+
+
+def test_another_class_mix_warns(project, accepted) -> None:
+    for number in range(32):
+        (project.source / "cat" / f"{number:03d}.png").unlink()
+    project.ingest()
+    project.audit(reference=accepted, stop=0.9)
+    found = drift_of(project)
+    assert found["verdict"] == "warn"
+    assert found["figures"]["class_mix"] == {"value": 0.3333, "verdict": "warn"}
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"pictures": 0}'])
+def test_a_reference_that_is_no_profile_is_named(project, accepted, text) -> None:
+    bad = project.root / "bad.json"
+    bad.write_text(text)
+    with pytest.raises(StoreError, match=r"audit\.drift\.reference: .*bad\.json is no profile"):
+        project.audit(reference=bad)
