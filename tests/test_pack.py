@@ -45,7 +45,7 @@ def test_a_packed_file_says_where_it_comes_from(packed) -> None:
         provenance = json.loads(file.attrs["provenance"])
     assert provenance["classes"] == ["cat", "dog", "panda"]
     assert provenance["split"] == "val"
-    assert provenance["pack"] == {"seed": 1}
+    assert provenance["pack"] == {"seed": 1, "codec": "none"}
     assert provenance["resize"] == {"size": [16, 16], "keep_aspect": True, "color": "rgb"}
     assert provenance["stats"] == json.loads(packed.stats.read_text())
 
