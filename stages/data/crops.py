@@ -52,14 +52,16 @@ def cut(pictures: Pictures, patch: Patch, corners: NDArray[np.int64], flips: NDA
     import cv2
 
     out = recycled.empty((len(pictures), *patch, pictures.shape[3]))
+    mirrored = np.empty(out.shape[1:], np.uint8)
     places = zip(pictures, corners.tolist(), flips.tolist(), out, strict=True)
     for picture, (top, left), (mirror, upend), result in places:
         view = picture[top : top + patch[0], left : left + patch[1]]
         if mirror or upend:
-            # NumPy's reversed slices copy pixel by pixel.
-            cv2.flip(view, -1 if mirror and upend else int(mirror), dst=result)
-        else:
-            result[...] = view
+            # By way of the cache: OpenCV takes half as long again when it flips into the batch itself, and
+            # copying reversed slices 60 times as long.
+            cv2.flip(view, -1 if mirror and upend else int(mirror), dst=mirrored)
+            view = mirrored
+        result[...] = view
     return out
 
 

@@ -24,7 +24,7 @@ def empty(shape: tuple[int, ...]) -> NDArray[np.uint8]:
     try:
         memory = free.pop()
     except IndexError:
-        memory = memoryview(np.empty(count, np.uint8))
+        memory = np.empty(count, np.uint8).data
     # NumPy gives a view the array it is a view of as base, but only where that has no array below it: hence
     # the memoryview. So `flat` lives as long as any view of it, or tensor that shares its memory.
     flat = np.frombuffer(memory, np.uint8)
