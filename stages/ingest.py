@@ -1,10 +1,11 @@
 """ingest: a source of labelled pictures → the manifest, the classes and the rejects."""
 
 import csv
+import posixpath
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
@@ -84,7 +85,7 @@ def _sift(
         if isinstance(result, Reject):
             refused.append(result)
         elif (first := kept.get(result.sha256)) is None:
-            suffix = PurePosixPath(picture.name).suffix
+            suffix = posixpath.splitext(picture.name)[1]
             offset = add(f"{result.id}{suffix}", picture.read()) if picture.path is None else -1
             kept[result.sha256] = replace(result, offset=offset)
         elif first.label != result.label:

@@ -1,8 +1,8 @@
 """How a file's place or name tells its class and its split, and the check of the patterns that do."""
 
+import posixpath
 import re
 from collections.abc import Mapping
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator
@@ -41,10 +41,10 @@ def label_of(name: str, pattern: str | None) -> str | None:
 
     `name` is a POSIX path inside the source. None where the pattern does not match or there is no folder.
     """
-    path = PurePosixPath(name)
+    folder, file = posixpath.split(name)
     if pattern is None:
-        return path.parent.name or None
-    match = re.search(pattern, path.name)
+        return posixpath.basename(folder) or None
+    match = re.search(pattern, file)
     return (match.group(1) or None) if match else None
 
 

@@ -6,7 +6,6 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -50,7 +49,7 @@ def members(path: Path, pattern: str | None) -> Iterator[Picture]:
                 folders.add(name)
             else:
                 filled.add(posixpath.dirname(name))
-                yield replace(member, name=name, label=label_of(name, pattern))
+                yield Picture(name, label_of(name, pattern), data=member.data, problem=member.problem)
     except _BROKEN as error:
         raise SourceError(f"ingest.source.path: {path} cannot be read as tar or zip: {error}") from None
     filled |= {str(parent) for folder in filled for parent in PurePosixPath(folder).parents}
