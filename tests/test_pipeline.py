@@ -24,10 +24,6 @@ ROOT = Path(__file__).parents[1]
 # The default recipe with one network.
 TINY = ["~models.minivggnet", "ensemble.members=[lenet,hog_logistic]"]
 EPOCHS = "models.lenet.train.epochs"
-ALL = [
-    *("ingest", "resize", "mean", "pack", "extract@hog"),
-    *("train@lenet", "train@hog_logistic", "predict@lenet", "predict@hog_logistic", "ensemble", "evaluate"),
-]
 AFTER_LENET = ["train@lenet", "predict@lenet", "ensemble", "evaluate"]
 
 
@@ -71,6 +67,10 @@ class Clone:
         assert (process.returncode != 0) == fails, said
         return said
 
+    def stages(self) -> list[str]:
+        """The names of all stages, as DVC writes `foreach` out."""
+        return self.dvc("stage", "list", "--name-only").split()
+
     def experiment(self, *overrides: str) -> list[str]:
         """The stages that `dvc exp run -S …` runs, in their order."""
         options = [word for one in (*TINY, *overrides) for word in ("-S", one)]
@@ -107,13 +107,15 @@ def ran(said: str) -> list[str]:
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     """Everything run once. Each test leaves it up to date with its params."""
     clone = Clone(tmp_path_factory.mktemp("pipeline") / "clone")
-    assert sorted(clone.experiment(f"{EPOCHS}=2")) == sorted(ALL)
+    ran_first = clone.experiment(f"{EPOCHS}=2")
+    assert sorted(ran_first) == sorted(clone.stages())
     return clone
 
 
 def test_every_dep_and_out_is_there(clone: Clone) -> None:
     lock = yaml.safe_load((clone.root / "dvc.lock").read_text(encoding="utf-8"))["stages"]
-    assert set(lock) == set(ALL)
+    assert set(lock) == set(clone.stages())
+    assert {"ingest", "extract@hog", "predict@hog_logistic", *AFTER_LENET} <= set(lock)
     for name, stage in lock.items():
         for one in stage["deps"] + stage["outs"]:
             assert (clone.root / one["path"]).exists(), f"{name}: {one['path']}"
