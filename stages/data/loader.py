@@ -17,10 +17,10 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.data import crops
+from stages.data import crops, order
 from stages.data.augment import Augment, augment_batch, mix
 from stages.data.crops import Patch, Pixels
-from stages.data.order import balanced_order, shuffled
+from stages.data.order import Order
 from stages.data.store import Reader
 from stages.parallel import cores
 
@@ -106,18 +106,22 @@ class Loader(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
     def _submit(self, epoch: int, number: int) -> Future[Batch]:
         if epoch not in self._orders:
             self._orders[epoch] = self._ordered(epoch)
-        chosen = self._orders[epoch][number * self._size : (number + 1) * self._size]
-        return self._pool.submit(self._make, epoch, number, chosen)
+        return self._pool.submit(self._make, self._orders[epoch], epoch, number)
 
-    def _ordered(self, epoch: int) -> NDArray[np.int64]:
+    def _ordered(self, epoch: int) -> Order:
         if self._seed is None:
-            return np.arange(self.pictures)
+            return Order(np.arange(self.pictures))
         rng = np.random.default_rng([self._seed, epoch])
         if self._balanced:
-            return balanced_order(self._labels, rng)
-        return shuffled(self.pictures, self._rows.dtype.itemsize * math.prod(self._rows.shape[1:]), rng)
+            return order.balanced(self._labels, rng)
+        row_bytes = self._rows.dtype.itemsize * math.prod(self._rows.shape[1:])
+        return order.shuffled(self.pictures, row_bytes, rng)
 
-    def _make(self, epoch: int, number: int, chosen: NDArray[np.int64]) -> Batch:
+    def _make(self, order: Order, epoch: int, number: int) -> Batch:
+        first = number * self._size
+        for start, stop in order.due(first, first + self._size):
+            self._rows.expect(start, stop)
+        chosen = order.numbers[first : first + self._size]
         labels = self._labels[chosen]
         if self.soft:
             labels = np.eye(self._classes, dtype=np.float32)[labels]

@@ -146,6 +146,12 @@ class Reader:
             self._fill(row, number)
             yield only
 
+    def expect(self, start: int, stop: int) -> None:
+        """Let the system begin to read rows start to stop (exclusive), where it knows how to be told so."""
+        if hasattr(os, "posix_fadvise") and not self._compressed:
+            place, length = self._offset + start * self._size, (stop - start) * self._size
+            os.posix_fadvise(self._descriptor, place, length, os.POSIX_FADV_WILLNEED)
+
     def batches(self, size: int) -> Iterator[NDArray[Any]]:
         """All rows in order, `size` at a time; the last batch may be shorter."""
         for start in range(0, len(self), size):
