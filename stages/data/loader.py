@@ -48,7 +48,8 @@ class Loader(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
         workers: int | None = None,
     ) -> None:
         super().__init__()
-        self.pictures, self.soft = len(rows), soft
+        self.pictures = len(rows)
+        self.soft = soft or (augment is not None and augment.soft)
         self._rows, self._size, self._seed = rows, batch_size, seed
         self._augment, self._patch, self._balanced = augment, patch, balanced
         self._labels = rows.column("labels")

@@ -100,13 +100,10 @@ class Network:
             classes=len(train.provenance["classes"]),
             statistics=train.provenance["stats"] if self._params.normalize == "standardize" else None,
         )
-        soft = augment is not None and augment.soft
         seed, size, balanced = settings.seed, settings.batch_size, settings.balanced
         with (
-            Loader(
-                train, size, seed=seed, augment=augment, patch=patch, balanced=balanced, soft=soft
-            ) as batches,
-            Loader(val, size, patch=patch, soft=soft) as val_batches,
+            Loader(train, size, seed=seed, augment=augment, patch=patch, balanced=balanced) as batches,
+            Loader(val, size, patch=patch, soft=batches.soft) as val_batches,
         ):
             return loop.fit(
                 self._model, self._params.optimizer, batches, val_batches, settings.epochs, on_epoch

@@ -57,7 +57,7 @@ def numbers(batches: list[Any]) -> list[int]:
 
 def test_epochs_are_the_same_whatever_the_number_of_workers_and_differ(rows: store.Reader) -> None:
     def run(workers: int, seed: int = 3) -> list[list[Any]]:
-        options = {"augment": EVERYTHING, "patch": (9, 10), "soft": True, "workers": workers}
+        options = {"augment": EVERYTHING, "patch": (9, 10), "workers": workers}
         return epochs(Loader(rows, 8, seed=seed, **options))
 
     once = run(1)
