@@ -164,12 +164,18 @@ def features(packed: Project) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tracked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A git repository with one commit as working directory, whose runs are tracked in its mlflow.db."""
+def tracking_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A git repository with one commit. Making MLflow's tables in it takes seconds, so it is shared."""
     root = tmp_path_factory.mktemp("tracked")
     for words in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "First"]):
         subprocess.run(["git", "-c", "user.name=A", "-c", "user.email=a@b", *words], cwd=root, check=True)
+    return root
+
+
+@pytest.fixture(scope="module")
+def tracked(tracking_store: Path) -> Iterator[Path]:
+    """For one module of tests: that repository as working directory, runs tracked in its mlflow.db."""
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.chdir(root)
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root}/mlflow.db")
-        yield root
+        monkeypatch.chdir(tracking_store)
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tracking_store}/mlflow.db")
+        yield tracking_store
