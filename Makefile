@@ -6,7 +6,7 @@ export UV_PYTHON_DOWNLOADS := never
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run accept-data preview test test-fast lint format pins clean
+.PHONY: help run accept-data preview test test-fast bench lint format pins clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ test: $(VENV)/dev.installed lint  ## Check style and types, run every test, meas
 test-fast: $(VENV)/dev.installed  ## Run the tests that take seconds
 	@pytest -m "not slow"
 
+bench: $(VENV)/bench.installed  ## Measure speed and memory against the books' way (DATA=FOLDER to use your own pictures)
+	@python -m benchmarks $(if $(DATA),--data "$(DATA)")
+
 lint: $(VENV)/dev.installed  ## Check style and types
 	@ruff format --check --quiet .
 	@ruff check --quiet .
@@ -43,6 +46,8 @@ pins: $(VENV)/uv.installed  ## Renew requirements/ from pyproject.toml
 	@uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header \
 		--extra data --extra train --extra tracking --extra dev -c requirements/stages.txt \
 		pyproject.toml -o requirements/dev.txt
+	@uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header \
+		--extra bench -c requirements/dev.txt pyproject.toml -o requirements/bench.txt
 
 clean:  ## Remove what the pipeline wrote into the workspace (DVC's cache and MLflow's runs stay)
 	@rm -rf data features models predictions ensemble reports plots dvc_plots
@@ -57,6 +62,10 @@ $(VENV)/uv.installed:
 $(VENV)/stages.installed: requirements/stages.txt $(VENV)/uv.installed
 	@echo "Installing the stages' packages into $(VENV) (2 GB, once)"
 	@uv pip install --quiet --python $(VENV)/bin/python -r requirements/stages.txt
+	@touch $@
+
+$(VENV)/bench.installed: requirements/bench.txt $(VENV)/dev.installed
+	@uv pip install --quiet --python $(VENV)/bin/python -r requirements/bench.txt
 	@touch $@
 
 $(VENV)/dev.installed: requirements/dev.txt $(VENV)/stages.installed

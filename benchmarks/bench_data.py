@@ -1,0 +1,78 @@
+"""resize → mean → pack to 256² RGB, in pictures per second; ingest is not counted."""
+
+import math
+import os
+from functools import partial
+from pathlib import Path
+
+from benchmarks import books, bounds, harness, peers, pictures
+from benchmarks.harness import Row, Settings, Ways
+from benchmarks.pipeline import Pipeline
+from stages.data.manifest import SPLITS
+from stages.data.manifest import Row as Picture
+from stages.files import remove
+
+SIZE = 256
+# 5 GB of float64. A rate does not change with more pictures, and the disk here has an end.
+_BOOKS_AT_MOST = 3_000
+# Pictures a second on 2 cores with small JPEGs, resized by OpenCV; quoted, not measured here.
+_FFCV_WRITER = 2_100.0
+
+
+def measure(settings: Settings) -> list[Row]:
+    """Every set of pictures: ours, the books', bare decode and resize; tf.data's decode and resize."""
+    return [
+        row for name, folder in pictures.sets(settings).items() for row in _measure(settings, name, folder)
+    ]
+
+
+def _measure(settings: Settings, name: str, source: Path) -> list[Row]:
+    ours = Pipeline.ingested(source, settings.work / f"{name}-data", SIZE)
+    rows = ours.rows()
+    paths = [source / row.path for row in rows]
+    files = [path.read_bytes() for path in paths]
+    theirs = settings.work / f"{name}-books"
+
+    def clear() -> None:
+        """Remove what was written, as resize takes over what it finds, and the books' files are large."""
+        ours.forget()
+        remove(theirs)
+        theirs.mkdir()
+        os.sync()
+
+    ways: Ways = {
+        "ours": partial(_ours, ours),
+        "bound": partial(bounds.decode_and_resize, files, SIZE),
+        "books": partial(books.build, _parts(rows, source), theirs, SIZE),
+        "decode": partial(bounds.decode, files),
+        "tf.data": partial(peers.decode_and_resize, paths, SIZE),
+    }
+    found = harness.rates(settings.repeats, ways, clear)
+    work, rate = f"resize → mean → pack to {SIZE}², {name} pictures", found["ours"]
+    table = [
+        Row(work, "pictures/s", rate, found["books"], found["bound"]),
+        Row(f"{work} vs bare decoding", "pictures/s", rate, bound=found["decode"]),
+        Row(f"{work} vs tf.data (decode, resize)", "pictures/s", rate, bound=found["tf.data"]),
+    ]
+    if name == "small":
+        table.append(Row(f"{work} vs FFCV's writer (quoted)", "pictures/s", rate, bound=_FFCV_WRITER))
+    return table
+
+
+def _ours(pipeline: Pipeline) -> int:
+    pipeline.run("resize", "mean", "pack")
+    return pipeline.count()
+
+
+def _parts(rows: list[Picture], source: Path) -> dict[str, list[tuple[Path, int]]]:
+    """The same pictures and splits as ours, or every k-th of them where there are too many."""
+    some = rows[:: math.ceil(len(rows) / _BOOKS_AT_MOST)]
+    classes = sorted({row.label for row in some})
+    return {
+        split: [(source / row.path, classes.index(row.label)) for row in some if row.split == split]
+        for split in SPLITS
+    }
+
+
+if __name__ == "__main__":
+    harness.main(measure)

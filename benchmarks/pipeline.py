@@ -1,0 +1,96 @@
+"""The pipeline's own data stages on a folder of pictures, with the arguments that dvc.yaml gives them."""
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+
+from stages import params
+from stages.cli import Stage
+from stages.data.manifest import Manifest, Row
+from stages.files import remove
+from stages.params import Params
+
+EXTRACTOR = "pixels"
+SOURCE = "${ingest.source.path}"
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """One source of pictures and the folder `root` that its stages write below."""
+
+    source: Path
+    root: Path
+    params: Params
+
+    @classmethod
+    def create(cls, source: Path, root: Path, size: int) -> Self:
+        """The project's own params, but for the source, size² RGB and one extractor."""
+        values: dict[str, Any] = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+        # Files that are no pictures are left out, however many.
+        values["ingest"].update(source={"kind": "folder", "path": str(source)}, max_reject_fraction=1.0)
+        values["resize"].update(size=[size, size], keep_aspect=True, color="rgb")
+        values["extractors"][EXTRACTOR] = {"kind": EXTRACTOR}
+        root.mkdir(parents=True, exist_ok=True)
+        (root / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+        return cls(source, root, params.load(root / "params.yaml"))
+
+    @classmethod
+    def ingested(cls, source: Path, root: Path, size: int) -> Self:
+        """With ingest already run, which is no part of any comparison."""
+        pipeline = cls.create(source, root, size)
+        pipeline.run("ingest")
+        return pipeline
+
+    @property
+    def packed(self) -> Path:
+        """The folder of packed files."""
+        return self.root / "data" / "packed"
+
+    def count(self) -> int:
+        """How many pictures ingest took."""
+        return len(self._manifest())
+
+    def rows(self) -> list[Row]:
+        """The pictures that everybody's decoder can read."""
+        return [row for row in self._manifest().rows() if row.plain]
+
+    def run(self, *names: str) -> None:
+        """Run stages as functions in this process."""
+        for name in names:
+            stage: Stage[..., Any] = getattr(importlib.import_module(f"stages.{name}"), name)
+            checked = {argument: self.params.at(key) for argument, key in stage.reads.items()}
+            words = self.arguments(name)
+            given = {
+                option.removeprefix("--").replace("-", "_"): Path(value)
+                for option, value in zip(words[::2], words[1::2], strict=True)
+            }
+            stage(**checked, **given)
+
+    def arguments(self, name: str) -> list[str]:
+        """A stage's command line without the command, its paths below `root`."""
+        words = _definition(name)["cmd"].split()[3:]
+        return [self._place(word) if "/" in word or word == SOURCE else word for word in words]
+
+    def forget(self) -> None:
+        """Remove what the stages after ingest wrote, so that they start from nothing."""
+        kept = {self.root / out for out in _definition("ingest")["outs"]}
+        for path in (self.root / "data").iterdir():
+            if path not in kept:
+                remove(path)
+
+    def _manifest(self) -> Manifest:
+        return Manifest.read(self.root / "data" / "manifest.parquet")
+
+    def _place(self, word: str) -> str:
+        return str(self.source if word == SOURCE else self.root / word)
+
+
+def _definition(name: str) -> dict[str, Any]:
+    stages = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8").replace("${key}", EXTRACTOR))[
+        "stages"
+    ]
+    found: dict[str, Any] = stages[name].get("do", stages[name])
+    return found

@@ -1,0 +1,97 @@
+"""Every benchmark runs to its end on a few pictures; nothing is said here about how fast."""
+
+import csv
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmarks import bench_batches, bench_change, bench_data, bench_memory, bench_storage, harness
+from benchmarks.harness import Benchmark, Row, Settings
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Settings:
+    return Settings(data=None, scale=0.002, repeats=1, work=tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("benchmark", "rows"),
+    [(bench_data.measure, 7), (bench_change.measure, 2), (bench_batches.measure, 6)],
+    ids=["data", "change", "batches"],
+)
+def test_measures_everything_it_names(benchmark: Benchmark, rows: int, tiny: Settings) -> None:
+    found = benchmark(tiny)
+    assert len({row.name for row in found}) == len(found) == rows
+    assert all(math.isfinite(row.ours) and row.ours > 0 for row in found)
+
+
+@pytest.mark.slow
+def test_memory_is_measured_for_every_data_stage(tiny: Settings) -> None:
+    found = bench_memory.measure(replace(tiny, scale=0.01))
+    assert tuple(row.name.split()[3].strip(",") for row in found) == bench_memory.STAGES
+    # An interpreter with NumPy alone takes more than 20 MiB; a parent with TensorFlow would show as 500.
+    assert all(20 < row.ours < 400 for row in found)
+
+
+@pytest.mark.slow
+def test_storage_compares_every_format_by_every_figure(tiny: Settings) -> None:
+    pytest.importorskip("lmdb")
+    found = {row.name: row for row in bench_storage.measure(tiny)}
+    others = len(bench_storage.FORMATS) - 1
+    assert len(found) == 3 * 4 * others
+    # TFRecord is a stream.
+    assert found["storage of 32² pictures, random, vs TFRecord"].bound is None
+
+
+def test_own_pictures_are_measured_whatever_their_folders(tmp_path: Path, tiny: Settings) -> None:
+    from benchmarks import pictures
+
+    mine = tmp_path / "mine" / "deep" / "folder"
+    mine.mkdir(parents=True)
+    for number, file in enumerate(sorted(pictures.small(tiny).rglob("*.jpg"))):
+        file.rename(mine / f"{number}.jpg")
+    (mine / "notes.txt").write_text("no picture")
+    settings = Settings(data=tmp_path / "mine", scale=0.002, repeats=1, work=tmp_path)
+    (row,) = bench_change.measure(settings)
+    assert row.name.endswith("own pictures")
+    assert row.ours > 0
+
+
+def test_the_table_is_printed_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def measure(settings: Settings) -> list[Row]:
+        return [
+            Row("work", "pictures/s", settings.count(1000), books=100.0, bound=625.0),
+            Row("other", "s", 0.25),
+        ]
+
+    results = tmp_path / "results.csv"
+    harness.main(measure, argv=["--scale", "0.5", "--results", str(results)])
+    rows = list(csv.DictReader(results.open(encoding="utf-8")))
+    assert rows[0] == dict(
+        zip(harness.COLUMNS, ["work", "pictures/s", "500", "100", "625", "5", "0.8"], strict=True)
+    )
+    assert (rows[1]["ours"], rows[1]["vs_books"], rows[1]["vs_bound"]) == ("0.25", "", "")
+    said = capsys.readouterr().out
+    assert "| name | unit | ours | books | bound | vs_books | vs_bound |" in said
+    assert "cores" in said
+
+
+def test_a_folder_that_is_none_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        harness.main(argv=["--data", str(tmp_path / "nowhere")])
+    assert "nowhere is not a folder" in capsys.readouterr().err
+
+
+def test_ways_run_in_turn_and_the_median_counts() -> None:
+    turns: list[str] = []
+    done = iter([1, 10, 1, 1_000_000, 1, 10])
+
+    def way(name: str) -> int:
+        turns.append(name)
+        return next(done)
+
+    harness.rates(3, {"a": lambda: way("a"), "b": lambda: way("b")}, lambda: turns.append("clear"))
+    assert turns == ["clear", "a", "clear", "b"] * 3
