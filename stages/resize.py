@@ -27,24 +27,23 @@ def resize(params: Resize, *, manifest: Path, source: Path, blob: Path, resized:
     the last run resized the same way are taken over from it; the result is the same to the byte.
     Raises SourceError when a picture is gone or no longer the one that ingest saw.
     """
-    rows = Manifest.read(manifest).rows()
-    ids = [row.id for row in rows]
-    sums, squares = np.zeros((2, len(rows), params.shape[2]), np.int64)
+    table = Manifest.read(manifest)
+    sums, squares = np.zeros((2, len(table), params.shape[2]), np.int64)
     provenance = {"resize": params.model_dump()}
 
+    shape, ids = (len(table), *params.shape), table.strings("id")
     with (
         BlobReader(blob) as blobs,
         reuse.last(resized, provenance) as known,
-        store.create(
-            resized, "images", (len(rows), *params.shape), np.uint8, ids=ids, provenance=provenance
-        ) as out,
-        log.Progress("resizing", total=len(rows), unit="picture") as progress,
+        store.create(resized, "images", shape, np.uint8, ids=ids, provenance=provenance) as out,
+        log.Progress("resizing", total=len(table), unit="picture") as progress,
     ):
 
         def work(start: int) -> tuple[int, int]:
-            block = np.empty((len(rows[start : start + _PICTURES_PER_TASK]), *params.shape), np.uint8)
+            rows = table.rows(start, _PICTURES_PER_TASK)
+            block = np.empty((len(rows), *params.shape), np.uint8)
             new = 0
-            for place, row in enumerate(rows[start : start + _PICTURES_PER_TASK]):
+            for place, row in enumerate(rows):
                 if (picture := known.get(row.id)) is None:
                     new += 1
                     picture = _pixels(row, params, _reader(row, source, blobs))
@@ -54,12 +53,12 @@ def resize(params: Resize, *, manifest: Path, source: Path, blob: Path, resized:
             return len(block), new
 
         decoded = 0
-        for done, new in mapped(work, range(0, len(rows), _PICTURES_PER_TASK)):
+        for done, new in mapped(work, range(0, len(table), _PICTURES_PER_TASK)):
             decoded += new
             progress.advance(done)
         out.columns.update(sums=sums, squares=squares)
     reuse.remember(resized)
-    log.event("resized", pictures=len(rows), decoded=decoded, to="x".join(map(str, params.shape)))
+    log.event("resized", pictures=len(table), decoded=decoded, to="x".join(map(str, params.shape)))
 
 
 def _reader(row: Row, source: Path, blobs: BlobReader) -> Callable[[], bytes]:
