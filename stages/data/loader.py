@@ -6,7 +6,6 @@ and do without tf.data's prefetch.
 """
 
 import math
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -57,10 +56,12 @@ class Loader(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
         workers = workers or cores()
         self._pool = ThreadPoolExecutor(workers, "loader")
         self._ahead = workers + 1
-        self._waiting: dict[int, Future[Batch]] = {}
-        self._made_at = [0.0] * len(self)
+        # By epoch and number.
+        self._waiting: dict[tuple[int, int], Future[Batch]] = {}
+        self._orders: dict[int, Order] = {}
         self._epoch = 0
-        self._orders = {0: self._ordered(0)}
+        # Of each batch, when it was asked for and when it was there.
+        self._times = [(0.0, 0.0)] * len(self)
 
     def __len__(self) -> int:
         return math.ceil(self.pictures / self._size)
@@ -70,33 +71,39 @@ class Loader(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
         return min(self._size, self.pictures - number * self._size)
 
     def __getitem__(self, number: int) -> Batch:
+        asked = time.monotonic()
         step = self._epoch * len(self) + number
         for ahead in range(step, step + self._ahead):
-            if ahead not in self._waiting:
-                self._waiting[ahead] = self._submit(*divmod(ahead, len(self)))
-        batch = self._waiting.pop(step).result()
-        self._made_at[number] = time.monotonic()
+            self._submit(*divmod(ahead, len(self)))
+        batch = self._waiting.pop((self._epoch, number)).result()
+        self._times[number] = asked, time.monotonic()
         return batch
 
-    def on_epoch_end(self) -> None:
-        """Keras calls this between epochs; the next one's first batches are on their way already."""
-        self._epoch += 1
-        self._forget(self._epoch * len(self))
-        self._orders.pop(self._epoch - 1, None)
+    def begin(self, epoch: int) -> None:
+        """Go to this epoch, from 0. Its first batches are on their way if it is the next one.
 
-    def waited(self, started: float, finished: list[float]) -> float:
+        Training says it, because Keras also ends epochs that it did not train: to look at the first batches.
+        """
+        self._epoch = epoch if self._seed is not None else 0
+        self._forget(self._epoch)
+
+    def on_epoch_end(self) -> None:
+        """Keras calls this between epochs."""
+        self.begin(self._epoch + 1)
+
+    def waited(self, finished: list[float]) -> float:
         """Seconds of this epoch in which training had nothing to do because a batch was not there yet.
 
-        `started` is when the epoch began and `finished` when each of its steps ended, by time.monotonic.
-        Counted from both ends, because between loader and training each backend has a queue of its own.
+        `finished` is when each step ended, by time.monotonic. Between loader and training each backend has a
+        queue of its own: a batch that was late for the queue may still have been in time for its step.
         """
-        free = [started, *finished[:-1]]
-        return sum(max(0.0, made - idle) for made, idle in zip(self._made_at, free, strict=False))
+        idle = [0.0, *finished[:-1]]
+        times = zip(self._times, idle, strict=False)
+        return sum(max(0.0, made - max(asked, free)) for (asked, made), free in times)
 
     def close(self) -> None:
         """Stop the threads; batches on their way are finished and dropped."""
-        self._forget(sys.maxsize)
-        self._pool.shutdown()
+        self._pool.shutdown(cancel_futures=True)
 
     def __enter__(self) -> Self:
         return self
@@ -104,10 +111,14 @@ class Loader(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _submit(self, epoch: int, number: int) -> Future[Batch]:
+    def _submit(self, epoch: int, number: int) -> None:
+        # Without a seed all epochs are the same one.
+        epoch = epoch if self._seed is not None else 0
+        if (epoch, number) in self._waiting:
+            return
         if epoch not in self._orders:
             self._orders[epoch] = self._ordered(epoch)
-        return self._pool.submit(self._make, self._orders[epoch], epoch, number)
+        self._waiting[epoch, number] = self._pool.submit(self._make, self._orders[epoch], epoch, number)
 
     def _ordered(self, epoch: int) -> Order:
         if self._seed is None:
@@ -145,8 +156,10 @@ class Loader(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
         return crops.cut(pictures, self._patch, corners, np.zeros((len(pictures), 2), np.bool_))
 
     def _forget(self, before: int) -> None:
-        for step in [step for step in self._waiting if step < before]:
-            self._waiting.pop(step).cancel()
+        """Drop what was prepared for epochs before this one."""
+        for epoch, number in [key for key in self._waiting if key[0] < before]:
+            self._waiting.pop((epoch, number)).cancel()
+        self._orders = {epoch: order for epoch, order in self._orders.items() if epoch >= before}
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,7 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no ty
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._epoch, self._started, self._finished = epoch + 1, time.monotonic(), []
+        self._train.begin(epoch)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         loss = (logs or {}).get("loss", 0.0)
@@ -69,7 +70,7 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no ty
         # The last batch's end is the end of training proper: what follows is validation.
         seconds = max(self._finished[-1] - self._started, 1e-9)
         values["images_per_second"] = self._train.pictures / seconds
-        values["data_wait_share"] = self._train.waited(self._started, self._finished) / seconds
+        values["data_wait_share"] = self._train.waited(self._finished) / seconds
         for name, value in {"epoch": float(self._epoch), **values}.items():
             self.history.setdefault(name, []).append(value)
         self._on_epoch(self._epoch, values)

@@ -123,8 +123,19 @@ def test_waiting_is_counted_only_while_training_has_nothing_to_do(rows: store.Re
             loader[number]
         ended = time.monotonic()
         idle, busy = [started] * 5, [ended + number for number in range(5)]
-        assert 0 < loader.waited(started, busy) <= loader.waited(started, idle) <= 5 * (ended - started)
-        assert loader.waited(ended, busy) == 0
+        assert 0 < loader.waited(busy) <= loader.waited(idle) <= ended - started
+
+
+def test_training_gets_the_epochs_it_asks_for_whatever_keras_does_between(rows: store.Reader) -> None:
+    expected = [numbers(batches) for batches in epochs(Loader(rows, 8, seed=1), count=3)]
+    with Loader(rows, 8, seed=1) as loader:
+        for looked_at in (0, 1):
+            loader[looked_at]
+        loader.on_epoch_end()
+        for epoch in (0, 1, 2, 1):
+            loader.begin(epoch)
+            assert numbers([loader[number] for number in range(7)]) == expected[epoch]
+            loader.on_epoch_end()
 
 
 def test_a_damaged_picture_stops_the_one_who_asks_for_its_batch(rows: store.Reader) -> None:
