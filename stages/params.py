@@ -123,7 +123,7 @@ class Pack(Section):
 
 
 class Predict(Section):
-    """What a member trained on patches sees of a picture: its centre, or ten crops."""
+    """What a member trained on patches sees of a picture: its centre, or ten crops, half of them mirrored."""
 
     crops: Literal["center", "ten"]
 
