@@ -69,6 +69,8 @@ def build(parts: dict[str, list[tuple[Path, int]]], folder: Path, size: int) -> 
     `parts` are (file, class index); writes PART.hdf5 and mean.json; returns the number of pictures.
     """
     means: list[tuple[float, ...]] = []
+    # OpenCV with its own threads, as it comes; ours turns them off.
+    cv2.setNumThreads(-1)
     for part, pictures in parts.items():
         writer = DatasetWriter(folder / f"{part}.hdf5", (len(pictures), size, size, 3))
         for path, label in pictures:
@@ -79,6 +81,7 @@ def build(parts: dict[str, list[tuple[Path, int]]], folder: Path, size: int) -> 
         writer.close()
     blue, green, red = np.mean(means, axis=0).tolist()
     write_json(folder / "mean.json", {"R": red, "G": green, "B": blue})
+    cv2.setNumThreads(1)
     return sum(map(len, parts.values()))
 
 

@@ -18,7 +18,8 @@ from stages.parallel import mapped
 
 # Cell in pixels; standard deviation of what is common to the channels and of what is each one's own.
 _NOISE = ((128, 40, 25), (32, 25, 10), (8, 14, 0), (2, 9, 0))
-_LARGE = ((375, 500), (500, 375), (375, 500), (480, 640))
+# As large as photographs on the web are: 1,024 on the long side.
+_LARGE = ((683, 1024), (1024, 683), (768, 1024), (768, 1024))
 # Photographs of at most 20 kB in the Animals set are 300x326 and 13 kB in the middle.
 _SMALL = ((225, 300), (300, 225), (300, 330), (300, 400))
 _CLASSES = 2
@@ -34,7 +35,7 @@ def sets(settings: Settings) -> dict[str, Path]:
 
 
 def large(settings: Settings) -> Path:
-    """3,000 JPEGs of 375x500 to 480x640 at quality 90, 54 kB on average."""
+    """3,000 JPEGs of 683x1024 to 768x1024 at quality 90, 180 kB on average."""
     count = settings.count(3_000, least=8)
     return _once(settings.work / "large", lambda folder: _make(folder, count, _LARGE, 90))
 

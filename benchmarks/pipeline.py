@@ -10,6 +10,7 @@ import yaml
 from stages import params
 from stages.cli import Stage
 from stages.data.manifest import Manifest, Row
+from stages.data.sizing import Quality
 from stages.files import remove
 from stages.params import Params
 
@@ -26,21 +27,21 @@ class Pipeline:
     params: Params
 
     @classmethod
-    def create(cls, source: Path, root: Path, size: int) -> Self:
+    def create(cls, source: Path, root: Path, size: int, quality: Quality = "exact") -> Self:
         """The project's own params, but for the source, size² RGB and one extractor."""
         values: dict[str, Any] = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
         # Files that are no pictures are left out, however many.
         values["ingest"].update(source={"kind": "folder", "path": str(source)}, max_reject_fraction=1.0)
-        values["resize"].update(size=[size, size], keep_aspect=True, color="rgb")
+        values["resize"].update(size=[size, size], keep_aspect=True, color="rgb", quality=quality)
         values["extractors"][EXTRACTOR] = {"kind": EXTRACTOR}
         root.mkdir(parents=True, exist_ok=True)
         (root / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
         return cls(source, root, params.load(root / "params.yaml"))
 
     @classmethod
-    def ingested(cls, source: Path, root: Path, size: int) -> Self:
+    def ingested(cls, source: Path, root: Path, size: int, quality: Quality = "exact") -> Self:
         """With ingest already run, which is no part of any comparison."""
-        pipeline = cls.create(source, root, size)
+        pipeline = cls.create(source, root, size, quality)
         pipeline.run("ingest")
         return pipeline
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stages import cli, log
 from stages.data import drift as drifting
@@ -40,25 +41,21 @@ def audit(
     Raises SourceError when a picture is gone, or after writing all three, when drift reaches `stop`;
     StoreError when the accepted profile cannot be read.
     """
-    rows = Manifest.read(manifest).rows()
+    table = Manifest.read(manifest)
     pairs = _table(near_duplicates)
-    sheets = _sheets(rows, params.samples)
+    sheets = _sheets(table, params.samples)
     shown = {path for paths in sheets.values() for path in paths}
     shown |= {pair[end] for pair in pairs[: report.PAIRS_SHOWN] for end in ("path", "other")}
-    looks, small = _looks(rows, shown, source, blob)
-    figures = {
-        name: np.asarray(values, np.float64)
-        for name, values in zip(FIGURES, zip(*looks, strict=True), strict=True)
-    }
-    summary = profiling.summary([row.label for row in rows], figures)
+    figures, small = _looks(table, shown, source, blob)
+    summary = profiling.summary(table.strings("label").tolist(), figures)
     found = _drift(params.drift, summary)
     write_json(profile, summary)
     write_json(drift, found)
     with replacing(page) as aside:
-        html = report.page(rows, _table(rejects), pairs, figures, small, sheets, found)
+        html = report.page(table, _table(rejects), pairs, figures, small, sheets, found)
         aside.write_text(html, encoding="utf-8")
     log.event(
-        "audited", pictures=len(rows), near_duplicate_pairs=len(pairs), drift=found["verdict"], page=page
+        "audited", pictures=len(table), near_duplicate_pairs=len(pairs), drift=found["verdict"], page=page
     )
     _judge(found, drift)
 
@@ -68,35 +65,37 @@ def _table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def _sheets(rows: list[Row], samples: int) -> dict[str, list[str]]:
+def _sheets(table: Manifest, samples: int) -> dict[str, list[str]]:
     """The paths of some pictures of each class: those with the lowest hashes, the same on any machine."""
+    labels, paths = table.strings("label"), table.strings("path")
     classes: defaultdict[str, list[str]] = defaultdict(list)
-    for row in sorted(rows, key=lambda row: (row.label, row.sha256)):
-        if len(classes[row.label]) < samples:
-            classes[row.label].append(row.path)
+    for place in np.lexsort((table.strings("sha256"), labels)).tolist():
+        if len(chosen := classes[str(labels[place])]) < samples:
+            chosen.append(str(paths[place]))
     return dict(classes)
 
 
 def _looks(
-    rows: list[Row], shown: set[str], source: Path, blob: Path
-) -> tuple[list[tuple[float, ...]], dict[str, images.Pixels]]:
-    """The figures of every picture, and the small versions of those that are shown."""
-    figures: list[tuple[float, ...]] = []
+    table: Manifest, shown: set[str], source: Path, blob: Path
+) -> tuple[dict[str, NDArray[np.float64]], dict[str, images.Pixels]]:
+    """The figures of all pictures by name, and the small versions of those pictures that are shown."""
+    figures = {name: np.empty(len(table)) for name in FIGURES}
     small: dict[str, images.Pixels] = {}
-    with BlobReader(blob) as blobs, log.Progress("looking", total=len(rows), unit="picture") as progress:
+    with BlobReader(blob) as blobs, log.Progress("looking", total=len(table), unit="picture") as progress:
 
-        def work(row: Row) -> Look:
+        def work(row: Row) -> tuple[str, Look]:
             try:
                 stored = row.offset >= 0
                 data = blobs.read(row.offset, row.bytes) if stored else (source / row.path).read_bytes()
-                return profiling.look(images.decode(data, "rgb", plain=row.plain))
+                return row.path, profiling.look(images.decode(data, "rgb", plain=row.plain))
             except (OSError, PictureError) as error:
                 raise SourceError(f"{row.path}: {error}; the source has changed, run ingest again") from None
 
-        for row, look in zip(rows, mapped(work, rows), strict=True):
-            figures.append(tuple(float(getattr(look, name)) for name in FIGURES))
-            if row.path in shown:
-                small[row.path] = look.small
+        for place, (path, look) in enumerate(mapped(work, table.each())):
+            for name, values in figures.items():
+                values[place] = getattr(look, name)
+            if path in shown:
+                small[path] = look.small
             progress.advance()
     return figures, small
 

@@ -45,9 +45,8 @@ def ingest(
         given={row.sha256: row.split for row in rows} if params.split == "from_path" else None,
         groups=groups,
     )
-    rows = [replace(row, split=splits[row.sha256]) for row in rows]
     names = sorted({row.label for row in rows})
-    write_manifest(manifest, rows)
+    write_manifest(manifest, rows, splits)
     write_json(classes, names)
     sizes = splitting.counts(splits.values())
     log.event(
@@ -56,10 +55,13 @@ def ingest(
 
 
 def _examined(params: Ingest) -> Iterator[tuple[Picture, Row | Reject]]:
-    official = params.split == "from_path"
+    wanted = {
+        "official": params.split == "from_path",
+        "hashed": params.near_duplicates.distance is not None,
+    }
 
     def work(batch: list[Picture]) -> list[tuple[Picture, Row | Reject]]:
-        return [(one, candidates.examine(one, params.max_pixels, official=official)) for one in batch]
+        return [(one, candidates.examine(one, params.max_pixels, **wanted)) for one in batch]
 
     with log.Progress("reading pictures", total=0, unit="picture") as progress:
         for results in mapped(work, candidates.batches(sources.pictures(params.source))):

@@ -23,16 +23,19 @@ def cores() -> int:
 
 
 def mapped(
-    function: Callable[[Item], Result], items: Iterable[Item], workers: int | None = None
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    workers: int | None = None,
+    ahead: int = _AHEAD_PER_WORKER,
 ) -> Iterator[Result]:
-    """Yield function(item) in the order of the items; at most 16 results per worker wait to be taken."""
+    """Yield function(item) in the order of the items; at most `ahead` results per worker wait to be taken."""
     workers = workers or cores()
     waiting: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         try:
             for item in items:
                 waiting.append(pool.submit(function, item))
-                if len(waiting) >= workers * _AHEAD_PER_WORKER:
+                if len(waiting) >= workers * ahead:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()

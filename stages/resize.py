@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages import cli, log
-from stages.data import images, reuse, statistics, store
+from stages.data import reuse, statistics, store
 from stages.data.blobs import BlobReader
 from stages.data.manifest import Manifest, Row
+from stages.data.reuse import Resized
+from stages.data.sizing import View
 from stages.errors import PictureError, SourceError
 from stages.parallel import mapped
 from stages.params import Resize
@@ -31,7 +33,7 @@ def resize(params: Resize, *, manifest: Path, source: Path, blob: Path, resized:
     sums, squares = np.zeros((2, len(table), params.shape[2]), np.int64)
     provenance = {"resize": params.model_dump()}
 
-    shape, ids = (len(table), *params.shape), table.strings("id")
+    view, shape, ids = params.view, (len(table), *params.shape), table.strings("id")
     with (
         BlobReader(blob) as blobs,
         reuse.last(resized, provenance) as known,
@@ -46,9 +48,9 @@ def resize(params: Resize, *, manifest: Path, source: Path, blob: Path, resized:
             for place, row in enumerate(rows):
                 if (picture := known.get(row.id)) is None:
                     new += 1
-                    picture = _pixels(row, params, _reader(row, source, blobs))
-                block[place] = picture
-                sums[start + place], squares[start + place] = statistics.sums(picture)
+                    pixels = _pixels(row, view, _reader(row, source, blobs))
+                    picture = Resized(pixels, *statistics.sums(pixels))
+                block[place], sums[start + place], squares[start + place] = picture
             out.write(start, block)
             return len(block), new
 
@@ -67,16 +69,14 @@ def _reader(row: Row, source: Path, blobs: BlobReader) -> Callable[[], bytes]:
     return (source / row.path).read_bytes
 
 
-def _pixels(row: Row, params: Resize, read: Callable[[], bytes]) -> NDArray[np.uint8]:
+def _pixels(row: Row, view: View, read: Callable[[], bytes]) -> NDArray[np.uint8]:
     try:
         data = read()
         if hashlib.sha256(data).hexdigest() != row.sha256:
             raise PictureError("other bytes than when it was ingested")
-        pixels = images.decode(data, params.color, plain=row.plain)
+        return view.of(data, row.height, row.width, plain=row.plain)
     except (OSError, PictureError) as error:
         raise SourceError(f"{row.path}: {error}; the source has changed, run ingest again") from None
-    height, width = params.size
-    return images.to_size(pixels, height, width, keep_aspect=params.keep_aspect)
 
 
 if __name__ == "__main__":

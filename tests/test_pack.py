@@ -46,7 +46,8 @@ def test_a_packed_file_says_where_it_comes_from(packed) -> None:
     assert provenance["classes"] == ["cat", "dog", "panda"]
     assert provenance["split"] == "val"
     assert provenance["pack"] == {"seed": 1, "codec": "none"}
-    assert provenance["resize"] == {"size": [16, 16], "keep_aspect": True, "color": "rgb"}
+    resize = {"size": [16, 16], "keep_aspect": True, "color": "rgb", "quality": "exact"}
+    assert provenance["resize"] == resize
     assert provenance["stats"] == json.loads(packed.stats.read_text())
 
 

@@ -1,6 +1,7 @@
 """One candidate file of a source → a row of the manifest, or the reason why it is left out."""
 
 import hashlib
+import sys
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -29,8 +30,11 @@ class Reject:
     detail: str
 
 
-def examine(picture: Picture, max_pixels: int, *, official: bool) -> Row | Reject:
-    """Read and decode one file. With `official`, the row has the split that the source says, else train."""
+def examine(picture: Picture, max_pixels: int, *, official: bool, hashed: bool) -> Row | Reject:
+    """Read and decode one file.
+
+    With `official`, the row has the split that the source says, else train; without `hashed`, no `phash`.
+    """
     label = unicodedata.normalize("NFC", picture.label or "")
     split = picture.split or split_of(picture.name) if official else "train"
     if (problem := _problem(picture, label)) is not None:
@@ -39,16 +43,16 @@ def examine(picture: Picture, max_pixels: int, *, official: bool) -> Row | Rejec
         return Reject(picture.name, label, "split", "no folder named train, val or test in its path")
     try:
         data = picture.read()
-        facts = images.inspect(data, max_pixels)
+        facts = images.inspect(data, max_pixels, hashed=hashed)
     except PictureError as error:
         return Reject(picture.name, label, "picture", str(error))
     except OSError as error:
         return Reject(picture.name, label, "file", error.strerror or str(error))
     digest = hashlib.sha256(data).hexdigest()
     return Row(
-        id=digest[:16],
         path=picture.name,
-        label=label,
+        # Thousands of rows share a few labels.
+        label=sys.intern(label),
         split=split,
         sha256=digest,
         width=facts.width,

@@ -1,4 +1,4 @@
-"""Any picture file → pixels: what is accepted, how it is decoded, and how it is brought to one size."""
+"""Any picture file → pixels: what is accepted, and how it is decoded."""
 
 import io
 import warnings
@@ -19,9 +19,19 @@ Color = Literal["rgb", "gray"]
 # Formats that photographs and scans come in; Pillow's list has 40 more, each a decoder open to hostile files.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 BACKGROUND = (255, 255, 255)
+# By the part of its size that a JPEG is decoded at: libjpeg does less where there is less to see.
+_FLAGS = {
+    1: cv2.IMREAD_GRAYSCALE,
+    2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
+    4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
+    8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
+}
+REDUCTIONS = tuple(_FLAGS)
 
 # The limit on pixels is a param and holds before anything is decoded; Pillow's own is mostly a warning.
 Image.MAX_IMAGE_PIXELS = None
+# Stages decode on a thread per core; OpenCV's own threads would only get in their way.
+cv2.setNumThreads(1)
 # Of broken metadata, which nobody here reads.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
@@ -42,8 +52,8 @@ class Facts:
     phash: int | None
 
 
-def inspect(data: bytes, max_pixels: int) -> Facts:
-    """Decode a picture completely, only to know that it can be, and say what it is.
+def inspect(data: bytes, max_pixels: int, *, hashed: bool) -> Facts:
+    """Decode a picture completely, only to know that it can be, and say what it is; `phash` if `hashed`.
 
     Pillow and not OpenCV: OpenCV returns a truncated JPEG as a picture with a gray lower part.
     Raises PictureError with the reason: not a picture, broken, truncated, or more than `max_pixels` pixels.
@@ -61,7 +71,7 @@ def inspect(data: bytes, max_pixels: int) -> Facts:
             ImageOps.exif_transpose(picture, in_place=True)
         else:
             picture = Image.fromarray(_converted(picture, "rgb"))
-        phash = perceptual_hash(picture)
+        phash = perceptual_hash(picture) if hashed else None
     except PictureError:
         raise
     except UnidentifiedImageError:
@@ -72,13 +82,14 @@ def inspect(data: bytes, max_pixels: int) -> Facts:
     return Facts(*picture.size, channels, plain, phash)
 
 
-def decode(data: bytes, color: Color, *, plain: bool) -> Pixels:
+def decode(data: bytes, color: Color, *, plain: bool, reduction: int = 1) -> Pixels:
     """Pixels of a picture that `inspect` accepted: uint8, (H, W, 3) in RGB order or (H, W, 1) gray.
 
     EXIF orientation is applied; transparency is laid on white; 16 bits become the upper 8; of an animation
-    the first frame is taken. Raises PictureError when the data cannot be decoded after all.
+    the first frame is taken. A plain JPEG comes with its sides divided by `reduction`, one of REDUCTIONS.
+    Raises PictureError when the data cannot be decoded after all.
     """
-    if plain and (pixels := _with_opencv(data, color)) is not None:
+    if plain and (pixels := _with_opencv(data, color, reduction if _is_jpeg(data) else 1)) is not None:
         return pixels
     try:
         return _converted(Image.open(io.BytesIO(data), formats=FORMATS), color)
@@ -88,29 +99,9 @@ def decode(data: bytes, color: Color, *, plain: bool) -> Pixels:
         raise _broken(error) from None
 
 
-def to_size(pixels: Pixels, height: int, width: int, *, keep_aspect: bool) -> Pixels:
-    """Bring (H, W, C) uint8 to (height, width, C).
-
-    With `keep_aspect` the centre that has the target's proportions is taken, the rest cut off; otherwise the
-    picture is stretched. Area interpolation when shrinking, cubic when enlarging. Practitioner Bundle ch. 2
-    resizes the short side and then crops; cropping first gives the same view to within a pixel's rounding
-    and spares resizing what is thrown away.
-    """
-    if keep_aspect:
-        pixels = _centre(pixels, height, width)
-    if pixels.shape[:2] == (height, width):
-        return np.ascontiguousarray(pixels)
-    shrinks = pixels.shape[0] * pixels.shape[1] > height * width
-    how = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-    return _with_channels(cv2.resize(pixels, (width, height), interpolation=how))
-
-
-def _centre(pixels: Pixels, height: int, width: int) -> Pixels:
-    full_height, full_width = pixels.shape[:2]
-    crop_height = min(full_height, max(1, round(full_width * height / width)))
-    crop_width = min(full_width, max(1, round(full_height * width / height)))
-    top, left = (full_height - crop_height) // 2, (full_width - crop_width) // 2
-    return pixels[top : top + crop_height, left : left + crop_width]
+def _is_jpeg(data: bytes) -> bool:
+    """By its first bytes; OpenCV would decode other formats whole, and then leave pixels out."""
+    return data.startswith(b"\xff\xd8\xff")
 
 
 def _is_plain(picture: Image.Image) -> bool:
@@ -129,9 +120,9 @@ def _orientation(picture: Image.Image) -> int:
     return int(picture.getexif().get(ExifTags.Base.Orientation, 1))
 
 
-def _with_opencv(data: bytes, color: Color) -> Pixels | None:
+def _with_opencv(data: bytes, color: Color, reduction: int) -> Pixels | None:
     """None where OpenCV gives up, as it does on a side of more than 2^20 pixels."""
-    flag = cv2.IMREAD_COLOR_RGB if color == "rgb" else cv2.IMREAD_GRAYSCALE
+    flag = _FLAGS[reduction] | (cv2.IMREAD_COLOR_RGB if color == "rgb" else 0)
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
     except cv2.error:

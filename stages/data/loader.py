@@ -51,8 +51,8 @@ class Loader(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
         self.soft = soft or (augment is not None and augment.soft)
         self._rows, self._size, self._seed = rows, batch_size, seed
         self._augment, self._patch, self._balanced = augment, patch, balanced
-        self._labels = rows.column("labels")
-        self._classes = len(rows.provenance["classes"])
+        self.labels = rows.column("labels")
+        self.classes = len(rows.provenance["classes"])
         workers = workers or cores()
         self._pool = ThreadPoolExecutor(workers, "loader")
         self._ahead = workers + 1
@@ -125,7 +125,7 @@ class Loader(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
             return Order(np.arange(self.pictures))
         rng = np.random.default_rng([self._seed, epoch])
         if self._balanced:
-            return order.balanced(self._labels, rng)
+            return order.balanced(self.labels, rng)
         row_bytes = self._rows.dtype.itemsize * math.prod(self._rows.shape[1:])
         return order.shuffled(self.pictures, row_bytes, rng)
 
@@ -134,9 +134,9 @@ class Loader(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
         for start, stop in order.due(first, first + self._size):
             self._rows.expect(start, stop)
         chosen = order.numbers[first : first + self._size]
-        labels = self._labels[chosen]
+        labels = self.labels[chosen]
         if self.soft:
-            labels = np.eye(self._classes, dtype=np.float32)[labels]
+            labels = np.eye(self.classes, dtype=np.float32)[labels]
         # From 1, because to a seed sequence [seed, epoch] and [seed, epoch, 0] are the same.
         rng = np.random.default_rng([self._seed or 0, epoch, number + 1])
         pixels = self._pixels(_Pictures(self._rows, chosen), rng)

@@ -1,7 +1,7 @@
 """The manifest: one row per accepted picture, as Parquet; what every later stage knows of the pictures."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self, get_args
 
@@ -20,6 +20,9 @@ Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 # What members are judged on. Nobody should judge or weigh a member by what it was fitted on.
 HELD_OUT: tuple[Split, ...] = ("val", "test")
+
+# Rows made from the table at once: a Row takes two kilobytes while it is made.
+_AT_A_TIME = 64
 
 SCHEMA = pa.schema(
     [
@@ -41,9 +44,8 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One accepted picture; the fields are the columns of SCHEMA."""
+    """One accepted picture; the fields and `id` are the columns of SCHEMA."""
 
-    id: str
     path: str
     label: str
     split: Split
@@ -56,10 +58,16 @@ class Row:
     offset: int
     bytes: int
 
+    @property
+    def id(self) -> str:
+        """The first 16 hex digits of `sha256`."""
+        return self.sha256[:16]
 
-def write_manifest(path: Path, rows: Sequence[Row]) -> None:
-    """Write the rows in the given order."""
-    columns = {field.name: [getattr(row, field.name) for row in rows] for field in fields(Row)}
+
+def write_manifest(path: Path, rows: Sequence[Row], splits: Mapping[str, Split]) -> None:
+    """Write the rows in the given order, each with the split that `splits` has for its sha256."""
+    columns = [pa.array([getattr(row, field.name) for row in rows], field.type) for field in SCHEMA]
+    columns[SCHEMA.names.index("split")] = pa.array([splits[row.sha256] for row in rows], pa.string())
     with replacing(path) as aside:
         pq.write_table(pa.table(columns, schema=SCHEMA), aside, compression="zstd")
 
@@ -96,7 +104,12 @@ class Manifest:
 
     def rows(self, start: int = 0, count: int | None = None) -> list[Row]:
         """Pictures as Rows, in the manifest's order: a few at a time, as a Row takes two kilobytes."""
-        return [Row(**values) for values in self.table.slice(start, count).to_pylist()]
+        return [Row(**values) for values in self.table.drop_columns("id").slice(start, count).to_pylist()]
+
+    def each(self) -> Iterator[Row]:
+        """Every picture, in order."""
+        for start in range(0, len(self), _AT_A_TIME):
+            yield from self.rows(start, _AT_A_TIME)
 
     def labels(self, classes: Sequence[str]) -> dict[str, int]:
         """The class index of each picture by its id."""

@@ -10,17 +10,25 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 import PIL
 from numpy.typing import NDArray
 
-from stages.data import images
+from stages.data import images, sizing
 from stages.data.store import Reader
 from stages.errors import StoreError
 from stages.files import digest, read_json, write_json
+
+
+class Resized(NamedTuple):
+    """Pixels (H, W, C) uint8, and per channel the sums of the values and of their squares, int64 (C,)."""
+
+    pixels: NDArray[np.uint8]
+    sums: NDArray[np.int64]
+    squares: NDArray[np.int64]
 
 
 class Known:
@@ -30,16 +38,17 @@ class Known:
         self._reader = reader
         self._place = {identity: row for row, identity in enumerate(reader.ids.tolist())} if reader else {}
 
-    def get(self, identity: str) -> NDArray[np.uint8] | None:
-        """Pixels (H, W, C) uint8 of a picture, or None when they are not here or damaged."""
+    def get(self, identity: str) -> Resized | None:
+        """A picture that was resized before, or None when it is not here or damaged."""
         place = self._place.get(identity)
         if place is None or self._reader is None:
             return None
         try:
             pixels: NDArray[np.uint8] = self._reader.read(place, place + 1)[0]
+            sums, squares = (self._reader.column(name)[place] for name in ("sums", "squares"))
         except StoreError:
             return None
-        return pixels
+        return Resized(pixels, sums, squares)
 
 
 @contextmanager
@@ -77,4 +86,9 @@ def _beside(output: Path) -> tuple[Path, Path]:
 
 def _fingerprint() -> dict[str, str]:
     """What decides the pixels besides the params: the code that decodes and the libraries under it."""
-    return {"images": digest(Path(images.__file__)), "opencv": cv2.__version__, "pillow": PIL.__version__}
+    return {
+        "images": digest(Path(images.__file__)),
+        "sizing": digest(Path(sizing.__file__)),
+        "opencv": cv2.__version__,
+        "pillow": PIL.__version__,
+    }

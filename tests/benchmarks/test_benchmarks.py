@@ -7,7 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import bench_batches, bench_change, bench_data, bench_memory, bench_storage, harness
+from benchmarks import (
+    bench_batches,
+    bench_change,
+    bench_data,
+    bench_extract,
+    bench_memory,
+    bench_quality,
+    bench_storage,
+    harness,
+)
 from benchmarks.harness import Benchmark, Row, Settings
 
 
@@ -19,8 +28,14 @@ def tiny(tmp_path: Path) -> Settings:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("benchmark", "rows"),
-    [(bench_data.measure, 7), (bench_change.measure, 2), (bench_batches.measure, 6)],
-    ids=["data", "change", "batches"],
+    [
+        (bench_data.measure, 12),
+        (bench_quality.measure, 12),
+        (bench_change.measure, 2),
+        (bench_batches.measure, 6),
+        (bench_extract.measure, 3),
+    ],
+    ids=["data", "quality", "change", "batches", "extract"],
 )
 def test_measures_everything_it_names(benchmark: Benchmark, rows: int, tiny: Settings) -> None:
     found = benchmark(tiny)

@@ -10,13 +10,17 @@ from stages.errors import StoreError
 
 
 def row(number: int, label: str = "cat") -> Row:
-    digest = f"{number:064x}"
-    return Row(digest[-16:], f"{label}/{number}.png", label, "train", digest, 8, 9, 3, True, number, -1, 100)
+    digest = f"{number:016x}".ljust(64, "0")
+    return Row(f"{label}/{number}.png", label, "train", digest, 8, 9, 3, True, number, -1, 100)
+
+
+def write(path, rows: list[Row]) -> None:
+    write_manifest(path, rows, {row.sha256: row.split for row in rows})
 
 
 def test_rows_come_back_as_they_went_in(tmp_path) -> None:
     rows = [row(3, "Übergröße"), row(1, "two words"), row(2)]
-    write_manifest(tmp_path / "manifest.parquet", rows)
+    write(tmp_path / "manifest.parquet", rows)
     table = Manifest.read(tmp_path / "manifest.parquet")
     assert table.rows() == rows
     assert len(table) == 3
@@ -30,13 +34,13 @@ def test_rows_come_back_as_they_went_in(tmp_path) -> None:
 
 def test_the_same_rows_give_the_same_bytes(tmp_path) -> None:
     for name in ("a", "b"):
-        write_manifest(tmp_path / name, [row(1), row(2)])
+        write(tmp_path / name, [row(1), row(2)])
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
 def test_files_with_the_same_pictures_in_another_order_are_refused(tmp_path) -> None:
     rows = [row(1), row(2)]
-    write_manifest(tmp_path / "manifest.parquet", rows)
+    write(tmp_path / "manifest.parquet", rows)
     table = Manifest.read(tmp_path / "manifest.parquet")
     table.require(np.asarray([one.id for one in rows]), tmp_path / "resized.h5")
     with pytest.raises(StoreError, match=r"resized\.h5 holds other pictures"):

@@ -1,0 +1,78 @@
+"""Pictures of any size → pictures of one size."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+
+from stages.data import images
+from stages.data.images import Color, Pixels
+
+Quality = Literal["exact", "fast"]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What every picture becomes: height and width in pixels, colours, and how it gets there.
+
+    `fast` decodes a JPEG of twice the size or more at a half, a quarter or an eighth of it, and shrinks what
+    is then less than twice as large bilinearly instead of by area. `python -m benchmarks.bench_quality` shows
+    what that does to speed and to pixels.
+    """
+
+    height: int
+    width: int
+    color: Color
+    keep_aspect: bool
+    quality: Quality
+
+    def of(self, data: bytes, height: int, width: int, *, plain: bool) -> Pixels:
+        """A picture that `images.inspect` accepted and found to be upright `height` x `width`, and `plain`.
+
+        uint8, (H, W, 3) in RGB order or (H, W, 1) gray. Raises PictureError when it cannot be decoded.
+        """
+        pixels = images.decode(data, self.color, plain=plain, reduction=self._reduction(height, width))
+        return to_size(pixels, self.height, self.width, keep_aspect=self.keep_aspect, quality=self.quality)
+
+    def _reduction(self, height: int, width: int) -> int:
+        """The most by which both sides can be divided without having to enlarge afterwards."""
+        if self.quality == "exact":
+            return 1
+        room = min(height / self.height, width / self.width)
+        return max((step for step in images.REDUCTIONS if step <= room), default=1)
+
+
+def to_size(pixels: Pixels, height: int, width: int, *, keep_aspect: bool, quality: Quality) -> Pixels:
+    """Bring (H, W, C) uint8 to (height, width, C).
+
+    With `keep_aspect` the centre that has the target's proportions is taken, the rest cut off; otherwise the
+    picture is stretched. Area interpolation when shrinking, cubic when enlarging. Practitioner Bundle ch. 2
+    resizes the short side and then crops; cropping first gives the same view to within a pixel's rounding
+    and spares resizing what is thrown away.
+    """
+    if keep_aspect:
+        pixels = _centre(pixels, height, width)
+    if pixels.shape[:2] == (height, width):
+        return np.ascontiguousarray(pixels)
+    how = _interpolation(pixels.shape[0] / height, pixels.shape[1] / width, quality)
+    resized = cv2.resize(pixels, (width, height), interpolation=how)
+    return np.asarray(resized if resized.ndim == 3 else resized[:, :, None], np.uint8)
+
+
+def _interpolation(down: float, across: float, quality: Quality) -> int:
+    """OpenCV's flag for dividing the sides by these factors."""
+    if down * across <= 1:
+        return cv2.INTER_CUBIC
+    # Up to a factor of two, bilinear interpolation still looks at every pixel, in a quarter of the time.
+    if quality == "fast" and max(down, across) <= 2:
+        return cv2.INTER_LINEAR
+    return cv2.INTER_AREA
+
+
+def _centre(pixels: Pixels, height: int, width: int) -> Pixels:
+    full_height, full_width = pixels.shape[:2]
+    crop_height = min(full_height, max(1, round(full_width * height / width)))
+    crop_width = min(full_width, max(1, round(full_height * width / height)))
+    top, left = (full_height - crop_height) // 2, (full_width - crop_width) // 2
+    return pixels[top : top + crop_height, left : left + crop_width]
