@@ -1,40 +1,108 @@
 """train: packed pictures or features → one fitted member, tracked."""
 
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from stages import cli, learners, log, tracking
 from stages.data import store
-from stages.files import replacing, write_json
-from stages.learners import HISTORY, SPEC, Learner, LearnerParams
+from stages.files import digest, read_json, replacing, write_json
+from stages.learners import HISTORY, SPEC, Learner, LearnerParams, Resumable
 from stages.report import augmented
-from stages.scoring import metrics
+from stages.scoring import diagnosis, metrics
+from stages.training import checkpoints, monitor
 
 
 @cli.stage(params="models.{name}", recipe="recipe")
 def train(name: str, *, params: LearnerParams, recipe: str, data: Path, model: Path) -> None:
     """Fit one member on the train split of `data` and look at its val split; the test split stays closed.
 
-    Writes the folder `model`: the fitted learner, spec.json (what it is and how to feed it), history.json
-    and run.json (the MLflow run that made it, which later stages point at even when this one is cached).
+    Writes the folder `model`: the fitted learner, spec.json (what it is and how to feed it), history.json,
+    of a network learning_curves.png and diagnosis.json (the curves in words), and run.json (the MLflow run
+    that made it, which later stages point at even when this one is cached).
+
+    A network's training that was killed goes on from its last checkpoint, in the same run.
     """
     with (
         store.Reader(data / "train.h5") as rows,
         store.Reader(data / "val.h5") as val,
-        tracking.run(recipe, name, _tags(name, rows)) as run,
+        checkpoints.reserved(name, {"recipe": recipe, **_identity(params, rows)}) as kept,
         replacing(model) as folder,
+        tracking.run(recipe, name, _tags(name, rows), keep=folder, resume=_earlier(kept)) as run,
     ):
+        write_json(kept / tracking.LINK, run.link)
         folder.mkdir()
         run.params(params.model_dump())
+        run.dataset(rows.provenance["manifest"], "train", {"train": len(rows), "val": len(val)})
         if sheet := augmented.sheet(params, rows):
             run.figure(sheet, "augmented.png")
         learner = learners.create(params)
-        history = learner.fit(rows, val, run.epoch)
+        if isinstance(learner, Resumable):
+            learner.checkpoints = kept
+        with _curves_of_failures(kept, run), _cost(run):
+            history = learner.fit(rows, val, run.epoch)
         learner.save(folder)
         write_json(folder / SPEC, _spec(name, params, rows))
         write_json(folder / HISTORY, history)
-        write_json(folder / tracking.LINK, run.link)
+        if (drawn := kept / monitor.CURVES).exists():
+            shutil.move(drawn, folder / monitor.CURVES)
+        if "phase" in history:
+            write_json(folder / diagnosis.FILE, _diagnosis(history, rows))
         _report(run, learner, history, val)
-        run.model(folder, val.read(0, 1), learner.predict_proba(val.read(0, 1)))
+        _track_phases(run, history)
+        _track_architecture(run, learner)
+        run.model(name)
+
+
+def _identity(params: LearnerParams, rows: store.Reader) -> dict[str, Any]:
+    """What a training follows from: with another of these, an earlier attempt's checkpoints mean nothing."""
+    training = Path(monitor.__file__).parent
+    code = [Path(params.code), *sorted(training.glob("*.py"))]
+    return {
+        "params": params.model_dump(mode="json"),
+        "data": rows.provenance,
+        "code": {path.name: digest(path) for path in code if path.exists()},
+        "keras": [version("keras"), os.environ.get("KERAS_BACKEND", "tensorflow")],
+    }
+
+
+def _earlier(kept: Path) -> str | None:
+    """The run of an earlier attempt at the same training, which was killed."""
+    path = kept / tracking.LINK
+    if not path.exists():
+        return None
+    link = read_json(path)
+    # Without an id if no server had answered when the attempt began.
+    return str(link["run_id"] or link["record"])
+
+
+@contextmanager
+def _curves_of_failures(kept: Path, run: tracking.Run) -> Iterator[None]:
+    """Log what the monitor has of a training that fails."""
+    try:
+        yield
+    except Exception:
+        for name in (monitor.CURVES, monitor.SERIES):
+            if (path := kept / name).exists():
+                run.file(path)
+        raise
+
+
+def _diagnosis(history: learners.History, rows: store.Reader) -> list[dict[str, str]]:
+    pictures = np.bincount(rows.column("labels"), minlength=len(rows.provenance["classes"]))
+    found = diagnosis.of_training(history, pictures.tolist())
+    for finding in found:
+        log.event("diagnosis", finding=finding.name, because=finding.figure, next=finding.advice)
+    return [asdict(finding) for finding in found]
 
 
 def _tags(name: str, rows: store.Reader) -> dict[str, str]:
@@ -55,16 +123,44 @@ def _spec(name: str, params: LearnerParams, rows: store.Reader) -> dict[str, obj
 
 def _report(run: tracking.Run, learner: Learner, history: learners.History, val: store.Reader) -> None:
     """Log how the member does on the val split, as numbers and pictures."""
-    from stages.report import figures
+    from stages.report import figures, results
 
     classes: list[str] = val.provenance["classes"]
     labels, probabilities = val.column("labels"), learners.predict_all(learner, val)
     found = metrics.score(labels, probabilities, bins=metrics.DEFAULT_BINS)
     run.metrics({f"final_val_{name}": value for name, value in found.items()})
-    matrix = metrics.confusion(labels, probabilities)
-    run.figure(figures.confusion(matrix, classes, "val split"), "confusion_val.png")
-    run.figure(figures.history(history), "learning_curves.png")
+    pictures = val.take if len(val.shape) == 4 else None
+    results.track(run, "val", labels, probabilities, classes, pictures)
+    # Nearest neighbours have none.
+    if history:
+        run.figure(figures.history(history), "learning_curves.png")
     log.event("trained", val_accuracy=f"{found['accuracy']:.4f}", run=run.link["run_id"])
+
+
+@contextmanager
+def _cost(run: tracking.Run) -> Iterator[None]:
+    """Log what fitting takes, and on what."""
+    started = time.monotonic()
+    yield
+    seconds = time.monotonic() - started
+    run.metrics({"fit_seconds": seconds, "fit_peak_memory_mib": tracking.peak_memory()})
+    run.tags({"device": tracking.device()})
+
+
+def _track_phases(run: tracking.Run, history: learners.History) -> None:
+    """Log the epochs of each phase to a run of its own as well, where there are several."""
+    of_epoch = history.get("phase", [])
+    for number in sorted(set(of_epoch)) if len(set(of_epoch)) > 1 else []:
+        with run.phase(f"phase {number:.0f}") as phase:
+            for place in (place for place, one in enumerate(of_epoch) if one == number):
+                values = {key: series[place] for key, series in history.items() if key != "epoch"}
+                phase.metrics(values, step=int(history["epoch"][place]))
+
+
+def _track_architecture(run: tracking.Run, learner: Learner) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for path in learner.describe(Path(folder)):
+            run.file(path, "architecture")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from stages import plugins
 from stages.section import Section
 
-# uint8 (N, H, W, C) → float32 (N, D).
+# uint8 (N, H, W, C) → float32 (N, D). Several threads call it at once.
 Extract = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 

@@ -1,5 +1,6 @@
 """Any network of keras.applications without its head: Practitioner Bundle ch. 3."""
 
+import shutil
 import textwrap
 import warnings
 from pathlib import Path
@@ -16,6 +17,8 @@ from stages.files import digest
 
 if TYPE_CHECKING:
     import keras
+
+_KEPT = "backbone.weights.h5"
 
 
 class Params(ExtractorParams):
@@ -42,20 +45,33 @@ def prepare(params: Params, shape: tuple[int, ...]) -> Extract:
     Gray pictures are repeated to three channels. Raises ParamsError for an unknown backbone, options or a
     size it does not take, and weights that are missing, changed or of another network.
     """
-    network, module = _build(params, (*shape[:2], 3))
+    from stages.nets._forward import forward
+
+    network = _taking_pixels(*_build(params, (*shape[:2], 3)))
 
     def extract(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         colored = np.repeat(pixels, 3, axis=3) if pixels.shape[3] == 1 else pixels
         views = [colored, colored[:, :, ::-1]] if params.mirror else [colored]
-        features: NDArray[np.float32] = np.mean([forward(view) for view in views], axis=0)
-        return features
+        found: NDArray[np.float32] = np.mean([features(view) for view in views], axis=0)
+        return found
 
-    def forward(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        prepared = module.preprocess_input(pixels.astype(np.float32))
-        features = np.asarray(network.predict_on_batch(prepared), np.float32)
-        return features.reshape(len(pixels), -1)
+    def features(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return forward(network, pixels).reshape(len(pixels), -1)
 
     return extract
+
+
+def keep(params: Params, shape: tuple[int, ...], folder: Path) -> None:
+    """Put the weights into `folder`, so that a served model needs neither this machine nor the internet."""
+    if params.weights == "imagenet":
+        _build(params, (*shape[:2], 3))[0].save_weights(folder / _KEPT)
+    else:
+        shutil.copyfile(_checked_file(params), folder / _KEPT)
+
+
+def kept(params: Params, folder: Path) -> Params:
+    """The same params with the weights that `keep` put there."""
+    return params.model_copy(update={"weights": str(folder / _KEPT)})
 
 
 def _build(params: Params, shape: tuple[int, ...]) -> "tuple[keras.Model, ModuleType]":
@@ -79,6 +95,14 @@ def _build(params: Params, shape: tuple[int, ...]) -> "tuple[keras.Model, Module
     assert isinstance(network, keras.Model)
     # Each network's module has the preprocess_input that its weights were trained with.
     return network, sys.modules[constructor.__module__]
+
+
+def _taking_pixels(network: "keras.Model", module: ModuleType) -> "keras.Model":
+    """The network with its preprocessing inside: a quarter of the bytes to the device, and its arithmetic."""
+    import keras
+
+    pixels = keras.Input(network.input_shape[1:], dtype="uint8", name="pixels")
+    return keras.Model(pixels, network(module.preprocess_input(keras.ops.cast(pixels, "float32"))))
 
 
 def _constructor(backbone: str) -> Any:

@@ -6,13 +6,14 @@ unfitted learner, and `load(folder)`, a fitted one. The file's name is its regis
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stages import plugins
+from stages.data import portions
 from stages.data.store import Reader
 from stages.errors import LearnerError
 from stages.files import read_json
@@ -20,8 +21,6 @@ from stages.section import Section
 
 SPEC = "spec.json"
 HISTORY = "history.json"
-# Rows given to predict_proba at a time.
-BATCH = 256
 
 # Name of a series → its values: per epoch where there is a series `epoch`.
 History = dict[str, list[float]]
@@ -44,10 +43,23 @@ class Learner(Protocol):
         """Learn from `train`; look at `val` to report and to choose, never to fit."""
 
     def predict_proba(self, rows: NDArray[Any]) -> NDArray[np.float32]:
-        """Class probabilities (N, K) of rows as the store holds them: pictures or features."""
+        """Class probabilities (N, K) of rows as the store holds them: pictures or features.
+
+        Several threads call it at once.
+        """
 
     def save(self, folder: Path) -> None:
         """Write what `load` needs into an existing folder."""
+
+    def describe(self, folder: Path) -> list[Path]:
+        """Write what people look at to see what it is into an existing folder; returns the files."""
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """A learner that keeps checkpoints in a folder, if it is given one, and goes on from what is there."""
+
+    checkpoints: Path | None
 
 
 def create(params: LearnerParams) -> Learner:
@@ -69,4 +81,4 @@ def load(folder: Path) -> Learner:
 
 def predict_all(learner: Learner, rows: Reader) -> NDArray[np.float32]:
     """Class probabilities (N, K) of every row, in the file's order."""
-    return np.concatenate([learner.predict_proba(batch) for batch in rows.batches(BATCH)])
+    return np.concatenate(list(portions.mapped(learner.predict_proba, rows)))

@@ -1,99 +1,87 @@
-"""Logistic regression on features: Practitioner Bundle ch. 3, its grid over C on the training split."""
+"""Logistic regression: Practitioner Bundle ch. 3, its grid over C on the training split."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import AfterValidator, Field
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
 from stages import log
 from stages.data.store import Reader
 from stages.errors import LearnerError
-from stages.learners import History, LearnerParams, OnEpoch
-from stages.section import Positive, Seed
+from stages.learners import History, OnEpoch
+from stages.learners._sklearn import (
+    Classifier,
+    ClassifierParams,
+    labels,
+    matrix,
+    normalizer,
+    pipeline,
+    read,
+    warnings_in_the_log,
+    width,
+)
+from stages.section import Positive
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
-_FILE = "model.skops"
 
-
-def _features(folder: str) -> str:
-    if not folder.startswith("features/"):
-        raise PydanticCustomError("input", "logistic_regression reads features/EXTRACTOR")
-    return folder
-
-
-class Params(LearnerParams):
+class Params(ClassifierParams):
     """The values of C to try, the folds of the cross-validation, and the solver's iteration limit."""
 
     kind: Literal["logistic_regression"]
-    input: Annotated[str, AfterValidator(_features)]
     code: Literal["stages/learners/logistic_regression.py"]
     c: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]
     folds: Annotated[int, Field(ge=2)]
     max_iter: Positive
-    seed: Seed
 
 
-class LogisticRegression:
-    """Standardized features, multinomial loss, solver lbfgs; C by stratified cross-validation, then a refit.
+class LogisticRegression(Classifier):
+    """Multinomial loss, L2 penalty, solver lbfgs; C by stratified cross-validation, then a refit.
 
     The book took liblinear's one-vs-rest, the default of 2017; multinomial probabilities sum to one by
-    themselves, which an ensemble and the log loss need.
+    themselves, which an ensemble and the log loss need. The whole split is in memory: `sgd` with `log_loss`
+    does without.
     """
 
-    def __init__(self, model: "Pipeline", params: Params | None) -> None:
-        self._model, self._params = model, params
+    def __init__(self, params: Params | None, model: "Pipeline | None" = None) -> None:
+        super().__init__(model)
+        self._params = params
 
     def fit(self, train: Reader, val: Reader, on_epoch: OnEpoch) -> History:
         """Choose C by log loss and refit on all of `train`; `val` is not looked at.
 
         Raises LearnerError when a class has fewer training pictures than there are folds.
         """
+        from sklearn.linear_model import LogisticRegression as Estimator
         from sklearn.model_selection import GridSearchCV, StratifiedKFold
 
         assert self._params is not None
-        labels = train.column("labels")
-        smallest = int(np.bincount(labels).min())
+        smallest = int(np.bincount(labels(train)).min())
         if smallest < self._params.folds:
             raise LearnerError(
                 f"{self._params.folds} folds need as many training pictures in each class; one has {smallest}"
             )
         folds = StratifiedKFold(self._params.folds, shuffle=True, random_state=self._params.seed)
-        grid = {"logisticregression__C": self._params.c}
-        search = GridSearchCV(self._model, grid, scoring="neg_log_loss", cv=folds)
-        search.fit(train.read(0, len(train)), labels)
+        # The normalization is fitted in every fold: a fold that is judged on has no part in it.
+        model = pipeline(
+            normalizer(self._params.normalize, width(train)),
+            Estimator(solver="lbfgs", max_iter=self._params.max_iter),
+        )
+        search = GridSearchCV(model, {"classify__C": self._params.c}, scoring="neg_log_loss", cv=folds)
+        with warnings_in_the_log():
+            search.fit(matrix(train), labels(train))
         self._model = search.best_estimator_
-        log.event("fitted", best_c=search.best_params_["logisticregression__C"])
+        log.event("fitted", best_c=search.best_params_["classify__C"])
         return {"c": list(self._params.c), "cv_log_loss": (-search.cv_results_["mean_test_score"]).tolist()}
-
-    def predict_proba(self, rows: NDArray[Any]) -> NDArray[np.float32]:
-        """Class probabilities (N, K) of features (N, D)."""
-        probabilities: NDArray[np.float32] = self._model.predict_proba(rows).astype(np.float32)
-        return probabilities
-
-    def save(self, folder: Path) -> None:
-        """Write the fitted pipeline with skops: no pickle, so that loading it runs no code."""
-        import skops.io
-
-        skops.io.dump(self._model, folder / _FILE)
 
 
 def create(params: Params) -> LogisticRegression:
     """An unfitted learner."""
-    from sklearn.linear_model import LogisticRegression as Classifier
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    classifier = Classifier(solver="lbfgs", max_iter=params.max_iter)
-    return LogisticRegression(make_pipeline(StandardScaler(), classifier), params)
+    return LogisticRegression(params)
 
 
 def load(folder: Path) -> LogisticRegression:
-    """A fitted learner. skops refuses any type that is not scikit-learn's or NumPy's own."""
-    import skops.io
-
-    return LogisticRegression(skops.io.load(folder / _FILE, trusted=[]), None)
+    """A fitted learner."""
+    return LogisticRegression(None, read(folder))

@@ -1,14 +1,18 @@
 """LeNet as the Starter Bundle builds it (ch. 14, table 14.1): 20 and 50 filters, ReLU, max pooling.
 
-The network of LeCun et al. 1998 had 6 and 16 filters, tanh and average pooling.
+`lenet5` is the network of LeCun et al. 1998, with 6 and 16 filters, tanh and average pooling.
 """
 
 from typing import Any
 
-from keras import layers as kl
+from stages.nets import _layers as kl
+from stages.section import Section
+
+SHAPE = (28, 28, 1)
+CLASSES = 10
 
 
-def layers(x: Any, classes: int) -> Any:
+def layers(x: Any, classes: int, _: Section) -> Any:
     """(CONV 5x5 same → ReLU → POOL 2x2) twice → FC 500 → FC softmax.
 
     1,256,080 weights for 28x28x1 and 10 classes.
@@ -16,6 +20,5 @@ def layers(x: Any, classes: int) -> Any:
     for filters in (20, 50):
         x = kl.Conv2D(filters, 5, padding="same", activation="relu")(x)
         x = kl.MaxPooling2D(2, 2)(x)
-    x = kl.Flatten()(x)
-    x = kl.Dense(500, activation="relu")(x)
-    return kl.Dense(classes, activation="softmax", dtype="float32")(x)
+    x = kl.Dense(500, activation="relu")(kl.flattened(x))
+    return kl.softmax(x, classes)

@@ -1,80 +1,151 @@
-"""The training loop: Keras' own `fit`, watched."""
+"""The training loop: Keras' own `fit`, watched, in one phase or several."""
 
 import math
-import time
-from typing import Any
+from pathlib import Path
 
 import keras
 
 from stages import log
 from stages.data.loader import Loader
-from stages.errors import LearnerError
 from stages.learners import History, OnEpoch
-from stages.training import optimizers
-from stages.training.optimizers import Adam, Sgd
+from stages.training import callbacks, checkpoints, optimizers, range_test, regularization, schedules
+from stages.training.callbacks import Span
+from stages.training.durations import Duration
+from stages.training.monitor import Monitor
+from stages.training.optimizers import AnyOptimizer
+from stages.training.range_test import RangeTest
+from stages.training.schedules import Constant
+from stages.training.settings import Settings
 
 
-def fit(
-    model: keras.Model,
-    optimizer: Sgd | Adam,
-    train: Loader,
-    val: Loader,
-    epochs: int,
-    on_epoch: OnEpoch,
-) -> History:
-    """Train with cross-entropy on `train`, measuring accuracy and loss on `val` after each epoch.
+class Trainer:
+    """Trains one network with cross-entropy on `train`, measured on `val` after each epoch.
 
-    Returns per epoch: epoch, loss, accuracy, val_loss, val_accuracy, learning_rate, images_per_second, and
-    data_wait_share, the part (0-1) of the epoch's training in which the next batch was not ready.
-    Raises LearnerError as soon as the loss is not a number.
+    `fit` is one phase; called again, perhaps with other layers frozen, it is the next one, whose epochs go
+    on counting. With a `folder`, checkpoints and the monitor's curves are kept there; phases that an earlier
+    attempt has finished are passed over. The calls must be the same ones then.
+
+    `history` has, per epoch: epoch, phase, loss, accuracy, val_loss, val_accuracy, learning_rate,
+    images_per_second, and data_wait_share, the part (0-1) of the epoch's training in which the next batch
+    was not ready.
     """
-    model.compile(
-        optimizer=optimizers.build(optimizer, steps=epochs * len(train)),
-        loss="categorical_crossentropy" if train.soft else "sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-    )
-    with log.Progress("training", total=epochs * train.pictures, unit="picture") as progress:
-        watch = _Watch(train, epochs, progress, on_epoch)
-        # The loader shuffles by itself: Keras would only reorder whole batches.
-        model.fit(train, validation_data=val, epochs=epochs, shuffle=False, verbose=0, callbacks=[watch])
-    return watch.history
 
-
-class _Watch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
-    """Reports progress and epochs, and stops a training that has become pointless."""
-
-    def __init__(self, train: Loader, epochs: int, progress: log.Progress, on_epoch: OnEpoch) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        model: keras.Model,
+        settings: Settings,
+        train: Loader,
+        val: Loader,
+        on_epoch: OnEpoch,
+        folder: Path | None = None,
+    ) -> None:
         self.history: History = {}
-        self._train, self._epochs, self._progress, self._on_epoch = train, epochs, progress, on_epoch
-        self._epoch = 0
-        self._finished: list[float] = []
+        self._model, self._settings = model, settings
+        self._train, self._val, self._on_epoch = train, val, on_epoch
+        self._folder, self._monitor = folder, Monitor(folder)
+        self._phase = 0
+        self._best = callbacks.Best(settings.monitor) if settings.keep == "best" else None
+        self._saved = checkpoints.read(folder) if folder else None
+        if settings.l2:
+            regularization.penalize(model, settings.l2)
 
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self._epoch, self._started, self._finished = epoch + 1, time.monotonic(), []
-        self._train.begin(epoch)
+    def fit(self, optimizer: AnyOptimizer, duration: Duration) -> None:
+        """Train what is trainable of the network.
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        loss = (logs or {}).get("loss", 0.0)
-        if not math.isfinite(loss):
-            raise LearnerError(
-                f"the loss became {loss} in epoch {self._epoch}, step {batch + 1}; "
-                "lower optimizer.learning_rate"
+        Raises LearnerError as soon as the loss is not a number, and for a schedule that does not fit.
+        """
+        self._phase += 1
+        if self._saved and self._saved[0].phase > self._phase:
+            return
+        steps = duration.in_steps(len(self._train))
+        self._compile(optimizer, steps)
+        restored, over = self._resume()
+        first = self.history.get("phase", []).count(self._phase)
+        done = len(self.history.get("epoch", []))
+        span = Span(self._phase, done - first, done - first + math.ceil(steps / len(self._train)), steps)
+        weights = sum(math.prod(one.shape) for one in self._model.trainable_weights)
+        log.event("phase", number=self._phase, steps=steps, trainable_weights=weights)
+        left = steps - first * len(self._train)
+        with log.Progress("training", total=left * self._train.length(0), unit="picture") as progress:
+            watch = callbacks.Watch(self._train, span, self.history, self._on_epoch, progress)
+            try:
+                self._model.fit(
+                    self._train,
+                    validation_data=self._val,
+                    initial_epoch=span.end if over else done,
+                    epochs=span.end,
+                    class_weight=self._class_weights(),
+                    shuffle=False,  # The loader shuffles by itself: Keras would only reorder whole batches.
+                    verbose=0,
+                    callbacks=self._callbacks(optimizer, span, watch, restored),
+                )
+            finally:
+                self._monitor.draw(self.history)
+        if self._best and self._best.weights:
+            callbacks.assign(self._model.variables, self._best.weights)
+            log.event("kept the best", epoch=self._best.epoch, **{self._best.monitor: self._best.value})
+
+    def range_test(self, optimizer: AnyOptimizer, steps: int) -> RangeTest:
+        """Try learning rates instead of training; see range_test.py. The network is of no use afterwards."""
+        plain = {"schedule": Constant(kind="constant"), "ema_momentum": None}
+        self._compile(optimizer.model_copy(update=plain), steps)
+        return range_test.run(self._model, self._train, steps)
+
+    def _compile(self, optimizer: AnyOptimizer, steps: int) -> None:
+        smoothing = self._settings.label_smoothing
+        loss = (
+            keras.losses.CategoricalCrossentropy(label_smoothing=smoothing)
+            if self._train.soft
+            else keras.losses.SparseCategoricalCrossentropy()
+        )
+        self._model.compile(
+            optimizer=optimizers.build(optimizer, len(self._train), steps),
+            loss=loss,
+            metrics=["accuracy"],
+            jit_compile=self._settings.xla,
+        )
+        self._model.optimizer.build(self._model.trainable_variables)
+
+    def _callbacks(
+        self,
+        optimizer: AnyOptimizer,
+        span: Span,
+        watch: callbacks.Watch,
+        restored: checkpoints.Arrays | None,
+    ) -> list[keras.callbacks.Callback]:
+        settings = self._settings
+        chosen: list[keras.callbacks.Callback] = []
+        if self._best:
+            chosen.append(callbacks.KeepBest(self._best))
+        if optimizer.ema_momentum:
+            chosen.append(keras.callbacks.SwapEMAWeights())
+        # The rate of the epoch that has been is noted before a plateau lowers it.
+        chosen += [watch, callbacks.Draw(self._monitor, self.history)]
+        decisive = schedules.callbacks(optimizer.schedule, settings.monitor)
+        if stopping := settings.early_stopping:
+            decisive.append(
+                keras.callbacks.EarlyStopping(settings.monitor, stopping.min_delta, stopping.patience)
             )
-        self._progress.advance(self._train.length(batch))
-        self._finished.append(time.monotonic())
+        chosen += decisive
+        if self._folder and (every := settings.checkpoint_every):
+            arguments = (self._folder, every, span, self.history, self._best, decisive, restored)
+            chosen.append(callbacks.Checkpoint(*arguments))
+        return chosen
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        values = {name: float(value) for name, value in (logs or {}).items()}
-        values["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        # The last batch's end is the end of training proper: what follows is validation.
-        seconds = max(self._finished[-1] - self._started, 1e-9)
-        values["images_per_second"] = self._train.pictures / seconds
-        values["data_wait_share"] = self._train.waited(self._finished) / seconds
-        for name, value in {"epoch": float(self._epoch), **values}.items():
-            self.history.setdefault(name, []).append(value)
-        self._on_epoch(self._epoch, values)
-        shown = {name: f"{values[name]:.4f}" for name in ("loss", "accuracy", "val_loss", "val_accuracy")}
-        rate = f"{values['images_per_second']:.0f}/s"
-        wait = f"{values['data_wait_share']:.0%}"
-        log.event("epoch", number=f"{self._epoch}/{self._epochs}", **shown, images=rate, data_wait=wait)
+    def _resume(self) -> tuple[checkpoints.Arrays | None, bool]:
+        """What is restored of this phase if an earlier attempt was in it, and whether it was over."""
+        if self._saved is None:
+            return None, False
+        progress, variables, best = self._saved
+        self._saved = None
+        self.history.update(progress.history)
+        if self._best and progress.best is not None:
+            value = self.history[self._settings.monitor][progress.best - 1]
+            self._best.epoch, self._best.value, self._best.weights = progress.best, value, best
+        log.event("going on from a checkpoint", epoch=len(self.history["epoch"]), phase=progress.phase)
+        return variables, progress.over
+
+    def _class_weights(self) -> dict[int, float] | None:
+        if self._settings.class_weights == "none":
+            return None
+        return regularization.class_weights(self._train.labels, self._train.classes)

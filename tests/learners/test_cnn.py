@@ -5,17 +5,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 
 from stages import learners
-from stages.data.store import Reader
 from stages.errors import LearnerError
 from stages.files import write_json
 from stages.learners import cnn
+from tests.networks import fitted, optimizer
 
-ROOT = Path(__file__).parents[2]
 CURVES = {
     "epoch",
+    "phase",
     "loss",
     "accuracy",
     "val_loss",
@@ -24,22 +23,6 @@ CURVES = {
     "images_per_second",
     "data_wait_share",
 }
-
-
-def params(**changes: Any) -> cnn.Params:
-    """The default recipe's LeNet with another network, in small."""
-    values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["models"]["lenet"]
-    values |= {"network": "shallownet", "code": "stages/nets/shallownet.py", "normalize": "standardize"}
-    train = values["train"] | {"epochs": 3, "batch_size": 8, "seed": 1} | changes.pop("train", {})
-    return cnn.Params.model_validate(values | {"train": train} | changes)
-
-
-def fitted(folder: Path, **changes: Any) -> tuple[cnn.Network, learners.History, list[int]]:
-    """A network, its history, and the numbers of the epochs it reported."""
-    network, reported = cnn.create(params(**changes)), []
-    with Reader(folder / "train.h5") as train, Reader(folder / "val.h5") as val:
-        history = network.fit(train, val, lambda number, values: reported.append(number))
-    return network, history, reported
 
 
 def weights(network: cnn.Network) -> list[np.ndarray]:
@@ -64,8 +47,8 @@ def test_a_separable_set_is_learnt_the_same_way_twice(packed: Any) -> None:
     assert not np.array_equal(weights(first)[0], weights(other_seed)[0])
 
 
-def test_every_optimizer_and_normalization_trains(packed: Any) -> None:
-    adam = {"kind": "adam", "learning_rate": 0.001, "schedule": "cosine"}
+def test_another_optimizer_and_normalization_train(packed: Any) -> None:
+    adam = optimizer("adam", learning_rate=0.001, schedule="cosine")
     _, history, _ = fitted(packed.packed, optimizer=adam, normalize="scale")
     # From the full rate to nothing at the last step, which the epoch's end lies just behind.
     assert 0.001 > history["learning_rate"][0] > history["learning_rate"][1] > history["learning_rate"][2]
@@ -73,7 +56,7 @@ def test_every_optimizer_and_normalization_trains(packed: Any) -> None:
 
 
 def test_a_loss_that_is_no_number_stops_the_training_and_names_the_step(packed: Any) -> None:
-    wild = {"kind": "sgd", "learning_rate": 1e30, "schedule": "constant", "momentum": 0.0, "nesterov": False}
+    wild = optimizer("sgd", learning_rate=1e30)
     with pytest.raises(LearnerError, match=r"the loss became (nan|inf) in epoch 1, step \d; lower optimizer"):
         fitted(packed.packed, optimizer=wild)
 

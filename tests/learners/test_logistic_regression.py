@@ -20,6 +20,7 @@ def params(**changes: Any) -> logistic_regression.Params:
         "kind": "logistic_regression",
         "code": "stages/learners/logistic_regression.py",
         "input": "features/pixels",
+        "normalize": "standardize",
         "c": [1e-6, 0.1, 1.0],
         "folds": 3,
         "max_iter": 1000,
@@ -40,7 +41,12 @@ def written(folder: Path, rows: np.ndarray, labels: np.ndarray) -> Path:
         ids = [f"{number:016d}" for number in range(len(rows))]
         shape = rows.shape
         with store.create(
-            folder / f"{split}.h5", "features", shape, np.float32, ids=ids, provenance={}
+            folder / f"{split}.h5",
+            "features",
+            shape,
+            np.float32,
+            ids=ids,
+            provenance={"classes": ["no", "yes"]},
         ) as out:
             out.write(0, rows)
             out.columns["labels"] = labels

@@ -1,0 +1,79 @@
+"""Faces are found, judged and marked, in photographs and in videos."""
+
+import cv2
+import numpy as np
+import pytest
+
+from apps.model import AppError
+from apps.smile import detect, faces
+
+
+def face(side: int = 200) -> np.ndarray:
+    """A drawn face that the cascade takes for one: what it knows is where faces are dark and light."""
+    canvas = np.full((side * 2, side * 2, 3), 235, np.uint8)
+    middle = side
+    cv2.ellipse(canvas, (middle, middle), (side // 2, int(side * 0.66)), 0, 0, 360, (205, 170, 150), -1)
+    for across in (-1, 1):
+        eye = (middle + across * side // 5, middle - side // 6)
+        cv2.ellipse(
+            canvas, (eye[0], eye[1] - side // 9), (side // 9, side // 40), 0, 0, 360, (70, 50, 40), -1
+        )
+        cv2.ellipse(canvas, eye, (side // 9, side // 16), 0, 0, 360, (120, 90, 80), -1)
+        cv2.circle(canvas, eye, side // 22, (30, 20, 20), -1)
+    cv2.ellipse(
+        canvas, (middle, middle + side // 8), (side // 14, side // 30), 0, 0, 360, (150, 110, 100), -1
+    )
+    cv2.ellipse(canvas, (middle, middle + side // 3), (side // 6, side // 24), 0, 0, 360, (140, 60, 60), -1)
+    return cv2.GaussianBlur(canvas, (9, 9), 0)
+
+
+def smiling(pictures):
+    return [(detect.SMILING, 0.9)] * len(pictures)
+
+
+def test_the_cascade_finds_a_face_where_it_is() -> None:
+    (box,) = faces.haar()(face())
+    left, top, width, height = box
+    assert left < 200 < left + width
+    assert top < 200 < top + height
+    assert faces.haar()(np.full((300, 300, 3), 200, np.uint8)) == []
+
+
+def test_boxes_of_a_large_photograph_are_in_its_own_pixels() -> None:
+    (box,) = faces.haar()(cv2.resize(face(), None, fx=4, fy=4))
+    assert box[2] > 500
+
+
+def test_what_is_seen_is_the_gray_face_and_what_is_written_has_a_box(tmp_path) -> None:
+    seen = []
+
+    def classify(pictures):
+        seen.extend(pictures)
+        return smiling(pictures)
+
+    (tmp_path / "photo.png").write_bytes(cv2.imencode(".png", face())[1])
+    line = detect.photograph(tmp_path / "photo.png", tmp_path / "to", faces.haar(), classify)
+    assert line.endswith("1 faces\t1 smiling")
+    assert seen[0].ndim == 2
+    written = cv2.imread(str(tmp_path / "to" / "photo.png"))
+    assert (written != cv2.cvtColor(face(), cv2.COLOR_RGB2BGR)).any()
+
+
+def test_a_video_is_written_frame_by_frame(tmp_path) -> None:
+    path = tmp_path / "party.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (400, 400))
+    for number in range(4):
+        writer.write(face() if number < 3 else np.full((400, 400, 3), 200, np.uint8))
+    writer.release()
+    line = detect.video(path, tmp_path / "to", faces.haar(), smiling)
+    assert line.endswith("4 frames\t3 with a smile")
+    assert [file.name for file in (tmp_path / "to").iterdir()] == ["party.avi"]
+    assert cv2.VideoCapture(str(tmp_path / "to" / "party.avi")).get(cv2.CAP_PROP_FRAME_COUNT) == 4
+
+
+def test_mistakes_are_named(tmp_path) -> None:
+    (tmp_path / "no.mp4").write_text("no video")
+    with pytest.raises(AppError, match=r"no\.mp4: not a video"):
+        detect.video(tmp_path / "no.mp4", tmp_path / "to", faces.haar(), smiling)
+    with pytest.raises(AppError, match="--yunet"):
+        faces.yunet(tmp_path / "missing.onnx")
