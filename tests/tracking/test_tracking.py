@@ -1,13 +1,22 @@
-"""Tracking that cannot be used is told in one line; runs link to code where there is any."""
+"""What a run says of itself, and that nothing is lost when a server or a stage dies."""
 
+import json
+import os
+import shutil
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
 from stages import tracking
+from stages.files import read_json
 from stages.tracking import TrackingError
+from stages.tracking.record import RECORDS
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("scheme", ["foo:///x", "file:///tmp/x", "sqlite:///{folder}/text.db"])
@@ -24,14 +33,70 @@ def test_a_store_that_cannot_be_used_is_one_line(
     assert len(str(caught.value)) < 500
 
 
-def test_a_server_that_does_not_answer_is_one_line(tracked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with (
-        pytest.raises(TrackingError, match=r"tracking at http://127\.0\.0\.1:9: "),
-        tracking.run("t", "n", {}),
-    ):
+def test_a_server_that_does_not_answer_is_one_warning_and_the_record_waits(
+    tracked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with monkeypatch.context() as away:
+        away.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+        away.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+        with tracking.run("t", "n", {}, keep=tmp_path) as run:
+            run.epoch(1, {"loss": 0.5})
+        (warning,) = [record for record in caplog.records if record.name == "convoy"]
+        reason = warning.__dict__["fields"]["reason"]
+        assert "127.0.0.1:9" in reason
+        assert "\n" not in reason
+        assert read_json(tmp_path / "run.json")["run_id"] is None
+    before = contents(tmp_path)
+    assert tracking.sync([tmp_path]) == tracking.sync([tmp_path]) == 1
+    assert contents(tmp_path) == before
+    client = MlflowClient()
+    run_id = tracking.resolve(client, read_json(tmp_path / "run.json"))
+    assert run_id is not None
+    assert client.get_run(run_id).info.status == "FINISHED"
+    assert [one.value for one in client.get_metric_history(run_id, "loss")] == [0.5]
+    assert {one.path for one in client.list_artifacts(run_id)} == {"environment", "log.txt"}
+
+
+def test_what_is_sent_twice_is_there_once(tracked: Path, tmp_path: Path) -> None:
+    with tracking.run("t", "twice", {}, keep=tmp_path) as run:
+        run.params({"a": 1})
+        run.dataset("ab" * 32, "train", {"train": 3})
+        with run.phase("warm-up") as phase:
+            phase.metrics({"loss": 0.5}, step=1)
+        run.epoch(1, {"loss": 0.5})
+    client, link = MlflowClient(), read_json(tmp_path / "run.json")
+    before = client.get_run(link["run_id"])
+    # As if the server had died after all lines and before it had counted them.
+    client.set_tag(link["run_id"], f"record.{link['record']}", "1")
+    tracking.sync([tmp_path])
+    after = client.get_run(link["run_id"])
+    assert after.to_dictionary() == before.to_dictionary()
+    assert [one.value for one in client.get_metric_history(link["run_id"], "loss")] == [0.5]
+    (experiment,) = client.search_experiments(filter_string="name = 't'")
+    assert len(client.search_runs([experiment.experiment_id], "attributes.run_name = 'warm-up'")) == 1
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_run_that_fails_while_the_server_is_away_is_written_by_the_next(
+    tracked: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as away:
+        away.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+        away.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+        with pytest.raises(ZeroDivisionError), tracking.run("t", "failed", {}) as failed:  # noqa: PT012
+            link = failed.link
+            _ = 1 / 0
+    assert [path.name for path in RECORDS.iterdir()] == [link["record"]]
+    with tracking.run("t", "next", {}):
         pass
+    assert list(RECORDS.iterdir()) == []
+    client = MlflowClient()
+    run = client.get_run(str(tracking.resolve(client, link)))
+    assert run.info.status == "FAILED"
+    assert run.data.tags["error"] == "division by zero"
 
 
 def test_changes_that_are_not_committed_are_told(tracked: Path) -> None:
@@ -67,3 +132,111 @@ def test_a_failure_inside_ends_the_run_as_failed(tracked: Path) -> None:
         link = run.link
         _ = 1 / 0
     assert MlflowClient().get_run(link["run_id"]).info.status == "FAILED"
+
+
+# It waits for its thread, which would otherwise be killed with it.
+KILLED = """
+import os, signal
+from stages import tracking
+with tracking.run("tiny", "long", {"stage": "train@long"}) as run:
+    run.epoch(1, {"loss": 0.5})
+    run.epoch(2, {"loss": 0.25})
+    run._sender.stop()
+    print(run.link["run_id"], flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def killed() -> str:
+    """The id of a run whose process was killed."""
+    words = [sys.executable, "-c", KILLED]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_is_ended_by_the_next_with_all_that_it_logged(tracked: Path) -> None:
+    run_id = killed()
+    with tracking.run("tiny", "other", {"stage": "train@other"}):
+        client = MlflowClient()
+        run = client.get_run(run_id)
+        assert run.info.status == "KILLED"
+        assert client.get_run(run.data.tags["mlflow.parentRunId"]).info.status == "KILLED"
+    assert [one.step for one in client.get_metric_history(run_id, "loss")] == [1, 2]
+    assert list(RECORDS.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("here", [True, False], ids=["its record lies here", "its record is lost"])
+def test_a_run_that_was_killed_goes_on(tracked: Path, here: bool) -> None:
+    run_id = killed()
+    if not here:
+        shutil.rmtree(RECORDS)
+    client = MlflowClient()
+    with tracking.run("tiny", "long", {"stage": "train@long"}, resume=run_id) as again:
+        # From the checkpoint of epoch 1.
+        again.epoch(2, {"loss": 0.25})
+        again.epoch(3, {"loss": 0.125})
+    assert again.link["run_id"] == run_id
+    run = client.get_run(run_id)
+    assert run.info.status == "FINISHED"
+    history = [(one.step, one.value) for one in client.get_metric_history(run_id, "loss")]
+    assert history == [(1, 0.5), (2, 0.25), (3, 0.125)]
+    # Below the execution that has finished it.
+    assert client.get_run(run.data.tags["mlflow.parentRunId"]).info.status == "FINISHED"
+
+
+def test_a_run_that_this_server_does_not_have_is_begun_anew(tracked: Path) -> None:
+    with tracking.run("tiny", "long", {"stage": "train@long"}, resume="f" * 32) as run:
+        run.epoch(2, {"loss": 0.25})
+    found = MlflowClient().get_run(str(run.link["run_id"]))
+    assert found.info.run_id != "f" * 32
+    assert (found.info.status, found.data.metrics["loss"]) == ("FINISHED", 0.25)
+
+
+def test_a_run_that_somebody_has_deleted_stays_deleted(tracked: Path, tmp_path: Path) -> None:
+    with tracking.run("tiny", "unwanted", {}, keep=tmp_path) as run:
+        pass
+    client = MlflowClient()
+    client.delete_run(str(run.link["run_id"]))
+    tracking.sync([tmp_path])
+    assert client.get_run(str(run.link["run_id"])).info.lifecycle_stage == "deleted"
+    assert tracking.resolve(client, run.link) == run.link["run_id"]
+
+
+def test_phases_are_runs_below_the_run(tracked: Path) -> None:
+    with tracking.run("tiny", "phased", {"stage": "train@phased"}) as run:
+        for name in ("warm-up", "fine-tuning"):
+            with run.phase(name) as phase:
+                phase.metrics({"loss": 0.5}, step=1)
+    client = MlflowClient()
+    experiment = client.get_experiment_by_name("tiny").experiment_id
+    below = f"tags.`mlflow.parentRunId` = '{run.link['run_id']}'"
+    found = {one.info.run_name: one for one in client.search_runs([experiment], below)}
+    assert {name: one.info.status for name, one in found.items()} == {
+        "warm-up": "FINISHED",
+        "fine-tuning": "FINISHED",
+    }
+    assert found["warm-up"].data.metrics == {"loss": 0.5}
+    assert client.get_run(str(run.link["run_id"])).data.metrics == {}
+
+
+def test_a_run_says_what_it_read_and_where_it_ran(tracked: Path) -> None:
+    (tracked / "params.yaml").write_text("seed: 1\n")
+    try:
+        with tracking.run("tiny", "told", {"stage": "train@told"}) as run:
+            run.dataset("ab" * 32, "train", {"train": 3, "val": 2})
+    finally:
+        (tracked / "params.yaml").unlink()
+    client, run_id = MlflowClient(), str(run.link["run_id"])
+    found = client.get_run(run_id)
+    (read,) = found.inputs.dataset_inputs
+    assert read.dataset.digest == ("ab" * 32)[:36]
+    assert json.loads(read.dataset.profile) == {"manifest": "ab" * 32, "pictures": {"train": 3, "val": 2}}
+    assert {one.key: one.value for one in read.tags} == {"mlflow.data.context": "train"}
+    assert int(found.data.tags["machine.cores"]) >= 1
+    for folder, names in {"environment": {"machine.json", "packages.txt"}, "recipe": {"params.yaml"}}.items():
+        files = {one.path for one in client.list_artifacts(run_id, folder)}
+        assert files == {f"{folder}/{name}" for name in names}

@@ -1,0 +1,102 @@
+"""Members as `train` saved them → one folder from which raw pictures can be classified anywhere.
+
+    spec.json                 classes, resize, crops, and for each member its weight and extractor
+    members/NAME/             what `train` saved
+    extractors/NAME/          the weights of an extractor that has any
+
+One member and an ensemble are the same thing here: a member is an ensemble of one.
+"""
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from stages import extractors, learners, plugins
+from stages.errors import ServingError
+from stages.files import digest as file_digest
+from stages.files import read_json, write_json
+
+SPEC = "spec.json"
+MEMBERS, EXTRACTORS = "members", "extractors"
+# What runs a bundle, and is logged with it.
+CODE = Path(__file__).parents[1]
+# What `train` leaves for people and for other stages, not for prediction.
+_LEFT_OUT = shutil.ignore_patterns(learners.HISTORY, "run.json", "diagnosis.json", "*.png", "tracking", ".*")
+
+
+def write(folder: Path, members: Mapping[str, Path], weights: Mapping[str, float], crops: str) -> None:
+    """Write the bundle of `members` (name → folder) into `folder`, which does not exist yet.
+
+    `weights` are relative; `crops` is what a member trained on patches sees, `center` or `ten`.
+    Raises ServingError when a member is of another version or the members are not of the same classes and
+    size; ParamsError when an extractor's weights are gone.
+    """
+    specs = {name: _spec(path) for name, path in members.items()}
+    first = next(iter(specs.values()))["provenance"]
+    shared = {key: first[key] for key in ("classes", "resize")}
+    total = sum(weights[name] for name in members)
+    entries = []
+    for name, spec in specs.items():
+        if any(spec["provenance"][key] != value for key, value in shared.items()):
+            raise ServingError(f"{members[name]} is of other classes or another size; train it again")
+        shutil.copytree(members[name], folder / MEMBERS / name, ignore=_LEFT_OUT)
+        entries.append(
+            {
+                "name": name,
+                "weight": weights[name] / total,
+                "patch": spec.get("patch"),
+                "extractor": _extractor(folder, spec["provenance"]),
+            }
+        )
+    write_json(folder / SPEC, {**shared, "crops": crops, "members": entries})
+
+
+@contextmanager
+def temporary(members: Mapping[str, Path], weights: Mapping[str, float], crops: str) -> Iterator[Path]:
+    """Yield a bundle that is gone afterwards. Raises as `write`."""
+    with tempfile.TemporaryDirectory() as aside:
+        folder = Path(aside) / "bundle"
+        write(folder, members, weights, crops)
+        yield folder
+
+
+def digest(folder: Path) -> str:
+    """What tells one served model from another: the SHA-256 of a bundle's files and of the code."""
+    found = hashlib.sha256()
+    for root, pattern in ((folder, "*"), (CODE, "*.py")):
+        for path in sorted(path for path in root.rglob(pattern) if path.is_file()):
+            found.update(f"{path.relative_to(root).as_posix()} {file_digest(path)}\n".encode())
+    return found.hexdigest()
+
+
+def _spec(member: Path) -> dict[str, Any]:
+    try:
+        spec: dict[str, Any] = read_json(member / learners.SPEC)
+        assert {"classes", "resize"} <= set(spec["provenance"])
+    except (OSError, ValueError, KeyError, AssertionError):
+        raise ServingError(f"{member} is no member of this version; run train again") from None
+    return spec
+
+
+def _extractor(folder: Path, provenance: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The extractor's name and params; its weights, if it has any, are put beside, once for all members."""
+    if (described := provenance.get("extractor")) is None:
+        return None
+    name, params = described["name"], {key: value for key, value in described.items() if key != "name"}
+    module = plugins.module(extractors.__name__, params["kind"])
+    place = folder / EXTRACTORS / name
+    if hasattr(module, "keep") and not place.exists():
+        place.mkdir(parents=True)
+        module.keep(module.Params.model_validate(params), _shape(provenance), place)
+    return {"name": name, **params}
+
+
+def _shape(provenance: Mapping[str, Any]) -> tuple[int, int, int]:
+    """(H, W, C) of the pictures that the extractor reads."""
+    resize = provenance["resize"]
+    height, width = resize["size"]
+    return height, width, 3 if resize["color"] == "rgb" else 1

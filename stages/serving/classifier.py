@@ -1,0 +1,95 @@
+"""A bundle at work: pictures of any kind → class probabilities."""
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages import extractors, learners, plugins
+from stages.data import crops
+from stages.data.images import Pixels
+from stages.errors import PictureError, ServingError
+from stages.extractors import Extract
+from stages.files import read_json
+from stages.learners import Learner
+from stages.parallel import mapped
+from stages.serving import bundle, intake
+
+# What a member trained on patches may see of a picture: its middle, or corners and centre, each mirrored too.
+VIEWS = ("center", "ten")
+# Pictures in memory at a time, at their full size one per thread.
+_BATCH = 64
+
+
+class Classifier:
+    """A member or an ensemble, ready for pictures. Threads may share it."""
+
+    def __init__(self, folder: Path) -> None:
+        """Load a bundle. Raises ServingError when the folder holds none, LearnerError as learners.load."""
+        try:
+            spec = read_json(folder / bundle.SPEC)
+            self.classes: list[str] = spec["classes"]
+            self.crops: str = spec["crops"]
+            self.resize: dict[str, Any] = spec["resize"]
+            self._members: list[dict[str, Any]] = spec["members"]
+        except (OSError, ValueError, KeyError) as error:
+            raise ServingError(f"{folder} holds no model of this version: {error!r}") from None
+        self._learners: dict[str, Learner] = {
+            one["name"]: learners.load(folder / bundle.MEMBERS / one["name"]) for one in self._members
+        }
+        described = {one["extractor"]["name"]: one["extractor"] for one in self._members if one["extractor"]}
+        self._extractors = {name: self._prepared(folder, about) for name, about in described.items()}
+        # One forward pass uses every core already; two at once would only hold more memory.
+        self._one_at_a_time = threading.Lock()
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(H, W, C) of the pictures that the members read."""
+        height, width = self.resize["size"]
+        return height, width, 3 if self.resize["color"] == "rgb" else 1
+
+    def __call__(self, pictures: Sequence[Any], *, views: str, max_pixels: int) -> NDArray[np.float32]:
+        """Class probabilities (N, K) of files' bytes, paths and arrays, as intake.prepared takes them.
+
+        Members trained on patches see what `views` says: `center`, or `ten` crops.
+        Raises PictureError with the number of the first picture that cannot be used, counted from 0.
+        """
+
+        def prepare(numbered: tuple[int, Any]) -> Pixels:
+            number, given = numbered
+            try:
+                return intake.prepared(given, self.resize, max_pixels)
+            except PictureError as error:
+                raise PictureError(f"picture {number}: {error}") from None
+
+        found = np.empty((len(pictures), len(self.classes)), np.float32)
+        for start in range(0, len(pictures), _BATCH):
+            numbered = enumerate(pictures[start : start + _BATCH], start)
+            pixels = np.stack(list(mapped(prepare, numbered)))
+            with self._one_at_a_time:
+                found[start : start + len(pixels)] = self._forward(pixels, views)
+        return found
+
+    def _forward(self, pixels: Pixels, views: str) -> NDArray[np.float32]:
+        inputs: dict[str | None, NDArray[Any]] = {None: pixels}
+        inputs |= {name: extract(pixels) for name, extract in self._extractors.items()}
+        average = np.zeros((len(pixels), len(self.classes)))
+        for member in self._members:
+            learner = self._learners[member["name"]]
+            rows = inputs[member["extractor"]["name"] if member["extractor"] else None]
+            if views == "ten" and member["patch"]:
+                found = np.mean([learner.predict_proba(v) for v in crops.ten(rows, member["patch"])], axis=0)
+            else:
+                found = learner.predict_proba(rows)
+            average += member["weight"] * found.astype(np.float64)
+        return average.astype(np.float32)
+
+    def _prepared(self, folder: Path, about: dict[str, Any]) -> Extract:
+        values = {key: value for key, value in about.items() if key != "name"}
+        module = plugins.module(extractors.__name__, values["kind"])
+        kept = folder / bundle.EXTRACTORS / about["name"]
+        params = module.Params.model_validate(values)
+        return extractors.prepare(module.kept(params, kept) if kept.exists() else params, self.shape)

@@ -1,0 +1,46 @@
+"""Networks as their authors trained them, on ImageNet, for any picture: Starter Bundle ch. 20."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages import log
+from stages.errors import ParamsError
+from stages.serving import intake
+
+_BATCH = 16
+_MAX_PIXELS = 200_000_000
+
+
+def classify(network: str, weights: str, paths: Sequence[Path]) -> tuple[list[str], NDArray[np.float32]]:
+    """The names of the 1,000 classes, and probabilities (N, 1000) of pictures.
+
+    `weights` is `imagenet` or a file. Where the names cannot be downloaded, a class is its number. Raises
+    LearnerError for an unknown network or weights that cannot be had, ParamsError for a missing file.
+    """
+    from stages.nets import keras_applications
+
+    keras_applications.constructor(network)
+    if weights != "imagenet" and not Path(weights).expanduser().is_file():
+        raise ParamsError(f"--weights {weights}: no such file; without it, Keras downloads ImageNet's")
+    model = keras_applications.pretrained(network, weights)
+    height, width = model.input_shape[1:3]
+    resize = {"size": [height, width], "keep_aspect": True, "color": "rgb", "quality": "exact"}
+    found = []
+    for start in range(0, len(paths), _BATCH):
+        pixels = [intake.prepared(path, resize, _MAX_PIXELS) for path in paths[start : start + _BATCH]]
+        found.append(np.asarray(model.predict_on_batch(np.stack(pixels)), np.float32))
+    probabilities = np.concatenate(found)
+    return _names(probabilities.shape[1]), probabilities
+
+
+def _names(classes: int) -> list[str]:
+    from stages.nets import keras_applications
+
+    try:
+        return keras_applications.imagenet_names()
+    except OSError as error:
+        log.warning("the names of ImageNet's classes cannot be downloaded; numbers instead", reason=error)
+        return [str(number) for number in range(classes)]

@@ -1,0 +1,164 @@
+"""Runs as a tracking server has them, read for a comparison."""
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.tracking.executions import PARENT, STAGE
+from stages.tracking.server import TrackingError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+PIPELINE, EVALUATE, ENSEMBLE = "pipeline", "evaluate", "ensemble"
+_CURVES = ("loss", "val_loss", "accuracy", "val_accuracy")
+_MOST = 1000
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Of the test split: ids (N,), actual class indices (N,), class probabilities (N, K)."""
+
+    ids: NDArray[np.str_]
+    labels: NDArray[np.int64]
+    probabilities: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A member, or the ensemble, of a run: curves are pairs of epoch and value, metrics the last values."""
+
+    run_id: str
+    metrics: dict[str, float]
+    params: dict[str, str] = field(default_factory=dict)
+    curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    predictions: Predictions | None = None
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One execution of the pipeline, or one training: its name, its tags, and its parts by name."""
+
+    name: str
+    run_id: str
+    tags: dict[str, str]
+    parts: dict[str, Part]
+
+
+def by_words(client: "MlflowClient", words: list[str]) -> list[Compared]:
+    """The runs with these ids, beginnings of ids, or names. Raises TrackingError where none fits."""
+    everywhere = [one.experiment_id for one in client.search_experiments()]
+    known = _search(client, everywhere, "")
+    found: list[Run] = []
+    for word in words:
+        fitting = [run for run in known if word == run.info.run_name or run.info.run_id.startswith(word)]
+        if not fitting:
+            raise TrackingError(f"no run has the id or the name {word}; see mlflow ui, or give --recipe")
+        found.append(fitting[0])
+    return [one for run in found for one in _compared(client, run)]
+
+
+def by_recipe(client: "MlflowClient", recipe: str, count: int) -> list[Compared]:
+    """The last executions of a recipe that were evaluated, the oldest first; TrackingError for none."""
+    experiment = client.get_experiment_by_name(recipe)
+    if experiment is None:
+        names = sorted(one.name for one in client.search_experiments() if one.name != "Default")
+        raise TrackingError(f"no runs of recipe {recipe}; allowed: {', '.join(names) or 'none yet'}")
+    evaluations = _search(client, [experiment.experiment_id], f"tags.{STAGE} = '{EVALUATE}'")
+    finished = [run for run in evaluations if run.info.status == "FINISHED"]
+    # Of an execution that evaluated twice, the last.
+    last = {run.data.tags.get(PARENT, run.info.run_id): run for run in reversed(finished)}
+    newest = sorted(last.values(), key=lambda run: int(run.info.start_time))[-count:]
+    if not newest:
+        raise TrackingError(f"no execution of recipe {recipe} has come to its evaluation")
+    return [_evaluated(client, run) for run in newest]
+
+
+def _compared(client: "MlflowClient", run: "Run") -> list[Compared]:
+    """A run as one column; an execution without an evaluation, such as a sweep, as one for each training."""
+    stage = run.data.tags.get(STAGE)
+    if stage == EVALUATE:
+        return [_evaluated(client, run)]
+    if stage == PIPELINE:
+        below = _search(client, [run.info.experiment_id], f"tags.`{PARENT}` = '{run.info.run_id}'")
+        evaluations = [one for one in below if one.data.tags.get(STAGE) == EVALUATE]
+        return [
+            one
+            for child in evaluations[:1] or [one for one in below if "member" in one.data.tags]
+            for one in _compared(client, child)
+        ]
+    if (member := run.data.tags.get("member")) is None:
+        raise TrackingError(f"run {run.info.run_id} is of {stage}; only trainings and evaluations compare")
+    link = f"tags.{STAGE} = '{EVALUATE}' and tags.`run.{member}` = '{run.info.run_id}'"
+    evaluations = _search(client, [run.info.experiment_id], link)
+    part = _part(client, run, evaluations[0] if evaluations else None, member)
+    return [Compared(run.info.run_name, run.info.run_id, run.data.tags, {member: part})]
+
+
+def _evaluated(client: "MlflowClient", run: "Run") -> Compared:
+    """An evaluation under the name of its execution, with the members it points at."""
+    parts = {
+        ENSEMBLE: Part(
+            run.info.run_id, _scores(run, ENSEMBLE), predictions=_predictions(client, run, ENSEMBLE)
+        )
+    }
+    for key, run_id in run.data.tags.items():
+        if key.startswith("run."):
+            member = key.removeprefix("run.")
+            parts[member] = _part(client, client.get_run(run_id), run, member)
+    parent = client.get_run(run.data.tags[PARENT])
+    return Compared(parent.info.run_name, parent.info.run_id, run.data.tags, parts)
+
+
+def _part(client: "MlflowClient", run: "Run", evaluation: "Run | None", member: str) -> Part:
+    histories = {
+        key: client.get_metric_history(run.info.run_id, key) for key in _CURVES if key in run.data.metrics
+    }
+    scores = _scores(evaluation, member) if evaluation else {}
+    return Part(
+        run.info.run_id,
+        run.data.metrics | scores,
+        run.data.params,
+        {key: [(one.step, one.value) for one in points] for key, points in histories.items()},
+        _predictions(client, evaluation, member) if evaluation else None,
+    )
+
+
+def _scores(evaluation: "Run", name: str) -> dict[str, float]:
+    """On the test split, as `test_NAME`, beside a training's own metrics."""
+    return {
+        f"test_{key.removeprefix(f'{name}.')}": value
+        for key, value in evaluation.data.metrics.items()
+        if key.startswith(f"{name}.")
+    }
+
+
+def _predictions(client: "MlflowClient", evaluation: "Run", name: str) -> Predictions | None:
+    path = f"predictions/{name}.npz"
+    if path not in {one.path for one in client.list_artifacts(evaluation.info.run_id, "predictions")}:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(client.download_artifacts(evaluation.info.run_id, path, folder))
+        with np.load(file, allow_pickle=False) as found:
+            return Predictions(found["ids"], found["labels"], found["probabilities"])
+
+
+def _search(client: "MlflowClient", experiments: list[str], what: str) -> "list[Run]":
+    """All of them, the newest first."""
+    return list(_pages(client, experiments, what))
+
+
+def _pages(client: "MlflowClient", experiments: list[str], what: str) -> "Iterator[Run]":
+    token = None
+    while True:
+        order = ["attributes.start_time DESC"]
+        page = client.search_runs(experiments, what, max_results=_MOST, order_by=order, page_token=token)
+        yield from page
+        if not (token := page.token):
+            return

@@ -1,0 +1,38 @@
+"""Two trained members: a network that sees patches, and a classifier on features."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from stages.data.manifest import Manifest
+from stages.data.store import Reader
+from stages.learners import cnn, logistic_regression
+from stages.train import train
+
+ROOT = Path(__file__).parents[2]
+MODELS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["models"]
+
+
+@pytest.fixture(scope="module")
+def members(tracked: Path, packed: Any, features: Path) -> dict[str, Path]:
+    """Their folders; the packed pictures are 16x16 RGB, the patches 12x12."""
+    folders = {name: tracked / "models" / name for name in ("patchy", "logistic")}
+    network = {"network": "shallownet", "code": "stages/nets/shallownet.py", "patch": [12, 12]}
+    network["train"] = MODELS["lenet"]["train"] | {"epochs": 2, "batch_size": 8}
+    patchy = cnn.Params.model_validate(MODELS["lenet"] | network)
+    train("patchy", params=patchy, recipe="tiny", data=packed.packed, model=folders["patchy"])
+    logistic = logistic_regression.Params.model_validate(
+        MODELS["hog_logistic"] | {"input": "features/pixels", "c": [1.0]}
+    )
+    train("logistic", params=logistic, recipe="tiny", data=features, model=folders["logistic"])
+    return folders
+
+
+@pytest.fixture(scope="session")
+def test_pictures(packed: Any) -> list[Path]:
+    """The files of the test split, in packed order."""
+    rows = {row.id: row for row in Manifest.read(packed.manifest).rows()}
+    with Reader(packed.packed / "test.h5") as test:
+        return [packed.source / rows[identity].path for identity in test.ids.tolist()]

@@ -1,0 +1,171 @@
+"""A bundle gives of raw pictures what the pipeline gives of packed ones, and says what it cannot use."""
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from stages.data.manifest import Manifest
+from stages.data.store import Reader
+from stages.ensemble import ensemble
+from stages.errors import PictureError, ServingError
+from stages.extract import extract
+from stages.extractors import keras_applications
+from stages.files import read_json, write_json
+from stages.learners import logistic_regression
+from stages.params import Ensemble, Predict
+from stages.predict import predict
+from stages.serving import bundle, intake
+from stages.serving.classifier import Classifier
+from stages.train import train
+
+from .conftest import MODELS
+
+WEIGHTS = {"patchy": 1.0, "logistic": 3.0}
+RESIZE = {"size": [16, 16], "keep_aspect": True, "color": "rgb", "quality": "exact"}
+ENOUGH = 1_000_000
+
+
+def rows(path: Path) -> np.ndarray:
+    with Reader(path) as found:
+        return found.read(0, len(found))
+
+
+@pytest.mark.parametrize("crops", ["center", "ten"])
+def test_members_and_the_ensemble_give_what_the_stages_give(
+    members: dict[str, Path],
+    packed: Any,
+    features: Path,
+    test_pictures: list[Path],
+    tmp_path: Path,
+    crops: str,
+) -> None:
+    predictions = tmp_path / "predictions"
+    data = {"patchy": packed.packed, "logistic": features}
+    for name, folder in members.items():
+        paths = {"model": folder, "data": data[name], "predictions": predictions / name}
+        predict(name, params=Predict(crops=crops), **paths)
+        bundle.write(tmp_path / name, {name: folder}, {name: 7.0}, crops)
+    params = Ensemble(members=list(members), weights=WEIGHTS)
+    ensemble(params, predictions=predictions, ensemble=tmp_path / "averaged")
+    bundle.write(tmp_path / "ensemble", members, WEIGHTS, crops)
+
+    files = {name: predictions / name for name in members} | {"ensemble": tmp_path / "averaged"}
+    for name, folder in files.items():
+        classifier = Classifier(tmp_path / name)
+        found = classifier(test_pictures, views=classifier.crops, max_pixels=ENOUGH)
+        np.testing.assert_allclose(found, rows(folder / "test.h5"), atol=1e-5)
+
+
+def test_bytes_paths_and_arrays_are_the_same_picture(
+    members: dict[str, Path], test_pictures: list[Path], tmp_path: Path
+) -> None:
+    bundle.write(tmp_path / "bundle", {"logistic": members["logistic"]}, WEIGHTS, "center")
+    classifier = Classifier(tmp_path / "bundle")
+    path = test_pictures[0]
+    same = [path, path.read_bytes(), np.asarray(Image.open(path))]
+    found = classifier(same, views="center", max_pixels=ENOUGH)
+    assert np.array_equal(found[0], found[1])
+    assert np.array_equal(found[0], found[2])
+    assert classifier([], views="center", max_pixels=ENOUGH).shape == (0, 3)
+
+
+def test_a_bundle_holds_what_predicts_and_nothing_else(members: dict[str, Path], tmp_path: Path) -> None:
+    bundle.write(tmp_path / "bundle", members, WEIGHTS, "center")
+    files = {path.relative_to(tmp_path / "bundle").as_posix() for path in (tmp_path / "bundle").rglob("*.*")}
+    assert files == {
+        "spec.json",
+        "members/patchy/model.keras",
+        "members/patchy/spec.json",
+        "members/logistic/model.skops",
+        "members/logistic/spec.json",
+    }
+    spec = read_json(tmp_path / "bundle" / "spec.json")
+    assert spec["resize"] == RESIZE
+    assert [one["weight"] for one in spec["members"]] == [0.25, 0.75]
+    assert [one["extractor"] for one in spec["members"]] == [None, {"name": "pixels", "kind": "pixels"}]
+
+
+def test_the_weights_of_an_extractor_travel_with_the_model(
+    tracked: Path, project: Any, pictures: Any, tmp_path: Path
+) -> None:
+    source = pictures()
+    project.ingest()
+    project.resize(size=[32, 32])
+    project.mean()
+    project.pack()
+    file = tmp_path / "backbone.weights.h5"
+    keras.utils.set_random_seed(1)
+    keras.applications.MobileNet(weights=None, include_top=False, input_shape=(32, 32, 3)).save_weights(file)
+    params = keras_applications.Params(kind="keras_applications", backbone="MobileNet", weights=str(file))
+    extract("mobilenet", params=params, packed=project.packed, features=tmp_path / "features")
+    values = MODELS["hog_logistic"] | {"input": "features/mobilenet", "c": [1.0]}
+    paths = {"data": tmp_path / "features", "model": tmp_path / "model"}
+    train("on_top", params=logistic_regression.Params.model_validate(values), recipe="tiny", **paths)
+    predict("on_top", params=Predict(crops="center"), **paths, predictions=tmp_path / "predictions")
+
+    bundle.write(tmp_path / "bundle", {"on_top": paths["model"]}, {"on_top": 1.0}, "center")
+    file.unlink()
+    path_of = {row.id: source / row.path for row in Manifest.read(project.manifest).rows()}
+    with Reader(tmp_path / "predictions" / "test.h5") as expected:
+        files = [path_of[identity] for identity in expected.ids.tolist()]
+        found = Classifier(tmp_path / "bundle")(files, views="center", max_pixels=ENOUGH)
+        np.testing.assert_allclose(found, expected.read(0, len(expected)), atol=1e-5)
+
+
+def test_members_of_other_pictures_are_not_bundled(members: dict[str, Path], tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    spec = read_json(members["logistic"] / "spec.json")
+    spec["provenance"]["resize"]["size"] = [32, 32]
+    other.mkdir()
+    write_json(other / "spec.json", spec)
+    with pytest.raises(ServingError, match=r"other is of other classes or another size; train it again"):
+        bundle.write(tmp_path / "bundle", members | {"other": other}, WEIGHTS | {"other": 1}, "center")
+    with pytest.raises(ServingError, match=r"nowhere is no member of this version"):
+        bundle.write(tmp_path / "bundle2", {"nowhere": tmp_path / "nowhere"}, {"nowhere": 1}, "center")
+
+
+def test_a_folder_without_a_model_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ServingError, match="holds no model of this version"):
+        Classifier(tmp_path)
+
+
+def png(height: int, width: int) -> bytes:
+    _, data = cv2.imencode(".png", np.full((height, width, 3), 200, np.uint8))
+    return data.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        (b"", "the file is empty"),
+        (b"no picture", "not a picture in one of the formats"),
+        (png(40, 40)[:-30], "broken picture"),
+        (png(40, 41), "41x40 pixels are more than the 1600 allowed"),
+        (np.zeros((40, 41), np.uint8), "41x40 pixels are more than the 1600 allowed"),
+        (np.zeros((4, 4, 4), np.uint8), r"is an array uint8\(4, 4, 4\); must be uint8"),
+        (np.zeros((4, 4), np.float32), r"is an array float32\(4, 4\); must be uint8"),
+        (np.zeros((0, 4, 3), np.uint8), "is an array"),
+        (Path("nowhere.png"), "cannot be read: No such file or directory"),
+        ("/etc/passwd", "is a str; must be a picture file's bytes"),
+        (None, "is a NoneType; must be"),
+    ],
+)
+def test_what_cannot_be_used_is_said(given: Any, reason: str) -> None:
+    with pytest.raises(PictureError, match=reason):
+        intake.prepared(given, RESIZE, max_pixels=1600)
+
+
+def test_arrays_take_the_colours_that_the_members_read() -> None:
+    gray = np.random.default_rng(0).integers(0, 256, (16, 16), np.uint8)
+    red = np.zeros((16, 16, 3), np.uint8)
+    red[:, :, 0] = 255
+    assert np.array_equal(intake.prepared(gray, RESIZE, 1600), np.repeat(gray[:, :, None], 3, axis=2))
+    assert np.array_equal(intake.prepared(red, RESIZE, 1600), red)
+    in_gray = RESIZE | {"color": "gray"}
+    assert np.array_equal(intake.prepared(gray[:, :, None], in_gray, 1600), gray[:, :, None])
+    assert np.unique(intake.prepared(red, in_gray, 1600)).tolist() == [76]

@@ -1,0 +1,203 @@
+"""`mlflow models serve` as people start it: under load, with odd requests, and on a machine of its own."""
+
+import base64
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import mlflow
+import numpy as np
+import pytest
+
+from stages.data.store import Reader
+from stages.files import read_json
+from stages.params import Predict
+from stages.predict import predict
+
+pytestmark = pytest.mark.slow
+
+PATIENCE = 180
+
+
+@dataclass
+class Server:
+    """A running scoring server; every thread keeps a connection of its own."""
+
+    process: subprocess.Popen[str]
+    port: int
+    _kept: threading.local = field(default_factory=threading.local)
+
+    def post(self, body: bytes, content_type: str = "application/json") -> tuple[int, Any]:
+        if not hasattr(self._kept, "connection"):
+            self._kept.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        self._kept.connection.request("POST", "/invocations", body, {"Content-Type": content_type})
+        answer = self._kept.connection.getresponse()
+        text = answer.read().decode()
+        return answer.status, json.loads(text) if text.startswith("{") else text
+
+    def classify(self, *pictures: bytes) -> tuple[int, Any]:
+        records = [{"image": base64.b64encode(one).decode()} for one in pictures]
+        return self.post(json.dumps({"dataframe_records": records}).encode())
+
+    def memory(self) -> int:
+        """Bytes in memory of all its processes."""
+        pages = 0
+        for status in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                words = status.read_text().rpartition(")")[2].split()
+                if int(words[3]) == self.process.pid:
+                    pages += int(status.with_name("statm").read_text().split()[1])
+            except OSError:
+                continue
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+@contextmanager
+def serving(mlflow_command: str, model: str, folder: Path) -> Iterator[Server]:
+    with closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = [mlflow_command, "models", "serve", "--env-manager", "local", "--model-uri", model]
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    process = subprocess.Popen(
+        [*words, "--host", "127.0.0.1", "--port", str(port)],
+        cwd=folder,
+        env=kept
+        | {
+            "PATH": f"{Path(mlflow_command).parent}{os.pathsep}{os.environ['PATH']}",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+        },
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert process.stderr is not None
+        said = []
+        for line in process.stderr:
+            said.append(line)
+            if "Uvicorn running" in line:
+                break
+        else:
+            pytest.fail("the server did not start:\n" + "".join(said))
+        # A full pipe would stop it.
+        threading.Thread(target=process.stderr.read, daemon=True).start()
+        yield Server(process, port)
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(PATIENCE)
+
+
+@pytest.fixture(scope="module")
+def server(members: dict[str, Path], tracked: Path) -> Iterator[Server]:
+    command = str(Path(sys.executable).parent / "mlflow")
+    uri = f"runs:/{read_json(members['patchy'] / 'run.json')['run_id']}/model"
+    with serving(command, uri, tracked) as started:
+        yield started
+
+
+def expected(members: dict[str, Path], packed: Any, folder: Path) -> np.ndarray:
+    params = Predict(crops="center")
+    predict("patchy", params=params, model=members["patchy"], data=packed.packed, predictions=folder)
+    with Reader(folder / "test.h5") as rows:
+        return rows.read(0, len(rows))
+
+
+def test_twenty_clients_at_once_get_the_members_probabilities(
+    server: Server, members: dict[str, Path], packed: Any, test_pictures: list[Path], tmp_path: Path
+) -> None:
+    numbers = [number % len(test_pictures) for number in range(200)]
+    with ThreadPoolExecutor(20) as clients:
+        answers = list(clients.map(lambda n: server.classify(test_pictures[n].read_bytes()), numbers))
+    assert {status for status, _ in answers} == {200}
+    found = [list(answer["predictions"][0]["probabilities"].values()) for _, answer in answers]
+    np.testing.assert_allclose(found, expected(members, packed, tmp_path / "p")[numbers], atol=1e-5)
+
+
+def picture(height: int, width: int) -> bytes:
+    return cv2.imencode(".png", np.zeros((height, width), np.uint8))[1].tobytes()
+
+
+def test_what_is_no_picture_is_answered_with_400_and_the_reason(
+    server: Server, test_pictures: list[Path]
+) -> None:
+    good = test_pictures[0].read_bytes()
+    for bad, reason in [
+        (b"no picture", "picture 1: not a picture in one of the formats"),
+        (good[: len(good) // 2], "picture 1: broken picture"),
+        (picture(8_000, 8_000), "8000x8000 pixels are more than the 50000000 allowed"),
+        (b"", "the file is empty"),
+    ]:
+        status, answer = server.classify(good, bad)
+        assert status == 400
+        assert reason in answer["message"]
+        assert "Traceback" not in json.dumps(answer)
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status"),
+    [
+        (b"", "application/json", 400),
+        (b"{}", "application/json", 400),
+        (b'{"dataframe_records": []}', "application/json", 400),
+        (b'{"dataframe_records": [{"image": null}]}', "application/json", 400),
+        (b'{"dataframe_records": [{"picture": "AA=="}]}', "application/json", 400),
+        (b"image\n/etc/hostname\n", "text/csv", 400),
+        (b"anything", "image/png", 415),
+    ],
+)
+def test_odd_requests_are_the_clients_mistake(
+    server: Server, body: bytes, content_type: str, status: int
+) -> None:
+    assert server.post(body, content_type)[0] == status
+
+
+def test_memory_does_not_grow_over_two_thousand_requests(server: Server, test_pictures: list[Path]) -> None:
+    pictures = [path.read_bytes() for path in test_pictures]
+
+    def ask(count: int) -> None:
+        with ThreadPoolExecutor(4) as clients:
+            answers = clients.map(lambda n: server.classify(pictures[n % len(pictures)])[0], range(count))
+            assert set(answers) == {200}
+
+    # Until every thread of the server has its buffers and the graph is traced.
+    ask(500)
+    before = server.memory()
+    ask(2000)
+    assert server.memory() - before < 16 * 2**20
+
+
+def test_a_machine_with_nothing_but_its_requirements_serves_it(
+    members: dict[str, Path], packed: Any, test_pictures: list[Path], tmp_path: Path
+) -> None:
+    uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    if uv is None:
+        pytest.skip("uv, which makes the environment, is not installed")
+    uri = f"runs:/{read_json(members['patchy'] / 'run.json')['run_id']}/model"
+    model = mlflow.artifacts.download_artifacts(uri, dst_path=str(tmp_path / "model"))
+    python = tmp_path / "fresh" / "bin" / "python"
+    subprocess.run([uv, "venv", "-q", "--python", sys.executable, tmp_path / "fresh"], check=True)
+    install = [uv, "pip", "install", "-q", "--python", python, "-r", Path(model) / "requirements.txt"]
+    done = subprocess.run(install, capture_output=True, text=True, check=False)
+    if done.returncode and any(word in done.stderr for word in ("Failed to fetch", "dns error", "offline")):
+        pytest.skip("no package index can be reached")
+    assert done.returncode == 0, done.stderr
+    with serving(str(python.with_name("mlflow")), model, tmp_path) as server:
+        status, answer = server.classify(*(path.read_bytes() for path in test_pictures))
+    assert status == 200
+    found = [list(one["probabilities"].values()) for one in answer["predictions"]]
+    np.testing.assert_allclose(found, expected(members, packed, tmp_path / "p"), atol=1e-5)

@@ -1,0 +1,127 @@
+"""One parent run for each execution of the pipeline, however many stages start at once."""
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import ViewType
+
+from stages import tracking
+from stages.tracking import executions
+from stages.tracking.executions import PARENT, RUN, Execution
+
+ROOT = Path(__file__).parents[2]
+
+
+def parent_of(link: dict[str, str | None]) -> str:
+    return str(MlflowClient().get_run(str(link["run_id"])).data.tags[PARENT])
+
+
+def test_runs_of_one_execution_have_one_parent_which_stands_as_they_do(
+    tracked: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONVOY_RUN", "manual__2026-11-21")
+    client = MlflowClient()
+    with tracking.run("tiny", "one", {"stage": "train@one"}) as one:
+        assert client.get_run(parent_of(one.link)).info.status == "RUNNING"
+    with tracking.run("tiny", "two", {"stage": "train@two"}) as two:
+        two.members({"one": one.link}, {"ensemble.accuracy": 0.5})
+    parent = client.get_run(parent_of(one.link))
+    assert parent_of(two.link) == parent.info.run_id
+    assert parent.info.status == "FINISHED"
+    assert parent.info.run_name == parent.data.tags[RUN] == "manual__2026-11-21"
+    assert parent.data.metrics == {"ensemble.accuracy": 0.5}
+
+    # Another execution that takes `one` from the cache points at it.
+    monkeypatch.setenv("CONVOY_RUN", "manual__2026-11-22")
+    with tracking.run("tiny", "three", {"stage": "evaluate"}) as three:
+        three.members({"one": one.link}, {})
+    other = client.get_run(parent_of(three.link))
+    assert other.info.run_id != parent.info.run_id
+    assert other.data.tags["run.one"] == one.link["run_id"]
+    assert str(one.link["run_id"]) in other.data.tags["mlflow.note.content"]
+
+
+def test_a_failed_stage_fails_the_parent_until_it_is_run_again(
+    tracked: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONVOY_RUN", "retried")
+    client = MlflowClient()
+    with pytest.raises(ZeroDivisionError), tracking.run("tiny", "one", {"stage": "x"}) as failed:  # noqa: PT012
+        link = failed.link
+        _ = 1 / 0
+    assert client.get_run(parent_of(link)).info.status == "FAILED"
+    with tracking.run("tiny", "one", {"stage": "x"}):
+        pass
+    assert client.get_run(parent_of(link)).info.status == "FINISHED"
+
+
+def test_parents_made_at_the_same_time_become_one_with_all_children_below(tracked: Path) -> None:
+    experiment = MlflowClient().create_experiment("race")
+    execution, count = Execution("at once", "at once", ""), 6
+    start = threading.Barrier(count)
+    found: list[str] = []
+
+    def begin(number: int) -> None:
+        client = MlflowClient()
+        start.wait()
+        parent = executions.parent(client, experiment, execution, {})
+        child = client.create_run(experiment, run_name=str(number), tags={PARENT: parent}).info.run_id
+        # What a run does at its end.
+        client.set_tag(child, PARENT, executions.parent(client, experiment, execution, {}))
+        found.append(child)
+
+    threads = [threading.Thread(target=begin, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == count
+    client = MlflowClient()
+    (parent,) = client.search_runs([experiment], f"tags.`{RUN}` = 'at once'", ViewType.ACTIVE_ONLY)
+    assert {client.get_run(child).data.tags[PARENT] for child in found} == {parent.info.run_id}
+
+
+def test_a_parent_that_came_later_gives_its_children_to_the_oldest(tracked: Path) -> None:
+    client = MlflowClient()
+    experiment = client.create_experiment("late")
+    late = client.create_run(experiment, start_time=20, tags={RUN: "it"}).info.run_id
+    child = client.create_run(experiment, tags={PARENT: late}).info.run_id
+    oldest = client.create_run(experiment, start_time=10, tags={RUN: "it"}).info.run_id
+    assert executions.parent(client, experiment, Execution("it", "it", ""), {}) == oldest
+    assert client.get_run(child).data.tags[PARENT] == oldest
+    assert client.get_run(late).info.lifecycle_stage == "deleted"
+
+
+ASK = "from stages.tracking import executions; print(executions.current().identity)"
+
+
+def test_stages_of_one_dvc_are_of_one_execution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CONVOY_RUN", raising=False)
+    monkeypatch.delenv("DVC_EXP_NAME", raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    dvc = tmp_path / "dvc"
+    stage = f"subprocess.run([sys.executable, '-c', {ASK!r}], check=True)"
+    dvc.write_text(f"import subprocess, sys\n{stage}\n{stage}\n")
+
+    def said(*words: str) -> list[str]:
+        done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=True)
+        return done.stdout.splitlines()
+
+    (one, same), (two, _) = said(str(dvc), "repro"), said(str(dvc), "repro")
+    assert one == same
+    assert one != two
+    (by_hand,) = said("-c", ASK)
+    assert by_hand not in (one, two)
+
+
+def test_of_processes_elsewhere_nobody_here_can_know() -> None:
+    mine = executions.described(os.getpid())
+    assert executions.alive(mine) is True
+    assert executions.alive(mine + "0") is False
+    assert executions.alive("elsewhere" + mine) is None
+    assert executions.alive("") is None

@@ -1,0 +1,178 @@
+"""A real `mlflow server` that is killed while a member is trained, and started again."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+
+from stages import log, tracking
+from stages.files import read_json
+from stages.learners import sgd
+from stages.tracking import sender
+from stages.train import train
+
+pytestmark = pytest.mark.slow
+
+
+class Server:
+    """On SQLite and a folder of artifacts; what it stores outlives it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.uri = f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        words = ["--backend-store-uri", f"sqlite:///{self.root}/server.db", "--workers", "1"]
+        words += ["--artifacts-destination", str(self.root / "artifacts"), "--port", str(self.port)]
+        quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        with (self.root / "server.log").open("ab") as said:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "mlflow", "server", *words],
+                env={key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"} | quiet,
+                stdout=said,
+                stderr=said,
+                start_new_session=True,
+            )
+        wait_for(self.answers)
+
+    def answers(self) -> bool:
+        try:
+            urllib.request.urlopen(f"{self.uri}/health", timeout=5).close()
+        except OSError:
+            return False
+        return True
+
+    def kill(self) -> None:
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    server = Server(tmp_path)
+    server.start()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    yield server
+    server.kill()
+
+
+def fit(features: Path, folder: Path) -> None:
+    params = sgd.Params(
+        kind="sgd",
+        input="features/pixels",
+        code="stages/learners/sgd.py",
+        normalize=None,
+        loss="log_loss",
+        penalty=None,
+        alpha=0.0,
+        learning_rate=0.01,
+        epochs=4,
+        seed=1,
+    )
+    train("net", params=params, recipe="tiny", data=features, model=folder)
+
+
+def after_epoch(monkeypatch: pytest.MonkeyPatch, number: int, do: Any) -> None:
+    """Do something to the server as soon as it has the epoch of this number."""
+    logged = tracking.Run.epoch
+
+    def epoch(run: tracking.Run, epoch: int, values: dict[str, float]) -> None:
+        logged(run, epoch, values)
+        if epoch == number:
+            do(run)
+
+    monkeypatch.setattr(tracking.Run, "epoch", epoch)
+
+
+def complete(link: dict[str, Any], folder: Path) -> None:
+    """Assert that the server has all of the training, and each of its parts once."""
+    client = MlflowClient()
+    run_id = str(tracking.resolve(client, link))
+    run = client.get_run(run_id)
+    assert run.info.status == "FINISHED"
+    history = read_json(folder / "history.json")
+    for name in ("loss", "val_loss", "val_accuracy"):
+        found = client.get_metric_history(run_id, name)
+        assert [one.step for one in found] == [1, 2, 3, 4]
+        assert [one.value for one in found] == history[name]
+    figures = {one.path for one in client.list_artifacts(run_id, "figures")}
+    assert {"figures/learning_curves.png", "figures/confusion_val.png"} <= figures
+    assert "log.txt" in {one.path for one in client.list_artifacts(run_id)}
+    (experiment,) = [one for one in client.search_experiments() if one.name == "tiny"]
+    runs = client.search_runs([experiment.experiment_id])
+    assert sorted(one.data.tags["stage"] for one in runs) == ["pipeline", "train@net"]
+    (model,) = client.search_logged_models([experiment.experiment_id])
+    assert model.source_run_id == run_id
+
+
+def test_a_server_killed_in_training_gets_the_rest_when_it_is_back(
+    server: Server,
+    features: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    folder = tmp_path / "models" / "net"
+
+    def kill(run: tracking.Run) -> None:
+        wait_for_epoch(run, 2)
+        server.kill()
+
+    after_epoch(monkeypatch, 2, kill)
+    fit(features, folder)
+    warnings = [one.getMessage() for one in caplog.records if one.name == log._LOGGER.name]
+    assert [one for one in warnings if "tracking is away" in one] == [
+        "tracking is away; all is kept here and written later, or by make sync-tracking"
+    ]
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    server.start()
+    words = [sys.executable, "-m", "stages.sync_tracking"]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    for _ in range(2):
+        subprocess.run(words, check=True, env=environment)
+        complete(read_json(folder / "run.json"), folder)
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_a_server_that_comes_back_in_training_has_everything_at_its_end(
+    server: Server, features: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender, "_FIRST", 0.1)
+    folder = tmp_path / "models" / "net"
+
+    def kill_and_start(run: tracking.Run) -> None:
+        wait_for_epoch(run, 1)
+        server.kill()
+        run.metrics({"while away": 1.0})
+        server.start()
+
+    after_epoch(monkeypatch, 1, kill_and_start)
+    fit(features, folder)
+    complete(read_json(folder / "run.json"), folder)
+
+
+def wait_for_epoch(run: tracking.Run, number: int) -> None:
+    client, run_id = MlflowClient(), str(run.link["run_id"])
+    wait_for(lambda: number in [one.step for one in client.get_metric_history(run_id, "loss")])
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < until
+        threading.Event().wait(0.05)
