@@ -1,0 +1,24 @@
+#!/bin/sh
+# Start MLflow's server with authentication. The environment says:
+#   MLFLOW_DATABASE          the runs' database: postgresql://…
+#   MLFLOW_USERS_DATABASE    the users' database
+#   MLFLOW_ADMIN_PASSWORD    of the user admin, set when the users' database is made
+#   MLFLOW_FLASK_SERVER_SECRET_KEY
+#   MLFLOW_ALLOWED_HOSTS     names under which the server may be called
+#   MLFLOW_ARTIFACTS         where artifacts go, /artifacts or s3://…
+set -eu
+umask 077
+# In a file, because MLflow takes the first password from nowhere else.
+MLFLOW_AUTH_CONFIG_PATH=$HOME/auth.ini
+cat >"$MLFLOW_AUTH_CONFIG_PATH" <<INI
+[mlflow]
+default_permission = READ
+database_uri = $MLFLOW_USERS_DATABASE
+admin_username = admin
+admin_password = $MLFLOW_ADMIN_PASSWORD
+INI
+export MLFLOW_AUTH_CONFIG_PATH
+exec mlflow server --app-name basic-auth --host 0.0.0.0 --port 5000 --workers 2 \
+  --backend-store-uri "$MLFLOW_DATABASE" \
+  --artifacts-destination "${MLFLOW_ARTIFACTS:-/artifacts}" \
+  --allowed-hosts "$MLFLOW_ALLOWED_HOSTS"

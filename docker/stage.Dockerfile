@@ -1,0 +1,90 @@
+# The stages' images. Targets:
+#   data       every stage that needs no TensorFlow
+#   train      the same and Keras on TensorFlow, CPU
+#   train-gpu  the same with CUDA's libraries as wheels: the host brings the driver alone
+#
+#   make images        or        docker build -f docker/stage.Dockerfile --target train -t convoy/train .
+#
+# A task clones the repository at its run's commit, so an image is an environment; the code in it serves to
+# try a stage by hand. It comes last: an edit rebuilds one small layer.
+#
+# Debian's packages are not pinned: their security updates are wanted, and old versions leave its servers.
+# hadolint global ignore=DL3008
+ARG BASE_IMAGE=debian:bookworm-slim
+
+FROM ${BASE_IMAGE} AS system
+# A task may run under any user id, that of the folders it mounts: the home must be writable for all. A recorded
+# run is a commit, and git wants to know whose.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends ca-certificates git python3 tini \
+    && rm -rf /var/lib/apt/lists/* \
+    && git config --system user.name Convoy \
+    && git config --system user.email convoy@localhost \
+    && useradd --uid 1000 --create-home convoy \
+    && chmod 1777 /home/convoy
+ENV PATH=/opt/venv/bin:$PATH \
+    HOME=/home/convoy \
+    USER=convoy \
+    PYTHONUNBUFFERED=1 \
+    DVC_NO_ANALYTICS=1 \
+    MLFLOW_DISABLE_TELEMETRY=true
+WORKDIR /opt/convoy
+# A task ends by itself, and its exit status says how.
+HEALTHCHECK NONE
+# tini passes signals on and reaps what a killed stage leaves behind; python as process 1 does neither.
+ENTRYPOINT ["tini", "--"]
+CMD ["python", "-m", "pipelines.worker"]
+
+FROM ${BASE_IMAGE} AS builder
+ARG UV=0.13.8
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends binutils python3-venv \
+    && rm -rf /var/lib/apt/lists/* \
+    && python3 -m venv /uv \
+    && /uv/bin/pip install --no-cache-dir --quiet "uv==${UV}" \
+    && /uv/bin/uv venv --quiet --python /usr/bin/python3 /opt/venv
+ENV VIRTUAL_ENV=/opt/venv UV_CACHE_DIR=/var/cache/uv UV_LINK_MODE=copy
+COPY docker/slim.sh /usr/local/bin/slim.sh
+
+FROM builder AS data-packages
+RUN --mount=type=cache,target=/var/cache/uv --mount=source=requirements,target=/requirements \
+    /uv/bin/uv pip install --quiet -r /requirements/data.txt && slim.sh
+
+FROM builder AS train-packages
+RUN --mount=type=cache,target=/var/cache/uv --mount=source=requirements,target=/requirements \
+    /uv/bin/uv pip install --quiet -r /requirements/stages.txt && slim.sh
+
+FROM builder AS train-gpu-packages
+RUN --mount=type=cache,target=/var/cache/uv --mount=source=requirements,target=/requirements \
+    /uv/bin/uv pip install --quiet -r /requirements/train-gpu.txt && slim.sh
+
+FROM scratch AS code
+COPY stages /stages
+COPY pipelines /pipelines
+
+FROM system AS data
+COPY --from=data-packages /opt/venv /opt/venv
+COPY --from=code / ./
+USER 1000
+ARG COMMIT=unknown
+LABEL org.opencontainers.image.title="convoy/data" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.revision="${COMMIT}"
+
+FROM system AS train
+COPY --from=train-packages /opt/venv /opt/venv
+COPY --from=code / ./
+USER 1000
+ARG COMMIT=unknown
+LABEL org.opencontainers.image.title="convoy/train" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.revision="${COMMIT}"
+
+FROM system AS train-gpu
+COPY --from=train-gpu-packages /opt/venv /opt/venv
+COPY --from=code / ./
+USER 1000
+ARG COMMIT=unknown
+LABEL org.opencontainers.image.title="convoy/train-gpu" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.revision="${COMMIT}"

@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# docker/with-engine.sh COMMAND…: run COMMAND where `docker` works.
+#
+# With an engine in reach, this is COMMAND and nothing else. Without one, a throwaway engine is started from
+# the packages docker.io and iptables (as root), DOCKER_HOST names it for COMMAND, and it is gone afterwards
+# with all it holds. CONVOY_ENGINE=FOLDER keeps images and build cache there from one time to the next.
+# Exit status: COMMAND's; 69 (EX_UNAVAILABLE) when no engine can be started, after one line that says why.
+set -euo pipefail
+
+if docker info >/dev/null 2>&1; then exec "$@"; fi
+
+unavailable() { echo "with-engine: no Docker engine is in reach and none can be started: $1" >&2; exit 69; }
+[ "$(id -u)" = 0 ] || unavailable "that takes root"
+for tool in dockerd docker ip iptables; do
+  command -v "$tool" >/dev/null || unavailable "$tool is missing (Debian: apt-get install docker.io iproute2 iptables)"
+done
+
+# Always a short path: the kernel allows 108 characters for a socket's, and containerd adds 30.
+run=$(mktemp -d /tmp/convoy-engine.XXXXXX)
+data=${CONVOY_ENGINE:-$run}
+mkdir -p "$data"
+exec {lock}>"$data/lock"
+flock --nonblock "$lock" || { rmdir "$run"; unavailable "another engine runs in $data"; }
+
+# A bridge of its own: two engines on docker0 would hand out the same addresses.
+bridge=convoy$((BASHPID % 100000))
+ip link add name "$bridge" type bridge || unavailable "no bridge can be made here"
+for third in $(seq 0 254); do
+  ip -o address | grep --quiet " 10\.217\.$third\." || break
+done
+ip address add "10.217.$third.1/24" dev "$bridge"
+ip link set "$bridge" up
+
+engine=
+stop() {
+  trap - EXIT INT TERM
+  if [ -n "$engine" ]; then
+    docker ps --quiet 2>/dev/null | xargs --no-run-if-empty docker rm --force >/dev/null 2>&1 || true
+    # What compose made, too: a bridge outlives its engine.
+    docker network prune --force >/dev/null 2>&1 || true
+    kill "$engine" 2>/dev/null || true
+    wait "$engine" 2>/dev/null || true
+  fi
+  ip link delete "$bridge" 2>/dev/null || true
+  # dockerd mounts its folder on itself, and leaves it so when it ends in error.
+  umount "$data/data" 2>/dev/null || true
+  rm -rf "$run"
+}
+trap stop EXIT
+trap 'stop; exit 130' INT TERM
+
+export DOCKER_HOST="unix://$run/docker.sock"
+# Without the lock: what a killed engine leaves behind must not hold it.
+dockerd --host "$DOCKER_HOST" --data-root "$data/data" --exec-root "$run/exec" \
+  --pidfile "$run/docker.pid" --bridge "$bridge" --log-level warn >"$run/dockerd.log" 2>&1 {lock}>&- &
+engine=$!
+until docker info >/dev/null 2>&1; do
+  if ! kill -0 "$engine" 2>/dev/null; then
+    last=$(tail -1 "$run/dockerd.log")
+    engine=
+    unavailable "dockerd ended: $last"
+  fi
+  sleep 0.2
+done
+
+"$@" {lock}>&- && status=0 || status=$?
+exit "$status"

@@ -1,0 +1,94 @@
+"""Stages as Airflow tasks: plan → one task per stage, and per member of a foreach stage → record."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import yaml
+from airflow.sdk import get_current_context, task, task_group
+
+from pipelines import alerts
+from pipelines.graph import Stage
+from pipelines.operators import PLAN, Plan, Record, RunStage
+
+# Of all tasks. An error that the worker calls refused is not tried again, whatever stands here.
+DEFAULTS = {
+    "retries": 2,
+    "retry_delay": timedelta(seconds=10),
+    "retry_exponential_backoff": True,
+    "max_retry_delay": timedelta(minutes=10),
+    # A task that is skipped because it has nothing to do holds nobody up.
+    "trigger_rule": "none_failed",
+    "on_failure_callback": alerts.failed,
+}
+
+
+def add_tasks(stages: Mapping[str, Stage], *, skips_rest: bool = False) -> None:
+    """Fill the DAG that is open. `skips_rest`: a plan with nothing to do ends the run, all else skipped."""
+    plan = Plan(
+        task_id=PLAN,
+        skips_rest=skips_rest,
+        execution_timeout=timedelta(hours=1),
+        doc_md="Composes and checks the params; says for each stage whether it will run, and why.",
+    )
+    tasks: dict[str, Any] = {}
+    for group in _groups(stages):
+        if stages[group[0]].members is None:
+            tasks[group[0]] = _task(stages[group[0]])
+        else:
+            tasks |= _for_each_member([stages[name] for name in group], plan)
+    record = Record(
+        task_id="record",
+        execution_timeout=timedelta(hours=1),
+        doc_md="Proves that the cache has the whole run; saves it as a DVC experiment; links it with MLflow.",
+    )
+    for name, made in tasks.items():
+        made.set_upstream([tasks[other] for other in sorted(stages[name].upstream)] or plan)
+    followed = {other for stage in stages.values() for other in stage.upstream}
+    record.set_upstream([made for name, made in tasks.items() if name not in followed])
+
+
+def _task(stage: Stage, **options: Any) -> RunStage:
+    settings = stage.settings
+    return RunStage(
+        task_id=stage.name,
+        stage=stage.name,
+        settings=settings,
+        pool=settings.pool,
+        retries=settings.retries,
+        execution_timeout=timedelta(minutes=settings.timeout),
+        doc_md=stage.description,
+        **options,
+    )
+
+
+def _for_each_member(stages: list[Stage], plan: Plan) -> dict[str, RunStage]:
+    """A group that is there once per member of the run: within it a member waits for nobody else."""
+    tasks: dict[str, RunStage] = {}
+    together = "_".join(stage.name for stage in stages)
+
+    # Airflow maps over what a task returns, not over a part of it.
+    @task(task_id=f"members_of_{together}", doc_md="The members that this run's params name.")
+    def members() -> list[str]:
+        params = yaml.safe_load(get_current_context()["ti"].xcom_pull(task_ids=PLAN)["params"])
+        return [address.partition("@")[2] for address in stages[0].addresses(params)]
+
+    @task_group(group_id=f"{together}_each", prefix_group_id=False)
+    def each(member: str) -> None:
+        for stage in stages:
+            tasks[stage.name] = _task(stage, member=member, map_index_template="{{ task.member }}")
+
+    names = members()
+    plan >> names
+    each.expand(member=names)
+    return tasks
+
+
+def _groups(stages: Mapping[str, Stage]) -> list[list[str]]:
+    """Names of stages; together are those whose members pair one to one: predict@a needs only train@a."""
+    groups: list[list[str]] = []
+    for name, stage in stages.items():
+        paired = [group for group in groups if stage.paired & set(group)]
+        merged = [*(one for group in paired for one in group), name]
+        groups = [group for group in groups if group not in paired] + [merged]
+    return groups

@@ -1,0 +1,26 @@
+"""retrain: the same run by the clock, and whenever new data are reported."""
+
+from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, CronTriggerTimetable
+
+from pipelines import config, form, graph
+from pipelines.dag import DEFAULTS, add_tasks
+
+SETTINGS = config.load()
+# Reported by an asset event: in the UI, or POST /api/v2/assets/events by whoever brings the data.
+NEW_DATA = Asset("new-data")
+CRON = SETTINGS.retrain_cron
+
+with DAG(
+    "retrain",
+    description="Train again on new data; skipped where nothing changed",
+    doc_md="Runs by CONVOY_RETRAIN_CRON and on each event of the asset `new-data`.",
+    params=form.fields(SETTINGS),
+    default_args=DEFAULTS,
+    schedule=AssetOrTimeSchedule(timetable=CronTriggerTimetable(CRON, timezone="UTC"), assets=[NEW_DATA])
+    if CRON
+    else [NEW_DATA],
+    catchup=False,
+    max_active_runs=1,
+    tags=["convoy"],
+):
+    add_tasks(graph.load(config.DVC_YAML), skips_rest=True)

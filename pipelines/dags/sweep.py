@@ -1,0 +1,56 @@
+"""sweep: a run of `train` for every point of a grid."""
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
+from airflow.sdk import DAG, Param, get_current_context, task
+
+from pipelines import alerts, config, form
+
+GRID = Param(
+    [],
+    type="array",
+    items={"type": "string", "pattern": r"^[+\w.*/@]+=.+$"},
+    minItems=1,
+    title="Grid",
+    description="One param per line with its values: models.lenet.train.epochs=5,10,20",
+)
+
+
+@task
+def points() -> list[dict[str, Any]]:
+    """Every combination of the grid's values, as the run that it becomes."""
+    context = get_current_context()
+    values, run = dict(context["params"]), context["dag_run"].run_id
+    return [
+        {
+            "trigger_run_id": f"{run}-{number}",
+            "conf": {key: value for key, value in values.items() if key != "grid"}
+            | {"overrides": [*(values["overrides"] or []), *point]},
+        }
+        for number, point in enumerate(form.grid(values["grid"]), start=1)
+    ]
+
+
+with DAG(
+    "sweep",
+    description="Train on every point of a grid",
+    doc_md="Each point is a run of `train`; what points have in common is trained once.",
+    params={"grid": GRID, **form.fields(config.load())},
+    default_args={"on_failure_callback": alerts.failed},
+    schedule=None,
+    tags=["convoy"],
+):
+    TriggerDagRunOperator.partial(
+        task_id="run",
+        trigger_dag_id="train",
+        wait_for_completion=True,
+        # Waiting takes no slot that the runs themselves need.
+        deferrable=True,
+        poke_interval=5,
+        allowed_states=["success"],
+        execution_timeout=timedelta(days=7),
+        map_index_template="{{ task.conf['overrides'] | join(' ') }}",
+        doc_md="A run of `train`; this task is as that run ends.",
+    ).expand_kwargs(points())

@@ -1,0 +1,204 @@
+"""`make airflow`: Airflow and MLflow on this machine without containers, until Ctrl-C.
+
+Airflow's own `standalone` would do most of it, but leaves its children behind when it is killed, and knows
+nothing of MLflow. Each part is started by itself here and ends within seconds of SIGTERM.
+"""
+
+import argparse
+import ctypes
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import suppress
+from pathlib import Path
+
+from pipelines.config import CODE, load
+
+# Of Airflow; MLflow comes before them, from the stages' environment.
+PARTS = ("api-server", "scheduler", "dag-processor", "triggerer")
+_SECONDS_TO_START = 180
+_SECONDS_TO_STOP = 30
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Start everything, print where it is, wait for Ctrl-C or SIGTERM, stop everything."""
+    parser = argparse.ArgumentParser(prog="make airflow", description=main.__doc__)
+    parser.add_argument("--port", type=int, default=8080, help="of Airflow; the next free one if taken")
+    parser.add_argument("--mlflow-port", type=int, default=5000, help="of MLflow; likewise")
+    asked = parser.parse_args()
+    state = Path(load().state)
+    logs = state / "airflow" / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    airflow, mlflow = (f"http://127.0.0.1:{_free(port)}" for port in (asked.port, asked.mlflow_port))
+    known = _secrets(state / "airflow" / "secrets.json")
+    environment = _environment(state, airflow, mlflow, known)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    children: dict[str, subprocess.Popen[bytes]] = {}
+    try:
+        children["mlflow"] = _start("mlflow", _mlflow(mlflow), environment, logs)
+        _say("Preparing Airflow's database")
+        subprocess.run([*_AIRFLOW, "db", "migrate"], env=environment, check=True, stdout=subprocess.DEVNULL)
+        for part in PARTS:
+            words = ["--port", airflow.rpartition(":")[2], "--host", "127.0.0.1"] if part == PARTS[0] else []
+            children[part] = _start(part, [*_AIRFLOW, part, *words], environment, logs)
+        _await(f"{airflow}/api/v2/monitor/health", children)
+        _await(f"{mlflow}/health", children)
+        _say(f"Airflow  {airflow}  user admin, password {known['password']}")
+        _say(f"MLflow   {mlflow}")
+        _say(f"Logs     {logs}")
+        _say("Ctrl-C stops both.")
+        _watch(children)
+    except KeyboardInterrupt:
+        _say("Stopping")
+    finally:
+        _stop(children)
+
+
+_AIRFLOW = [str(Path(sys.executable).with_name("airflow"))]
+
+
+def _mlflow(url: str) -> list[str]:
+    """MLflow's server, on the database and the artifacts of the working tree: those of `make run`."""
+    words = ["-m", "mlflow", "server", "--host", "127.0.0.1", "--workers", "1", "--serve-artifacts"]
+    port = url.rpartition(":")[2]
+    places = ["--backend-store-uri", f"sqlite:///{CODE}/mlflow.db"]
+    return [load().python, *words, "--port", port, *places, "--artifacts-destination", f"{CODE}/mlartifacts"]
+
+
+def _environment(state: Path, airflow: str, mlflow: str, known: dict[str, str]) -> dict[str, str]:
+    """What the parts are told; what the user has set stands above it."""
+    home = state / "airflow"
+    passwords = home / "passwords.json"
+    _write(passwords, {"admin": known["password"]})
+    defaults = {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(CODE / "pipelines" / "dags"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__PARALLELISM": str(max(4, os.cpu_count() or 1)),
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{airflow}/execution/",
+        "AIRFLOW__API__BASE_URL": airflow,
+        "AIRFLOW__API__SECRET_KEY": known["secret_key"],
+        "AIRFLOW__API__WORKERS": "1",
+        "AIRFLOW__API_AUTH__JWT_SECRET": known["jwt_secret"],
+        "AIRFLOW__CORE__FERNET_KEY": "",
+        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+        # One machine: whether a worker died is known soon.
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
+        "AIRFLOW__TRIGGERER__CAPACITY": "100",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "PYTHONUNBUFFERED": "1",
+    }
+    fixed = {
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(CODE), os.environ.get("PYTHONPATH")])),
+        "MLFLOW_TRACKING_URI": mlflow,
+        "CONVOY_MLFLOW_URL": mlflow,
+        "CONVOY_AIRFLOW_URL": airflow,
+        "CONVOY_AIRFLOW_LOGIN": f"admin:{known['password']}",
+    }
+    return defaults | os.environ | fixed
+
+
+def _secrets(path: Path) -> dict[str, str]:
+    """Passwords and keys, made at the first start."""
+    if not path.exists():
+        _write(path, {name: secrets.token_urlsafe(24) for name in ("password", "secret_key", "jwt_secret")})
+    known: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+    return known
+
+
+def _write(path: Path, value: dict[str, str]) -> None:
+    """For this user's eyes only, from the start."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        json.dump(value, file)
+
+
+def _free(wanted: int) -> int:
+    """The wanted port, or the next one that nobody listens on."""
+    for port in range(wanted, wanted + 100):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    sys.exit(f"error: no free port from {wanted} to {wanted + 99}")
+
+
+def _start(name: str, words: list[str], environment: dict[str, str], logs: Path) -> "subprocess.Popen[bytes]":
+    """Start one part in a process group of its own, so that Ctrl-C reaches it by way of us alone."""
+    with (logs / f"{name}.log").open("ab") as file:
+        return subprocess.Popen(
+            words,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            process_group=0,
+            # No thread runs here, which is what makes it safe.
+            preexec_fn=_die_with_parent,  # noqa: PLW1509
+        )
+
+
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _await(url: str, children: dict[str, "subprocess.Popen[bytes]"]) -> None:
+    """Return when the URL answers. Ends the program when it does not, or when a part has ended."""
+    deadline = time.monotonic() + _SECONDS_TO_START
+    while time.monotonic() < deadline:
+        _check(children)
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except OSError:
+            time.sleep(0.5)
+    sys.exit(f"error: {url} does not answer after {_SECONDS_TO_START} s")
+
+
+def _watch(children: dict[str, "subprocess.Popen[bytes]"]) -> None:
+    while True:
+        _check(children)
+        time.sleep(1)
+
+
+def _check(children: dict[str, "subprocess.Popen[bytes]"]) -> None:
+    for name, child in children.items():
+        if child.poll() is not None:
+            sys.exit(f"error: {name} ended with status {child.returncode}; its log says why")
+
+
+def _stop(children: dict[str, "subprocess.Popen[bytes]"]) -> None:
+    """Stop all at once: first asked, then made, with all that they have started."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for child in children.values():
+        child.terminate()
+    deadline = time.monotonic() + _SECONDS_TO_STOP
+    for child in children.values():
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(max(0.0, deadline - time.monotonic()))
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    main()

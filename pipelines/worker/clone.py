@@ -1,0 +1,77 @@
+"""A clone of the repository for one task: its own workspace, and the cache that all tasks share.
+
+Stages that run at once in one workspace fail on DVC's locks (a quarter of twelve one-second stages did); in
+clones around one cache they never have.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipelines.worker.job import FailedError, Job, RefusedError
+from pipelines.worker.shell import git
+
+# Pictures that users bring; git does not know the folder, so a clone does not have it.
+DATA = "datasets"
+
+
+@contextmanager
+def cloned(job: Job) -> Iterator[Path]:
+    """Yield a clone at the job's commit with its params in place; it is gone afterwards.
+
+    Raises RefusedError when there is no such commit, FailedError when the repository cannot be cloned.
+    """
+    prefix = f"convoy-{job.run}-{job.stage or job.action}-"
+    if job.work:
+        job.work.mkdir(parents=True, exist_ok=True)
+        for left in job.work.glob(f"{prefix}*"):
+            # Of an earlier try that was killed: no task is tried twice at a time.
+            shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=job.work, ignore_cleanup_errors=True) as folder:
+        root = Path(folder) / "clone"
+        # --shared: a folder's objects are read where they are. For a URL, git ignores the word.
+        git(Path.cwd(), "clone", "--quiet", "--no-checkout", "--shared", "--", job.repository, str(root))
+        try:
+            git(root, "checkout", "--quiet", "--detach", job.commit)
+        except FailedError as error:
+            raise RefusedError(f"{job.repository} has no commit {job.commit}: {error}") from None
+        _configure(root, job)
+        if job.params:
+            (root / "params.yaml").write_text(job.params, encoding="utf-8")
+        yield root
+
+
+def overlay(root: Path, working_tree: Path) -> None:
+    """Bring a clone to the state of a working tree: changed, new and deleted files, and its dvc.lock."""
+    options = ["--modified", "--deleted", "--others", "--exclude-standard"]
+    listed = git(working_tree, "ls-files", "-z", *options).split("\0")
+    for name in {*filter(None, listed), "dvc.lock"}:
+        source, target = working_tree / name, root / name
+        if source.is_file():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target)
+        else:
+            target.unlink(missing_ok=True)
+
+
+def _configure(root: Path, job: Job) -> None:
+    """Say in the clone's own configuration where the cache is, and bring the pictures in."""
+    lines = [
+        "[core]",
+        # DVC's notes on a workspace: beside the clone, so that they are removed with it.
+        f"site_cache_dir = {root.parent / 'site'}",
+        # Spares each task the advice to add dvc.lock to git.
+        "autostage = true",
+        *([f"remote = {job.remote}"] if job.remote else []),
+        "[cache]",
+        # No copies of files of many gigabytes. Linked files are read only; stages write by renaming.
+        "type = reflink,hardlink,symlink,copy",
+        *([f"dir = {job.cache}"] if job.cache else []),
+    ]
+    (root / ".dvc" / "config.local").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    if job.data and not (root / DATA).exists():
+        (root / DATA).symlink_to(job.data)
+        with (root / ".git" / "info" / "exclude").open("a", encoding="utf-8") as file:
+            file.write(f"/{DATA}\n")

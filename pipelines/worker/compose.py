@@ -1,0 +1,78 @@
+"""A run's params.yaml, composed by Hydra from conf/ as `dvc exp run -S …` composes it."""
+
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipelines.worker import shell
+from pipelines.worker.job import RefusedError
+from pipelines.worker.lines import mistake_in
+
+
+def compose(root: Path, overrides: list[str]) -> None:
+    """Write params.yaml and have it checked as a whole. Raises RefusedError with one line.
+
+    A `*` in an override's key stands for every entry that has the rest of the key:
+    `models.*.train.epochs=3` is for all networks, and leaves out members that have no epochs.
+    """
+    plain = [one for one in overrides if "*" not in one.partition("=")[0]]
+    values = _composed(root, plain)
+    every = [one for pattern in overrides if pattern not in plain for one in _expanded(pattern, values)]
+    if every:
+        values = _composed(root, [*plain, *every])
+    (root / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+    check(root)
+
+
+def check(root: Path) -> None:
+    """Have the stages check the whole of params.yaml. Raises RefusedError with their one line."""
+    done = subprocess.run(
+        [sys.executable, "-m", "stages.check"],
+        cwd=root,
+        env=shell.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"stages.check: exit status {done.returncode}"]
+        raise RefusedError(mistake_in(said[-1]) or said[-1])
+
+
+def _composed(root: Path, overrides: list[str]) -> dict[str, Any]:
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        with initialize_config_dir(str(root / "conf"), version_base=None):
+            composed = hydra_compose("config", overrides)
+        values = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise RefusedError(f"{' '.join(overrides)}: {' '.join(str(error).split())}") from None
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
+
+
+def _expanded(pattern: str, values: Mapping[str, Any]) -> list[str]:
+    """The override for each key that matches. Raises RefusedError when none does."""
+    key, _, value = pattern.partition("=")
+    found = [f"{one}={value}" for one in _keys(key.lstrip("+~").split("."), values, "")]
+    if not found:
+        raise RefusedError(f"{pattern}: these params have no {key}")
+    return found
+
+
+def _keys(parts: list[str], values: Any, before: str) -> Iterator[str]:
+    if not parts:
+        yield before.removeprefix(".")
+    elif isinstance(values, Mapping):
+        for name in values if parts[0] == "*" else [parts[0]]:
+            if name in values:
+                yield from _keys(parts[1:], values[name], f"{before}.{name}")

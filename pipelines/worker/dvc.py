@@ -1,0 +1,93 @@
+"""`dvc repro` in a clone, and what it said it did."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipelines.worker import shell
+from pipelines.worker.job import FailedError, Job
+from pipelines.worker.lines import mistake_in
+
+_DVC = [sys.executable, "-m", "dvc"]
+_EVENT = re.compile(r"^Stage '(?P<restored>.+)' is cached|^Running stage '(?P<ran>.+)':$")
+# DVC runs a stage by `$SHELL -c CMD`. With this one every stage fails at once that would have to run.
+_NO_SHELL = {"SHELL": "/bin/false"}
+
+
+@dataclass
+class Repro:
+    """What `dvc repro` did: the stages it restored from the cache and those it ran.
+
+    `mistake` is the first error that a stage reported itself, `error` the first that DVC did.
+    """
+
+    restored: list[str] = field(default_factory=list)
+    ran: list[str] = field(default_factory=list)
+    mistake: str = ""
+    error: str = ""
+    status: int = 0
+    shown: bool = True
+
+    def see(self, line: str) -> None:
+        """Pass one line of the output on, and take note of it."""
+        if self.shown:
+            print(line, flush=True)
+        if event := _EVENT.match(line):
+            ran, restored = event["ran"], event["restored"]
+            (self.ran if ran else self.restored).append(ran or restored)
+        self.mistake = self.mistake or mistake_in(line) or ""
+        self.error = self.error or line.removeprefix("ERROR: ") * line.startswith("ERROR: ")
+
+
+def repro(root: Path, job: Job, stage: str, variables: Mapping[str, str]) -> Repro:
+    """`dvc repro STAGE`, with what a remote has of it."""
+    return _repro(root, job, [stage], variables, Repro())
+
+
+def restore(root: Path, job: Job) -> Repro:
+    """Restore every stage that the cache has, and run none; those that would run are listed as `ran`.
+
+    A stage after one of these is neither restored nor listed. This way DVC itself decides what is cached: its
+    own `--dry` cannot, as it does not have the inputs of any stage but the first.
+    """
+    # Not shown: that every other stage "failed" would frighten.
+    return _repro(root, job, ["--keep-going"], _NO_SHELL, Repro(shown=False))
+
+
+def ask(root: Path, *words: str) -> str:
+    """What `dvc WORDS` says. Raises FailedError with its complaint."""
+    done = subprocess.run(
+        [*_DVC, *words], cwd=root, env=shell.environment(), capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise FailedError(f"dvc {words[0]}: {' '.join(done.stderr.split())}")
+    return done.stdout
+
+
+def status(root: Path) -> dict[str, list[Any]]:
+    """What has changed since dvc.lock, per stage."""
+    found: dict[str, list[Any]] = json.loads(ask(root, "status", "--json"))
+    return found
+
+
+def fetch(root: Path, job: Job) -> None:
+    """Bring the run cache from the remote, if there is one."""
+    if job.remote:
+        ask(root, "fetch", "--quiet", "--run-cache", "--remote", job.remote)
+
+
+def push(root: Path, job: Job, *stages: str) -> None:
+    """Send stages' outputs and the run cache to the remote, if there is one."""
+    if job.remote:
+        ask(root, "push", "--quiet", "--run-cache", "--remote", job.remote, *stages)
+
+
+def _repro(root: Path, job: Job, words: list[str], variables: Mapping[str, str], done: Repro) -> Repro:
+    pull = ["--pull"] if job.remote else []
+    done.status = shell.stream([*_DVC, "repro", *pull, *words], root, variables, done.see)
+    return done

@@ -1,0 +1,140 @@
+"""What will run and why, found by restoring from the cache whatever is there."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipelines.worker import dvc, timings
+from pipelines.worker.clone import cloned
+from pipelines.worker.compose import compose
+from pipelines.worker.job import FailedError, Job
+from pipelines.worker.shell import git
+
+Lock = Mapping[str, Mapping[str, Any]]
+UNCHANGED = "unchanged since the last run"
+KNOWN = "ran before with the same code, params and inputs"
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One stage: whether it will run, why or why not, and how many seconds it took when it last ran."""
+
+    runs: bool
+    reason: str
+    seconds: float | None
+
+
+def plan(job: Job) -> dict[str, Any]:
+    """Compose and check the params, then plan. Raises RefusedError for params that are not allowed."""
+    with cloned(job) as root:
+        if (root / "conf").is_dir():
+            compose(root, job.overrides)
+        _last_lock(root)
+        stages = planned(root, job)
+        print(table(stages), flush=True)
+        return {
+            "outcome": "planned",
+            "reason": summary(stages),
+            "commit": git(root, "rev-parse", "HEAD").strip(),
+            "params": (root / "params.yaml").read_text(encoding="utf-8"),
+            "stages": {name: asdict(one) for name, one in stages.items()},
+        }
+
+
+def planned(root: Path, job: Job) -> dict[str, Planned]:
+    """Every stage by its address, compared with the clone's dvc.lock. What is cached is restored."""
+    before = _lock(root)
+    dvc.fetch(root, job)
+    done = dvc.restore(root, job)
+    changed = dvc.status(root)
+    if done.status and not done.ran:
+        raise FailedError(done.error or "dvc repro fails")
+    after = _lock(root)
+    params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
+    stages = {
+        name: Planned(False, UNCHANGED if before.get(name) == after.get(name) else KNOWN, None)
+        for name in done.restored
+    }
+    for name, changes in changed.items():
+        reason = "; ".join(_reasons(changes, before.get(name), params)) or "its outputs are not in the cache"
+        stages[name] = Planned(True, reason, timings.last(job.state, name))
+    order = list(yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"])
+    return dict(sorted(stages.items(), key=lambda one: order.index(one[0].partition("@")[0])))
+
+
+def summary(stages: Mapping[str, Planned]) -> str:
+    """One line: how many stages will run, and how long they took before."""
+    running = [one for one in stages.values() if one.runs]
+    if not running:
+        return f"nothing to do: all {len(stages)} stages are cached"
+    known = [one.seconds for one in running if one.seconds is not None]
+    timed = [f"{sum(known):.0f} s one after another"] if known else []
+    untimed = [f"{len(running) - len(known)} not timed before"] if len(known) < len(running) else []
+    return f"{len(running)} of {len(stages)} stages will run: {', '.join(timed + untimed)}"
+
+
+def table(stages: Mapping[str, Planned]) -> str:
+    """A line for each stage, and the summary."""
+    width = max(map(len, stages), default=0)
+    lines = []
+    for name, one in stages.items():
+        seconds = "" if not one.runs else "     ? s" if one.seconds is None else f"{one.seconds:6.0f} s"
+        lines.append(f"{name:{width}}  {'will run' if one.runs else 'cached':8}  {seconds:8}  {one.reason}")
+    return "\n".join([*lines, summary(stages)])
+
+
+def _last_lock(root: Path) -> None:
+    """Put the dvc.lock of the newest experiment into a clone: what the plan's reasons compare with."""
+    git(root, "fetch", "--quiet", "origin", "+refs/exps/*:refs/exps/*")
+    # Experiments lie under their baseline's commit, cut in two; DVC keeps other things beside them.
+    newest = ["--sort=-committerdate", "--count=1", "--format=%(objectname)", "refs/exps/??/*/*"]
+    if commit := git(root, "for-each-ref", *newest).strip():
+        (root / "dvc.lock").write_text(git(root, "show", f"{commit}:dvc.lock"), encoding="utf-8")
+
+
+def _lock(root: Path) -> Lock:
+    path = root / "dvc.lock"
+    stages: Lock = (yaml.safe_load(path.read_text("utf-8")) or {}).get("stages", {}) if path.exists() else {}
+    return stages
+
+
+def _reasons(
+    changes: list[Any], before: Mapping[str, Any] | None, params: Mapping[str, Any]
+) -> Iterator[str]:
+    """What `dvc status` says of a stage, with the values of the params that changed."""
+    if before is None:
+        yield "has not run before"
+        return
+    if "changed command" in changes:
+        yield "its command changed"
+    deps = {
+        key: kind
+        for one in changes
+        if isinstance(one, dict)
+        for key, kind in one.get("changed deps", {}).items()
+    }
+    for path, kind in deps.items():
+        if not isinstance(kind, dict):
+            yield f"{path} will be new" if kind == "deleted" else f"{path} {kind}"
+            continue
+        for key in kind:
+            yield from _differences(key, before.get("params", {}).get(path, {}).get(key), _at(params, key))
+
+
+def _differences(key: str, old: Any, new: Any) -> Iterator[str]:
+    """`key old → new` for each value within that differs."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in dict.fromkeys([*old, *new]):
+            yield from _differences(f"{key}.{name}", old.get(name), new.get(name))
+    elif old != new:
+        yield f"{key} {json.dumps(old)} → {json.dumps(new)}"
+
+
+def _at(values: Any, key: str) -> Any:
+    for part in key.split("."):
+        values = values.get(part) if isinstance(values, dict) else None
+    return values

@@ -1,0 +1,96 @@
+"""The end of a run: proof that it is complete, a DVC experiment of it, and links between the three places."""
+
+import base64
+import json
+import os
+import shutil
+import urllib.error
+import urllib.request
+from typing import Any
+
+from pipelines.worker import dvc
+from pipelines.worker.clone import cloned
+from pipelines.worker.job import FailedError, Job
+from pipelines.worker.shell import git
+from pipelines.worker.stage import checkpoints
+
+# The tag by which tracking files a run's stages under one parent.
+RUN_TAG = "convoy.run"
+
+
+def record(job: Job) -> dict[str, Any]:
+    """Restore the whole run in a clean clone, save it as the experiment named after it, push that.
+
+    Raises FailedError when a stage would have to run: then the run is not complete.
+    """
+    with cloned(job) as root:
+        dvc.fetch(root, job)
+        done = dvc.restore(root, job)
+        if done.ran:
+            raise FailedError(f"the run is not complete; the cache lacks {', '.join(done.ran)}")
+        if done.status:
+            raise FailedError(done.error or f"dvc repro: exit status {done.status}")
+        found = _mlflow_run(job)
+        links = [link for link in (job.run_url, found.get("mlflow_url")) if link]
+        dvc.ask(root, "exp", "save", "--force", "--name", job.run, "--message", "\n".join([job.run, *links]))
+        # Forced, because a run that is recorded again replaces its own record, never another's.
+        dvc.ask(root, "exp", "push", "--force", "--no-cache", "origin", job.run)
+        dvc.push(root, job)
+        if (folder := checkpoints(job)) is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+        return {
+            "outcome": "recorded",
+            "reason": f"all {len(done.restored)} stages restored from the cache",
+            "experiment": job.run,
+            "commit": git(root, "rev-parse", "HEAD").strip(),
+            **found,
+        }
+
+
+def _mlflow_run(job: Job) -> dict[str, str | None]:
+    """Find the run's parent in MLflow and tag it with the links; without MLflow, only say so."""
+    nothing: dict[str, str | None] = {"mlflow_run_id": None, "mlflow_url": None}
+    server = os.environ.get("MLFLOW_TRACKING_URI", "").rstrip("/")
+    if not server.startswith("http"):
+        return nothing
+    try:
+        experiments = _post(server, "experiments/search", {"max_results": 1000}).get("experiments", [])
+        # The oldest: where stages that started at once made two, tracking settles on that one.
+        query = {
+            "experiment_ids": [one["experiment_id"] for one in experiments],
+            "filter": f"tags.`{RUN_TAG}` = '{job.run}'",
+            "order_by": ["attributes.start_time ASC"],
+            "max_results": 1,
+        }
+        runs = _post(server, "runs/search", query).get("runs", [])
+        if not runs:
+            print(f"MLflow has no run with the tag {RUN_TAG} = {job.run}: nothing was trained", flush=True)
+            return nothing
+        info = runs[0]["info"]
+        for key, value in {"airflow.url": job.run_url, "dvc.experiment": job.run}.items():
+            if value:
+                _post(server, "runs/set-tag", {"run_id": info["run_id"], "key": key, "value": value})
+    except (OSError, urllib.error.URLError) as error:
+        print(f"MLflow at {server} is not linked: {error}", flush=True)
+        return nothing
+    page = f"{job.mlflow_url}/#/experiments/{info['experiment_id']}/runs/{info['run_id']}"
+    return {"mlflow_run_id": info["run_id"], "mlflow_url": page}
+
+
+def _login() -> dict[str, str]:
+    """What a server with authentication wants, from the variables that MLflow itself reads."""
+    user, password = (os.environ.get(f"MLFLOW_TRACKING_{name}", "") for name in ("USERNAME", "PASSWORD"))
+    basic = base64.b64encode(f"{user}:{password}".encode()).decode()
+    return {"Authorization": f"Basic {basic}"} if user else {}
+
+
+def _post(server: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    """One call of MLflow's REST interface: its package would take 3 s to import."""
+    request = urllib.request.Request(
+        f"{server}/api/2.0/mlflow/{path}",
+        data=json.dumps(body).encode(),
+        headers={"Content-Type": "application/json", **_login()},
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        found: dict[str, Any] = json.load(answer)
+    return found

@@ -1,0 +1,77 @@
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.docker.conftest import ROOT, build
+
+DOCKERFILES = sorted((ROOT / "docker").glob("*.Dockerfile"))
+
+
+def _said(image: str, *words: str, options: tuple[str, ...] = ()) -> str:
+    done = subprocess.run(
+        ["docker", "run", "--rm", *options, image, *words], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def _inspected(image: str) -> dict[str, Any]:
+    done = subprocess.run(["docker", "image", "inspect", image], capture_output=True, text=True, check=True)
+    found: dict[str, Any] = json.loads(done.stdout)[0]
+    return found
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.stem)
+def test_hadolint_has_nothing_to_say(path: Path) -> None:
+    done = subprocess.run(["hadolint", "--no-color", path], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+@pytest.mark.slow
+def test_a_stage_runs_as_nobody_in_particular(image: str) -> None:
+    assert _said(image, "id", "-u").strip() == "1000"
+    other = ("--user", "4321:4321", "--read-only", "--tmpfs", "/tmp")
+    assert "usage: python -m stages.ingest" in _said(
+        image, "python", "-m", "stages.ingest", "--help", options=other
+    )
+
+
+@pytest.mark.slow
+def test_the_data_image_has_what_its_stages_import_and_no_tensorflow(image: str) -> None:
+    names = (
+        "cv2, dvc.cli, h5py, hdf5plugin, matplotlib, mlflow, numpy, pandas, pyarrow.parquet, scipy, sklearn"
+    )
+    assert _said(image, "python", "-c", f"import {names}") == ""
+    found = _said(image, "python", "-c", "import importlib.util as u; print(u.find_spec('tensorflow'))")
+    assert found.strip() == "None"
+
+
+@pytest.mark.slow
+def test_the_image_says_which_commit_it_was_built_from(image: str) -> None:
+    labelled = build("data", ROOT, "convoy/data:label", "--build-arg", "COMMIT=0123abc")
+    labels = _inspected(labelled)["Config"]["Labels"]
+    assert labels["org.opencontainers.image.revision"] == "0123abc"
+    assert _inspected(labelled)["RootFS"] == _inspected(image)["RootFS"], "a new commit alone made new layers"
+
+
+@pytest.mark.slow
+def test_an_edit_of_the_code_makes_one_new_layer(image: str, tmp_path: Path) -> None:
+    for name in ("stages", "pipelines", "requirements", "docker"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / ".dockerignore", tmp_path)
+    with (tmp_path / "stages" / "ingest.py").open("a", encoding="utf-8") as file:
+        file.write("# edited\n")
+    edited = build("data", tmp_path, "convoy/data:edited")
+    before, after = (_inspected(one)["RootFS"]["Layers"] for one in (image, edited))
+    assert before[:-1] == after[:-1]
+    assert before[-1] != after[-1]
+    assert "# edited" in _said(edited, "cat", "stages/ingest.py")
+
+
+@pytest.mark.slow
+def test_pictures_and_secrets_of_the_workspace_stay_out(image: str) -> None:
+    assert _said(image, "ls", "-A").split() == ["pipelines", "stages"]

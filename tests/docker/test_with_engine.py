@@ -1,0 +1,62 @@
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.docker.conftest import ROOT
+
+WITH_ENGINE = ROOT / "docker" / "with-engine.sh"
+
+
+def _run(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [WITH_ENGINE, *words], env={**os.environ, **variables}, capture_output=True, text=True, check=False
+    )
+
+
+def _program(folder: Path, name: str, text: str) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+    (folder / name).chmod(0o755)
+
+
+def test_an_engine_in_reach_is_the_one_that_is_used(tmp_path: Path) -> None:
+    _program(tmp_path, "docker", "exit 0")
+    done = _run(
+        "sh",
+        "-c",
+        "echo $DOCKER_HOST; exit 7",
+        PATH=f"{tmp_path}:{os.environ['PATH']}",
+        DOCKER_HOST="unix:///mine",
+    )
+    assert (done.returncode, done.stdout) == (7, "unix:///mine\n")
+
+
+def test_what_is_missing_is_told_in_one_line(tmp_path: Path) -> None:
+    for name in ("env", "bash", "sh", "id"):
+        (tmp_path / name).symlink_to(shutil.which(name) or "")
+    done = _run("true", PATH=str(tmp_path))
+    assert done.returncode == 69
+    assert done.stderr.count("\n") == 1
+    assert "none can be started: " in done.stderr
+
+
+@pytest.mark.slow
+def test_a_throwaway_engine_leaves_nothing_behind(tmp_path: Path) -> None:
+    folder = tmp_path / "engine"
+    bridges = _bridges()
+    if (probe := _run("true", DOCKER_HOST="unix:///nowhere", CONVOY_ENGINE=str(folder))).returncode == 69:
+        pytest.skip(probe.stderr.strip())
+    script = 'docker info --format "{{.DockerRootDir}}"; exit 3'
+    done = _run("sh", "-c", script, DOCKER_HOST="unix:///nowhere", TMPDIR=str(tmp_path))
+    root = Path(done.stdout.strip())
+    assert done.returncode == 3
+    assert root.name == "data"
+    assert not root.parent.exists()
+    assert _bridges() == bridges
+
+
+def _bridges() -> set[str]:
+    return {path.name for path in Path("/sys/class/net").glob("convoy*")}

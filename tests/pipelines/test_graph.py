@@ -1,0 +1,95 @@
+"""dvc.yaml as a graph: what waits for what, members of a run, settings."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipelines import graph
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Any:
+    def written(text: str) -> dict[str, graph.Stage]:
+        path = tmp_path / "dvc.yaml"
+        path.write_text(f"stages:\n{text}", encoding="utf-8")
+        return graph.load(path)
+
+    return written
+
+
+def test_convoys_own_graph() -> None:
+    stages = graph.load(ROOT / "dvc.yaml")
+    assert set(stages) == set(yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"])
+    upstream = {name: set(stage.upstream) for name, stage in stages.items()}
+    assert upstream["ingest"] == set()
+    assert upstream["resize"] == {"ingest"}
+    assert upstream["pack"] == {"mean"}, "what mean waits for already is left out"
+    assert {"extract", "audit"} <= upstream["train"]
+    assert upstream["predict"] == {"train"}
+    assert stages["train"].members == stages["predict"].members == "models"
+    assert stages["extract"].members == "extractors"
+
+
+def test_members_are_those_of_the_runs_params() -> None:
+    stages = graph.load(ROOT / "dvc.yaml")
+    params = {"models": {"a": {}, "b": {}}, "extractors": None}
+    assert stages["train"].addresses(params) == ["train@a", "train@b"]
+    assert stages["extract"].addresses(params) == []
+    assert stages["pack"].addresses(params) == ["pack"]
+
+
+def test_folders_files_and_templates_overlap_as_paths_do(load: Any) -> None:
+    stages = load("""
+  a: {cmd: x, outs: [out/one.txt, {other: {cache: false}}]}
+  b: {cmd: x, deps: [out]}
+  c: {cmd: x, deps: [other/file]}
+  d: {cmd: x, deps: [out/one.txt.bak, outer]}
+  e: {foreach: "${m}", do: {cmd: x, deps: ["out/${key}.txt"], outs: ["e/${key}"]}}
+  f: {foreach: "${m}", do: {cmd: x, deps: ["e/${key}/part"]}}
+  g: {cmd: x, deps: ["${source.path}"]}
+""")
+    assert {name: set(stage.upstream) for name, stage in stages.items()} == {
+        "a": set(),
+        "b": {"a"},
+        "c": {"a"},
+        "d": set(),
+        "e": {"a"},
+        "f": {"e"},
+        "g": set(),
+    }
+
+
+def test_an_input_that_a_member_names_can_be_any_output_before_it(load: Any) -> None:
+    stages = load("""
+  last: {cmd: x, deps: [models]}
+  train: {foreach: "${models}", do: {cmd: x, deps: ["${item.input}"], outs: ["models/${key}"]}}
+  pack: {cmd: x, outs: [packed]}
+  extract: {foreach: "${extractors}", do: {cmd: x, deps: [packed], outs: ["features/${key}"]}}
+""")
+    assert set(stages["train"].upstream) == {"extract"}
+    assert set(stages["last"].upstream) == {"train"}
+    assert list(stages) == ["pack", "extract", "train", "last"], "each after those it waits for"
+
+
+def test_settings_have_defaults_and_are_checked(load: Any) -> None:
+    stages = load("  a: {cmd: x, meta: {image: train, memory: 4Gi, cpu: 2, gpu: 1}}\n  b: {cmd: x}\n")
+    assert stages["a"].settings == graph.Settings(image="train", memory="4Gi", cpu=2, gpu=1)
+    assert stages["b"].settings == graph.Settings()
+    for meta, says in {
+        "{ram: 4Gi}": "dvc.yaml: a: meta has no ram; it has image, cpu",
+        "{cpu: two}": "dvc.yaml: a: meta.cpu is 'two'; must be float",
+        "{gpu: true}": "meta.gpu is True; must be int",
+    }.items():
+        with pytest.raises(graph.GraphError, match=says):
+            load(f"  a: {{cmd: x, meta: {meta}}}\n")
+
+
+def test_what_cannot_become_tasks_is_refused(load: Any) -> None:
+    with pytest.raises(graph.GraphError, match="a: matrix is not supported"):
+        load("  a: {matrix: {x: [1]}, cmd: x}\n")
+    with pytest.raises(graph.GraphError, match="a: foreach must name a section of the params"):
+        load("  a: {foreach: [1, 2], do: {cmd: x}}\n")

@@ -1,0 +1,206 @@
+"""The worker's contract: actions, exit statuses, result file, and what a stopped one leaves behind."""
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.pipelines.conftest import Repository
+
+pytestmark = pytest.mark.slow
+
+ALL = ["first", "train@a", "train@b", "judge"]
+
+
+def planned(repository: Repository, *overrides: str) -> tuple[str, dict[str, str]]:
+    """The composed params, and the reason of each stage that will run."""
+    result, _ = repository.work("plan", CONVOY_OVERRIDES=json.dumps(overrides))
+    return result["params"], {name: one["reason"] for name, one in result["stages"].items() if one["runs"]}
+
+
+def run(repository: Repository, params: str, *stages: str, name: str = "run-1") -> dict[str, str]:
+    """The outcome of each stage."""
+    outcomes = {}
+    for stage in stages:
+        with repository.start("stage", CONVOY_STAGE=stage, CONVOY_PARAMS=params, CONVOY_RUN=name) as process:
+            said, _ = process.communicate(timeout=120)
+        assert process.returncode in (0, 99), said
+        result = json.loads((repository.shared / "result.json").read_text(encoding="utf-8"))
+        assert (process.returncode == 99) == (result["outcome"] == "restored")
+        outcomes[stage] = result["outcome"]
+    return outcomes
+
+
+def test_a_run_from_plan_to_record_and_again(repository: Repository) -> None:
+    params, reasons = planned(repository, "models.*.train.epochs=7", "base=3")
+    # Only a has epochs; the pattern leaves b as it is.
+    assert yaml.safe_load(params) == {"base": 3, "models": {"a": {"train": {"epochs": 7}}, "b": {"c": 1}}}
+    assert reasons == dict.fromkeys(ALL, "has not run before")
+
+    assert run(repository, params, *ALL) == dict.fromkeys(ALL, "ran")
+    result, _ = repository.work("stage", CONVOY_STAGE="judge", CONVOY_PARAMS=params, status=99)
+    assert result["reason"] == "ran before with the same code, params and inputs"
+
+    result, _ = repository.work("record", CONVOY_PARAMS=params, CONVOY_RUN="run-1", CONVOY_RUN_URL="http://a")
+    assert result["reason"] == "all 4 stages restored from the cache"
+    assert repository.dvc("exp", "list", "--name-only").split() == ["run-1"]
+    commit = repository.git("for-each-ref", "--format=%(objectname)", "refs/exps/??/*/*").strip()
+    assert "http://a" in repository.git("show", "-s", "--format=%B", commit)
+    assert yaml.safe_load(repository.git("show", f"{commit}:params.yaml"))["base"] == 3
+
+    # Nothing changed: nothing to do. Then a param, a new member, the code.
+    assert planned(repository, "models.*.train.epochs=7", "base=3") == (params, {})
+    _, reasons = planned(repository, "models.*.train.epochs=8", "base=3")
+    assert reasons == {"train@a": "models.a.train.epochs 7 → 8", "judge": reasons["judge"]}
+    assert "out/train" in reasons["judge"]
+    _, reasons = planned(repository, "recipe=large", "models.a.train.epochs=7", "base=3")
+    assert reasons["train@d"] == "has not run before"
+    assert set(reasons) == {"train@d", "judge"}
+    repository.write("work.py", repository.root.joinpath("work.py").read_text() + "# edited\n")
+    assert planned(repository, "models.*.train.epochs=7", "base=3")[1] == {}, (
+        "not committed, not part of a run"
+    )
+    repository.commit()
+    _, reasons = planned(repository, "models.*.train.epochs=7", "base=3")
+    assert reasons["first"] == "work.py modified"
+
+
+def test_a_stage_reports_what_it_took(repository: Repository) -> None:
+    params, _ = planned(repository)
+    run(repository, params, "first", "train@a", "train@b")
+    result, said = repository.work(
+        "stage", CONVOY_STAGE="judge", CONVOY_PARAMS=params, CONVOY_RUN="run-1", GREETING="hello"
+    )
+    assert result["outcome"] == "ran"
+    assert result["metrics"] == {"base": 1}
+    assert 5 < result["peak_memory_mb"] < 500
+    assert 0 < result["seconds"] < 60
+    assert "event=started greeting=hello" in said
+    # The next plan knows how long that took.
+    repository.write(
+        "dvc.yaml", (repository.root / "dvc.yaml").read_text().replace("judge.json\n", "judge.json x\n", 1)
+    )
+    repository.commit()
+    result, said = repository.work("plan")
+    assert result["stages"]["judge"]["seconds"] > 0
+    assert "1 of 4 stages will run" in said
+
+
+def test_inputs_that_the_cache_lacks_are_made(repository: Repository) -> None:
+    params, _ = planned(repository)
+    result, _ = repository.work("stage", CONVOY_STAGE="train@a", CONVOY_PARAMS=params)
+    assert (result["outcome"], result["reason"]) == ("ran", "with first, which the cache lacked")
+
+
+def test_a_run_that_is_not_complete_is_not_recorded(repository: Repository) -> None:
+    params, _ = planned(repository)
+    run(repository, params, "first", "train@a")
+    result, _ = repository.work("record", CONVOY_PARAMS=params, CONVOY_RUN="run-1", status=1)
+    assert result["reason"] == "the run is not complete; the cache lacks train@b"
+    assert repository.git("for-each-ref", "refs/exps") == ""
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (["base=-1"], "params.yaml: base is -1; must be positive"),
+        (["recipe=smal"], "Could not find 'recipe/smal'"),
+        (["nonsense=1"], "Could not override 'nonsense'"),
+        (["models.*.depth=1"], "models.*.depth=1: these params have no models.*.depth"),
+    ],
+)
+def test_params_that_are_not_allowed_are_refused(
+    repository: Repository, overrides: list[str], says: str
+) -> None:
+    result, said = repository.work("plan", CONVOY_OVERRIDES=json.dumps(overrides), status=2)
+    assert result["outcome"] == "refused"
+    assert says in result["reason"]
+    assert "Traceback" not in said
+    assert "\n" not in result["reason"]
+
+
+def test_an_unknown_commit_is_refused_and_an_unknown_repository_fails(repository: Repository) -> None:
+    result, _ = repository.work("plan", CONVOY_COMMIT="0123456", status=2)
+    assert "has no commit 0123456" in result["reason"]
+    result, _ = repository.work("plan", CONVOY_REPOSITORY=str(repository.root / "none"), status=1)
+    assert "does not exist" in result["reason"]
+    with repository.start("stage") as process:
+        assert process.communicate()[0] == "error: CONVOY_STAGE is not set\n"
+    assert process.returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("how", "status", "outcome", "reason"),
+    [
+        # What the stage foresaw, a second try would meet again; after a crash it might work.
+        ("fails", 2, "refused", 'the member is told to "fail"'),
+        ("crashes", 1, "failed", "failed to reproduce 'train@a'"),
+    ],
+)
+def test_a_failing_stage_says_why_and_leaves_what_it_wrote(
+    repository: Repository, how: str, status: int, outcome: str, reason: str
+) -> None:
+    params, _ = planned(repository, f"+models.a.{how}=true")
+    variables = {"CONVOY_STAGE": "train@a", "CONVOY_PARAMS": params, "CONVOY_RUN": "run-1"}
+    result, said = repository.work("stage", status=status, **variables)
+    assert result["outcome"] == outcome
+    assert reason in result["reason"]
+    kept = list((repository.state / "failed" / "run-1" / "train@a").rglob("*.json"))
+    assert [path.name for path in kept] == ["a.json"]
+    assert f"kept: {kept[0]}" in said
+
+
+def test_a_stopped_stage_takes_all_along_and_the_next_try_resumes(repository: Repository) -> None:
+    params, _ = planned(repository, "+models.a.waits=600")
+    run(repository, params, "first")
+    variables = {"CONVOY_STAGE": "train@a", "CONVOY_PARAMS": params, "CONVOY_RUN": "run-1"}
+    with repository.start("stage", **variables) as process:
+        assert process.stdout is not None
+        child = next(int(line.split()[1]) for line in process.stdout if line.startswith("waiting"))
+        process.send_signal(signal.SIGTERM)
+        process.stdout.read()
+    assert process.returncode == 143
+    assert not Path(f"/proc/{child}").exists()
+
+    # A killed worker cannot clean up; the next try does it.
+    left = repository.shared / "work" / "convoy-run-1-train@a-left"
+    left.mkdir()
+    assert run(repository, params, "train@a") == {"train@a": "ran"}
+    assert not left.exists()
+    repository.work("stage", CONVOY_STAGE="train@b", CONVOY_PARAMS=params)
+    repository.work("stage", CONVOY_STAGE="judge", CONVOY_PARAMS=params)
+    assert (repository.state / "checkpoints" / "run-1" / "train@a" / "half").exists()
+    repository.work("record", CONVOY_PARAMS=params, CONVOY_RUN="run-1")
+    assert not (repository.state / "checkpoints" / "run-1").exists(), "a recorded run needs no checkpoints"
+    commit = repository.git("for-each-ref", "--format=%(objectname)", "refs/exps/??/*/*").strip()
+    assert "out/train/a.json" in repository.git("show", f"{commit}:dvc.lock")
+
+
+def test_a_remote_stands_in_for_the_shared_cache(repository: Repository, tmp_path: Path) -> None:
+    repository.write(
+        ".dvc/config", f"[core]\n    analytics = false\n['remote \"far\"']\n    url = {tmp_path}/far\n"
+    )
+    repository.commit()
+    repository.variables = {"CONVOY_CACHE": "", "CONVOY_REMOTE": "far"}
+    params, _ = planned(repository)
+    assert run(repository, params, *ALL) == dict.fromkeys(ALL, "ran")
+    assert run(repository, params, *ALL) == dict.fromkeys(ALL, "restored")
+    assert planned(repository)[1] == {}
+    repository.work("record", CONVOY_PARAMS=params, CONVOY_RUN="run-1")
+
+
+def test_pictures_that_git_does_not_know_are_there(repository: Repository, tmp_path: Path) -> None:
+    (tmp_path / "pictures" / "cats").mkdir(parents=True)
+    (tmp_path / "pictures" / "cats" / "1.png").write_bytes(b"1")
+    (tmp_path / "pictures" / "cats" / "2.png").write_bytes(b"2")
+    text = (repository.root / "dvc.yaml").read_text()
+    repository.write("dvc.yaml", text.replace("deps: [work.py]", "deps: [work.py, datasets/cats]", 1))
+    repository.commit()
+    repository.variables = {"CONVOY_DATA": str(tmp_path / "pictures")}
+    params, _ = planned(repository)
+    assert run(repository, params, *ALL) == dict.fromkeys(ALL, "ran")
+    repository.work("record", CONVOY_PARAMS=params, CONVOY_RUN="run-1")
+    (tmp_path / "pictures" / "cats" / "2.png").write_bytes(b"3")
+    assert planned(repository)[1]["first"] == "datasets/cats modified"
