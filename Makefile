@@ -1,15 +1,16 @@
 # Two commands to know: `make run` and `make test`. Both set up what they need, once.
 PYTHON ?= python3
 VENV := .venv
+AIRFLOW := .venv-airflow
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export UV_PYTHON_DOWNLOADS := never
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run accept-data preview test test-fast bench lint format pins clean
+.PHONY: help run reproduce accept-data sync-tracking preview find-learning-rate sweep predict test test-fast bench lint format pins clean
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/stages.installed  ## Run the pipeline as params.yaml says (the digits recipe at first)
 	@dvc repro
@@ -18,9 +19,26 @@ accept-data:  ## Accept the data as they are: what audit.drift.reference compare
 	@mkdir -p datasets && cp data/profile.json datasets/accepted.json
 	@echo "To compare with it, set audit.drift.reference: datasets/accepted.json"
 
+reproduce: $(VENV)/stages.installed  ## Run recipes beside their books' numbers (RECIPES="lenet_mnist …"); without: the table
+	@python -m stages.reproduce $(RECIPES) $(if $(SEEDS),--seeds $(SEEDS)) $(foreach one,$(SET),--set $(one))
+
+find-learning-rate: $(VENV)/stages.installed  ## Draw a network's loss over the learning rate (RECIPE=digits MEMBER=lenet)
+	@$(if $(RECIPE),dvc exp run -S recipe=$(RECIPE),dvc repro) pack
+	@python -m stages.find_learning_rate $(MEMBER) --data data/packed --sheets reports/learning_rate
+
+sweep: $(VENV)/sweep.installed  ## Search a member's params on the val split (RECIPE=digits MEMBER=lenet TRIALS=20)
+	@$(if $(RECIPE),dvc exp run -S recipe=$(RECIPE),dvc repro) pack extract
+	@python -m stages.sweep $(MEMBER) $(if $(TRIALS),--trials $(TRIALS)) $(if $(SPACE),--space $(SPACE))
+
+sync-tracking: $(VENV)/stages.installed  ## Write to MLflow what it missed while its server was away
+	@python -m stages.sync_tracking
+
 preview: $(VENV)/stages.installed  ## Draw augmented training pictures into reports/preview (RECIPE=name)
 	@$(if $(RECIPE),dvc exp run -S recipe=$(RECIPE),dvc repro) pack
 	@python -m stages.preview --packed data/packed --sheets reports/preview
+
+predict: $(VENV)/stages.installed  ## Say what pictures show: FILES="a.jpg folder 'more/*.png'" (MODEL=models:/NAME@champion)
+	@python -m stages.predict_image $(if $(MODEL),--model "$(MODEL)") $(FILES)
 
 test: $(VENV)/dev.installed lint  ## Check style and types, run every test, measure coverage
 	@pytest --cov --cov-report=term:skip-covered --cov-fail-under=85
@@ -28,8 +46,32 @@ test: $(VENV)/dev.installed lint  ## Check style and types, run every test, meas
 test-fast: $(VENV)/dev.installed  ## Run the tests that take seconds
 	@pytest -m "not slow"
 
+.PHONY: plan airflow replay e2e-airflow
+.PHONY: images up down e2e-docker
+images:  ## Build the containers' images (see docker/)
+	@docker/images.sh
+
+up: images  ## Start Airflow, MLflow and PostgreSQL as containers
+	@docker/up.sh
+
+down:  ## Stop them; runs, artifacts and users stay
+	@docker/compose.sh down
+
+e2e-docker: $(VENV)/dev.installed  ## Run the pipeline in containers, on a throwaway engine where there is none
+	@docker/with-engine.sh pytest -rs tests/docker
+
 bench: $(VENV)/bench.installed  ## Measure speed and memory against the books' way (DATA=FOLDER to use your own pictures)
 	@python -m benchmarks $(if $(DATA),--data "$(DATA)")
+
+plan: $(VENV)/stages.installed  ## Say what make run would run, and why (RECIPE=name: of another recipe)
+	@python -m pipelines.worker.preview $(if $(RECIPE),recipe=$(RECIPE))
+
+airflow: $(AIRFLOW)/installed $(VENV)/stages.installed  ## Start Airflow and MLflow on this machine, until Ctrl-C
+	@PYTHONPATH=. exec $(AIRFLOW)/bin/python -m pipelines.local
+
+replay: $(VENV)/stages.installed  ## Bring the workspace back to what it was in a run (RUN=name, as dvc exp list has it)
+	@[ -n "$(RUN)" ] || { echo "Name a run: make replay RUN=name; there are:"; dvc exp list --all --name-only; exit 1; }
+	@dvc exp apply "$(RUN)"
 
 lint: $(VENV)/dev.installed  ## Check style and types
 	@ruff format --check --quiet .
@@ -44,13 +86,26 @@ pins: $(VENV)/uv.installed  ## Renew requirements/ from pyproject.toml
 	@uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header \
 		--extra data --extra train --extra tracking pyproject.toml -o requirements/stages.txt
 	@uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header \
-		--extra data --extra train --extra tracking --extra dev -c requirements/stages.txt \
+		--extra data --extra tracking -c requirements/stages.txt pyproject.toml -o requirements/data.txt
+	@uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header \
+		--extra data --extra train-gpu --extra tracking -c requirements/stages.txt \
+		pyproject.toml -o requirements/train-gpu.txt
+	@uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header \
+		--extra mlflow-server -c requirements/stages.txt pyproject.toml -o requirements/mlflow.txt
+	@uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header \
+		--extra data --extra train --extra tracking --extra sweep --extra dev --extra export -c requirements/stages.txt \
 		pyproject.toml -o requirements/dev.txt
 	@uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header \
 		--extra bench -c requirements/dev.txt pyproject.toml -o requirements/bench.txt
+	@uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header \
+		--extra sweep -c requirements/stages.txt pyproject.toml -o requirements/sweep.txt
+	@uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header \
+		--group airflow -o requirements/airflow.txt
+	@uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header \
+		--group airflow-postgres -c requirements/airflow.txt -o requirements/airflow-postgres.txt
 
 clean:  ## Remove what the pipeline wrote into the workspace (DVC's cache and MLflow's runs stay)
-	@rm -rf data features models predictions ensemble reports plots dvc_plots
+	@rm -rf data features models predictions ensemble reports plots dvc_plots .checkpoints
 
 $(VENV)/uv.installed:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
@@ -62,6 +117,16 @@ $(VENV)/uv.installed:
 $(VENV)/stages.installed: requirements/stages.txt $(VENV)/uv.installed
 	@echo "Installing the stages' packages into $(VENV) (2 GB, once)"
 	@uv pip install --quiet --python $(VENV)/bin/python -r requirements/stages.txt
+	@touch $@
+
+$(VENV)/sweep.installed: requirements/sweep.txt $(VENV)/stages.installed
+	@uv pip install --quiet --python $(VENV)/bin/python -r requirements/sweep.txt
+	@touch $@
+
+$(AIRFLOW)/installed: requirements/airflow.txt $(VENV)/uv.installed
+	@echo "Installing Airflow into $(AIRFLOW) (300 MB, once)"
+	@[ -x $(AIRFLOW)/bin/python ] || uv venv --quiet --python $(VENV)/bin/python $(AIRFLOW)
+	@uv pip install --quiet --python $(AIRFLOW)/bin/python -r requirements/airflow.txt
 	@touch $@
 
 $(VENV)/bench.installed: requirements/bench.txt $(VENV)/dev.installed

@@ -9,7 +9,8 @@ import argparse
 import inspect
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, ParamSpec, TypeVar
@@ -58,13 +59,20 @@ def main(stage: Stage[..., Any], argv: list[str] | None = None) -> None:
         else:
             parser.add_argument(f"--{argument.name.replace('_', '-')}", type=Path, required=True)
     given = vars(parser.parse_args(argv))
+    with told(name):
+        checked = params.load(given.pop("params"))
+        values = {argument: checked.at(key.format(**given)) for argument, key in stage.reads.items()}
+        stage(**values, **given)
+
+
+@contextmanager
+def told(name: str) -> Iterator[None]:
+    """Run a block as the command `name`: events go to standard error, what a user can mend is one line."""
     # TensorFlow greets at length on every import.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     log.configure(name)
     try:
-        checked = params.load(given.pop("params"))
-        values = {argument: checked.at(key.format(**given)) for argument, key in stage.reads.items()}
-        stage(**values, **given)
+        yield
     except ConvoyError as error:
         log.error(str(error))
         sys.exit(1)

@@ -23,3 +23,7 @@ class StoreError(ConvoyError):
 
 class LearnerError(ConvoyError):
     """A member cannot be fitted or loaded as its params ask."""
+
+
+class ServingError(ConvoyError):
+    """A model cannot be put together, loaded, exported or promoted."""

@@ -1,8 +1,10 @@
 """evaluate: the members' and the ensemble's probabilities on the test split → metrics, plots, a run."""
 
 import csv
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,26 +12,19 @@ from numpy.typing import NDArray
 
 from stages import cli, tracking
 from stages.data import store
+from stages.data.images import Pixels
 from stages.data.manifest import Manifest
 from stages.errors import StoreError
 from stages.files import digest, read_json, replacing, write_json
 from stages.learners import HISTORY, History, LearnerParams
 from stages.params import Evaluate
-from stages.report import figures
+from stages.report import results
 from stages.scoring import metrics
+from stages.scoring.judged import Judged
 
 ENSEMBLE = "ensemble"
 METRICS, TEXT = "metrics.json", "classification_report.txt"
 _CURVES = ("loss", "accuracy")
-
-
-@dataclass(frozen=True)
-class Judged:
-    """A member or the ensemble on the test split: actual class indices, probabilities, metrics."""
-
-    actual: NDArray[np.int64]
-    probabilities: NDArray[np.float32]
-    scores: dict[str, float]
 
 
 @cli.stage(params="evaluate", members="models", recipe="recipe")
@@ -40,6 +35,7 @@ def evaluate(
     *,
     manifest: Path,
     classes: Path,
+    packed: Path,
     models: Path,
     predictions: Path,
     ensemble: Path,
@@ -48,7 +44,8 @@ def evaluate(
 ) -> None:
     """Judge every member and the ensemble on the test split. Needs no TensorFlow.
 
-    Writes into `report`: metrics.json (member → metric → value), classification_report.txt and run.json;
+    Writes into `report`: metrics.json (member → metric → value), classification_report.txt, run.json and
+    tracking (what MLflow was told, with the predictions that `python -m stages.compare` reads);
     into `plots`: loss and accuracy per epoch of each network and (actual, predicted) of each member.
     Raises StoreError when predictions are missing or of pictures that are not this manifest's test split.
     """
@@ -56,11 +53,14 @@ def evaluate(
     table = Manifest.read(manifest)
     files = {name: predictions / name / "test.h5" for name in members} | {ENSEMBLE: ensemble / "test.h5"}
     judged = {name: _judge(file, table, names, params.calibration_bins) for name, file in files.items()}
-    with tracking.run(recipe, "evaluate", _tags(manifest, models, members)) as run:
-        _write_plots(plots, judged, names, {name: models / name / HISTORY for name in members})
+    folders = {name: models / name for name in members}
+    tags = {"stage": "evaluate", "manifest": digest(manifest)}
+    with tracking.run(recipe, "evaluate", tags, keep=report) as run:
+        _write_plots(plots, judged, names, {name: folder / HISTORY for name, folder in folders.items()})
         _write_report(report, judged, names)
-        _track(run, report, judged, names)
-        write_json(report / tracking.LINK, run.link)
+        run.dataset(tags["manifest"], "test", Counter(table.strings("split").tolist()))
+        _track(run, report, judged, names, packed / "test.h5")
+        _link(run, folders, judged)
     print(_as_table({name: one.scores for name, one in judged.items()}))
 
 
@@ -72,7 +72,7 @@ def _judge(file: Path, table: Manifest, names: list[str], bins: int) -> Judged:
             raise StoreError(f"{file} is of other pictures than the manifest's test split; run predict again")
         actual = np.asarray([label_of[identity] for identity in rows.ids.tolist()], np.int64)
         probabilities = rows.read(0, len(rows))
-    return Judged(actual, probabilities, metrics.score(actual, probabilities, bins))
+    return Judged(rows.ids, actual, probabilities, metrics.score(actual, probabilities, bins))
 
 
 def _write_report(folder: Path, judged: dict[str, Judged], names: list[str]) -> None:
@@ -118,19 +118,34 @@ def _write_csv(path: Path, header: tuple[str, ...], rows: Sequence[Sequence[obje
         writer.writerows(rows)
 
 
-def _track(run: tracking.Run, report: Path, judged: dict[str, Judged], names: list[str]) -> None:
-    for name, one in judged.items():
-        run.metrics({f"{name}.{metric}": value for metric, value in one.scores.items()})
-        matrix = metrics.confusion(one.actual, one.probabilities)
-        run.figure(figures.confusion(matrix, names, f"{name}, test split"), f"confusion_{name}.png")
+def _track(
+    run: tracking.Run, report: Path, judged: dict[str, Judged], names: list[str], packed: Path
+) -> None:
+    with store.Reader(packed) as rows:
+        place = {identity: number for number, identity in enumerate(rows.ids.tolist())}
+        for name, one in judged.items():
+            run.metrics({f"{name}.{metric}": value for metric, value in one.scores.items()})
+            numbers = np.asarray([place[identity] for identity in one.ids.tolist()])
+            pictures = partial(_pictures, rows, numbers)
+            results.track(run, name, one.actual, one.probabilities, names, pictures)
+            run.predictions(name, one.ids, one.actual, one.probabilities)
+    run.text(results.table({name: one.scores for name, one in judged.items()}), "comparison.csv")
     for name in (METRICS, TEXT):
         run.file(report / name)
 
 
-def _tags(manifest: Path, models: Path, members: dict[str, LearnerParams]) -> dict[str, str]:
-    """Link to the runs that made the members, which may be older than this evaluation."""
-    runs = {f"run.{name}": read_json(models / name / tracking.LINK)["run_id"] for name in members}
-    return {"stage": "evaluate", "manifest": digest(manifest), **runs}
+def _pictures(rows: store.Reader, numbers: NDArray[np.int64], wanted: NDArray[np.int64]) -> Pixels:
+    """The packed pictures of the wanted predictions, whose rows are `numbers`."""
+    return rows.take(numbers[wanted])
+
+
+def _link(run: tracking.Run, folders: dict[str, Path], judged: dict[str, Judged]) -> None:
+    """Point at the runs that made the members, which may be older, and see that the server has them."""
+    # If it is away, the run has said so, and what is missing waits.
+    with suppress(tracking.Unreachable):
+        tracking.sync(folders.values())
+    links = {name: read_json(folder / tracking.LINK) for name, folder in folders.items()}
+    run.members(links, {f"{name}.{key}": v for name, one in judged.items() for key, v in one.scores.items()})
 
 
 def _as_table(scores: dict[str, dict[str, float]]) -> str:

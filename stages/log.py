@@ -4,6 +4,9 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -20,6 +23,19 @@ def configure(stage: str) -> None:
     _LOGGER.handlers[:] = [handler]
     _LOGGER.setLevel(logging.INFO)
     _LOGGER.propagate = False
+
+
+@contextmanager
+def copied(path: Path, stage: str) -> Iterator[None]:
+    """Write the events of this stage to a file as well."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(_KeyValue(stage))
+    _LOGGER.addHandler(handler)
+    try:
+        yield
+    finally:
+        _LOGGER.removeHandler(handler)
+        handler.close()
 
 
 def event(message: str, **fields: object) -> None:

@@ -5,7 +5,7 @@ first second and not after an hour of resizing.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 
 import yaml
 from pydantic import (
@@ -20,9 +20,11 @@ from pydantic import (
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from stages import extractors, learners, plugins
-from stages.data import sources
+from stages.data import sizing, sources
 from stages.errors import ParamsError
+from stages.scoring import weighting
 from stages.section import Fraction, Positive, Section, Seed
+from stages.serving.verdict import Promote
 
 if TYPE_CHECKING:
     Source = sources.SourceParams
@@ -34,6 +36,8 @@ else:
     Model = plugins.union(learners.__name__)
 
 PACKED = "data/packed"
+# What no member may be called, as promote.candidate means something else by it.
+TAKEN = {"ensemble": "the average of all", "best": "whichever is best on the val split"}
 # DVC's run cache leaves these keys out of what it compares, at any depth of a listed section.
 _IGNORED_BY_DVC = ("size", "nfiles")
 
@@ -99,11 +103,18 @@ class Audit(Section):
 
 
 class Resize(Section):
-    """The size in pixels every picture gets, `[height, width]`, and how."""
+    """The size in pixels every picture gets, `[height, width]`, and how; see `stages.data.sizing.View`."""
 
     size: Annotated[list[Positive], Field(min_length=2, max_length=2)]
     keep_aspect: bool
     color: Literal["rgb", "gray"]
+    quality: sizing.Quality
+
+    @property
+    def view(self) -> sizing.View:
+        """What every picture becomes."""
+        height, width = self.size
+        return sizing.View(height, width, self.color, self.keep_aspect, self.quality)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -123,29 +134,36 @@ class Pack(Section):
 
 
 class Predict(Section):
-    """What a member trained on patches sees of a picture: its centre, or ten crops, half of them mirrored."""
+    """What a member trained on patches sees of a picture: its centre, or ten crops, half of them mirrored.
+
+    Mirroring makes another class of digits, text and the like; nothing in the data says so, so no check can.
+    """
 
     crops: Literal["center", "ten"]
 
 
 def _weighting(value: Any) -> str | None:
-    return "each" if isinstance(value, dict) else value if value == "uniform" else None
+    return "each" if isinstance(value, dict) else "chosen" if value in get_args(weighting.Choice) else None
 
 
 Weights = Annotated[
-    Annotated[Literal["uniform"], Tag("uniform")]
+    Annotated[weighting.Choice, Tag("chosen")]
     | Annotated[dict[str, Annotated[float, Field(gt=0)]], Tag("each")],
     # Without it, pydantic reports what is wrong with the value under either reading.
     Discriminator(
         _weighting,
         custom_error_type="weights",
-        custom_error_message="allowed: uniform, or a positive number for each member",
+        custom_error_message="allowed: uniform, val_accuracy, greedy, or a positive number for each member",
     ),
 ]
 
 
 class Ensemble(Section):
-    """Whose class probabilities are averaged; weights are relative, any positive scale."""
+    """Whose class probabilities are averaged, and how they are weighed.
+
+    `val_accuracy` and `greedy` take the weights from the val split (stages/scoring/weighting.py); those given
+    for each member are relative, on any positive scale.
+    """
 
     members: Annotated[list[str], Field(min_length=1)]
     weights: Weights
@@ -173,10 +191,25 @@ class Evaluate(Section):
     calibration_bins: Positive
 
 
+class Printed(Section):
+    """A number that a book prints for this experiment, and how far below it ours may stay.
+
+    `of` is the member, or `ensemble`, that ours is taken from, and `metric` one of reports/metrics.json.
+    No stage reads it: the reproduction table and the report do.
+    """
+
+    of: str
+    metric: Literal["accuracy", "rank5_accuracy"]
+    value: Annotated[float, Field(gt=0, le=1)]
+    tolerance: Annotated[float, Field(ge=0, lt=1)]
+    source: Annotated[str, Field(min_length=1)]
+
+
 class Params(Section):
     """The whole params.yaml."""
 
     recipe: Name
+    book: list[Printed]
     seed: Seed
     ingest: Ingest
     audit: Audit
@@ -187,6 +220,7 @@ class Params(Section):
     predict: Predict
     ensemble: Ensemble
     evaluate: Evaluate
+    promote: Promote
 
     @model_validator(mode="after")
     def _name_only_what_exists(self) -> Self:
@@ -195,8 +229,11 @@ class Params(Section):
             _refuse(f"models.{name}.input", model.input, inputs)
         for member in self.ensemble.members:
             _refuse("ensemble.members", member, list(self.models))
-        if "ensemble" in self.models:
-            raise PydanticCustomError("name", "models.ensemble: the name is taken by the average of all")
+        for number, printed in enumerate(self.book):
+            _refuse(f"book.{number}.of", printed.of, [*self.models, "ensemble"])
+        _refuse("promote.candidate", self.promote.candidate, [*TAKEN, *self.models])
+        for name in set(TAKEN) & set(self.models):
+            raise PydanticCustomError("name", f"models.{name}: the name is taken by {TAKEN[name]}")
         return self
 
     def at(self, key: str) -> Any:
@@ -226,7 +263,12 @@ def load(path: Path) -> Params:
     try:
         return Params.model_validate(values)
     except ValidationError as error:
-        raise ParamsError(f"{path}: " + " | ".join(_line(one, values) for one in error.errors())) from None
+        raise ParamsError(f"{path}: {described(error, values)}") from None
+
+
+def described(error: ValidationError, values: Any) -> str:
+    """One line for all that is wrong with `values`: every wrong key, its value and what is allowed."""
+    return " | ".join(_line(one, values) for one in error.errors())
 
 
 def _refuse(key: str, value: str, allowed: list[str]) -> None:

@@ -1,12 +1,15 @@
 """predict: one member → its class probabilities on the val and the test split."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stages import cli, learners, log
-from stages.data import crops, store
+from stages.data import crops, portions, store
 from stages.data.crops import Patch, Pixels
 from stages.data.manifest import HELD_OUT
 from stages.files import read_json, replacing
@@ -21,17 +24,19 @@ def predict(name: str, *, params: Predict, model: Path, data: Path, predictions:
     """
     learner = learners.load(model)
     patch = read_json(model / learners.SPEC).get("patch") if params.crops == "ten" else None
+    work = partial(_ten_crops, learner, patch) if patch else learner.predict_proba
     with replacing(predictions) as folder:
         folder.mkdir()
         for split in HELD_OUT:
             with store.Reader(data / f"{split}.h5") as rows:
-                _predict_split(folder / f"{split}.h5", learner, rows, name, patch)
-            log.event("predicted", split=split, pictures=len(rows))
+                count = write_probabilities(folder / f"{split}.h5", rows, work, name)
+            log.event("predicted", split=split, pictures=count)
 
 
-def _predict_split(
-    path: Path, learner: learners.Learner, rows: store.Reader, name: str, patch: Patch | None
-) -> None:
+def write_probabilities(
+    path: Path, rows: store.Reader, work: Callable[[NDArray[Any]], NDArray[np.float32]], name: str
+) -> int:
+    """Write one split: what `work` makes of its rows, as the member `name`'s; returns how many."""
     classes = rows.provenance["classes"]
     provenance = {"member": name, "classes": classes, "manifest": rows.provenance["manifest"]}
     shape = (len(rows), len(classes))
@@ -40,14 +45,15 @@ def _predict_split(
         log.Progress(f"predicting {path.stem}", total=len(rows), unit="picture") as progress,
     ):
         start = 0
-        for batch in rows.batches(learners.BATCH):
-            out.write(start, _ten_crops(learner, batch, patch) if patch else learner.predict_proba(batch))
-            start += len(batch)
-            progress.advance(len(batch))
+        for probabilities in portions.mapped(work, rows):
+            out.write(start, probabilities)
+            start += len(probabilities)
+            progress.advance(len(probabilities))
         out.columns["labels"] = rows.column("labels")
+    return start
 
 
-def _ten_crops(learner: learners.Learner, pixels: Pixels, patch: Patch) -> NDArray[np.float32]:
+def _ten_crops(learner: learners.Learner, patch: Patch, pixels: Pixels) -> NDArray[np.float32]:
     """The mean over crops, one crop of all pictures at a time: ten at once take ten times the memory."""
     found = [learner.predict_proba(crop) for crop in crops.ten(pixels, patch)]
     return np.asarray(np.mean(found, axis=0), np.float32)

@@ -25,6 +25,6 @@ class Section(BaseModel):
             raise PydanticCustomError(
                 "unknown_key",
                 "unknown key {unknown}; allowed: {known}",
-                {"unknown": ", ".join(unknown), "known": ", ".join(known)},
+                {"unknown": ", ".join(unknown), "known": ", ".join(known) or "none"},
             )
         return values

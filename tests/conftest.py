@@ -98,7 +98,7 @@ class Project:
         return page
 
     def resize(self, **params: Any) -> None:
-        values = {"size": [16, 16], "keep_aspect": True, "color": "rgb"} | params
+        values = {"size": [16, 16], "keep_aspect": True, "color": "rgb", "quality": "exact"} | params
         paths = {"manifest": self.manifest, "source": self.source, "blob": self.blob}
         resize(Resize(**values), **paths, resized=self.resized)
 
@@ -111,18 +111,23 @@ class Project:
 
 
 def write_pictures(
-    root: Path, classes: Mapping[str, int], *, size: tuple[int, int] = (20, 24), seed: int = 0
+    root: Path,
+    classes: Mapping[str, int],
+    *,
+    size: tuple[int, int] = (20, 24),
+    seed: int = 0,
+    noise: float = 12,
 ) -> Path:
     """Write `root`/CLASS/NUMBER.png: noise around a colour of the class, so that a model can learn them.
 
-    `size` is (height, width); `classes` says how many pictures each class has.
+    `size` is (height, width); `classes` says how many pictures each class has; `noise` is its deviation.
     """
     for name, count in classes.items():
         draw = np.random.default_rng([seed, *name.encode()])
         (root / name).mkdir(parents=True, exist_ok=True)
         colour = draw.integers(40, 216, 3)
         for number in range(count):
-            pixels = np.clip(colour + draw.normal(0, 12, (*size, 3)), 0, 255).astype(np.uint8)
+            pixels = np.clip(colour + draw.normal(0, noise, (*size, 3)), 0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(root / name / f"{number:03d}.png")
     return root
 
@@ -179,3 +184,23 @@ def tracked(tracking_store: Path) -> Iterator[Path]:
         monkeypatch.chdir(tracking_store)
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tracking_store}/mlflow.db")
         yield tracking_store
+
+
+@pytest.fixture(scope="module")
+def make_run(tracked: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    """The function that makes a run of tests/runs.py on pictures of the given classes, in a new folder."""
+    # Here, as it draws in matplotlib and MLflow.
+    from tests.runs import Run
+
+    def make(classes: Mapping[str, int] | None = None, members: Mapping[str, float] | None = None) -> Run:
+        root = tmp_path_factory.mktemp("run")
+        classes = classes or {"cat": 20, "dog": 20, "panda": 20}
+        project = Project(root, write_pictures(root / "source", classes))
+        # Pictures of one colour and noise are near duplicates of one another.
+        project.ingest(near_duplicates={"distance": None})
+        project.resize()
+        project.mean()
+        project.pack()
+        return Run(project, members or {"net": 0.9, "logistic": 0.8, "other": 0.7})
+
+    return make

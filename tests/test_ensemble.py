@@ -9,7 +9,9 @@ import pytest
 from stages.data import store
 from stages.ensemble import ensemble
 from stages.errors import StoreError
+from stages.files import read_json
 from stages.params import Ensemble
+from stages.scoring import weighting
 
 A = np.array([[0.8, 0.2], [0.4, 0.6]], np.float32)
 B = np.array([[0.2, 0.8], [0.0, 1.0]], np.float32)
@@ -90,3 +92,89 @@ def test_members_that_do_not_go_together_are_refused(
     with pytest.raises(StoreError, match=message):
         average(root, ["a", "c"])
     assert {one.name for one in root.iterdir()} == {"predictions"}
+
+
+def classes_of(sure: float, right: list[int]) -> np.ndarray:
+    """Probabilities of two classes: `sure` of the class in each place of `right`."""
+    return np.array([[sure, 1 - sure] if one == 0 else [1 - sure, sure] for one in right], np.float32)
+
+
+@pytest.fixture
+def members(tmp_path: Path) -> Path:
+    """Six pictures. `good` and `other` each miss one, another one; `noise` is surely wrong on most."""
+    labels = [0, 1, 0, 1, 0, 1]
+    said = {
+        "good": classes_of(0.8, [1, 1, 0, 1, 0, 1]),
+        "other": classes_of(0.8, [0, 1, 0, 1, 0, 0]),
+        "noise": classes_of(0.99, [1, 0, 1, 0, 0, 1]),
+    }
+    for member, probabilities in said.items():
+        for split in ("val", "test"):
+            path = tmp_path / "predictions" / member / f"{split}.h5"
+            provenance = {"member": member, "classes": ["x", "y"], "manifest": "m"}
+            ids = [f"{split}{number}" for number in range(6)]
+            with store.create(
+                path, "probabilities", (6, 2), np.float32, ids=ids, provenance=provenance
+            ) as out:
+                out.write(0, probabilities)
+                out.columns["labels"] = np.array(labels)
+    return tmp_path
+
+
+def chosen(root: Path, weights: str, names: tuple[str, ...] = ("good", "other", "noise")) -> Any:
+    """What ensemble.json says."""
+    params = Ensemble(members=list(names), weights=weights)
+    ensemble(params, predictions=root / "predictions", ensemble=root / "ensemble")
+    return read_json(root / "ensemble" / "ensemble.json")
+
+
+def test_accuracy_on_val_weighs_the_members(members: Path) -> None:
+    found = chosen(members, "val_accuracy")
+    assert found["weighting"] == "val_accuracy"
+    assert found["weights"] == pytest.approx({"good": 5 / 12, "other": 5 / 12, "noise": 2 / 12})
+    with store.Reader(members / "ensemble" / "test.h5") as rows:
+        assert rows.provenance["weights"] == found["weights"]
+
+
+def test_greedy_selection_leaves_out_what_does_not_help(members: Path) -> None:
+    found = chosen(members, "greedy")
+    assert found["weights"] == {"good": 0.5, "other": 0.5, "noise": 0.0}
+    assert found["val"]["ensemble"]["log_loss"] < found["val"]["members"]["good"]["log_loss"]
+
+
+def test_a_strong_member_is_taken_more_often_than_a_weak_one() -> None:
+    draw = np.random.default_rng(0)
+    strong, weak = (np.clip(0.5 + skill + draw.normal(0, 0.3, 400), 0.02, 0.98) for skill in (0.2, 0.1))
+    weights = weighting.greedy({"strong": strong, "weak": weak})
+    assert 0 < weights["weak"] < weights["strong"]
+    assert sum(weights.values()) == pytest.approx(1)
+    alone, both = (
+        -np.log(one).mean() for one in (strong, weights["strong"] * strong + weights["weak"] * weak)
+    )
+    assert both < alone
+
+
+def test_it_says_what_the_members_gain_and_where_they_differ(members: Path) -> None:
+    found = chosen(members, "uniform", ("good", "other"))
+    val = found["val"]
+    assert val["disagreement"]["good"] == {"good": 0.0, "other": pytest.approx(2 / 6)}
+    assert {name: one["accuracy"] for name, one in val["members"].items()} == pytest.approx(
+        {"good": 5 / 6, "other": 5 / 6}
+    )
+    accuracy = val["ensemble"]["accuracy"]
+    assert val["accuracy_gain"] == pytest.approx(
+        {"over_mean": accuracy - 5 / 6, "over_best": accuracy - 5 / 6}
+    )
+
+
+@pytest.mark.parametrize("weights", ["uniform", "val_accuracy", "greedy"])
+def test_the_test_split_chooses_nothing(members: Path, weights: str) -> None:
+    before = chosen(members, weights)
+    for member in ("good", "other", "noise"):
+        path = members / "predictions" / member / "test.h5"
+        with store.Reader(path) as rows:
+            ids, provenance, turned = rows.ids, rows.provenance, rows.read(0, 6)[:, ::-1]
+        with store.create(path, "probabilities", (6, 2), np.float32, ids=ids, provenance=provenance) as out:
+            out.write(0, turned)
+            out.columns["labels"] = np.zeros(6, np.int64)
+    assert chosen(members, weights) == before

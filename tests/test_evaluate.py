@@ -74,6 +74,7 @@ class Setting:
             "tiny",
             manifest=self.data.manifest,
             classes=self.data.classes,
+            packed=self.data.packed,
             models=self.root / "models",
             predictions=self.root / "predictions",
             ensemble=self.root / "ensemble",
@@ -165,6 +166,25 @@ def test_the_run_has_all_numbers_reports_and_links_to_the_members_runs(done: Set
     assert {"metrics.json", "classification_report.txt", "figures"} <= files
     figures = {one.path for one in MlflowClient().list_artifacts(link["run_id"], "figures")}
     assert {f"figures/confusion_{name}.png" for name in metrics} <= figures
+    # `net` makes no errors.
+    assert {f"figures/errors_{name}.png" for name in ("classifier", "ensemble")} <= figures
+    assert "figures/errors_net.png" not in figures
+    for folder, ending in {"per_class": "csv", "predictions": "npz"}.items():
+        listed = {one.path for one in MlflowClient().list_artifacts(link["run_id"], folder)}
+        assert listed == {f"{folder}/{name}.{ending}" for name in metrics}
+
+
+def test_what_was_tracked_stays_with_the_report(done: Setting) -> None:
+    kept = done.root / "reports" / "tracking" / "artifacts"
+    with np.load(kept / "predictions" / "classifier.npz", allow_pickle=False) as found:
+        assert found["ids"].tolist() == done.ids.tolist()
+        assert found["labels"].tolist() == done.actual.tolist()
+        assert found["probabilities"].shape == (12, 3)
+    name, *header = rows(kept / "comparison.csv")[0]
+    assert (name, set(header)) == ("name", METRICS)
+    assert [row[0] for row in rows(kept / "comparison.csv")[1:]] == ["net", "classifier", "ensemble"]
+    panda = {row[0]: row[1:] for row in rows(kept / "per_class" / "classifier.csv")[1:]}["panda"]
+    assert [float(value) for value in panda] == [0.0, 0.0, 0.0, 4.0]
 
 
 def test_the_table_on_the_terminal_has_a_row_per_member(

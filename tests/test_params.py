@@ -49,7 +49,7 @@ ALL = "lenet, minivggnet, hog_logistic"
     [
         # Unknown keys, at the top, inside a section, inside a plug-in.
         ("modells", {}, "yaml: unknown key modells; allowed: "),
-        ("resize.height", 3, "resize: unknown key height; allowed: color, keep_aspect, size"),
+        ("resize.height", 3, "resize: unknown key height; allowed: color, keep_aspect, quality, size"),
         ("models.lenet.train.epoch", 3, "models.lenet.train: unknown key epoch; allowed: balanced, batch"),
         ("models.lenet.train.3", 3, "models.lenet.train: unknown key 3; allowed: balanced, batch_size"),
         # Kinds that no plug-in has.
@@ -58,9 +58,9 @@ ALL = "lenet, minivggnet, hog_logistic"
         (
             "models.lenet.kind",
             "cnnn",
-            "models.lenet: 'kind' is 'cnnn'; allowed: 'cnn', 'logistic_regression'",
+            "models.lenet: 'kind' is 'cnnn'; allowed: 'cnn', 'fine_tuning', 'knn',",
         ),
-        ("models.lenet.network", "resnet", "models.lenet.network is 'resnet'; allowed: lenet, minivggnet,"),
+        ("models.lenet.network", "lenett", "models.lenet.network is 'lenett'; allowed: alexnet, "),
         (
             "models.lenet.optimizer.kind",
             "rms",
@@ -103,8 +103,8 @@ ALL = "lenet, minivggnet, hog_logistic"
         ),
         (
             "models.hog_logistic.input",
-            "data/packed",
-            "input is 'data/packed'; logistic_regression reads featu",
+            "data/resized.h5",
+            "input is 'data/resized.h5'; allowed: data/packed or features/",
         ),
         (
             "models.lenet.code",
@@ -123,12 +123,18 @@ ALL = "lenet, minivggnet, hog_logistic"
             "ensemble: members is lenet, lenet; must name each member o",
         ),
         ("ensemble.members", [], "ensemble.members: has 0 entries; must have at least 1"),
+        # What a book prints is of a member that exists.
+        (
+            "book",
+            [{"of": "vgg", "metric": "accuracy", "value": 0.9, "tolerance": 0.0, "source": "A book"}],
+            "book.0.of is 'vgg'; allowed: ",
+        ),
         ("models.ensemble", LENET, "models.ensemble: the name is taken by the average of all"),
         # Weights.
         (
             "ensemble.weights",
             "equal",
-            "ensemble.weights is 'equal'; allowed: uniform, or a positive number fo",
+            "ensemble.weights is 'equal'; allowed: uniform, val_accuracy, greedy, o",
         ),
         (
             "ensemble.weights",
@@ -139,7 +145,7 @@ ALL = "lenet, minivggnet, hog_logistic"
         # Keys that are not there (None deletes).
         ("seed", None, "yaml: seed is missing"),
         ("ingest.seed", None, "ingest.seed is missing"),
-        ("models.lenet.train.epochs", None, "models.lenet.train.epochs is missing"),
+        ("models.lenet.train.seed", None, "models.lenet.train.seed is missing"),
         ("models.lenet.kind", None, "models.lenet: 'kind' is missing"),
     ],
 )
@@ -154,7 +160,8 @@ def test_a_bad_value_is_refused_in_one_line(tmp_path: Path, key: str, value: Any
 
 
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
-    path = edited(tmp_path, "models.lenet.train", {"epochs": 0, "balanced": False, "seed": 1})
+    train = {key: value for key, value in LENET["train"].items() if key != "batch_size"}
+    path = edited(tmp_path, "models.lenet.train", train | {"epochs": 0})
     with pytest.raises(ParamsError) as caught:
         params.load(path)
     assert str(caught.value) == (
@@ -227,3 +234,11 @@ def test_a_recipe_states_what_it_claims_and_how_to_run_it(recipe: str) -> None:
     header = (ROOT / "conf" / "recipe" / f"{recipe}.yaml").read_text(encoding="utf-8").split("defaults:")[0]
     for word in ("Claims:", "Command:", "Time:", f"recipe={recipe}"):
         assert word in header
+
+
+def test_another_optimizer_brings_its_own_keys() -> None:
+    chosen = yaml.safe_load(compose("optimizer@models.lenet.optimizer=rmsprop"))["models"]["lenet"][
+        "optimizer"
+    ]
+    assert (chosen["kind"], chosen["rho"], chosen["schedule"]) == ("rmsprop", 0.9, "cosine")
+    assert "nesterov" not in chosen

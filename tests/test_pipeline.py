@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from mlflow import MlflowClient
 
 from stages.data import store
+from stages.data.manifest import Manifest
 
 pytestmark = pytest.mark.slow
 
@@ -24,7 +26,7 @@ ROOT = Path(__file__).parents[1]
 # The default recipe with one network.
 TINY = ["~models.minivggnet", "ensemble.members=[lenet,hog_logistic]"]
 EPOCHS = "models.lenet.train.epochs"
-AFTER_LENET = ["train@lenet", "predict@lenet", "ensemble", "evaluate"]
+AFTER_LENET = ["train@lenet", "predict@lenet", "ensemble", "evaluate", "promote", "summarize"]
 
 
 class Clone:
@@ -144,23 +146,66 @@ def test_plots_have_data_for_every_member(clone: Clone) -> None:
     assert {f"confusion/{name}.csv" for name in ("lenet", "hog_logistic", "ensemble")} <= files
 
 
-def test_the_logged_network_gives_the_members_probabilities(clone: Clone, tmp_path: Path) -> None:
-    with (
-        store.Reader(clone.root / "data" / "packed" / "test.h5") as pictures,
-        store.Reader(clone.root / "predictions" / "lenet" / "test.h5") as rows,
-    ):
-        np.save(tmp_path / "rows.npy", pictures.read(0, 20))
-        expected = rows.read(0, 20)
-    script = (
-        "import sys, mlflow, numpy as np\n"
-        "model = mlflow.pyfunc.load_model(sys.argv[1])\n"
-        "np.save(sys.argv[3], model.predict(np.load(sys.argv[2])))\n"
-    )
-    uri = f"runs:/{clone.json('models/lenet/run.json')['run_id']}/model"
-    words = [sys.executable, "-c", script, uri, tmp_path / "rows.npy", tmp_path / "found.npy"]
+SERVE = """
+import json, sys
+import mlflow, pandas as pd
+uri, pictures = sys.argv[1:]
+files = json.load(open(pictures))
+data = []
+for file, offset, size in files:
+    with open(file, "rb") as opened:
+        opened.seek(offset)
+        data.append(opened.read(size))
+mlflow.pyfunc.load_model(uri).predict(pd.DataFrame({"image": data})).to_json("found.json", orient="records")
+"""
+
+
+@pytest.mark.parametrize("name", ["lenet", "hog_logistic"])
+def test_the_served_model_gives_the_members_probabilities_of_raw_pictures(
+    clone: Clone, tmp_path: Path, name: str
+) -> None:
+    data = clone.root / "data"
+    rows = {row.id: row for row in Manifest.read(data / "manifest.parquet").rows()}
+    with store.Reader(clone.root / "predictions" / name / "test.h5") as predicted:
+        expected, first = predicted.read(0, 100), [rows[one] for one in predicted.ids[:100].tolist()]
+    pictures = [(str(data / "pictures.zip"), row.offset, row.bytes) for row in first]
+    (tmp_path / "pictures.json").write_text(json.dumps(pictures), encoding="utf-8")
+    uri = f"runs:/{clone.json(f'models/{name}/run.json')['run_id']}/model"
     environment = clone.environment | {"MLFLOW_TRACKING_URI": f"sqlite:///{clone.root}/mlflow.db"}
+    # Far from the checkout: with the code that was logged.
+    words = [sys.executable, "-c", SERVE, uri, tmp_path / "pictures.json"]
     subprocess.run(words, cwd=tmp_path, env=environment, check=True)
-    np.testing.assert_allclose(np.load(tmp_path / "found.npy"), expected, atol=1e-5)
+    found = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
+    probabilities = np.asarray([list(one["probabilities"].values()) for one in found])
+    np.testing.assert_allclose(probabilities, expected, atol=1e-5)
+
+
+def test_executions_have_a_parent_each_with_the_same_members_below_or_linked(clone: Clone) -> None:
+    client = MlflowClient(f"sqlite:///{clone.root}/mlflow.db")
+    experiment = client.get_experiment_by_name("digits").experiment_id
+
+    def executions() -> list[dict[str, str]]:
+        found = client.search_runs([experiment], "tags.stage = 'pipeline'", order_by=["start_time"])
+        assert {one.info.status for one in found} == {"FINISHED"}
+        return [{**one.data.tags, "id": one.info.run_id} for one in found]
+
+    def below(parent: str) -> list[str]:
+        children = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{parent}'")
+        return sorted(child.data.tags["stage"] for child in children)
+
+    (first,) = executions()
+    trained = ["train@hog_logistic", "train@lenet"]
+    assert set(below(first["id"])) >= {"evaluate", *trained}
+    clone.experiment(f"{EPOCHS}=1")
+    _, second = executions()
+    assert set(below(second["id"])) >= {"evaluate", "train@lenet"}
+    assert "train@hog_logistic" not in below(second["id"])
+    assert second["run.hog_logistic"] == first["run.hog_logistic"]
+    assert second["run.lenet"] != first["run.lenet"]
+    words = [sys.executable, "-m", "stages.compare", "--recipe", "digits"]
+    said = subprocess.check_output(words, cwd=clone.root, env=clone.environment, text=True)
+    assert re.search(r"train\.epochs +2 +1", said)
+    clone.experiment(f"{EPOCHS}=2")
 
 
 def test_other_epochs_run_that_member_again_and_what_follows_from_it(clone: Clone) -> None:
@@ -207,7 +252,7 @@ def test_an_edited_network_runs_its_member_again_as_a_whole_even_when_killed_bef
     assert clone.repro() == AFTER_LENET
     assert clone.half_written() == []
     files = {path.name for path in (clone.root / "models" / "lenet").iterdir()}
-    assert files == {"model.keras", "spec.json", "history.json", "run.json"}
+    assert files == {"model.keras", "spec.json", "history.json", "run.json", "tracking"}
     assert clone.repro() == []
 
 

@@ -24,6 +24,7 @@ def member(features: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         kind="logistic_regression",
         code="stages/learners/logistic_regression.py",
         input="features/pixels",
+        normalize="standardize",
         c=[0.1],
         folds=2,
         max_iter=1000,

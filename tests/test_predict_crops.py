@@ -25,7 +25,7 @@ def params(patch: list[int] | None) -> cnn.Params:
     values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["models"]["lenet"]
     values |= {"network": "shallownet", "code": "stages/nets/shallownet.py", "patch": patch}
     values |= {"augment": AUGMENT | {"zoom": 0.1, "cutmix": 1.0}}
-    values["train"] = {"epochs": 2, "batch_size": 10, "balanced": True, "seed": 1}
+    values["train"] |= {"epochs": 2, "batch_size": 10, "balanced": True, "seed": 1}
     return cnn.Params.model_validate(values)
 
 

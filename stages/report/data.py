@@ -1,17 +1,15 @@
 """The data report: one page with everything in it, for a browser without a network."""
 
-import base64
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from stages.data.images import Pixels
-from stages.data.manifest import SPLITS, Row
+from stages.data.manifest import SPLITS, Manifest
+from stages.report import pages, style
 from stages.report.advice import advice
 
 PAIRS_SHOWN = 60
@@ -20,7 +18,7 @@ _BINS = 30
 
 
 def page(
-    rows: list[Row],
+    manifest: Manifest,
     rejects: list[dict[str, str]],
     pairs: list[dict[str, str]],
     figures: Mapping[str, NDArray[np.float64]],
@@ -29,19 +27,16 @@ def page(
     drift: dict[str, Any],
 ) -> str:
     """HTML. `small` has pictures by path; `sheets` the paths to show of each class. All text is escaped."""
-    # Here, as every other stage can do without it.
-    from jinja2 import Environment, FileSystemLoader
-
-    by_path = {row.path: row for row in rows}
-    uris = {path: _uri(pixels) for path, pixels in small.items()}
-    counts = _counts(rows)
+    labels, splits = manifest.strings("label").tolist(), manifest.strings("split").tolist()
+    ends = {pair[end] for pair in pairs for end in ("path", "other")}
+    everything = zip(manifest.strings("path").tolist(), zip(labels, splits, strict=True), strict=True)
+    about = {path: known for path, known in everything if path in ends}
+    uris = {path: style.picture_uri(pixels) for path, pixels in small.items()}
+    counts = _counts(Counter(zip(labels, splits, strict=True)))
     aspect = figures["width"] / figures["height"]
-    # Escaping names every template: file names and labels are whatever somebody once typed.
-    template = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True
-    ).get_template("data.html.j2")
-    return template.render(
-        pictures=len(rows),
+    return pages.render(
+        "data.html.j2",
+        pictures=len(manifest),
         counts=counts,
         largest=max(row["all"] for row in counts.values()),
         advice=advice({label: row["all"] for label, row in counts.items()}, figures),
@@ -54,13 +49,13 @@ def page(
         reasons=Counter(one["reason"] for one in rejects),
         pairs=len(pairs),
         other_label=sum(one["same_label"] == "false" for one in pairs),
-        cut=sum(by_path[one["path"]].split != by_path[one["other"]].split for one in pairs),
+        cut=sum(about[one["path"]][1] != about[one["other"]][1] for one in pairs),
         shown_pairs=[
             {
                 "distance": one["distance"],
                 "same_label": one["same_label"] == "true",
                 "sides": [
-                    {"uri": uris[path], "path": path, "label": by_path[path].label}
+                    {"uri": uris[path], "path": path, "label": about[path][0]}
                     for path in (one["path"], one["other"])
                 ],
             }
@@ -70,11 +65,11 @@ def page(
     )
 
 
-def _counts(rows: list[Row]) -> dict[str, dict[str, int]]:
-    found = Counter((row.label, row.split) for row in rows)
+def _counts(found: Counter[tuple[str, str]]) -> dict[str, dict[str, int]]:
+    """Pictures by class and split, and of each class in all."""
     counts: dict[str, dict[str, int]] = {
         label: {str(split): found[label, split] for split in SPLITS}
-        for label in sorted({row.label for row in rows})
+        for label in sorted({label for label, _ in found})
     }
     return {label: {**each, "all": sum(each.values())} for label, each in counts.items()}
 
@@ -96,8 +91,3 @@ def _histogram(values: NDArray[np.float64]) -> dict[str, Any]:
 
 def _short(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def _uri(pixels: Pixels) -> str:
-    jpeg = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 80])[1]
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg.tobytes()).decode()

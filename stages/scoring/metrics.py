@@ -1,12 +1,12 @@
 """Metrics of class probabilities against labels. All are plain numbers in [0, 1] but log loss and n."""
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-Labels = NDArray[np.int64]
-Probabilities = NDArray[np.floating[Any]]
+from stages.scoring import Labels, Probabilities
+from stages.scoring.calibration import reliability
 
 DEFAULT_BINS = 15
 MAX_RANK = 5
@@ -19,24 +19,22 @@ def score(labels: Labels, probabilities: Probabilities, bins: int) -> dict[str, 
     are fewer than five classes (and then 1). Macro averages give every class the same weight; a class
     without predictions counts with precision 0. Practitioner Bundle ch. 4.
     """
-    from sklearn.metrics import log_loss, precision_recall_fscore_support
+    from sklearn.metrics import log_loss
 
     classes = np.arange(probabilities.shape[1])
     predicted = probabilities.argmax(axis=1)
     # float32 rows sum to one only to 1e-7, which scikit-learn warns about.
     exact = probabilities.astype(np.float64)
     exact /= exact.sum(axis=1, keepdims=True)
-    precision, recall, f1, _ = precision_recall_fscore_support(
-        labels, predicted, labels=classes, average="macro", zero_division=0
-    )
+    of_class = per_class(labels, probabilities)
     return {
         "accuracy": float((predicted == labels).mean()),
         "rank5_accuracy": rank_accuracy(labels, probabilities, MAX_RANK),
-        "macro_precision": float(precision),
-        "macro_recall": float(recall),
-        "macro_f1": float(f1),
+        "macro_precision": float(of_class.precision.mean()),
+        "macro_recall": float(of_class.recall.mean()),
+        "macro_f1": float(of_class.f1.mean()),
         "log_loss": float(log_loss(labels, exact, labels=classes)),
-        "calibration_error": calibration_error(labels, probabilities, bins),
+        "calibration_error": reliability(labels, probabilities, bins).error,
         "n": len(labels),
     }
 
@@ -51,17 +49,40 @@ def rank_accuracy(labels: Labels, probabilities: Probabilities, k: int) -> float
     return float((best == labels[:, None]).any(axis=1).mean())
 
 
-def calibration_error(labels: Labels, probabilities: Probabilities, bins: int) -> float:
-    """Expected calibration error: the gap between confidence and accuracy, averaged over confidence bins.
+def interval(share: float, n: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share of `n` rows, such as accuracy."""
+    from scipy.stats import binomtest
 
-    Bins are equal in width over [0, 1] and weighted by their rows. Source: C. Guo et al., On Calibration of
-    Modern Neural Networks, ICML 2017. By hand, as scikit-learn has only the curve for two classes.
-    """
-    confidence = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == labels
-    which = np.minimum((confidence * bins).astype(np.int64), bins - 1)
-    gaps = np.bincount(which, weights=right - confidence.astype(np.float64), minlength=bins)
-    return float(np.abs(gaps).sum() / len(labels))
+    found = binomtest(round(share * n), n).proportion_ci(method="wilson")
+    return float(found.low), float(found.high)
+
+
+def surest_errors(labels: Labels, probabilities: Probabilities, count: int) -> list[int]:
+    """Numbers of up to `count` wrongly classified rows, the most confident first."""
+    wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
+    order = np.argsort(-probabilities[wrong].max(axis=1), kind="stable")[:count]
+    return [int(row) for row in wrong[order]]
+
+
+@dataclass(frozen=True)
+class PerClass:
+    """Of each class (K,): precision, recall, F1, and how many rows have it."""
+
+    precision: NDArray[np.float64]
+    recall: NDArray[np.float64]
+    f1: NDArray[np.float64]
+    support: NDArray[np.int64]
+
+
+def per_class(labels: Labels, probabilities: Probabilities) -> PerClass:
+    """Figures of each class; 0 where there is nothing to divide by."""
+    from sklearn.metrics import precision_recall_fscore_support
+
+    classes = np.arange(probabilities.shape[1])
+    found = precision_recall_fscore_support(
+        labels, probabilities.argmax(axis=1), labels=classes, zero_division=0
+    )
+    return PerClass(*found)
 
 
 def confusion(labels: Labels, probabilities: Probabilities) -> NDArray[np.int64]:

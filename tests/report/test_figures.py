@@ -7,6 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from stages.report import figures
+from stages.scoring.calibration import reliability
 
 
 def render(figure: Figure) -> bytes:
@@ -31,6 +32,29 @@ def test_learning_curves_show_training_and_validation() -> None:
     assert render(figure).startswith(b"\x89PNG")
 
 
+def test_the_learning_rate_is_a_curve_of_its_own_where_it_is_known() -> None:
+    series = {"epoch": [1.0], "loss": [0.9], "val_loss": [1.0], "learning_rate": [0.1]}
+    loss, rate = figures.history(series).axes
+    assert rate.get_ylabel() == "learning rate"
+    assert rate.get_legend() is None
+    # A single epoch would be no line.
+    assert {line.get_marker() for line in (*loss.lines, *rate.lines)} == {"o"}
+
+
+def test_panels_are_the_same_curves_one_by_one() -> None:
+    series = {"epoch": [1.0, 2.0], "loss": [0.9, 0.5], "val_loss": [1.0, 0.7]}
+    assert [figure.axes[0].get_ylabel() for figure in figures.panels(series).values()] == ["loss"]
+    assert list(figures.panels({"c": [0.1, 1.0], "cv_log_loss": [0.7, 0.3]})) == ["cv_log_loss"]
+    assert figures.panels({}) == {}
+
+
+def test_reliability_leaves_empty_bins_out() -> None:
+    found = reliability(np.array([0, 1]), np.array([[0.9, 0.1], [0.9, 0.1]]), 10)
+    above, below = figures.reliability(found).axes
+    assert [line.get_xydata().tolist() for line in above.lines] == [[[0, 0], [1, 1]], [[0.9, 0.5]]]
+    assert [bar.get_height() for bar in below.patches] == [0] * 9 + [2]
+
+
 def test_a_grid_search_shows_its_loss_over_the_values_tried() -> None:
     (axes,) = figures.history({"c": [0.1, 1.0], "cv_log_loss": [0.7, 0.3]}).axes
     assert axes.get_xscale() == "log"
@@ -52,3 +76,12 @@ def test_confusion_writes_counts_and_class_names() -> None:
 def test_numbers_are_left_out_where_they_could_not_be_read(classes: int, numbers: int) -> None:
     figure = figures.confusion(np.eye(classes, dtype=np.int64), [str(n) for n in range(classes)], "")
     assert len(figure.axes[0].texts) == numbers
+
+
+@pytest.mark.filterwarnings("error")
+def test_long_names_leave_place_for_the_matrix() -> None:
+    names = ["a class with a long name of many words in it", "cat"]
+    figure = figures.confusion(np.eye(2, dtype=np.int64), names, "test split")
+    render(figure)
+    assert figure.axes[0].get_window_extent().width > 0.3 * figure.bbox.width
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [names[0][:29] + "…", "cat"]

@@ -59,12 +59,19 @@ def test_a_class_without_pictures_or_predictions_counts_as_zero_in_macro_average
     assert found["macro_recall"] == pytest.approx(2 / 3)
 
 
-def test_calibration_error_weighs_bins_by_their_rows() -> None:
-    # Bin (0.5, 1]: three rows of confidence 0.75, two right; gap |2/3 - 0.75| over all rows.
-    probabilities = np.array([[0.75, 0.25]] * 3)
-    assert metrics.calibration_error(np.array([0, 0, 1]), probabilities, 2) == pytest.approx(0.75 - 2 / 3)
-    # A sure and right row adds nothing, and confidence 1 belongs to the last bin.
-    assert metrics.calibration_error(np.array([0]), np.array([[1.0, 0.0]]), 15) == 0.0
+def test_the_interval_of_an_accuracy_is_wilsons() -> None:
+    # Wilson 1927, with z = 1.96: (p + z²/2n ± z sqrt(p(1-p)/n + z²/4n²)) / (1 + z²/n).
+    assert metrics.interval(0.9, 100) == pytest.approx((0.8256, 0.9448), abs=1e-4)
+    low, high = metrics.interval(1.0, 12)
+    assert low == pytest.approx(0.7575, abs=1e-4)
+    assert high == 1.0
+
+
+def test_the_surest_errors_come_first_and_right_rows_never() -> None:
+    probabilities = np.array([[0.6, 0.4], [0.9, 0.1], [0.3, 0.7], [0.99, 0.01]])
+    assert metrics.surest_errors(np.array([1, 1, 0, 0]), probabilities, 10) == [1, 2, 0]
+    assert metrics.surest_errors(np.array([1, 1, 0, 0]), probabilities, 1) == [1]
+    assert metrics.surest_errors(np.array([0, 0, 1, 0]), probabilities, 10) == []
 
 
 def test_confusion_has_actual_classes_in_rows_and_absent_ones_too() -> None:

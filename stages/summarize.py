@@ -1,0 +1,128 @@
+"""summarize: everything a run has made → one page."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from stages import cli, learners, log, tracking
+from stages.data import store
+from stages.data.manifest import Manifest
+from stages.ensemble import SUMMARY
+from stages.evaluate import ENSEMBLE, METRICS
+from stages.files import digest, read_json, replacing
+from stages.params import Evaluate, Printed
+from stages.report import commands, figures, overview, pages, style
+from stages.scoring import diagnosis
+from stages.scoring.calibration import reliability
+from stages.scoring.judged import Judged
+
+PAGE = "index.html"
+# Pixels; sharp on a display of twice the usual density, and 6 KB each.
+_SIDE = 160
+
+
+@cli.stage(recipe="recipe", book="book", params="evaluate")
+def summarize(
+    recipe: str,
+    book: list[Printed],
+    params: Evaluate,
+    *,
+    data: Path,
+    models: Path,
+    predictions: Path,
+    ensemble: Path,
+    report: Path,
+    conf: Path,
+    composed: Path,
+) -> None:
+    """Draw and write `report`/index.html; it decides nothing, and needs no TensorFlow and no network.
+
+    `composed` is the params file of this run, which is compared with what the recipe in `conf` gives.
+    """
+    classes: list[str] = read_json(data / "classes.json")
+    manifest = Manifest.read(data / "manifest.parquet")
+    scores: dict[str, dict[str, float]] = read_json(report / METRICS)
+    judged = {
+        name: _read((ensemble if name == ENSEMBLE else predictions / name) / "test.h5", one)
+        for name, one in scores.items()
+    }
+    members = {name: one for name, one in judged.items() if name != ENSEMBLE}
+    # An average of one is that one.
+    shown = judged if len(members) > 1 else members
+    subject = list(shown)[-1]
+    html = pages.render(
+        "index.html.j2",
+        recipe=recipe,
+        data=_data(data, manifest) | {"drift": read_json(report / "drift.json")},
+        board=overview.scoreboard(shown),
+        books=overview.books(book, judged),
+        members=[_member(name, models / name) for name in members],
+        gains=overview.gains(judged[ENSEMBLE], members),
+        weighed=read_json(ensemble / SUMMARY),
+        matrices={name: overview.matrix(shown[name], classes) for name in [subject, *list(shown)[:-1]]},
+        classes=classes,
+        drawn=overview.MATRIX_CLASSES,
+        per_class=overview.per_class(judged[subject], classes),
+        errors=_errors(judged[subject], classes, manifest, data / "packed" / "test.h5"),
+        wrong=int((~judged[subject].right).sum()),
+        reliability=_reliability(judged[subject], params.calibration_bins),
+        promotion=read_json(report / "promotion.json"),
+        commands=commands.reproduce(recipe, composed, conf),
+        uncommitted=commands.uncommitted(),
+        run=read_json(report / tracking.LINK),
+        params=composed.read_text(encoding="utf-8"),
+    )
+    with replacing(report / PAGE) as aside:
+        aside.write_text(html, encoding="utf-8")
+    log.event("summarized", page=report / PAGE)
+
+
+def _read(file: Path, scores: dict[str, float]) -> Judged:
+    with store.Reader(file) as rows:
+        return Judged(rows.ids, rows.column("labels"), rows.read(0, len(rows)), scores)
+
+
+def _data(folder: Path, manifest: Manifest) -> dict[str, Any]:
+    def table(name: str) -> list[dict[str, str]]:
+        with (folder / name).open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
+    return overview.data(manifest, table("rejects.csv")) | {
+        "pairs": len(table("near_duplicates.csv")),
+        "digest": digest(folder / "manifest.parquet"),
+    }
+
+
+def _member(name: str, folder: Path) -> dict[str, Any]:
+    """What it is, its curves, the run that made it, and of a network what the curves say in words."""
+    words = folder / diagnosis.FILE
+    panels = figures.panels(read_json(folder / learners.HISTORY))
+    return {
+        "name": name,
+        "spec": read_json(folder / learners.SPEC),
+        "run": read_json(folder / tracking.LINK),
+        "curves": {title: style.figure_uri(figure) for title, figure in panels.items()},
+        "diagnosis": read_json(words) if words.exists() else [],
+    }
+
+
+def _errors(one: Judged, classes: list[str], manifest: Manifest, packed: Path) -> list[dict[str, Any]]:
+    """Each with its picture as it was packed, which is what the members were shown."""
+    ids = manifest.strings("id").tolist()
+    paths = dict(zip(ids, manifest.strings("path").tolist(), strict=True))
+    found = overview.errors(one, classes, paths)
+    with store.Reader(packed) as rows:
+        place = {identity: number for number, identity in enumerate(rows.ids.tolist())}
+        pictures = rows.take([place[error["id"]] for error in found])
+    return [
+        error | {"uri": style.picture_uri(picture, _SIDE), "tiny": max(picture.shape) < _SIDE // 3}
+        for error, picture in zip(found, pictures, strict=True)
+    ]
+
+
+def _reliability(one: Judged, bins: int) -> str:
+    return style.figure_uri(figures.reliability(reliability(one.actual, one.probabilities, bins)))
+
+
+if __name__ == "__main__":
+    cli.main(summarize)

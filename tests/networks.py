@@ -1,0 +1,45 @@
+"""Small networks, trained in a second on the pictures of conftest."""
+
+from pathlib import Path
+from typing import Any
+
+import hydra
+import yaml
+from omegaconf import OmegaConf
+
+from stages import learners
+from stages.data.store import Reader
+from stages.learners import cnn
+
+ROOT = Path(__file__).parents[1]
+
+
+def params(**changes: Any) -> cnn.Params:
+    """The default recipe's LeNet with another network, in small."""
+    values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["models"]["lenet"]
+    values |= {"network": "shallownet", "code": "stages/nets/shallownet.py", "normalize": "standardize"}
+    train = values["train"] | {"epochs": 3, "batch_size": 8, "seed": 1} | changes.pop("train", {})
+    return cnn.Params.model_validate(values | {"train": train} | changes)
+
+
+def defaults(kind: str) -> dict[str, Any]:
+    """The params of conf/model/KIND.yaml with its groups filled in."""
+    with hydra.initialize_config_dir(str(ROOT / "conf"), version_base=None):
+        composed = hydra.compose("config", [f"+model@models.one={kind}"])
+    OmegaConf.resolve(composed)
+    values: dict[str, Any] = yaml.safe_load(OmegaConf.to_yaml(composed.models.one))
+    return values
+
+
+def optimizer(kind: str, **changes: Any) -> dict[str, Any]:
+    """The params of conf/optimizer, changed."""
+    groups = [yaml.safe_load((ROOT / "conf/optimizer" / f"{one}.yaml").read_text()) for one in ("base", kind)]
+    return groups[0] | {key: value for key, value in groups[1].items() if key != "defaults"} | changes
+
+
+def fitted(folder: Path, **changes: Any) -> tuple[cnn.Network, learners.History, list[int]]:
+    """A network, its history, and the numbers of the epochs it reported."""
+    network, reported = cnn.create(params(**changes)), []
+    with Reader(folder / "train.h5") as train, Reader(folder / "val.h5") as val:
+        history = network.fit(train, val, lambda number, values: reported.append(number))
+    return network, history, reported

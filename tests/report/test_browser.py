@@ -1,0 +1,88 @@
+"""The pages in a browser: nothing broken, all reachable and readable, wide and narrow, light and dark."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages.params import Printed
+from tests.browser import PHONE, WIDE, Scheme, needs_chromium, opened
+
+pytestmark = [needs_chromium, pytest.mark.slow]
+
+LONG = {
+    "a class with a long name of many words in it": 20,
+    "Donaudampfschifffahrtsgesellschaft": 20,
+    "cat": 20,
+}
+LOOKS: list[tuple[int, Scheme]] = [(WIDE, "light"), (WIDE, "dark"), (PHONE, "light"), (PHONE, "dark")]
+
+
+@pytest.fixture(scope="module")
+def pages(make_run: Any) -> dict[str, Path]:
+    """The data report and the run's page, with every section and with names that are hard to lay out."""
+    run = make_run(LONG, {"net": 0.7, "logistic": 0.6, "a_member_with_a_long_name_of_many_words": 0.5})
+    run.book = [
+        Printed(of="net", metric="accuracy", value=0.9, tolerance=0.05, source="Starter Bundle ch. 12")
+    ]
+    run.promote("refused", holds=False)
+    index = run.summarize()
+    return {"index": index, "data": index.with_name("data.html")}
+
+
+@pytest.mark.parametrize(("width", "scheme"), LOOKS)
+@pytest.mark.parametrize("name", ["index", "data"])
+def test_a_page_is_whole_readable_and_as_wide_as_the_window(
+    pages: dict[str, Path], name: str, width: int, scheme: Scheme
+) -> None:
+    with opened(pages[name], width=width, scheme=scheme) as shown:
+        shown.screenshot(f"{name}-{width}-{scheme}")
+        assert shown.undecoded() == []
+        assert shown.overflow() <= 0
+        assert shown.violations() == []
+        assert shown.complaints == []
+
+
+@pytest.mark.parametrize("name", ["index", "data"])
+def test_a_keyboard_reaches_everything(pages: dict[str, Path], name: str) -> None:
+    with opened(pages[name]) as shown:
+        assert shown.unreached() == []
+
+
+def test_the_matrix_shows_counts_or_shares(pages: dict[str, Path]) -> None:
+    with opened(pages["index"]) as shown:
+        cells = shown.page.locator(".matrix").first.locator("td.hit").first
+        count = cells.inner_text()
+        shown.page.get_by_label("Share of the actual class").first.focus()
+        shown.page.keyboard.press("Space")
+        assert count.isdigit()
+        assert 0 < float(cells.inner_text()) <= 1
+
+
+def test_links_lead_somewhere(pages: dict[str, Path]) -> None:
+    with opened(pages["index"]) as shown:
+        links = shown.page.evaluate(
+            "[...document.querySelectorAll('a')].map(one => one.getAttribute('href'))"
+        )
+        for link in links:
+            if link.startswith("#"):
+                assert shown.page.locator(link).count() == 1, link
+            elif link != "promotion.html":
+                assert pages["index"].with_name(link).exists(), link
+
+
+def test_the_checks_find_what_is_wrong(tmp_path: Path) -> None:
+    """Else they would pass on any page."""
+    page = tmp_path / "bad.html"
+    page.write_text(
+        "<!doctype html><html lang=en><title>Bad</title><main><h1>Bad</h1>"
+        "<p style='color:#ccc;width:900px'>Faint"
+        "<img alt=broken src='data:image/png;base64,AAAA'><a href='#x' tabindex=-1>never</a>"
+        "<script>missing()</script></main>"
+    )
+    with opened(page, width=PHONE) as shown:
+        assert shown.undecoded() == ["broken"]
+        assert shown.overflow() > 0
+        assert any("color-contrast" in one for one in shown.violations())
+        assert any("missing" in one for one in shown.complaints)
+        assert any("never" in one for one in shown.unreached())

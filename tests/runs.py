@@ -1,0 +1,106 @@
+"""A run of members whose predictions are made up, brought to the pages that it leaves."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages.data import store
+from stages.data.manifest import HELD_OUT, Manifest
+from stages.ensemble import ensemble
+from stages.evaluate import evaluate
+from stages.files import read_json, write_json
+from stages.learners import LearnerParams
+from stages.params import Ensemble, Evaluate, Printed
+from stages.summarize import summarize
+from tests.conftest import Project
+
+ROOT = Path(__file__).parents[1]
+CURVES = {
+    "epoch": [1.0, 2.0, 3.0],
+    "loss": [0.9, 0.5, 0.3],
+    "val_loss": [1.0, 0.6, 0.5],
+    "accuracy": [0.5, 0.8, 0.9],
+    "val_accuracy": [0.4, 0.7, 0.8],
+    "learning_rate": [0.1, 0.1, 0.05],
+}
+SEARCH = {"c": [0.1, 1.0, 10.0], "cv_log_loss": [0.7, 0.4, 0.5]}
+
+
+class Run:
+    """A project whose members' predictions are made up, brought to its pages; `members`: how often right."""
+
+    def __init__(self, project: Project, members: Mapping[str, float]) -> None:
+        self.project, self.root = project, project.root
+        self.params = self.root / "params.yaml"
+        self.params.write_text((ROOT / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+        self.book: list[Printed] = []
+        project.audit()
+        self.classes: list[str] = read_json(project.classes)
+        for number, (name, share) in enumerate(members.items()):
+            self._member(name, share, np.random.default_rng(number), SEARCH if number == 1 else CURVES)
+        predictions, average = self.root / "predictions", self.root / "ensemble"
+        ensemble(
+            Ensemble(members=list(members), weights="uniform"), predictions=predictions, ensemble=average
+        )
+        evaluate(
+            Evaluate(calibration_bins=10),
+            {name: LearnerParams(kind="x", input="x", code="x") for name in members},
+            "digits",
+            manifest=project.manifest,
+            classes=project.classes,
+            packed=project.packed,
+            models=self.root / "models",
+            predictions=predictions,
+            ensemble=average,
+            report=self.root / "reports",
+            plots=self.root / "plots",
+        )
+        self.promote("promoted", holds=True)
+
+    def _member(self, name: str, share: float, draw: np.random.Generator, history: Any) -> None:
+        table, count = Manifest.read(self.project.manifest), len(self.classes)
+        labels = table.labels(self.classes)
+        for split in HELD_OUT:
+            ids = table.strings("id")[table.strings("split") == split]
+            actual = np.array([labels[one] for one in ids.tolist()])
+            wrong = draw.random(len(ids)) > share
+            said = np.where(wrong, draw.integers(0, count, len(ids)), actual)
+            probabilities = draw.random((len(ids), count)) * 0.3 / count
+            probabilities[np.arange(len(ids)), said] += draw.uniform(0.3, 2, len(ids))
+            probabilities /= probabilities.sum(axis=1, keepdims=True)
+            path = self.root / "predictions" / name / f"{split}.h5"
+            provenance = {"manifest": "m", "classes": self.classes}
+            with store.create(
+                path, "probabilities", probabilities.shape, np.float32, ids=ids, provenance=provenance
+            ) as out:
+                out.write(0, probabilities.astype(np.float32))
+                out.columns["labels"] = actual
+        folder = self.root / "models" / name
+        write_json(folder / "history.json", history)
+        write_json(folder / "run.json", {"run_id": f"run-of-{name}", "experiment": "digits"})
+        write_json(folder / "spec.json", {"kind": "cnn", "input": "data/packed", "shape": [16, 16, 3]})
+
+    def promote(self, decision: str, *, holds: bool) -> None:
+        """Leave a verdict as the stage does."""
+        rule = {"name": "margin", "holds": holds, "found": "+0.0010", "allowed": ">= 0.01"}
+        verdict = {"decision": decision, "passed": holds, "reason": "margin: +0.0010", "rules": [rule]}
+        write_json(self.root / "reports" / "promotion.json", verdict)
+
+    def summarize(self) -> Path:
+        """The page."""
+        summarize(
+            "digits",
+            self.book,
+            Evaluate(calibration_bins=10),
+            data=self.root / "data",
+            models=self.root / "models",
+            predictions=self.root / "predictions",
+            ensemble=self.root / "ensemble",
+            report=self.root / "reports",
+            conf=ROOT / "conf",
+            composed=self.params,
+        )
+        page: Path = self.root / "reports" / "index.html"
+        return page

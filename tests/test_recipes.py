@@ -1,0 +1,119 @@
+"""Every recipe, one step of every member, on a handful of generated pictures.
+
+What is made smaller: the source (three classes of twelve pictures), sizes (32 pixels, or the least that the
+network takes), epochs (one), batches (of eight), the stages and filters of ResNet, and ImageNet's weights,
+which tests do not download: a file of random ones of the same network takes their place.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hydra
+import numpy as np
+import pytest
+import yaml
+from omegaconf import OmegaConf
+
+from stages import learners
+from stages.data.store import Reader
+from stages.extract import extract
+from stages.params import PACKED, Params
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[1]
+RECIPES = sorted(path.stem for path in (ROOT / "conf" / "recipe").glob("*.yaml"))
+CLASSES = 3
+# Pixels: 32, but for these.
+LARGER = {"lenet5": 28, "alexnet": 64, "alexnet2012": 72, "googlenet": 64}
+
+
+def composed(recipe: str) -> dict[str, Any]:
+    with hydra.initialize_config_dir(str(ROOT / "conf"), version_base=None):
+        found = hydra.compose("config", [f"recipe={recipe}"])
+    OmegaConf.resolve(found)
+    values: dict[str, Any] = yaml.safe_load(OmegaConf.to_yaml(found))
+    return values
+
+
+def pixels(values: dict[str, Any]) -> int:
+    """The side of the pictures, as one member at least needs it."""
+    networks = [model.get("network", "") for model in values["models"].values()]
+    return max(LARGER.get(one, 32) for one in networks)
+
+
+def shrunk(values: dict[str, Any], weights: Callable[[str, dict[str, Any]], Path]) -> Params:
+    """The recipe in small; see the top of this file."""
+    side = pixels(values)
+    patched = any(model.get("patch") for model in values["models"].values())
+    values["resize"]["size"] = [side + 8 * patched] * 2
+    for one in values["extractors"].values():
+        if one["kind"] == "keras_applications":
+            one |= {"weights": str(weights(one["backbone"], one.get("options", {}))), "sha256": None}
+    for model in values["models"].values():
+        if model.get("patch"):
+            model["patch"] = [side, side]
+        if model.get("network") == "resnet":
+            stages = len(model["options"]["stages"])
+            model["options"] |= {"stages": [1] * stages, "filters": [8] * (stages + 1)}
+        if "body" in model:
+            body = model["body"]
+            body |= {"weights": str(weights(body["backbone"], body["options"])), "sha256": None}
+        shorten(model)
+    return Params.model_validate(values)
+
+
+def shorten(section: dict[str, Any]) -> None:
+    """One epoch of batches of eight, wherever the section says otherwise."""
+    for key, value in section.items():
+        if isinstance(value, dict):
+            shorten(value)
+        elif key == "epochs" and value:
+            section[key] = 1
+        elif key == "batch_size":
+            section[key] = 8
+        elif key == "folds":
+            section[key] = 2
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, dict[str, Any]], Path]:
+    """Random weights of a backbone, in a file as ImageNet's come."""
+    import keras
+
+    folder = tmp_path_factory.mktemp("weights")
+
+    def file(backbone: str, options: dict[str, Any]) -> Path:
+        path = folder / f"{backbone}.weights.h5"
+        if not path.exists():
+            build = getattr(keras.applications, backbone)
+            build(include_top=False, weights=None, input_shape=(32, 32, 3), **options).save_weights(path)
+        return path
+
+    return file
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_member_of_the_recipe_takes_a_step_and_predicts(
+    recipe: str, project: Any, pictures: Any, weights: Any
+) -> None:
+    checked = shrunk(composed(recipe), weights)
+    pictures({f"class{number}": 12 for number in range(CLASSES)}, size=(40, 44))
+    made = project
+    made.ingest(val_fraction=0.25, test_fraction=0.25, near_duplicates={"distance": None})
+    made.resize(**checked.resize.model_dump())
+    made.mean()
+    made.pack()
+    for name, extractor in checked.extractors.items():
+        extract(name, params=extractor, packed=made.packed, features=made.root / "features" / name)
+
+    distinct = {one.model_dump_json(exclude={"train": {"seed"}}): one for one in checked.models.values()}
+    for model in distinct.values():
+        folder = made.packed if model.input == PACKED else made.root / model.input
+        with Reader(folder / "train.h5") as train, Reader(folder / "val.h5") as val:
+            learner = learners.create(model)
+            learner.fit(train, val, lambda *_: None)
+            probabilities = learners.predict_all(learner, val)
+        assert probabilities.shape == (len(val), CLASSES)
+        np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-4)
