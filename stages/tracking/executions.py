@@ -85,6 +85,20 @@ def parent(client: "MlflowClient", experiment: str, execution: Execution, tags: 
     return str(oldest)
 
 
+def adopt(client: "MlflowClient", experiment: str, execution: Execution, run_id: str) -> str:
+    """Put a run below its execution's parent, whose id is returned.
+
+    The parent is asked for again afterwards: whoever made an older one in between has looked for children
+    before this one was there, and whoever makes one later finds it.
+    """
+    found = parent(client, experiment, execution, {})
+    while True:
+        client.set_tag(run_id, PARENT, found)
+        if (now := parent(client, experiment, execution, {})) == found:
+            return found
+        found = now
+
+
 def _parents(client: "MlflowClient", experiment: str, execution: Execution) -> "list[Run]":
     found = client.search_runs([experiment], f"tags.`{RUN}` = '{execution.identity}'", max_results=_MOST)
     return sorted(found, key=lambda one: (one.info.start_time, one.info.run_id))

@@ -198,9 +198,8 @@ class Writer:
     def _end(self, client: "MlflowClient", run_id: str, line: Line) -> None:
         client.set_terminated(run_id, line["status"], line["time"])
         if run_id == self.run_id:
-            # Somebody may have made an older one meanwhile: see executions.parent.
-            self._parent = executions.parent(client, self._experiment, self._execution, {})
-            client.set_tag(run_id, PARENT, self._parent)
+            # Somebody may have made an older parent meanwhile.
+            self._parent = executions.adopt(client, self._experiment, self._execution, run_id)
             executions.follow(client, self._experiment, self._parent, line["status"])
 
     def _again(self, client: "MlflowClient", run_id: str, line: Line) -> None:

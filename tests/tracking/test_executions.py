@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
@@ -72,7 +73,7 @@ def test_parents_made_at_the_same_time_become_one_with_all_children_below(tracke
         parent = executions.parent(client, experiment, execution, {})
         child = client.create_run(experiment, run_name=str(number), tags={PARENT: parent}).info.run_id
         # What a run does at its end.
-        client.set_tag(child, PARENT, executions.parent(client, experiment, execution, {}))
+        executions.adopt(client, experiment, execution, child)
         found.append(child)
 
     threads = [threading.Thread(target=begin, args=(number,)) for number in range(count)]
@@ -95,6 +96,27 @@ def test_a_parent_that_came_later_gives_its_children_to_the_oldest(tracked: Path
     assert executions.parent(client, experiment, Execution("it", "it", ""), {}) == oldest
     assert client.get_run(child).data.tags[PARENT] == oldest
     assert client.get_run(late).info.lifecycle_stage == "deleted"
+
+
+def test_an_older_parent_made_while_a_run_is_put_below_its_own_gets_the_run(tracked: Path) -> None:
+    experiment = MlflowClient().create_experiment("overtaken")
+    execution = Execution("slow", "slow", "")
+
+    class Overtaken(MlflowClient):
+        oldest = ""
+
+        def set_tag(self, *about: Any, **more: Any) -> None:
+            if not self.oldest:
+                # As if its request had been sent before ours and written only now.
+                made = MlflowClient().create_run(experiment, start_time=10, tags={RUN: execution.identity})
+                self.oldest = made.info.run_id
+                assert executions.parent(MlflowClient(), experiment, execution, {}) == self.oldest
+            super().set_tag(*about, **more)
+
+    client = Overtaken()
+    child = client.create_run(experiment).info.run_id
+    assert executions.adopt(client, experiment, execution, child) == client.oldest
+    assert client.get_run(child).data.tags[PARENT] == client.oldest
 
 
 ASK = "from stages.tracking import executions; print(executions.current().identity)"
