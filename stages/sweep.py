@@ -72,9 +72,10 @@ def sweep(member: str, space: Path, trials: int) -> "optuna.Study":
     study = optuna.create_study(
         study_name=f"{values['recipe']}/{member}",
         storage=STORAGE,
-        sampler=optuna.samplers.TPESampler(seed=values["seed"]),
         load_if_exists=True,
     )
+    # Not of the seed alone: a sweep that goes on would draw once more what it has tried.
+    study.sampler = optuna.samplers.TPESampler(seed=values["seed"] + len(study.trials))
     study.optimize(lambda trial: _trial(trial, member, values, ranges), n_trials=trials)
     if not study.get_trials(states=[optuna.trial.TrialState.COMPLETE]):
         raise SweepError(f"none of {len(study.trials)} trials came to its end; their reasons are above")

@@ -16,11 +16,13 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture
 def workspace(tracked: Path, packed: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the project's params, one epoch long, and packed pictures."""
+    """A folder with the project's params, packed pictures, and one member that needs no Keras: it is fast."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
     values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    values["models"]["lenet"]["train"] |= {"epochs": 1, "batch_size": 16}
+    linear = yaml.safe_load((ROOT / "conf/model/sgd.yaml").read_text(encoding="utf-8"))
+    values["models"] = {"linear": linear | {"epochs": 2, "seed": values["seed"]}}
+    values["ensemble"]["members"] = ["linear"]
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
     (tmp_path / "data").symlink_to(packed.root / "data")
     return tmp_path
@@ -36,33 +38,33 @@ def space(workspace: Path, **ranges: object) -> Path:
 def test_trials_are_kept_added_to_and_siblings_in_mlflow(
     workspace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ranges = space(workspace, **{"optimizer.learning_rate": {"low": 0.001, "high": 0.01, "log": True}})
-    main(["lenet", "--space", str(ranges), "--trials", "1"])
-    main(["lenet", "--space", str(ranges), "--trials", "1"])
-    assert "dvc exp run -S models.lenet.optimizer.learning_rate=0.00" in capsys.readouterr().out
+    ranges = space(workspace, learning_rate={"low": 0.001, "high": 0.01, "log": True})
+    main(["linear", "--space", str(ranges), "--trials", "1"])
+    main(["linear", "--space", str(ranges), "--trials", "1"])
+    assert "dvc exp run -S models.linear.learning_rate=0.00" in capsys.readouterr().out
     client = MlflowClient()
     experiment = client.get_experiment_by_name("digits")
     assert experiment is not None
-    runs = client.search_runs([experiment.experiment_id], "tags.member = 'lenet'")
-    rates = {run.data.params["optimizer.learning_rate"] for run in runs}
+    runs = client.search_runs([experiment.experiment_id], "tags.member = 'linear'")
+    rates = {run.data.params["learning_rate"] for run in runs}
     assert len(rates) == 2
     assert len({run.data.tags["mlflow.parentRunId"] for run in runs}) == 1
 
 
 @pytest.mark.slow
 def test_a_sweep_of_nothing_but_diverged_trials_says_so(workspace: Path) -> None:
-    ranges = space(workspace, **{"optimizer.learning_rate": {"choices": [1e30]}})
+    ranges = space(workspace, learning_rate={"choices": [1e300]})
     with pytest.raises(SweepError, match="none of 1 trials came to its end"):
-        sweep("lenet", ranges, 1)
+        sweep("linear", ranges, 1)
 
 
 @pytest.mark.parametrize(
     ("member", "key", "about", "said"),
     [
-        ("resnet", "train.epochs", {"choices": [1]}, "no model resnet; allowed: hog_logistic, lenet"),
-        ("lenet", "train.epoch", {"choices": [1]}, "no models.lenet.train.epoch; allowed here: balanced"),
-        ("lenet", "train.epochs", {"from": 1}, "train.epochs is .*; allowed: {choices"),
-        ("lenet", "train.epochs", 3, "train.epochs is 3; allowed: {choices"),
+        ("resnet", "epochs", {"choices": [1]}, "no model resnet; allowed: linear"),
+        ("linear", "epoch", {"choices": [1]}, "no models.linear.epoch; allowed here: alpha"),
+        ("linear", "epochs", {"from": 1}, "epochs is .*; allowed: {choices"),
+        ("linear", "epochs", 3, "epochs is 3; allowed: {choices"),
     ],
 )
 def test_mistakes_are_named_before_anything_is_trained(
