@@ -29,7 +29,9 @@ for third in $(seq 0 254); do
   ip -o address | grep --quiet " 10\.217\.$third\." || break
 done
 ip address add "10.217.$third.1/24" dev "$bridge"
-ip link set "$bridge" up
+# Without an address of its own, a bridge takes that of a port, and another one when that container ends: what
+# others send to this machine is then lost for half a minute.
+ip link set "$bridge" address "02:42:0a:d9:$(printf %02x "$third"):01" up
 
 engine=
 stop() {
@@ -42,6 +44,11 @@ stop() {
     wait "$engine" 2>/dev/null || true
   fi
   ip link delete "$bridge" 2>/dev/null || true
+  # dockerd leaves the bridge's rules; those of a bridge that is gone are in the way of the next of its subnet.
+  for table in filter nat; do
+    iptables --table "$table" --list-rules | grep -e " $bridge " -e " $bridge\$" | sed 's/^-A/-D/' |
+      while read -r rule; do xargs iptables --wait --table "$table" <<<"$rule"; done || true
+  done
   # dockerd mounts its folder on itself, and leaves it so when it ends in error.
   umount "$data/data" 2>/dev/null || true
   rm -rf "$run"
@@ -50,6 +57,12 @@ trap stop EXIT
 trap 'stop; exit 130' INT TERM
 
 export DOCKER_HOST="unix://$run/docker.sock"
+# A newer client that came without buildx cannot build; Debian's own, of the engine's package, can.
+if [ -x /usr/bin/docker ] && ! docker buildx version >/dev/null 2>&1; then
+  mkdir "$run/bin"
+  ln -s /usr/bin/docker "$run/bin/docker"
+  export PATH="$run/bin:$PATH"
+fi
 # Without the lock: what a killed engine leaves behind must not hold it.
 dockerd --host "$DOCKER_HOST" --data-root "$data/data" --exec-root "$run/exec" \
   --pidfile "$run/docker.pid" --bridge "$bridge" --log-level warn >"$run/dockerd.log" 2>&1 {lock}>&- &
