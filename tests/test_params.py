@@ -232,7 +232,7 @@ def test_every_recipe_composes_and_is_allowed(tmp_path: Path, recipe: str) -> No
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_recipe_states_what_it_claims_and_how_to_run_it(recipe: str) -> None:
     header = (ROOT / "conf" / "recipe" / f"{recipe}.yaml").read_text(encoding="utf-8").split("defaults:")[0]
-    for word in ("Claims:", "Command:", "Time:", f"recipe={recipe}"):
+    for word in ("Claims:", "Data:", "Command:", "Time:", f"recipe={recipe}"):
         assert word in header
 
 

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _FILE = "model.skops"
 _PICTURES = "data/packed"
 
+Normalize: TypeAlias = Literal["scale", "standardize", "l2"]
+
 
 def _rows(folder: str) -> str:
     if folder != _PICTURES and not folder.startswith("features/"):
@@ -41,18 +43,19 @@ class ClassifierParams(LearnerParams):
     """Pictures or features, and what is done to them first.
 
     `normalize`: null takes the numbers as they are, pixels 0-255; `scale` divides pixels by 255;
-    `standardize` subtracts each column's mean on the train split and divides by its standard deviation.
+    `standardize` subtracts each column's mean on the train split and divides by its standard deviation;
+    `l2` divides each row by its length, so that a picture's contrast does not count.
     """
 
     input: Annotated[str, AfterValidator(_rows)]
-    normalize: Literal["scale", "standardize"] | None
+    normalize: Normalize | None
     seed: Seed
 
     @model_validator(mode="after")
     def _scale_pixels_only(self) -> Self:
         if self.normalize == "scale" and self.input != _PICTURES:
             raise PydanticCustomError(
-                "normalize", "normalize: scale is of pixels; allowed: null, standardize"
+                "normalize", "normalize: scale is of pixels; allowed: null, standardize, l2"
             )
         return self
 
@@ -102,20 +105,22 @@ def pipeline(normalize: "BaseEstimator", classify: "BaseEstimator") -> "Pipeline
     return Pipeline([("normalize", normalize), ("classify", classify)])
 
 
-def normalizer(how: Literal["scale", "standardize"] | None, columns: int) -> "BaseEstimator":
+def normalizer(how: Normalize | None, columns: int) -> "BaseEstimator":
     """The first step for rows of so many columns; only `standardize` has still to be fitted."""
     from sklearn.frozen import FrozenEstimator
-    from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
+    from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, Normalizer, StandardScaler
 
     if how == "standardize":
         return StandardScaler()
+    if how == "l2":
+        return Normalizer()
     if how == "scale":
         # Frozen: a fit, such as in the folds of a grid search, leaves the range at 0-255.
         return FrozenEstimator(MinMaxScaler().fit([[0.0] * columns, [255.0] * columns]))
     return FunctionTransformer()
 
 
-def fitted_normalizer(how: Literal["scale", "standardize"] | None, train: Reader) -> "BaseEstimator":
+def fitted_normalizer(how: Normalize | None, train: Reader) -> "BaseEstimator":
     """The same, fitted on batches of the train split: the memory of one batch, whatever the file's size."""
     step = normalizer(how, width(train))
     if how == "standardize":

@@ -186,8 +186,20 @@ def test_a_split_larger_than_memory_is_refused_at_once(
 
 
 def test_features_have_no_scale_of_pixels() -> None:
-    with pytest.raises(ValidationError, match="scale is of pixels; allowed: null, standardize"):
+    with pytest.raises(ValidationError, match="scale is of pixels; allowed: null, standardize, l2"):
         params("sgd", input="features/hog", normalize="scale")
+
+
+@pytest.mark.parametrize("kind", ["logistic_regression", "sgd"])
+def test_with_l2_the_length_of_a_row_does_not_count(features: Path, tmp_path: Path, kind: str) -> None:
+    learner, _ = fit(features, kind, input="features/pixels", normalize="l2")
+    learner.save(tmp_path)
+    write_json(tmp_path / "spec.json", {"kind": kind})
+    assert skops.io.get_untrusted_types(file=tmp_path / "model.skops") == []
+    with Reader(features / "test.h5") as rows:
+        found = rows.read(0, len(rows))
+    probabilities = learner.predict_proba(found)
+    np.testing.assert_allclose(learners.load(tmp_path).predict_proba(found / 10), probabilities, atol=1e-4)
 
 
 def test_rows_in_an_order_of_their_own_are_calibrated_as_well(tmp_path: Path) -> None:
