@@ -84,7 +84,8 @@ class Run:
     def dataset(self, digest: str, context: str, counts: Mapping[str, int]) -> None:
         """Log what was read: the manifest's digest, what for, and how many pictures each split has."""
         profile = json.dumps({"manifest": digest, "pictures": dict(counts)})
-        name = self._record.about["recipe"]
+        # MLflow keeps the first profile of a name and digest: the test split's would be that of the training.
+        name = f"{self._record.about['recipe']} ({context})"
         source = json.dumps({"manifest": digest})
         self.append("input", name=name, digest=digest, context=context, source=source, profile=profile)
 

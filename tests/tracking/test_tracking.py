@@ -228,14 +228,17 @@ def test_a_run_says_what_it_read_and_where_it_ran(tracked: Path) -> None:
     try:
         with tracking.run("tiny", "told", {"stage": "train@told"}) as run:
             run.dataset("ab" * 32, "train", {"train": 3, "val": 2})
+            run.dataset("ab" * 32, "test", {"train": 3, "val": 2, "test": 1})
     finally:
         (tracked / "params.yaml").unlink()
     client, run_id = MlflowClient(), str(run.link["run_id"])
     found = client.get_run(run_id)
-    (read,) = found.inputs.dataset_inputs
-    assert read.dataset.digest == ("ab" * 32)[:36]
-    assert json.loads(read.dataset.profile) == {"manifest": "ab" * 32, "pictures": {"train": 3, "val": 2}}
-    assert {one.key: one.value for one in read.tags} == {"mlflow.data.context": "train"}
+    read = {one.tags[0].value: one.dataset for one in found.inputs.dataset_inputs}
+    assert {one.digest for one in read.values()} == {("ab" * 32)[:36]}
+    assert {context: json.loads(one.profile) for context, one in read.items()} == {
+        "train": {"manifest": "ab" * 32, "pictures": {"train": 3, "val": 2}},
+        "test": {"manifest": "ab" * 32, "pictures": {"train": 3, "val": 2, "test": 1}},
+    }
     assert int(found.data.tags["machine.cores"]) >= 1
     for folder, names in {"environment": {"machine.json", "packages.txt"}, "recipe": {"params.yaml"}}.items():
         files = {one.path for one in client.list_artifacts(run_id, folder)}
