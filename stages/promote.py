@@ -85,25 +85,25 @@ def promote(
         facts["candidate"] = {"name": candidate.name, "uri": uri, "weights": candidate.weights}
         flips = flipped.NONE
         if version and (champion := registry.champion()) and champion.number == version.number:
-            told = _unchanged(champion)
+            outcome = _unchanged(champion)
         else:
             answers = ask(uri, rows, source, blob)
             _check_parity(answers, candidate, uri)
             found, decision = _decide(registry, version, compare, dry=params.dry_run)
             if found.before:
                 flips = flipped.between(rows, found.before, answers)
-            told = _told(found, decision)
+            outcome = told(found, decision)
             facts["candidate"] |= answers.figures()
         write_json(
-            verdict, facts | told | {"flipped": {kind: [asdict(f) for f in flips[kind]] for kind in flips}}
+            verdict, facts | outcome | {"flipped": {kind: [asdict(f) for f in flips[kind]] for kind in flips}}
         )
-        _write_page(page, facts | told, flips, rows, source, blob)
+        write_page(page, facts | outcome, flips, rows, source, blob)
         run.params({"promote": params.model_dump()})
         for file in (verdict, page):
             run.file(file)
         if version:
-            registry.tag(version, promotion=f"{told['decision']}: {told['reason']}")
-    log.event(told["decision"], candidate=candidate.name, model=uri, reason=told["reason"])
+            registry.tag(version, promotion=f"{outcome['decision']}: {outcome['reason']}")
+    log.event(outcome["decision"], candidate=candidate.name, model=uri, reason=outcome["reason"])
 
 
 def _logged(
@@ -164,8 +164,8 @@ def _unchanged(champion: Version) -> dict[str, Any]:
     } | empty
 
 
-def _told(found: Comparison, decision: str) -> dict[str, Any]:
-    """As JSON; `passed`: every rule holds."""
+def told(found: Comparison, decision: str) -> dict[str, Any]:
+    """What the verdict's JSON says of the comparison; `passed`: every rule holds."""
     first = found.champion is None and found.verdict.holds
     champion: dict[str, Any] | None = {"uri": found.champion.uri} if found.champion else None
     if champion and found.before:
@@ -179,9 +179,10 @@ def _told(found: Comparison, decision: str) -> dict[str, Any]:
     }
 
 
-def _write_page(
+def write_page(
     page: Path, verdict: dict[str, Any], flips: Flips, rows: list[Row], source: Path, blob: Path
 ) -> None:
+    """Draw `verdict`, with the pictures that flipped; `rows` are the test split's."""
     with BlobReader(blob) as blobs:
 
         def read(row: Row) -> bytes:

@@ -5,14 +5,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
+from stages import promote
 from stages.data import store
-from stages.data.manifest import HELD_OUT, Manifest
+from stages.data.manifest import HELD_OUT, Manifest, Row
 from stages.ensemble import ensemble
 from stages.evaluate import evaluate
 from stages.files import read_json, write_json
 from stages.learners import LearnerParams
 from stages.params import Ensemble, Evaluate, Printed
+from stages.report import flipped
+from stages.serving import answers
+from stages.serving.registry import Version
+from stages.serving.verdict import Promote, judge
 from stages.summarize import summarize
 from tests.conftest import Project
 
@@ -57,7 +63,7 @@ class Run:
             report=self.root / "reports",
             plots=self.root / "plots",
         )
-        self.promote("promoted", holds=True)
+        self.promote(next(iter(members)))
 
     def _member(self, name: str, share: float, draw: np.random.Generator, history: Any) -> None:
         table, count = Manifest.read(self.project.manifest), len(self.classes)
@@ -82,11 +88,37 @@ class Run:
         write_json(folder / "run.json", {"run_id": f"run-of-{name}", "experiment": "digits"})
         write_json(folder / "spec.json", {"kind": "cnn", "input": "data/packed", "shape": [16, 16, 3]})
 
-    def promote(self, decision: str, *, holds: bool) -> None:
-        """Leave a verdict as the stage does."""
-        rule = {"name": "margin", "holds": holds, "found": "+0.0010", "allowed": ">= 0.01"}
-        verdict = {"decision": decision, "passed": holds, "reason": "margin: +0.0010", "rules": [rule]}
-        write_json(self.root / "reports" / "promotion.json", verdict)
+    def promote(self, candidate: str, champion: str | None = None) -> None:
+        """Judge two members' made-up answers and leave the verdict and its page as the stage does."""
+        table = Manifest.read(self.project.manifest)
+        rows = [row for row in table.rows() if row.split == "test"]
+        before = self._answers(champion, rows) if champion else None
+        after = self._answers(candidate, rows)
+        params = Promote.model_validate(yaml.safe_load(self.params.read_text(encoding="utf-8"))["promote"])
+        verdict = judge(params, after, before, np.asarray([row.label for row in rows]), "pass")
+        version = Version("1", "models:/digits/1", {}) if champion else None
+        flips = flipped.between(rows, before, after) if before else flipped.NONE
+        decision = "promoted" if verdict.holds else "kept"
+        facts = promote.told(promote.Comparison(version, before, after, verdict), decision) | {
+            "model": "digits",
+            "pictures": len(rows),
+            "candidate": {"name": candidate, "uri": "models:/digits/2"} | after.figures(),
+        }
+        reports, project = self.root / "reports", self.project
+        write_json(reports / "promotion.json", facts)
+        promote.write_page(reports / "promotion.html", facts, flips, rows, project.source, project.blob)
+
+    def _answers(self, member: str, rows: list[Row]) -> answers.Answers:
+        with store.Reader(self.root / "predictions" / member / "test.h5") as found:
+            place = {identity: number for number, identity in enumerate(found.ids.tolist())}
+            probabilities = found.read(0, len(found))[[place[row.id] for row in rows]]
+        said = {
+            "classes": self.classes,
+            "probabilities": probabilities,
+            "latency_ms": 1.5,
+            "bytes": 1_000_000,
+        }
+        return answers.understood(said, np.asarray([row.label for row in rows]))
 
     def summarize(self) -> Path:
         """The page."""

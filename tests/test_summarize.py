@@ -99,11 +99,13 @@ def test_the_books_numbers_are_compared_where_there_are_any(make_run) -> None:
 
 
 def test_the_verdict_on_promotion_is_shown(make_run) -> None:
-    run = make_run(members={"alone": 1.0})
-    run.promote("refused", holds=False)
+    run = make_run(members={"good": 1.0, "bad": 0.0})
     html = section(text_of(run.summarize()), "promotion")
-    assert "<strong>Refused.</strong> margin: +0.0010." in html
-    assert "<td>no<td>+0.0010" in html
+    assert "<strong>Promoted.</strong> There was no champion." in html
+    run.promote("bad", champion="good")
+    html = section(text_of(run.summarize()), "promotion")
+    assert "<strong>Kept.</strong> Better accuracy: gain -" in html
+    assert html.count('<td class="no">no') == 3
 
 
 def test_a_diagnosis_stands_below_the_curves_it_is_of(make_run) -> None:

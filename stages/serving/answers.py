@@ -55,7 +55,7 @@ def ask(uri: str, rows: Sequence[Row], source: Path, blob: Path) -> Answers:
     last line of what went wrong.
     """
     found = raw(uri, [_place(row, source, blob) for row in rows])
-    return _understood(found, np.asarray([row.label for row in rows]))
+    return understood(found, np.asarray([row.label for row in rows]))
 
 
 def raw(uri: str, pictures: Sequence[Place], params: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -79,7 +79,8 @@ def _place(row: Row, source: Path, blob: Path) -> Place:
     return (str(blob), row.offset, row.bytes) if row.offset >= 0 else (str(source / row.path), 0, row.bytes)
 
 
-def _understood(found: dict[str, Any], actual: NDArray[np.str_]) -> Answers:
+def understood(found: dict[str, Any], actual: NDArray[np.str_]) -> Answers:
+    """What `raw` found of N pictures whose classes are `actual` (N,)."""
     classes = np.asarray(found["classes"])
     probabilities = np.asarray(found["probabilities"], np.float64)
     best = probabilities.argmax(axis=1)

@@ -15,23 +15,24 @@ LONG = {
     "Donaudampfschifffahrtsgesellschaft": 20,
     "cat": 20,
 }
+NAMES = ["index", "data", "promotion"]
 LOOKS: list[tuple[int, Scheme]] = [(WIDE, "light"), (WIDE, "dark"), (PHONE, "light"), (PHONE, "dark")]
 
 
 @pytest.fixture(scope="module")
 def pages(make_run: Any) -> dict[str, Path]:
-    """The data report and the run's page, with every section and with names that are hard to lay out."""
+    """The pages, with every section and with names that are hard to lay out."""
     run = make_run(LONG, {"net": 0.7, "logistic": 0.6, "a_member_with_a_long_name_of_many_words": 0.5})
     run.book = [
         Printed(of="net", metric="accuracy", value=0.9, tolerance=0.05, source="Starter Bundle ch. 12")
     ]
-    run.promote("refused", holds=False)
+    run.promote("a_member_with_a_long_name_of_many_words", champion="net")
     index = run.summarize()
-    return {"index": index, "data": index.with_name("data.html")}
+    return {"index": index} | {name: index.with_name(f"{name}.html") for name in NAMES[1:]}
 
 
 @pytest.mark.parametrize(("width", "scheme"), LOOKS)
-@pytest.mark.parametrize("name", ["index", "data"])
+@pytest.mark.parametrize("name", NAMES)
 def test_a_page_is_whole_readable_and_as_wide_as_the_window(
     pages: dict[str, Path], name: str, width: int, scheme: Scheme
 ) -> None:
@@ -43,7 +44,7 @@ def test_a_page_is_whole_readable_and_as_wide_as_the_window(
         assert shown.complaints == []
 
 
-@pytest.mark.parametrize("name", ["index", "data"])
+@pytest.mark.parametrize("name", NAMES)
 def test_a_keyboard_reaches_everything(pages: dict[str, Path], name: str) -> None:
     with opened(pages[name]) as shown:
         assert shown.unreached() == []
@@ -67,7 +68,7 @@ def test_links_lead_somewhere(pages: dict[str, Path]) -> None:
         for link in links:
             if link.startswith("#"):
                 assert shown.page.locator(link).count() == 1, link
-            elif link != "promotion.html":
+            else:
                 assert pages["index"].with_name(link).exists(), link
 
 
