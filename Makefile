@@ -69,6 +69,9 @@ plan: $(VENV)/stages.installed  ## Say what make run would run, and why (RECIPE=
 airflow: $(AIRFLOW)/installed $(VENV)/stages.installed  ## Start Airflow and MLflow on this machine, until Ctrl-C
 	@PYTHONPATH=. exec $(AIRFLOW)/bin/python -m pipelines.local
 
+e2e-airflow: $(VENV)/dev.installed $(AIRFLOW)/installed  ## Run pipelines under a real Airflow, with a browser at its pages
+	@pytest -rs tests/pipelines/e2e tests/pipelines/test_runners.py
+
 replay: $(VENV)/stages.installed  ## Bring the workspace back to what it was in a run (RUN=name, as dvc exp list has it)
 	@[ -n "$(RUN)" ] || { echo "Name a run: make replay RUN=name; there are:"; dvc exp list --all --name-only; exit 1; }
 	@dvc exp apply "$(RUN)"

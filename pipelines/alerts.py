@@ -14,8 +14,8 @@ _LONGEST_NOTE = 1000
 
 
 def failed(context: Any) -> None:
-    """Airflow's failure callback: one line, and the same as JSON to the webhook of the configuration."""
-    ti, error = context["ti"], context.get("exception")
+    """Airflow's failure callback: one line in the log and in the run's note, and JSON to the webhook."""
+    ti, error, config = context["ti"], context.get("exception"), load()
     event = {
         "dag": ti.dag_id,
         "run": ti.run_id,
@@ -26,26 +26,30 @@ def failed(context: Any) -> None:
         "log": ti.log_url,
     }
     log.error("failed: %s", json.dumps(event, ensure_ascii=False))
-    if webhook := load().webhook:
+    note(config, ti, f"Failed: {event['error']}")
+    if config.webhook:
         try:
-            _send(webhook, "POST", event, {})
+            _send(config.webhook, "POST", event, {})
         except OSError as error:
             log.warning("the webhook does not answer: %s", error)
 
 
-def note(config: Config, context: Any, text: str) -> None:
-    """Write the run's note. A task has no other way to it than the API, for which a login is configured."""
+def note(config: Config, ti: Any, text: str) -> None:
+    """Put text above the note of a task's run.
+
+    A task has no other way to it than the API, for which a login is configured.
+    """
     api = config.airflow_api or config.airflow_url
     if not (config.airflow_login and api):
         log.info("no CONVOY_AIRFLOW_LOGIN: the run has no note")
         return
-    run = context["dag_run"]
     user, _, password = config.airflow_login.partition(":")
     try:
         token = _send(f"{api}/auth/token", "POST", {"username": user, "password": password}, {})
         bearer = {"Authorization": f"Bearer {token['access_token']}"}
-        page = f"{api}/api/v2/dags/{quote(run.dag_id)}/dagRuns/{quote(run.run_id)}"
-        _send(page, "PATCH", {"note": shortened(text)}, bearer)
+        page = f"{api}/api/v2/dags/{quote(ti.dag_id)}/dagRuns/{quote(ti.run_id)}"
+        before = _send(page, "GET", None, bearer)["note"]
+        _send(page, "PATCH", {"note": shortened("\n\n".join(filter(None, [text, before])))}, bearer)
     except OSError as error:
         log.warning("the run's note is not written: %s", error)
 
@@ -62,7 +66,7 @@ def _send(url: str, method: str, body: Any, headers: dict[str, str]) -> Any:
     request = urllib.request.Request(
         url,
         method=method,
-        data=json.dumps(body).encode(),
+        data=None if body is None else json.dumps(body).encode(),
         headers={"Content-Type": "application/json", **headers},
     )
     with urllib.request.urlopen(request, timeout=10) as answer:

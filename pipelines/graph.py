@@ -157,10 +157,13 @@ def _paths(body: Mapping[str, Any], kind: str) -> Iterator[str]:
 def _overlap(first: str, second: str) -> bool:
     """Whether one path can be the other, or lie in it."""
     for one, other in zip(first.strip("/").split("/"), second.strip("/").split("/"), strict=False):
-        patterns = [re.compile(".+".join(map(re.escape, _TEMPLATE.split(part)))) for part in (one, other)]
+        if one == other:
+            continue
+        template, text = (one, other) if "${" in one else (other, one)
+        if "${" not in template:
+            return False
         # Two templates side by side can always be the same.
-        both = _TEMPLATE.search(one) and _TEMPLATE.search(other)
-        if not (both or patterns[0].fullmatch(other) or patterns[1].fullmatch(one)):
+        if "${" not in text and not re.fullmatch(".+".join(map(re.escape, _TEMPLATE.split(template))), text):
             return False
     return True
 

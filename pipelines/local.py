@@ -6,6 +6,7 @@ nothing of MLflow. Each part is started by itself here and ends within seconds o
 
 import argparse
 import ctypes
+import fcntl
 import json
 import os
 import secrets
@@ -17,14 +18,17 @@ import time
 import urllib.request
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
+
+import psutil
 
 from pipelines.config import CODE, load
 
-# Of Airflow; MLflow comes before them, from the stages' environment.
-PARTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 _SECONDS_TO_START = 180
 _SECONDS_TO_STOP = 30
-_PR_SET_PDEATHSIG = 1
+# A stage has ten seconds to write its checkpoint.
+_SECONDS_FOR_TASKS = 15
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
 
 def main() -> None:
@@ -36,20 +40,25 @@ def main() -> None:
     state = Path(load().state)
     logs = state / "airflow" / "logs"
     logs.mkdir(parents=True, exist_ok=True)
+    lock = _alone(state / "airflow" / "lock")
     airflow, mlflow = (f"http://127.0.0.1:{_free(port)}" for port in (asked.port, asked.mlflow_port))
     known = _secrets(state / "airflow" / "secrets.json")
     environment = _environment(state, airflow, mlflow, known)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    _adopt_orphans()
     children: dict[str, subprocess.Popen[bytes]] = {}
     try:
         children["mlflow"] = _start("mlflow", _mlflow(mlflow), environment, logs)
         _say("Preparing Airflow's database")
         subprocess.run([*_AIRFLOW, "db", "migrate"], env=environment, check=True, stdout=subprocess.DEVNULL)
-        for part in PARTS:
-            words = ["--port", airflow.rpartition(":")[2], "--host", "127.0.0.1"] if part == PARTS[0] else []
-            children[part] = _start(part, [*_AIRFLOW, part, *words], environment, logs)
+        port = airflow.rpartition(":")[2]
+        api = [*_AIRFLOW, "api-server", "--port", port, "--host", "127.0.0.1"]
+        children["api-server"] = _start("api-server", api, environment, logs)
         _await(f"{airflow}/api/v2/monitor/health", children)
         _await(f"{mlflow}/health", children)
+        # Last: tasks that wait since the last time start at once, and fail where these do not answer.
+        for part in ("dag-processor", "triggerer", "scheduler"):
+            children[part] = _start(part, [*_AIRFLOW, part], environment, logs)
         _say(f"Airflow  {airflow}  user admin, password {known['password']}")
         _say(f"MLflow   {mlflow}")
         _say(f"Logs     {logs}")
@@ -59,6 +68,7 @@ def main() -> None:
         _say("Stopping")
     finally:
         _stop(children)
+        lock.close()
 
 
 _AIRFLOW = [str(Path(sys.executable).with_name("airflow"))]
@@ -92,8 +102,12 @@ def _environment(state: Path, airflow: str, mlflow: str, known: dict[str, str]) 
         "AIRFLOW__API_AUTH__JWT_SECRET": known["jwt_secret"],
         "AIRFLOW__CORE__FERNET_KEY": "",
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
-        # One machine: whether a worker died is known soon.
+        # One machine: whether a worker died, and what a killed scheduler left, is known soon.
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
+        "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "15",
+        # A machine that trains answers slowly; by default a task is given up after 3 answers over 5 s.
+        "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "30",
+        "AIRFLOW__WORKERS__MAX_FAILED_HEARTBEATS": "10",
         "AIRFLOW__TRIGGERER__CAPACITY": "100",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
@@ -125,6 +139,16 @@ def _write(path: Path, value: dict[str, str]) -> None:
         json.dump(value, file)
 
 
+def _alone(path: Path) -> IO[str]:
+    """A lock on this working tree's Airflow: two schedulers on one SQLite file would stop each other."""
+    lock = path.open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        sys.exit(f"error: Airflow is running here already; {path.parent} is its folder")
+    return lock
+
+
 def _free(wanted: int) -> int:
     """The wanted port, or the next one that nobody listens on."""
     for port in range(wanted, wanted + 100):
@@ -151,6 +175,12 @@ def _start(name: str, words: list[str], environment: dict[str, str], logs: Path)
             # No thread runs here, which is what makes it safe.
             preexec_fn=_die_with_parent,  # noqa: PLW1509
         )
+
+
+def _adopt_orphans() -> None:
+    """Become the parent of what a killed part leaves behind, so that stopping finds it."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def _die_with_parent() -> None:
@@ -184,7 +214,7 @@ def _check(children: dict[str, "subprocess.Popen[bytes]"]) -> None:
 
 
 def _stop(children: dict[str, "subprocess.Popen[bytes]"]) -> None:
-    """Stop all at once: first asked, then made, with all that they have started."""
+    """Stop all at once; then whatever they have started and left, first asked, then made."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for child in children.values():
         child.terminate()
@@ -192,8 +222,13 @@ def _stop(children: dict[str, "subprocess.Popen[bytes]"]) -> None:
     for child in children.values():
         with suppress(subprocess.TimeoutExpired):
             child.wait(max(0.0, deadline - time.monotonic()))
-        with suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
+    left = psutil.Process().children(recursive=True)
+    for one in left:
+        with suppress(psutil.NoSuchProcess):
+            one.terminate()
+    for one in psutil.wait_procs(left, timeout=_SECONDS_FOR_TASKS)[1]:
+        with suppress(psutil.NoSuchProcess):
+            one.kill()
 
 
 def _say(text: str) -> None:

@@ -78,7 +78,7 @@ class Plan(Worker):
         """Return the worker's result: the others take the params and the commit from it."""
         overrides = json.dumps(form.overrides(context["params"]))
         result = self.work(context, OVERRIDES=overrides, COMMIT=config.load().commit)
-        alerts.note(config.load(), context, described(result))
+        alerts.note(config.load(), context["ti"], described(result))
         if self.skips_rest and not any(one["runs"] for one in result["stages"].values()):
             context["ti"].xcom_push("return_value", result)
             raise DownstreamTasksSkipped(tasks=sorted(self.get_flat_relative_ids(upstream=False)))
@@ -133,8 +133,7 @@ class Record(Worker):
         result = self.work(context, MLFLOW_URL=settings.mlflow_url, **given)
         self.mlflow_url = result["mlflow_url"] or ""
         links = f"[MLflow]({self.mlflow_url}), " if self.mlflow_url else ""
-        text = f"Recorded: {links}DVC experiment `{result['experiment']}`\n\n{described(plan)}"
-        alerts.note(settings, context, text)
+        alerts.note(settings, context["ti"], f"Recorded: {links}DVC experiment `{result['experiment']}`")
         return result
 
 

@@ -2,7 +2,8 @@
 
 A stage is a function marked with `@stage(argument="params.key", …)`. From its signature follow the options:
 an argument named there gets the checked value at that key of the params, a `Path` becomes `--name PATH`, a
-`str` becomes a positional. Errors the user can mend end in one line and exit status 1.
+`str` becomes a positional. Errors the user can mend end in one line and exit status 1, or 75 where the same
+may work in a while.
 """
 
 import argparse
@@ -45,7 +46,7 @@ def stage(
 
 
 def main(stage: Stage[..., Any], argv: list[str] | None = None) -> None:
-    """Run a stage from the command line. Exits with 1 after one line for a ConvoyError or an OSError."""
+    """Run a stage from the command line. Exits after one line for a ConvoyError or an OSError."""
     name = stage.function.__name__
     parser = argparse.ArgumentParser(
         prog=f"python -m stages.{name}", description=inspect.getdoc(stage.function)
@@ -75,7 +76,7 @@ def told(name: str) -> Iterator[None]:
         yield
     except ConvoyError as error:
         log.error(str(error))
-        sys.exit(1)
+        sys.exit(error.status)
     except OSError as error:
         # A full disk, a folder without permission: nothing that a traceback would explain better.
         log.error(f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error))

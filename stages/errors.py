@@ -1,8 +1,13 @@
-"""The mistakes a user can mend. The command line shows each as one line and exits with 1."""
+"""The mistakes a user can mend. The command line shows each as one line and exits with its `status`."""
 
 
 class ConvoyError(Exception):
-    """Base of every error whose message is meant for the user: what, where, and what is allowed."""
+    """Base of every error whose message is meant for the user: what, where, and what is allowed.
+
+    `status` is the command's exit status: EX_TEMPFAIL (75) where the same may work in a while, else 1.
+    """
+
+    status = 1
 
 
 class ParamsError(ConvoyError):

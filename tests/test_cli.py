@@ -7,6 +7,7 @@ import pytest
 from stages import cli, log
 from stages.errors import SourceError
 from stages.params import Ensemble
+from stages.tracking import Unreachable
 from stages.train import train
 
 ROOT = Path(__file__).parents[1]
@@ -47,6 +48,12 @@ def test_a_mistake_that_can_be_mended_is_one_line(capsys: pytest.CaptureFixture[
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert 'level=error stage=bake event="no flour; buy some"' in said
+
+
+def test_what_may_work_in_a_while_has_a_status_of_its_own() -> None:
+    with pytest.raises(SystemExit) as ended, cli.told("bake"):
+        raise Unreachable("tracking is away; this needs it")
+    assert ended.value.code == 75, "EX_TEMPFAIL: under Airflow, a reason to try again"
 
 
 def test_a_name_that_the_params_do_not_have(capsys: pytest.CaptureFixture[str]) -> None:

@@ -31,12 +31,12 @@ def stage(job: Job) -> dict[str, Any]:
         started = time.monotonic()
         done = dvc.repro(root, job, job.stage, variables=_variables(job))
         seconds = time.monotonic() - started
+        kept = _keep_outputs(root, job) if done.status else ""
+        if done.mistake and not done.passes:
+            raise RefusedError(f"{done.mistake}{kept}")
         if done.status:
-            _keep_outputs(root, job)
-        if done.mistake:
-            raise RefusedError(done.mistake)
-        if done.status:
-            raise FailedError(done.error or f"dvc repro {job.stage}: exit status {done.status}")
+            why = done.mistake or done.error or f"dvc repro {job.stage}: exit status {done.status}"
+            raise FailedError(f"{why}{kept}")
         if job.stage not in done.ran:
             return {"outcome": "restored", "reason": KNOWN}
         timings.keep(job.state, job.stage, seconds)
@@ -56,18 +56,21 @@ def checkpoints(job: Job) -> Path | None:
     return job.state / "checkpoints" / job.run if job.state else None
 
 
-def _keep_outputs(root: Path, job: Job) -> None:
-    """Keep what a failed stage wrote, which DVC does not: a report may say why it stopped."""
+def _keep_outputs(root: Path, job: Job) -> str:
+    """Keep what a failed stage wrote, which DVC does not; say where: a report may tell why it stopped."""
     if job.state is None:
-        return
-    kept = job.state / "failed" / job.run / job.stage
+        return ""
+    folder = job.state / "failed" / job.run / job.stage
+    kept = []
     for out in _declared(root, job.stage).get("outs", []):
         template = out if isinstance(out, str) else next(iter(out))
         path = root / template.replace("${key}", job.stage.partition("@")[2])
         if path.is_file() and path.stat().st_size <= _LARGEST_KEPT:
-            (kept / path.relative_to(root)).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, kept / path.relative_to(root))
-            print(f"kept: {kept / path.relative_to(root)}", flush=True)
+            kept.append(folder / path.relative_to(root))
+            kept[-1].parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, kept[-1])
+    pages = [path for path in kept if path.suffix == ".html"]
+    return f"; see {pages[0] if pages else folder}" if kept else ""
 
 
 def _declared(root: Path, address: str) -> dict[str, Any]:

@@ -25,6 +25,8 @@ class TrackingError(ConvoyError):
 class Unreachable(TrackingError):  # noqa: N818  (a state and no mistake: what is tracked waits on disk)
     """The tracking server does not answer."""
 
+    status = os.EX_TEMPFAIL
+
 
 @contextmanager
 def connected() -> Iterator["MlflowClient"]:

@@ -47,10 +47,10 @@ path.parent.mkdir(parents=True, exist_ok=True)
 if values.get("crashes"):
     path.write_text("half")
     os.abort()
-if values.get("fails"):
+if status := values.get("fails"):
     path.write_text("half")
     print('time=x level=error stage=work event="the member is told to \\\\"fail\\\\""', file=sys.stderr)
-    sys.exit(1)
+    sys.exit(int(status))
 if values.get("waits"):
     folder = pathlib.Path(os.environ["CONVOY_CHECKPOINTS"])
     folder.mkdir(parents=True, exist_ok=True)

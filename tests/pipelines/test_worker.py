@@ -143,22 +143,26 @@ def test_an_unknown_commit_is_refused_and_an_unknown_repository_fails(repository
 @pytest.mark.parametrize(
     ("how", "status", "outcome", "reason"),
     [
-        # What the stage foresaw, a second try would meet again; after a crash it might work.
-        ("fails", 2, "refused", 'the member is told to "fail"'),
-        ("crashes", 1, "failed", "failed to reproduce 'train@a'"),
+        # What the stage foresaw, a second try would meet again, unless it says otherwise (75, EX_TEMPFAIL);
+        # after a crash it might work.
+        ("fails=true", 2, "refused", 'the member is told to "fail"'),
+        ("fails=75", 1, "failed", 'the member is told to "fail"'),
+        ("crashes=true", 1, "failed", "failed to reproduce 'train@a'"),
     ],
 )
 def test_a_failing_stage_says_why_and_leaves_what_it_wrote(
     repository: Repository, how: str, status: int, outcome: str, reason: str
 ) -> None:
-    params, _ = planned(repository, f"+models.a.{how}=true")
+    params, _ = planned(repository, f"+models.a.{how}")
     variables = {"CONVOY_STAGE": "train@a", "CONVOY_PARAMS": params, "CONVOY_RUN": "run-1"}
     result, said = repository.work("stage", status=status, **variables)
     assert result["outcome"] == outcome
     assert reason in result["reason"]
     kept = list((repository.state / "failed" / "run-1" / "train@a").rglob("*.json"))
     assert [path.name for path in kept] == ["a.json"]
-    assert f"kept: {kept[0]}" in said
+    folder = repository.state / "failed" / "run-1" / "train@a"
+    assert result["reason"].endswith(f"; see {folder}"), "in the task's error, its run's note, the webhook"
+    assert result["reason"] in said
 
 
 def test_a_stopped_stage_takes_all_along_and_the_next_try_resumes(repository: Repository) -> None:

@@ -1,0 +1,30 @@
+"""One work by one runner, as a task of Airflow's does it; run by the Python that has what the runner needs.
+
+Reads `{"runner": …, "config": {…}, "work": {…}}` from standard input; its last line is the result as JSON.
+SIGTERM cancels, as Airflow does.
+"""
+
+import json
+import logging
+import signal
+import sys
+from typing import Any
+
+from pipelines import runners
+from pipelines.config import Config
+from pipelines.graph import Settings
+
+asked: dict[str, Any] = json.load(sys.stdin)
+# What a runner logs is what the task's page shows.
+logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
+runner = runners.create(asked["runner"], Config(**asked["config"]))
+signal.signal(signal.SIGTERM, lambda *_: runner.cancel())
+settings = Settings(**asked.get("settings", {}))
+work = runners.Work(asked["name"], asked["variables"], settings)
+if asked.get("only_shown"):
+    # Only the Kubernetes runner has an operator whose pod can be looked at.
+    made: Any = runner
+    said: Any = made.operator(work).build_pod_request_obj().to_dict()
+else:
+    said = runner.run(work, {})
+sys.stdout.write(json.dumps(said, default=str) + "\n")

@@ -1,0 +1,112 @@
+"""Airflow's REST interface, as far as the tests need it."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import requests
+
+ENDED = ("success", "failed")
+
+
+@dataclass
+class Task:
+    """One task of a run; `member` is what the UI shows of a mapped one."""
+
+    name: str
+    member: str
+    state: str
+    started: datetime | None
+    ended: datetime | None
+    tries: int
+
+    @property
+    def address(self) -> str:
+        return f"{self.name}@{self.member}" if self.member else self.name
+
+
+class Airflow:
+    """A running Airflow and its MLflow, logged in."""
+
+    def __init__(self, url: str, password: str, mlflow: str = "") -> None:
+        self.url, self.password, self.mlflow = url, password, mlflow
+        self._session = requests.Session()
+        login = {"username": "admin", "password": password}
+        token = self._session.post(f"{url}/auth/token", json=login, timeout=30).json()["access_token"]
+        self._session.headers["Authorization"] = f"Bearer {token}"
+
+    def ask(self, method: str, path: str, body: Any = None) -> Any:
+        """One call; raises AssertionError with Airflow's own words when it is refused."""
+        answer = self._session.request(method, f"{self.url}/api/v2/{path}", json=body, timeout=60)
+        assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text}"
+        return answer.json() if answer.content else None
+
+    def trigger(self, dag: str, **conf: Any) -> str:
+        """Start a run with the form filled; returns its id."""
+        return str(
+            self.ask("POST", f"dags/{dag}/dagRuns", {"logical_date": None, "conf": conf})["dag_run_id"]
+        )
+
+    def state(self, dag: str, run: str) -> str:
+        return str(self.run(dag, run)["state"])
+
+    def run(self, dag: str, run: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.ask("GET", f"dags/{dag}/dagRuns/{run}")
+        return found
+
+    def runs(self, dag: str) -> list[dict[str, Any]]:
+        """The newest first."""
+        found: list[dict[str, Any]] = self.ask("GET", f"dags/{dag}/dagRuns?order_by=-id&limit=100")[
+            "dag_runs"
+        ]
+        return found
+
+    def tasks(self, dag: str, run: str) -> list[Task]:
+        found = self.ask("GET", f"dags/{dag}/dagRuns/{run}/taskInstances?limit=200")["task_instances"]
+        return [
+            Task(
+                one["task_id"],
+                one["rendered_map_index"] or "",
+                one["state"],
+                *(
+                    datetime.fromisoformat(one[key]) if one[key] else None
+                    for key in ("start_date", "end_date")
+                ),
+                one["try_number"],
+            )
+            for one in found
+        ]
+
+    def states(self, dag: str, run: str) -> dict[str, str]:
+        """The state of each task by its address: train@lenet."""
+        return {one.address: one.state for one in self.tasks(dag, run)}
+
+    def log(self, dag: str, run: str, task: str, attempt: int = 1, index: int = -1) -> str:
+        """What the task's page shows, line by line."""
+        path = f"dags/{dag}/dagRuns/{run}/taskInstances/{task}/logs/{attempt}?map_index={index}"
+        found = self.ask("GET", path)["content"]
+        return "\n".join(str(one.get("event", one)) if isinstance(one, dict) else str(one) for one in found)
+
+    def result(self, dag: str, run: str, task: str, index: int = -1) -> Any:
+        """What the task returned."""
+        path = f"dags/{dag}/dagRuns/{run}/taskInstances/{task}/xcomEntries/return_value?map_index={index}"
+        value = self.ask("GET", f"{path}&deserialize=false")["value"]
+        return json.loads(value) if isinstance(value, str) else value
+
+    def ended(self, dag: str, run: str, seconds: float = 600) -> str:
+        """Wait for the run's end; returns its state."""
+        wait_until(lambda: self.state(dag, run) in ENDED, seconds, f"the end of {dag} {run}")
+        return self.state(dag, run)
+
+
+def wait_until(done: Callable[[], Any], seconds: float, what: str) -> Any:
+    """Ask every half second; returns the first answer that is true."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if answer := done():
+            return answer
+        time.sleep(0.5)
+    raise AssertionError(f"{what} did not come within {seconds} s")

@@ -1,0 +1,133 @@
+"""Airflow as `make airflow` starts it, in a copy of a repository."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipelines.worker.clone import overlay
+from tests.pipelines.conftest import ROOT, Repository, make
+from tests.pipelines.e2e.client import Airflow
+
+PYTHON = ROOT / ".venv-airflow" / "bin" / "python"
+# A machine with more to do than this.
+SECONDS_TO_START = 300
+ENVIRONMENT = {
+    "CONVOY_PYTHON": sys.executable,
+    # What is left of a killed scheduler is noticed within seconds instead of minutes.
+    "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
+    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "20",
+}
+
+
+class Local:
+    """`python -m pipelines.local` in a repository, to be started and stopped at will."""
+
+    def __init__(self, repository: Path, **environment: str) -> None:
+        self.repository = repository
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("CONVOY_", "MLFLOW_"))}
+        self._environment = {**kept, **ENVIRONMENT, **environment, "PYTHONPATH": str(repository)}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def said(self) -> str:
+        return self.repository.joinpath("local.log").read_text(encoding="utf-8")
+
+    def start(self) -> Airflow:
+        """Start it; return when it says where it is."""
+        with self.repository.joinpath("local.log").open("wb") as file:
+            self._process = subprocess.Popen(
+                [PYTHON, "-m", "pipelines.local"],
+                cwd=self.repository,
+                env=self._environment,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+            )
+        deadline = time.monotonic() + SECONDS_TO_START
+        while "Ctrl-C" not in self.said:
+            assert self._process.poll() is None, self.said
+            assert time.monotonic() < deadline, self.said
+            time.sleep(0.2)
+        found = re.search(r"Airflow  (\S+)  user admin, password (\S+)\nMLflow   (\S+)", self.said)
+        assert found is not None, self.said
+        return Airflow(*found.groups())
+
+    def process(self, *words: str) -> psutil.Process:
+        """The oldest of its descendants that has all these words in its command line or its environment."""
+        assert self._process is not None
+        for one in psutil.Process(self._process.pid).children(recursive=True):
+            try:
+                said = {*one.cmdline(), *(f"{key}={value}" for key, value in one.environ().items())}
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
+                continue
+            if said.issuperset(words):
+                return one
+        raise AssertionError(f"no process of Airflow's has {' '.join(words)}")
+
+    def ended(self) -> int:
+        """Its exit status, when it ends by itself."""
+        assert self._process is not None
+        return self._process.wait(timeout=120)
+
+    def stop(self) -> None:
+        """Ctrl-C."""
+        assert self._process is not None
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(timeout=120)
+
+
+@pytest.fixture(scope="session")
+def environment() -> None:
+    """Skip without Airflow's environment."""
+    if not PYTHON.exists():
+        pytest.skip("Airflow is not installed; `make e2e-airflow` does it")
+
+
+@pytest.fixture(scope="session")
+def tiny(environment: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Repository, Local]]:
+    """The pipeline of seconds, under an Airflow that can run twelve tasks at once; not started yet."""
+    repository = make(tmp_path_factory.mktemp("tiny"))
+    shutil.copytree(ROOT / "pipelines", repository.root / "pipelines")
+    names = [f"m{number:02}" for number in range(12)]
+    members = "".join(f"  {name}: {{seconds: 1}}\n" for name in names)
+    repository.write("conf/recipe/dozen.yaml", f"# @package _global_\n# Twelve members.\nmodels:\n{members}")
+    repository.write(".gitignore", "/out/\n__pycache__\n/.convoy/\n/local.log\n/mlflow.db\n/mlartifacts/\n")
+    repository.commit()
+    local = Local(
+        repository.root,
+        AIRFLOW__CORE__PARALLELISM="14",
+        CONVOY_RETRAIN_CRON="* * * * *",
+        WORK_LOG=str(repository.root / ".convoy" / "work.log"),
+    )
+    yield repository, local
+    local.stop()
+
+
+@pytest.fixture(scope="session")
+def airflow(tiny: tuple[Repository, Local]) -> Airflow:
+    """Airflow on the pipeline of seconds."""
+    return tiny[1].start()
+
+
+@pytest.fixture(scope="session")
+def own(environment: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Airflow]]:
+    """A clone of this repository as the working tree stands, and Airflow on it."""
+    root = tmp_path_factory.mktemp("own") / "convoy"
+    git = ["git", "-c", "user.name=A", "-c", "user.email=a@example.org"]
+    subprocess.run([*git, "clone", "--quiet", str(ROOT), str(root)], check=True)
+    overlay(root, ROOT)
+    (root / ".git" / "info" / "exclude").write_text("/local.log\n")
+    subprocess.run([*git, "add", "--all"], cwd=root, check=True)
+    subprocess.run([*git, "commit", "--quiet", "--allow-empty", "-m", "As it stands"], cwd=root, check=True)
+    local = Local(root)
+    yield root, local.start()
+    local.stop()

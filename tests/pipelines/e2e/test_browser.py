@@ -1,0 +1,106 @@
+"""A person at Airflow's pages: log in, fill train's form, watch it turn green, go on to MLflow; again."""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browser import CHROMIUM, SCREENSHOTS, needs_chromium
+from tests.pipelines.e2e.client import Airflow, wait_until
+
+pytestmark = [needs_chromium, pytest.mark.slow]
+
+# Two of the recipe's three members, one epoch: a run of a minute.
+OVERRIDES = ["~models.minivggnet", "ensemble.members=[lenet,hog_logistic]"]
+SECONDS_FOR_A_RUN = 1200
+
+
+class Person:
+    """Who sits at the browser, with the patience that a loaded machine takes."""
+
+    def __init__(self, page: Any, airflow: Airflow) -> None:
+        self.page, self.airflow = page, airflow
+        page.set_default_timeout(120_000)
+
+    def logs_in_to(self, path: str) -> None:
+        self.page.goto(f"{self.airflow.url}/{path}")
+        self.page.locator("input[name=username]").fill("admin")
+        self.page.locator("input[name=password]").fill(self.airflow.password)
+        self.page.get_by_role("button", name="Sign in").click()
+        self.page.wait_for_url(f"**/{path}")
+
+    def triggers(self, recipe: str, epochs: int, overrides: list[str]) -> str:
+        """Fill the form; returns the run's id."""
+        before = {one["dag_run_id"] for one in self.airflow.runs("train")}
+        self.page.get_by_role("button", name="Trigger").first.click()
+        form = self.page.get_by_role("dialog")
+        assert form.locator("input[name=element_recipe]").input_value() == recipe, "the default"
+        form.locator("textarea[name=element_overrides]").fill("\n".join(overrides))
+        form.get_by_role("button", name="Common knobs").click()
+        form.get_by_role("spinbutton").first.fill(str(epochs))
+        self.keeps("airflow-form")
+        form.get_by_role("button", name="Trigger").click()
+
+        def new() -> list[str]:
+            return [
+                one["dag_run_id"] for one in self.airflow.runs("train") if one["dag_run_id"] not in before
+            ]
+
+        return str(wait_until(new, 120, "the run that was triggered")[0])
+
+    def keeps(self, name: str) -> None:
+        """A screenshot that people can look at."""
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=SCREENSHOTS / f"{name}.png")
+
+
+@pytest.fixture(scope="module")
+def person(own: tuple[Path, Airflow]) -> Any:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        # Chromium's sandbox refuses to work for root, which is who runs in containers; our own pages only.
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_context(viewport={"width": 1280, "height": 1000}).new_page()
+        yield Person(page, own[1])
+        browser.close()
+
+
+def test_from_the_form_to_mlflow_and_again(person: Person, own: tuple[Path, Airflow]) -> None:
+    repository, airflow = own
+    person.logs_in_to("dags/train")
+    run = person.triggers("digits", 1, OVERRIDES)
+    assert airflow.ended("train", run, SECONDS_FOR_A_RUN) == "success"
+    tasks = {one.address: one for one in airflow.tasks("train", run)}
+    assert {one.state for one in tasks.values()} == {"success"}
+    lenet, logistic = tasks["train@lenet"], tasks["train@hog_logistic"]
+    assert max(lenet.started, logistic.started) < min(lenet.ended, logistic.ended), "one after the other"
+
+    page = person.page
+    page.goto(f"{airflow.url}/dags/train/runs/{run}")
+    page.get_by_text("Success").first.wait_for()
+    person.keeps("airflow-run")
+    page.goto(f"{airflow.url}/dags/train/runs/{run}/tasks/record")
+    with page.context.expect_page() as opened:
+        page.get_by_role("link", name="MLflow").click()
+    mlflow = opened.value
+    recorded = airflow.result("train", run, "record")
+    mlflow.get_by_text(recorded["experiment"]).first.wait_for(timeout=120_000)
+    mlflow.screenshot(path=SCREENSHOTS / "airflow-mlflow.png")
+    assert mlflow.url == recorded["mlflow_url"]
+    mlflow.close()
+    said = subprocess.run(
+        ["git", "log", "--all", "--format=%B"], cwd=repository, check=True, capture_output=True, text=True
+    ).stdout
+    assert f"{airflow.url}/dags/train/runs/{run}" in said, "the experiment names its run in Airflow"
+    assert recorded["mlflow_url"] in said, "and the run in MLflow"
+
+    page.goto(f"{airflow.url}/dags/train")
+    again = person.triggers("digits", 1, OVERRIDES)
+    assert airflow.ended("train", again, SECONDS_FOR_A_RUN) == "success"
+    states = airflow.states("train", again)
+    working = {name for name, state in states.items() if state == "success"}
+    assert working == {"plan", "record", "members_of_extract", "members_of_train_predict"}
+    assert {state for name, state in states.items() if name not in working} == {"skipped"}
+    assert "train@lenet: unchanged since the last run" in airflow.log("train", again, "train", index=0)

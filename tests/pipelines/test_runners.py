@@ -1,0 +1,195 @@
+"""The contract of a runner: each is put to the same questions."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any
+
+import pytest
+
+from tests.docker.conftest import engine, image  # noqa: F401
+from tests.pipelines.conftest import ROOT, Repository
+
+AIRFLOW = ROOT / ".venv-airflow" / "bin" / "python"
+pytestmark = pytest.mark.slow
+# The operator asks for one even if it only builds the pod.
+KUBECONFIG = """
+apiVersion: v1
+kind: Config
+current-context: none
+contexts: [{name: none, context: {cluster: none, user: none}}]
+clusters: [{name: none, cluster: {server: "http://127.0.0.1:1"}}]
+users: [{name: none, user: {}}]
+"""
+
+
+class Driven:
+    """A runner on the tiny repository, in a process that a test can look at, talk to and stop."""
+
+    def __init__(self, kind: str, repository: Repository) -> None:
+        self.kind, self.repository = kind, repository
+        self.python = sys.executable if kind == "process" else str(AIRFLOW)
+
+    @contextmanager
+    def started(self, stage: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
+        given = {
+            key: value
+            for key, value in self.repository.environment("stage").items()
+            if key.startswith("CONVOY_") and key != "CONVOY_RESULT"
+        }
+        params = (self.repository.root / "params.yaml").read_text(encoding="utf-8")
+        given |= {"CONVOY_STAGE": stage, "CONVOY_PARAMS": params, "CONVOY_RUN": "run-1"} | variables
+        shared = self.repository.shared
+        asked = {
+            "runner": self.kind,
+            "name": f"convoy-{self.repository.root.parent.name}-{stage.replace('@', '-')}",
+            "variables": given,
+            "config": {
+                "repository": str(self.repository.root),
+                "cache": str(shared / "cache"),
+                "state": str(shared / "state"),
+                "data": "",
+                "python": sys.executable,
+                "images": "convoy/{target}:test",
+            },
+        }
+        # Airflow's own variables hold its keys; the other stands below what the work says.
+        environment = {"GREETING": "of the host", "AIRFLOW__API__SECRET_KEY": "secret"}
+        with subprocess.Popen(
+            [self.python, "-m", "tests.pipelines.drive_runner"],
+            cwd=ROOT,
+            env={**os.environ, **environment},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process:
+            assert process.stdin is not None
+            process.stdin.write(json.dumps(asked))
+            process.stdin.close()
+            yield process
+
+    def __call__(self, stage: str, **variables: str) -> tuple[dict[str, Any] | None, str]:
+        """The work's result, and what was logged."""
+        with self.started(stage, **variables) as process:
+            return ended(process)
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[dict[str, Any] | None, str]:
+    assert process.stdout is not None
+    lines = process.stdout.read().splitlines()
+    process.wait()
+    assert lines[-1].startswith(("{", "null")), "\n".join(lines)
+    return json.loads(lines[-1]), "\n".join(lines[:-1])
+
+
+def upto(output: IO[str], word: str) -> str:
+    """The next line with this word: read while the work goes on, so it is there before its end."""
+    return next(line for line in output if word in line)
+
+
+@pytest.fixture(params=["process", "docker"])
+def driven(request: pytest.FixtureRequest, repository: Repository) -> Driven:
+    if request.param == "docker":
+        if not AIRFLOW.exists():
+            pytest.skip("Airflow is not installed; `make e2e-airflow` does it")
+        request.getfixturevalue("image")
+    return Driven(request.param, repository)
+
+
+def params(repository: Repository, **of_a: Any) -> dict[str, str]:
+    return {"CONVOY_PARAMS": json.dumps({"base": 1, "models": {"a": of_a, "b": {"c": 1}}})}
+
+
+def test_the_same_command_with_the_works_variables_above_all_others(driven: Driven) -> None:
+    driven.repository.write(
+        "dvc.yaml", 'stages:\n  show:\n    cmd: env && echo "cwd $(pwd)"\n    always_changed: true\n'
+    )
+    driven.repository.commit()
+    result, said = driven("show", GREETING="of the run")
+    assert result is not None
+    assert result["outcome"] == "ran"
+    assert "GREETING=of the run" in said
+    assert "CONVOY_RUN=run-1" in said
+    assert "AIRFLOW" not in said, "what can open Airflow is none of a stage's business"
+    assert "CONVOY_CHECKPOINTS=" in said
+    assert "/clone\n" in said, "a clone of its own"
+
+
+def test_how_it_ended_is_the_result(driven: Driven) -> None:
+    assert (driven("first")[0] or {})["outcome"] == "ran"
+    again, _ = driven("first")
+    assert again is not None
+    assert (again["outcome"], again["reason"]) == (
+        "restored",
+        "ran before with the same code, params and inputs",
+    )
+    refused, _ = driven("train@a", **params(driven.repository, fails=True))
+    assert refused is not None
+    assert refused["outcome"] == "refused"
+    assert 'the member is told to "fail"' in refused["reason"]
+    crashed, _ = driven("train@a", **params(driven.repository, crashes=True))
+    assert crashed is not None
+    assert crashed["outcome"] == "failed"
+
+
+def test_lines_come_while_it_runs_and_cancelling_ends_all(driven: Driven) -> None:
+    with driven.started("train@a", **params(driven.repository, waits=600)) as process:
+        assert process.stdout is not None
+        upto(process.stdout, "waiting")
+        process.send_signal(signal.SIGTERM)
+        result, _ = ended(process)
+    # A container is removed with whatever it would have said.
+    assert result is None or result["outcome"] == "stopped"
+    assert not list((driven.repository.shared / "work").glob("*")), "the clone is gone"
+    resumed, _ = driven("train@a", **params(driven.repository, waits=600))
+    assert resumed is not None, "the next try goes on from the checkpoint instead of waiting"
+    assert resumed["outcome"] == "ran"
+
+
+def test_a_pod_has_what_the_stage_says(repository: Repository) -> None:
+    """No cluster is in reach here: the pod is looked at, not run."""
+    if not AIRFLOW.exists():
+        pytest.skip("Airflow is not installed; `make e2e-airflow` does it")
+    variables = {"CONVOY_RUN": "Run_1", "CONVOY_ACTION": "stage", "GREETING": "of the run"}
+    asked = {
+        "runner": "kubernetes",
+        "only_shown": True,
+        "name": "convoy-Run_1-train-lenet",
+        "variables": variables,
+        "config": {"namespace": "pictures", "claim": "shared", "images": "registry/convoy-{target}:1"},
+        "settings": {"image": "train", "cpu": 2, "memory": "4Gi", "gpu": 1},
+    }
+    repository.write("kubeconfig", KUBECONFIG)
+    environment = {**os.environ, "KUBECONFIG": str(repository.root / "kubeconfig")}
+    words = [str(AIRFLOW), "-m", "tests.pipelines.drive_runner"]
+    done = subprocess.run(
+        words, cwd=ROOT, env=environment, input=json.dumps(asked), text=True, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    pod = json.loads(done.stdout.splitlines()[-1])
+    assert pod["metadata"]["namespace"] == "pictures"
+    assert pod["metadata"]["name"].startswith("convoy-run-1-train-lenet")
+    base = next(one for one in pod["spec"]["containers"] if one["name"] == "base")
+    assert base["image"] == "registry/convoy-train-gpu:1"
+    assert [*base["command"], *base["args"]] == ["python", "-m", "pipelines.worker"]
+    given = {one["name"]: one["value"] for one in base["env"]}
+    assert given.items() >= variables.items()
+    assert given["CONVOY_RESULT"] == "/airflow/xcom/return.json"
+    assert base["resources"]["requests"] == {"cpu": "2", "memory": "4Gi", "nvidia.com/gpu": "1"}
+    assert base["resources"]["limits"] == {"memory": "4Gi", "nvidia.com/gpu": "1"}
+    assert pod["spec"]["automount_service_account_token"] is False
+    assert pod["spec"]["security_context"]["run_as_non_root"] is True
+    assert any(one["persistent_volume_claim"] for one in pod["spec"]["volumes"] if one["name"] == "convoy")
+
+
+def test_an_unknown_runner_is_refused_with_those_there_are() -> None:
+    from pipelines import runners
+    from pipelines.config import Config
+
+    with pytest.raises(ValueError, match="runner is podman; allowed: process, docker, kubernetes"):
+        runners.create("podman", Config())
