@@ -15,7 +15,7 @@ import pytest
 
 from pipelines.worker.clone import overlay
 from tests.pipelines.conftest import ROOT, Repository, make
-from tests.pipelines.e2e.client import Airflow
+from tests.pipelines.e2e.client import Airflow, wait_until
 
 PYTHON = ROOT / ".venv-airflow" / "bin" / "python"
 # A machine with more to do than this.
@@ -58,7 +58,9 @@ class Local:
             time.sleep(0.2)
         found = re.search(r"Airflow  (\S+)  user admin, password (\S+)\nMLflow   (\S+)", self.said)
         assert found is not None, self.said
-        return Airflow(*found.groups())
+        airflow = Airflow(*found.groups())
+        wait_until(lambda: len(airflow.ask("GET", "dags")["dags"]) == 3, SECONDS_TO_START, "the DAGs")
+        return airflow
 
     def process(self, *words: str) -> psutil.Process:
         """The oldest of its descendants that has all these words in its command line or its environment."""
