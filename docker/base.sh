@@ -15,8 +15,12 @@ fi
 [ "$image" = debian:bookworm-slim ] || { echo "base: $image cannot be pulled, and only debian:bookworm-slim can be made here" >&2; exit 1; }
 command -v mmdebstrap >/dev/null || { echo "base: $image cannot be pulled, and mmdebstrap is missing to make it (Debian: apt-get install mmdebstrap)" >&2; exit 1; }
 
-# What is left out here, the published slim image leaves out.
-mmdebstrap --quiet --variant=minbase --include=ca-certificates \
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+# What is left out here, the published slim image leaves out. usr-is-merged says what the hook does; in its place
+# apt would take usrmerge, and Perl with it: 50 MB.
+mmdebstrap --quiet --variant=minbase --include=ca-certificates,usr-is-merged \
+  --hook-dir=/usr/share/mmdebstrap/hooks/merged-usr \
   --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' \
   --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
   --aptopt='Dir::Cache::pkgcache ""' --aptopt='Dir::Cache::srcpkgcache ""' --aptopt='Acquire::Languages "none"' \
@@ -24,5 +28,6 @@ mmdebstrap --quiet --variant=minbase --include=ca-certificates \
   --aptopt='DPkg::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb || true"; }' \
   --customize-hook="upload $authorities $authorities" \
   --customize-hook='rm -rf "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/*.bin' \
-  bookworm - |
-  docker import --change "ENV SSL_CERT_FILE=$authorities PIP_CERT=$authorities" --change 'CMD ["bash"]' - "$image" >/dev/null
+  bookworm - 2>"$log" |
+  docker import --change "ENV SSL_CERT_FILE=$authorities PIP_CERT=$authorities" --change 'CMD ["bash"]' - "$image" >/dev/null ||
+  { cat "$log" >&2; exit 1; }

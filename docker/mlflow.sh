@@ -16,6 +16,9 @@ default_permission = READ
 database_uri = $MLFLOW_USERS_DATABASE
 admin_username = admin
 admin_password = $MLFLOW_ADMIN_PASSWORD
+# A password takes 0.13 s of a core to check, and a model is a hundred requests. A password that was changed may
+# be good for this many seconds more.
+auth_cache_ttl_seconds = 60
 INI
 export MLFLOW_AUTH_CONFIG_PATH
 exec mlflow server --app-name basic-auth --host 0.0.0.0 --port 5000 --workers 2 \

@@ -5,16 +5,19 @@ cd "$(dirname "$0")"
 
 secret() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }
 if [ ! -e .env ]; then
-  home=${CONVOY_HOME:-$(cd .. && pwd)/.convoy}
-  mkdir -p "$home"
+  repository=$(cd .. && pwd)
+  home=${CONVOY_HOME:-$repository/.convoy}
+  # Airflow and the stages run as whoever owns the repository, and their files are that user's.
+  uid=$(stat -c %u ..) gid=$(stat -c %g ..)
+  install --directory --owner "$uid" --group "$gid" "$home"
   (
     umask 077
     # Aside and renamed: half a file would be taken for a whole one at the next start.
     cat >.env.part <<ENV
 CONVOY_HOME=$home
-CONVOY_REPOSITORY=$(git rev-parse --show-toplevel)
-CONVOY_UID=$(id -u)
-CONVOY_GID=$(id -g)
+CONVOY_REPOSITORY=$repository
+CONVOY_UID=$uid
+CONVOY_GID=$gid
 POSTGRES_PASSWORD=$(secret)
 AIRFLOW_ADMIN_PASSWORD=$(secret)
 AIRFLOW_FERNET_KEY=$(head -c 32 /dev/urandom | base64 | tr '+/' '-_')

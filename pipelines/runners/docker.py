@@ -3,6 +3,7 @@
 import json
 import os
 from contextlib import suppress
+from inspect import unwrap
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,8 @@ class Docker:
             self._operator.cli.remove_container(work.name, force=True)
         # The result says how it ended, a skip and a failure included.
         with suppress(AirflowException):
-            self._operator.execute(context)
+            # Without its decorator, which warns that an operator runs in another: that is what a runner is.
+            unwrap(DockerOperator.execute)(self._operator, context)
         return json.loads(result.read_text(encoding="utf-8")) if result.exists() else None
 
     def cancel(self) -> None:
@@ -90,12 +92,23 @@ def image(config: Config, target: str, gpus: int) -> str:
 
 
 def _folders(config: Config, writes_repository: bool) -> list[Mount]:
-    shared = {path: False for path in (config.cache, config.state) if path}
-    # Docker wants the folder to be there.
-    for path in shared:
+    # Docker wants a folder to be there.
+    for path in filter(None, (config.cache, config.state)):
         Path(path).mkdir(parents=True, exist_ok=True)
     read = {config.data: True} if config.data and Path(config.data).is_dir() else {}
-    mounts = {config.repository: not writes_repository, **read, **shared}
+    mounts = {config.repository: not writes_repository, **read} | dict.fromkeys(_shared(config), False)
     return [
         Mount(path, path, type="bind", read_only=only) for path, only in mounts.items() if path[:1] == "/"
     ]
+
+
+def _shared(config: Config) -> list[str]:
+    """Cache and state; the folder that both lie in, where that is no one else's.
+
+    Nothing can be linked from one mount to another: in two, DVC would copy every output into the cache.
+    """
+    folders = [path for path in (config.cache, config.state) if path]
+    above = {str(Path(path).parent) for path in folders}
+    if len(folders) == 2 and len(above) == 1 and not Path(config.repository).is_relative_to(*above):
+        return [*above]
+    return folders
