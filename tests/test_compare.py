@@ -9,6 +9,9 @@ import pytest
 
 from stages import tracking
 from stages.compare import main
+from stages.report import comparison
+from stages.tracking.reading import Compared, Part
+from tests.browser import PHONE, WIDE, Scheme, needs_chromium, opened
 
 IDS = np.asarray([f"{number:016x}" for number in range(60)])
 LABELS = np.arange(60) % 3
@@ -74,6 +77,34 @@ def test_executions_of_a_recipe_stand_side_by_side(
     assert html.count("<img") == 2
     assert "http" not in re.sub(r"http://www\.w3\.org\S*", "", html)
     assert all(one in html for one in ("short", "long", "train.epochs", "ensemble"))
+
+
+def test_a_training_that_two_executions_share_is_one_line_of_the_curves() -> None:
+    one = Part("1" * 32, {}, curves={"val_loss": [(1, 2.0), (2, 1.0)], "loss": [(1, 2.0), (2, 1.0)]})
+    other = Part("2" * 32, {}, curves=one.curves)
+    runs = [
+        Compared(name, name, {}, {"net": part}) for name, part in zip("abc", (one, one, other), strict=True)
+    ]
+    (section,) = comparison.sections(runs)
+    assert section.rows["Run"] == [("Id", ["11111111", "11111111", "22222222"])]
+    assert [text.get_text() for text in section.curves["loss"].legends[0].get_texts()] == ["a, b", "c"]
+
+
+@needs_chromium
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "scheme"), [(WIDE, "dark"), (PHONE, "light")])
+def test_the_page_is_whole_and_readable(
+    runs: list[dict[str, Any]], tmp_path: Path, width: int, scheme: Scheme
+) -> None:
+    page = tmp_path / "compare.html"
+    main(["--recipe", "compared", "--page", str(page)])
+    with opened(page, width=width, scheme=scheme) as shown:
+        shown.screenshot(f"compare-{width}-{scheme}")
+        assert shown.undecoded() == []
+        assert shown.overflow() <= 0
+        assert shown.violations() == []
+        assert shown.unreached() == []
+        assert shown.complaints == []
 
 
 def test_trainings_and_executions_are_found_by_id_beginning_and_name(

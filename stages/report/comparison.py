@@ -53,8 +53,17 @@ def sections(runs: Sequence[Compared]) -> list[Section]:
 
 def about(runs: Sequence[Compared]) -> list[tuple[str, list[str]]]:
     """What the runs are of, where it differs."""
-    keys = {"git.commit": "Commit", "git.dirty": "Changed since", "manifest": "Pictures", "host": "Machine"}
-    rows = [(title, [run.tags.get(key, _NOTHING)[:12] for run in runs]) for key, title in keys.items()]
+    keys = {
+        "git.commit": "Commit",
+        "git.dirty": "Uncommitted changes",
+        "manifest": "Pictures",
+        "host": "Machine",
+    }
+    words = {"true": "yes", "false": "no"}
+    rows = []
+    for key, title in keys.items():
+        values = [run.tags.get(key, _NOTHING) for run in runs]
+        rows.append((title, [words.get(value, value[:12]) for value in values]))
     return [(title, cells) for title, cells in rows if len(set(cells)) > 1]
 
 
@@ -72,6 +81,7 @@ def text(runs: Sequence[Compared], made: Sequence[Section]) -> str:
 
 def _section(name: str, parts: Sequence[Part | None], labels: Sequence[str]) -> Section:
     rows = {
+        "Run": [("Id", [part.run_id[:8] if part else _NOTHING for part in parts])],
         "On the test split": _metrics(parts),
         "Params that differ": _differing([part.params if part else {} for part in parts]),
         "Cost": _cost(parts),
@@ -141,17 +151,21 @@ def _cost(parts: Sequence[Part | None]) -> list[tuple[str, list[str]]]:
 
 @rc_context(style.FIGURE)
 def _curves(parts: Sequence[Part | None], labels: Sequence[str]) -> dict[str, Figure]:
-    """Loss and accuracy over epochs, a colour for each run: on val solid, on train dotted."""
+    """Loss and accuracy over epochs, a colour for each training: on val solid, on train dotted."""
+    # Of a training that several executions took from the cache, one line.
+    trained = {part.run_id: part for part in parts if part}
+    known = [(part.run_id, label) for part, label in zip(parts, labels, strict=True) if part]
     figures = {}
     for key in ("loss", "accuracy"):
-        if not any(part and key in part.curves for part in parts):
+        if not any(key in part.curves for part in trained.values()):
             continue
         figure = Figure(figsize=(5.2, 3.4), layout="constrained")
         axes = figure.subplots()
-        for number, (part, label) in enumerate(zip(parts, labels, strict=True)):
+        for number, (run_id, part) in enumerate(trained.items()):
             colour = style.SERIES[number % len(style.SERIES)]
+            label = ", ".join(label for one, label in known if one == run_id)
             for name, line in ((key, ":"), (f"val_{key}", "-")):
-                if part and (points := part.curves.get(name)):
+                if points := part.curves.get(name):
                     marker = "o" if len(points) == 1 else None
                     drawn, *_ = axes.plot(*zip(*points, strict=True), line, color=colour, marker=marker)
                     drawn.set_label(label if line == "-" else "_train")
