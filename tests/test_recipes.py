@@ -1,11 +1,12 @@
 """Every recipe, one step of every member, on a handful of generated pictures.
 
-What is made smaller: the source (three classes of twelve pictures), sizes (32 pixels, or the least that the
-network takes), epochs (one), batches (of eight), the stages and filters of ResNet, and ImageNet's weights,
-which tests do not download: a file of random ones of the same network takes their place.
+What is made smaller: the source (three classes of eight pictures), sizes (32 pixels, or the least that the
+network takes), training (one batch of all), the stages and filters of ResNet, and ImageNet's weights, which
+tests do not download: a file of random ones of the same network takes their place. TensorFlow computes
+operation by operation: tracing and compiling a graph for one step took nine tenths of the time.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,14 @@ from omegaconf import OmegaConf
 from stages import learners
 from stages.data.store import Reader
 from stages.extract import extract
-from stages.params import PACKED, Params
+from stages.params import PACKED, Params, Resize
+from tests.conftest import Project, write_pictures
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions_eagerly`"),
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword"),
+]
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted(path.stem for path in (ROOT / "conf" / "recipe").glob("*.yaml"))
@@ -65,14 +71,14 @@ def shrunk(values: dict[str, Any], weights: Callable[[str, dict[str, Any]], Path
 
 
 def shorten(section: dict[str, Any]) -> None:
-    """One epoch of batches of eight, wherever the section says otherwise."""
+    """One epoch of one batch, wherever the section says otherwise."""
     for key, value in section.items():
         if isinstance(value, dict):
             shorten(value)
         elif key == "epochs" and value:
             section[key] = 1
         elif key == "batch_size":
-            section[key] = 8
+            section[key] = 32
         elif key == "folds":
             section[key] = 2
 
@@ -94,23 +100,55 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, dict[str
     return file
 
 
+@pytest.fixture(scope="session")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Resize], Path]:
+    """The pictures packed as a recipe resizes them; recipes of one size share them."""
+    root = tmp_path_factory.mktemp("recipes")
+    source = write_pictures(
+        root / "source", {f"class{number}": 8 for number in range(CLASSES)}, size=(40, 44)
+    )
+    projects: dict[str, Project] = {}
+
+    def made(resize: Resize) -> Path:
+        key = resize.model_dump_json()
+        if key not in projects:
+            project = projects[key] = Project(root / str(len(projects)), source)
+            project.ingest(val_fraction=0.25, test_fraction=0.25, near_duplicates={"distance": None})
+            project.resize(**resize.model_dump())
+            project.mean()
+            project.pack()
+        return projects[key].packed
+
+    return made
+
+
+@pytest.fixture(autouse=True)
+def _operation_by_operation() -> Iterator[None]:
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        yield
+        return
+    import tensorflow
+
+    tensorflow.config.run_functions_eagerly(True)
+    yield
+    tensorflow.config.run_functions_eagerly(False)
+    keras.utils.clear_session()
+
+
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_every_member_of_the_recipe_takes_a_step_and_predicts(
-    recipe: str, project: Any, pictures: Any, weights: Any
+    recipe: str, packed: Callable[[Resize], Path], weights: Any, tmp_path: Path
 ) -> None:
     checked = shrunk(composed(recipe), weights)
-    pictures({f"class{number}": 12 for number in range(CLASSES)}, size=(40, 44))
-    made = project
-    made.ingest(val_fraction=0.25, test_fraction=0.25, near_duplicates={"distance": None})
-    made.resize(**checked.resize.model_dump())
-    made.mean()
-    made.pack()
+    pictures = packed(checked.resize)
     for name, extractor in checked.extractors.items():
-        extract(name, params=extractor, packed=made.packed, features=made.root / "features" / name)
+        extract(name, params=extractor, packed=pictures, features=tmp_path / "features" / name)
 
     distinct = {one.model_dump_json(exclude={"train": {"seed"}}): one for one in checked.models.values()}
     for model in distinct.values():
-        folder = made.packed if model.input == PACKED else made.root / model.input
+        folder = pictures if model.input == PACKED else tmp_path / model.input
         with Reader(folder / "train.h5") as train, Reader(folder / "val.h5") as val:
             learner = learners.create(model)
             learner.fit(train, val, lambda *_: None)
