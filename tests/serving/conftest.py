@@ -10,6 +10,7 @@ from stages.data.manifest import Manifest
 from stages.data.store import Reader
 from stages.learners import cnn, logistic_regression
 from stages.train import train
+from tests.conftest import Project
 
 ROOT = Path(__file__).parents[2]
 MODELS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["models"]
@@ -31,8 +32,13 @@ def members(tracked: Path, packed: Any, features: Path) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="session")
-def test_pictures(packed: Any) -> list[Path]:
+def test_pictures(packed: Project) -> list[Path]:
     """The files of the test split, in packed order."""
-    rows = {row.id: row for row in Manifest.read(packed.manifest).rows()}
-    with Reader(packed.packed / "test.h5") as test:
-        return [packed.source / rows[identity].path for identity in test.ids.tolist()]
+    return files_of(packed)
+
+
+def files_of(project: Project) -> list[Path]:
+    """The files of a project's test split, in packed order."""
+    rows = {row.id: row for row in Manifest.read(project.manifest).rows()}
+    with Reader(project.packed / "test.h5") as test:
+        return [project.source / rows[identity].path for identity in test.ids.tolist()]

@@ -26,10 +26,14 @@ from stages.data.store import Reader
 from stages.files import read_json
 from stages.params import Predict
 from stages.predict import predict
+from tests.conftest import Project
+
+from .conftest import files_of
 
 pytestmark = pytest.mark.slow
 
 PATIENCE = 180
+SUFFIXES = (".png", ".jpg", ".bmp", ".webp")
 
 
 @dataclass
@@ -117,15 +121,35 @@ def expected(members: dict[str, Path], packed: Any, folder: Path) -> np.ndarray:
         return rows.read(0, len(rows))
 
 
+@pytest.fixture(scope="module")
+def hundred(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, list[Path]]:
+    """A project whose test split is 108 files of several formats, shapes and colours, and these files."""
+    root = tmp_path_factory.mktemp("hundred")
+    draw = np.random.default_rng(0)
+    for number in range(180):
+        height, width = draw.integers(9, 70, 2)
+        colours = (height, width) if number % 5 == 0 else (height, width, 3)
+        file = root / "source" / ("cat", "dog", "panda")[number % 3] / f"{number}{SUFFIXES[number % 4]}"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(file), draw.integers(0, 256, colours, np.uint8))
+    project = Project(root, root / "source")
+    project.ingest(test_fraction=0.6, near_duplicates={"distance": None})
+    project.resize()
+    project.mean()
+    project.pack()
+    return project, files_of(project)
+
+
 def test_twenty_clients_at_once_get_the_members_probabilities(
-    server: Server, members: dict[str, Path], packed: Any, test_pictures: list[Path], tmp_path: Path
+    server: Server, members: dict[str, Path], hundred: tuple[Project, list[Path]], tmp_path: Path
 ) -> None:
-    numbers = [number % len(test_pictures) for number in range(200)]
+    project, files = hundred
+    assert len(files) >= 100
     with ThreadPoolExecutor(20) as clients:
-        answers = list(clients.map(lambda n: server.classify(test_pictures[n].read_bytes()), numbers))
+        answers = list(clients.map(lambda file: server.classify(file.read_bytes()), files))
     assert {status for status, _ in answers} == {200}
     found = [list(answer["predictions"][0]["probabilities"].values()) for _, answer in answers]
-    np.testing.assert_allclose(found, expected(members, packed, tmp_path / "p")[numbers], atol=1e-5)
+    np.testing.assert_allclose(found, expected(members, project, tmp_path / "p"), atol=1e-5)
 
 
 def picture(height: int, width: int) -> bytes:
