@@ -3,7 +3,7 @@
 What is made smaller: the source (three classes of eight pictures), sizes (32 pixels, or the least that the
 network takes), training (one batch of all), the stages and filters of ResNet, and ImageNet's weights, which
 tests do not download: a file of random ones of the same network takes their place. TensorFlow computes
-operation by operation: tracing and compiling a graph for one step took nine tenths of the time.
+operation by operation: tracing graphs for one step took most of the time.
 """
 
 from collections.abc import Callable, Iterator

@@ -99,7 +99,7 @@ class Reader:
                 self.dtype = file[self.key].dtype
                 self._offset = file[self.key].id.get_offset()
                 compressed = file[self.key].chunks is not None
-                self.ids: NDArray[np.str_] = file["ids"][:].astype(np.str_)
+                self._ids: NDArray[np.bytes_] = file["ids"][:]
                 self.provenance: dict[str, Any] = json.loads(file.attrs["provenance"])
                 self._columns = {name: file[name][:] for name in file if name not in (self.key, "ids")}
                 self._checksums = self._columns.pop(_CHECKSUMS)
@@ -117,6 +117,14 @@ class Reader:
 
     def __len__(self) -> int:
         return self.shape[0]
+
+    @property
+    def ids(self) -> NDArray[np.str_]:
+        """The rows' names (N,), a new array each time.
+
+        Kept as the file has them: a quarter of the memory of str, which a training would hold for nothing.
+        """
+        return self._ids.astype(np.str_)
 
     def column(self, name: str) -> NDArray[Any]:
         """One value per row. Raises StoreError when the file has no such column."""

@@ -226,7 +226,8 @@ def test_uint8_pictures_of_any_size_go_in_and_probabilities_come_out(name: str) 
     network = nets.build(name, (48, 40, 3), 4, None, nets.options(name).model_validate(narrow))
     assert network.input.dtype == "uint8"
     pictures = np.random.default_rng(0).integers(0, 256, (3, 48, 40, 3), np.uint8)
-    probabilities = np.asarray(network.predict_on_batch(pictures))
+    # Called and not `predict`, which traces a graph first.
+    probabilities = np.asarray(network(pictures, training=False))
     assert probabilities.shape == (3, 4)
     assert probabilities.dtype == np.float32
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
