@@ -104,7 +104,7 @@ def test_the_verdict_on_promotion_is_shown(make_run) -> None:
     assert "<strong>Promoted.</strong> There was no champion." in html
     run.promote("bad", champion="good")
     html = section(text_of(run.summarize()), "promotion")
-    assert "<strong>Kept.</strong> Better accuracy: gain -" in html
+    assert "<strong>The champion stays.</strong> Better accuracy: gain -" in html
     assert html.count('<td class="no">no') == 3
 
 
