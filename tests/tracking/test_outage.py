@@ -60,18 +60,24 @@ class Server:
         self._process.wait()
 
 
-@pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    server = Server(tmp_path)
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("server"))
     server.start()
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     yield server
     server.kill()
 
 
-def fit(features: Path, folder: Path) -> None:
+@pytest.fixture
+def server(started: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
+    """It runs; each test trains in a folder and an experiment of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", started.uri)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    return started
+
+
+def fit(recipe: str, features: Path, folder: Path) -> None:
     params = sgd.Params(
         kind="sgd",
         input="features/pixels",
@@ -84,7 +90,7 @@ def fit(features: Path, folder: Path) -> None:
         epochs=4,
         seed=1,
     )
-    train("net", params=params, recipe="tiny", data=features, model=folder)
+    train("net", params=params, recipe=recipe, data=features, model=folder)
 
 
 def after_epoch(monkeypatch: pytest.MonkeyPatch, number: int, do: Any) -> None:
@@ -99,10 +105,10 @@ def after_epoch(monkeypatch: pytest.MonkeyPatch, number: int, do: Any) -> None:
     monkeypatch.setattr(tracking.Run, "epoch", epoch)
 
 
-def complete(link: dict[str, Any], folder: Path) -> None:
+def complete(recipe: str, folder: Path) -> None:
     """Assert that the server has all of the training, and each of its parts once."""
     client = MlflowClient()
-    run_id = str(tracking.resolve(client, link))
+    run_id = str(tracking.resolve(client, read_json(folder / tracking.LINK)))
     run = client.get_run(run_id)
     assert run.info.status == "FINISHED"
     history = read_json(folder / "history.json")
@@ -113,7 +119,7 @@ def complete(link: dict[str, Any], folder: Path) -> None:
     figures = {one.path for one in client.list_artifacts(run_id, "figures")}
     assert {"figures/learning_curves.png", "figures/confusion_val.png"} <= figures
     assert "log.txt" in {one.path for one in client.list_artifacts(run_id)}
-    (experiment,) = [one for one in client.search_experiments() if one.name == "tiny"]
+    (experiment,) = [one for one in client.search_experiments() if one.name == recipe]
     runs = client.search_runs([experiment.experiment_id])
     assert sorted(one.data.tags["stage"] for one in runs) == ["pipeline", "train@net"]
     (model,) = client.search_logged_models([experiment.experiment_id])
@@ -134,7 +140,7 @@ def test_a_server_killed_in_training_gets_the_rest_when_it_is_back(
         server.kill()
 
     after_epoch(monkeypatch, 2, kill)
-    fit(features, folder)
+    fit("killed", features, folder)
     warnings = [one.getMessage() for one in caplog.records if one.name == log._LOGGER.name]
     assert [one for one in warnings if "tracking is away" in one] == [
         "tracking is away; all is kept here and written later, or by make sync-tracking"
@@ -145,7 +151,7 @@ def test_a_server_killed_in_training_gets_the_rest_when_it_is_back(
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     for _ in range(2):
         subprocess.run(words, check=True, env=environment)
-        complete(read_json(folder / "run.json"), folder)
+        complete("killed", folder)
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
@@ -162,8 +168,8 @@ def test_a_server_that_comes_back_in_training_has_everything_at_its_end(
         server.start()
 
     after_epoch(monkeypatch, 1, kill_and_start)
-    fit(features, folder)
-    complete(read_json(folder / "run.json"), folder)
+    fit("back", features, folder)
+    complete("back", folder)
 
 
 def wait_for_epoch(run: tracking.Run, number: int) -> None:
