@@ -32,7 +32,8 @@ _HEADING = """# Reproduction
 
 What the books print for an experiment and what this project measured on the test split. A result passes when
 it is at most the tolerance below the book's; `make reproduce RECIPES="…"` runs a recipe and adds its line.
-Data that differ from the book's are named in the recipe's header and show in the numbers of pictures.
+Data that differ from the book's are named in the recipe's header and show in the numbers of pictures. Epochs
+were timed on machines that had other work to do as well.
 
 """
 
