@@ -17,7 +17,9 @@ RUN apt-get update \
     && /uv/bin/pip install --no-cache-dir --quiet "uv==${UV}" \
     && /uv/bin/uv venv --quiet --python /usr/bin/python3 /opt/venv
 ENV VIRTUAL_ENV=/opt/venv UV_CACHE_DIR=/var/cache/uv UV_LINK_MODE=copy
-RUN --mount=type=cache,target=/var/cache/uv --mount=source=requirements,target=/requirements \
+RUN --mount=type=cache,target=/var/cache/uv \
+    --mount=source=requirements/airflow.txt,target=/requirements/airflow.txt \
+    --mount=source=requirements/airflow-postgres.txt,target=/requirements/airflow-postgres.txt \
     /uv/bin/uv pip install --quiet --compile-bytecode \
         -r /requirements/airflow.txt -r /requirements/airflow-postgres.txt
 

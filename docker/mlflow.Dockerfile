@@ -15,8 +15,8 @@ RUN apt-get update \
     && /uv/bin/pip install --no-cache-dir --quiet "uv==${UV}" \
     && /uv/bin/uv venv --quiet --python /usr/bin/python3 /opt/venv
 ENV VIRTUAL_ENV=/opt/venv UV_CACHE_DIR=/var/cache/uv UV_LINK_MODE=copy
-RUN --mount=type=cache,target=/var/cache/uv --mount=source=requirements,target=/requirements \
-    /uv/bin/uv pip install --quiet --compile-bytecode -r /requirements/mlflow.txt
+RUN --mount=type=cache,target=/var/cache/uv --mount=source=requirements/mlflow.txt,target=/requirements.txt \
+    /uv/bin/uv pip install --quiet --compile-bytecode -r /requirements.txt
 
 FROM ${BASE_IMAGE} AS mlflow
 RUN apt-get update \

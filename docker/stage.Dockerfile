@@ -47,16 +47,16 @@ ENV VIRTUAL_ENV=/opt/venv UV_CACHE_DIR=/var/cache/uv UV_LINK_MODE=copy
 COPY docker/slim.sh /usr/local/bin/slim.sh
 
 FROM builder AS data-packages
-RUN --mount=type=cache,target=/var/cache/uv --mount=source=requirements,target=/requirements \
-    /uv/bin/uv pip install --quiet -r /requirements/data.txt && slim.sh
+RUN --mount=type=cache,target=/var/cache/uv --mount=source=requirements/data.txt,target=/requirements.txt \
+    /uv/bin/uv pip install --quiet -r /requirements.txt && slim.sh
 
 FROM builder AS train-packages
-RUN --mount=type=cache,target=/var/cache/uv --mount=source=requirements,target=/requirements \
-    /uv/bin/uv pip install --quiet -r /requirements/stages.txt && slim.sh
+RUN --mount=type=cache,target=/var/cache/uv --mount=source=requirements/stages.txt,target=/requirements.txt \
+    /uv/bin/uv pip install --quiet -r /requirements.txt && slim.sh
 
 FROM builder AS train-gpu-packages
-RUN --mount=type=cache,target=/var/cache/uv --mount=source=requirements,target=/requirements \
-    /uv/bin/uv pip install --quiet -r /requirements/train-gpu.txt && slim.sh
+RUN --mount=type=cache,target=/var/cache/uv --mount=source=requirements/train-gpu.txt,target=/requirements.txt \
+    /uv/bin/uv pip install --quiet -r /requirements.txt && slim.sh
 
 FROM scratch AS code
 COPY stages /stages
