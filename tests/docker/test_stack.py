@@ -1,0 +1,178 @@
+"""The services of compose.yaml, stages in containers: a run, the same again, and what goes wrong in one."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.docker.conftest import ROOT
+from tests.docker.stack import Stack, name_of
+
+pytestmark = pytest.mark.slow
+
+FORM: dict[str, Any] = {"recipe": "digits", "epochs": 1}
+EPOCHS = 40
+DETERMINISTIC = ("ingest", "audit", "resize", "mean", "pack", "extract")
+# After one epoch; weights differ in their last bits from one build of the libraries to another.
+TOLERANCE = 0.01
+MINUTES = 60
+
+
+@pytest.fixture(scope="module")
+def stack(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The services, of images built here, in a clone that belongs to an ordinary user."""
+    _build()
+    root = tmp_path_factory.mktemp("stack")
+    repository = root / "repository"
+    _git(root, "clone", "--quiet", "--no-hardlinks", str(ROOT), str(repository))
+    _git(repository, "checkout", "--quiet", "-B", "main")
+    if os.getuid() == 0:
+        subprocess.run(["chown", "--recursive", "1000:1000", str(repository)], check=True)
+    made = Stack(repository, f"convoy-test-{os.getpid()}")
+    try:
+        made.up()
+        yield made
+    finally:
+        made.down()
+
+
+@pytest.fixture(scope="module")
+def first(stack: Stack) -> dict[str, dict[str, Any]]:
+    """The tasks of a run of FORM."""
+    stack.trigger("first", **FORM)
+    return stack.ended("first", 20 * MINUTES)
+
+
+def test_a_run_in_containers_ends_green_and_members_run_side_by_side(
+    stack: Stack, first: dict[str, dict[str, Any]]
+) -> None:
+    states = {name: task["state"] for name, task in first.items()}
+    assert set(states.values()) == {"success"}, states
+    lenet, minivggnet = first["train@lenet"], first["train@minivggnet"]
+    assert max(lenet["start_date"], minivggnet["start_date"]) < min(lenet["end_date"], minivggnet["end_date"])
+    assert stack.of_run(name_of("first")) == []
+
+
+def test_it_is_what_the_workspace_makes(
+    stack: Stack, first: dict[str, dict[str, Any]], tmp_path: Path
+) -> None:
+    local = tmp_path / "local"
+    _git(tmp_path, "clone", "--quiet", str(ROOT), str(local))
+    recorded = _experiment(stack, "first")
+    (local / "params.yaml").write_text(recorded("params.yaml"), encoding="utf-8")
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/local.db"}
+    words = [sys.executable, "-m", "dvc", "repro", "--quiet", "audit", "evaluate"]
+    subprocess.run(words, cwd=local, env=environment, check=True)
+
+    there, here = (
+        yaml.safe_load(text)["stages"]
+        for text in (recorded("dvc.lock"), (local / "dvc.lock").read_text("utf-8"))
+    )
+    compared = [one for one in here if one.partition("@")[0] in DETERMINISTIC]
+    assert {one.partition("@")[0] for one in compared} == set(DETERMINISTIC)
+    for address in compared:
+        assert _digests(there[address]) == _digests(here[address]), address
+    xcom = "dags/train/dagRuns/first/taskInstances/evaluate/xcomEntries/return_value"
+    metrics = stack.airflow(xcom)["value"]["metrics"]
+    ours = json.loads((local / "reports" / "metrics.json").read_text("utf-8"))
+    assert metrics.keys() == ours.keys()
+    for name, scores in ours.items():
+        assert metrics[name]["accuracy"] == pytest.approx(scores["accuracy"], abs=TOLERANCE), name
+
+
+def test_airflow_mlflow_and_dvc_are_linked(stack: Stack, first: dict[str, dict[str, Any]]) -> None:
+    (parent,) = stack.runs(f"tags.`convoy.run` = '{name_of('first')}'")
+    tags = {one["key"]: one["value"] for one in parent["data"]["tags"]}
+    note = stack.airflow("dags/train/dagRuns/first")["note"]
+    assert tags["dvc.experiment"] == name_of("first")
+    assert tags["airflow.url"].endswith("/dags/train/runs/first")
+    assert parent["info"]["run_id"] in note
+    assert name_of("first") in note
+
+
+def test_the_same_again_is_skipped_with_reasons(stack: Stack, first: dict[str, dict[str, Any]]) -> None:
+    stack.trigger("again", **FORM)
+    tasks = stack.ended("again", 5 * MINUTES)
+    stages = {name: one for name, one in tasks.items() if one["operator"] == "RunStage"}
+    assert len(stages) == len([one for one in first.values() if one["operator"] == "RunStage"])
+    assert {one["state"] for one in stages.values()} == {"skipped"}
+    assert tasks["record"]["state"] == "success"
+    assert "unchanged since the last run" in stack.log("again", stages["train@lenet"])
+
+
+def test_a_training_survives_its_containers_end_and_the_schedulers(stack: Stack) -> None:
+    only = ["models.minivggnet.train.epochs=1", f"models.lenet.train.epochs={EPOCHS}"]
+    stack.trigger("killed", recipe="digits", overrides=only)
+    name, seen = name_of("killed"), 0
+    for victim in (f"convoy-{name}-train-lenet", stack.container("scheduler")):
+        seen = stack.wait(
+            lambda seen=seen: (now := len(_curve(stack, name))) > seen + 1 and now, 10 * MINUTES
+        )
+        stack.docker("kill", victim)
+    assert seen < EPOCHS, "it was over before it could be killed"
+    # Who kills a container wants it to stay dead, as Docker sees it; a crash of its own it is started after.
+    stack.docker("start", victim)
+    tasks = stack.ended("killed", 15 * MINUTES)
+    assert {one["state"] for one in tasks.values()} <= {"success", "skipped"}
+    assert tasks["train@lenet"]["try_number"] == 3
+    assert _curve(stack, name) == list(range(1, EPOCHS + 1))
+    assert "going on from a checkpoint" in stack.log("killed", tasks["train@lenet"], 2)
+
+
+def test_a_stage_has_its_owners_rights_and_cancelling_the_run_stops_it(stack: Stack) -> None:
+    stack.trigger("cancelled", recipe="digits", seed=2, epochs=1000)
+    name = name_of("cancelled")
+    training = f"convoy-{name}-train-lenet"
+    stack.wait(lambda: training in stack.of_run(name), 10 * MINUTES)
+    (container,) = json.loads(stack.docker("inspect", training))
+    owner, home = stack.repository.stat(), stack.repository.parent / "home"
+    assert container["Config"]["User"] == f"{owner.st_uid}:{owner.st_gid}"
+    # One mount for cache and state: files are linked within a mount and copied between two.
+    mounts = {one["Source"]: one["RW"] for one in container["Mounts"]}
+    assert mounts == {str(stack.repository): False, str(home): True}
+    stack.airflow("dags/train/dagRuns/cancelled", {"state": "failed"}, "PATCH")
+    stack.wait(lambda: not stack.of_run(name), 2 * MINUTES)
+
+
+def _build() -> None:
+    words = ["docker", "build", "--quiet", "--file", "tests/docker/postgres.Dockerfile"]
+    for one in (["docker/images.sh"], [*words, "--tag", "convoy/postgres:test", "."]):
+        environment = {**os.environ, "DOCKER_BUILDKIT": "1"}
+        done = subprocess.run(one, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-3000:]
+
+
+def _curve(stack: Stack, run: str) -> list[int]:
+    """The epochs that MLflow has of lenet's training in a run, of which there must not be a second."""
+    for parent in stack.runs(f"tags.`convoy.run` = '{run}'"):
+        below = f"tags.`mlflow.parentRunId` = '{parent['info']['run_id']}' and tags.member = 'lenet'"
+        if members := stack.runs(below):
+            (member,) = members
+            query = f"run_id={member['info']['run_id']}&metric_key=accuracy&max_results=1000"
+            found = stack.mlflow(f"metrics/get-history?{query}").get("metrics", [])
+            return sorted({one.get("step", 0) for one in found})
+    return []
+
+
+def _experiment(stack: Stack, run: str) -> Any:
+    """The function that reads a file of the DVC experiment that a run was saved as."""
+
+    def git(*words: str) -> str:
+        return _git(stack.repository, "-c", f"safe.directory={stack.repository}", *words)
+
+    (reference,) = git("for-each-ref", "--format=%(refname)", f"refs/exps/**/{name_of(run)}").split()
+    return lambda path: git("show", f"{reference}:{path}")
+
+
+def _git(folder: Path, *words: str) -> str:
+    return subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+def _digests(stage: dict[str, Any]) -> dict[str, str]:
+    return {out["path"]: out["md5"] for out in stage["outs"]}
