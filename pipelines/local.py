@@ -54,11 +54,12 @@ def main() -> None:
         port = airflow.rpartition(":")[2]
         api = [*_AIRFLOW, "api-server", "--port", port, "--host", "127.0.0.1"]
         children["api-server"] = _start("api-server", api, environment, logs)
+        for part in ("dag-processor", "triggerer"):
+            children[part] = _start(part, [*_AIRFLOW, part], environment, logs)
         _await(f"{airflow}/api/v2/monitor/health", children)
         _await(f"{mlflow}/health", children)
-        # Last: tasks that wait since the last time start at once, and fail where these do not answer.
-        for part in ("dag-processor", "triggerer", "scheduler"):
-            children[part] = _start(part, [*_AIRFLOW, part], environment, logs)
+        # Last: tasks that wait since the last time start at once, and fail where these two do not answer.
+        children["scheduler"] = _start("scheduler", [*_AIRFLOW, "scheduler"], environment, logs)
         _say(f"Airflow  {airflow}  user admin, password {known['password']}")
         _say(f"MLflow   {mlflow}")
         _say(f"Logs     {logs}")
