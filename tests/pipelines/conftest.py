@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -177,6 +178,14 @@ def make(folder: Path) -> Repository:
     repository.git("config", "user.email", "a@example.org")
     repository.commit()
     return repository
+
+
+def has_ended(process: int) -> bool:
+    """Whether a process runs no more. A container's first process may leave its orphans zombies for good."""
+    try:
+        return bool(psutil.Process(process).status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
 
 
 @pytest.fixture

@@ -4,11 +4,10 @@ import json
 import signal
 from pathlib import Path
 
-import psutil
 import pytest
 import yaml
 
-from tests.pipelines.conftest import Repository
+from tests.pipelines.conftest import Repository, has_ended
 
 pytestmark = pytest.mark.slow
 
@@ -32,14 +31,6 @@ def run(repository: Repository, params: str, *stages: str, name: str = "run-1") 
         assert (process.returncode == 99) == (result["outcome"] == "restored")
         outcomes[stage] = result["outcome"]
     return outcomes
-
-
-def has_ended(process: int) -> bool:
-    """Whether a process runs no more. A container's first process may leave its orphans zombies for good."""
-    try:
-        return bool(psutil.Process(process).status() == psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return True
 
 
 def test_a_run_from_plan_to_record_and_again(repository: Repository) -> None:

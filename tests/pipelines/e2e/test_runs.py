@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.pipelines.conftest import Repository
+from tests.pipelines.conftest import Repository, has_ended
 from tests.pipelines.e2e.client import ENDED, Airflow, wait_until
 from tests.pipelines.e2e.conftest import MEMBERS, Local
 
@@ -91,11 +91,11 @@ def test_what_is_killed_is_tried_again_and_resumes(tiny: tuple[Repository, Local
         wait_until(lambda place=place: list(repository.root.glob(place)), 300, f"the training of {member}")
     local.process("pipelines.worker", "CONVOY_STAGE=train@a").kill()
     wait_until(lambda: airflow.states("train", run)["train@a"] == "success", 300, "the second try of train@a")
-    left = local.process("pipelines.worker", "CONVOY_STAGE=train@b")
+    left = local.process("pipelines.worker", "CONVOY_STAGE=train@b").pid
     local.process("scheduler").kill()
     assert local.ended() == 1
     assert "scheduler ended with status -9" in local.said
-    assert not left.is_running(), "two of one training would spoil its checkpoint"
+    assert has_ended(left), "two of one training would spoil its checkpoint"
 
     again = local.start()
     assert again.ended("train", run) == "success"
