@@ -5,7 +5,6 @@ nothing of MLflow. Each part is started by itself here and ends within seconds o
 """
 
 import argparse
-import ctypes
 import fcntl
 import json
 import os
@@ -15,20 +14,11 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
-from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-import psutil
-
 from pipelines.config import CODE, load
-
-_SECONDS_TO_START = 180
-_SECONDS_TO_STOP = 30
-# A stage has ten seconds to write its checkpoint.
-_SECONDS_FOR_TASKS = 15
-_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+from pipelines.parts import Parts
 
 
 def main() -> None:
@@ -45,30 +35,30 @@ def main() -> None:
     known = _secrets(state / "airflow" / "secrets.json")
     environment = _environment(state, airflow, mlflow, known)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    _adopt_orphans()
-    children: dict[str, subprocess.Popen[bytes]] = {}
+    parts = Parts(environment, logs)
     try:
-        children["mlflow"] = _start("mlflow", _mlflow(mlflow), environment, logs)
+        parts.start("mlflow", _mlflow(mlflow))
         _say("Preparing Airflow's database")
         subprocess.run([*_AIRFLOW, "db", "migrate"], env=environment, check=True, stdout=subprocess.DEVNULL)
         port = airflow.rpartition(":")[2]
-        api = [*_AIRFLOW, "api-server", "--port", port, "--host", "127.0.0.1"]
-        children["api-server"] = _start("api-server", api, environment, logs)
-        for part in ("dag-processor", "triggerer"):
-            children[part] = _start(part, [*_AIRFLOW, part], environment, logs)
-        _await(f"{airflow}/api/v2/monitor/health", children)
-        _await(f"{mlflow}/health", children)
+        parts.start("api-server", [*_AIRFLOW, "api-server", "--port", port, "--host", "127.0.0.1"])
+        for name in ("dag-processor", "triggerer"):
+            parts.start(name, [*_AIRFLOW, name])
+        parts.wait_for(f"{airflow}/api/v2/monitor/health")
+        parts.wait_for(f"{mlflow}/health")
         # Last: tasks that wait since the last time start at once, and fail where these two do not answer.
-        children["scheduler"] = _start("scheduler", [*_AIRFLOW, "scheduler"], environment, logs)
+        parts.start("scheduler", [*_AIRFLOW, "scheduler"])
         _say(f"Airflow  {airflow}  user admin, password {known['password']}")
         _say(f"MLflow   {mlflow}")
         _say(f"Logs     {logs}")
         _say("Ctrl-C stops both.")
-        _watch(children)
+        while True:
+            parts.check()
+            time.sleep(1)
     except KeyboardInterrupt:
         _say("Stopping")
     finally:
-        _stop(children)
+        parts.stop()
         lock.close()
 
 
@@ -161,75 +151,6 @@ def _free(wanted: int) -> int:
                 continue
             return port
     sys.exit(f"error: no free port from {wanted} to {wanted + 99}")
-
-
-def _start(name: str, words: list[str], environment: dict[str, str], logs: Path) -> "subprocess.Popen[bytes]":
-    """Start one part in a process group of its own, so that Ctrl-C reaches it by way of us alone."""
-    with (logs / f"{name}.log").open("ab") as file:
-        return subprocess.Popen(
-            words,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            process_group=0,
-            # No thread runs here, which is what makes it safe.
-            preexec_fn=_die_with_parent,  # noqa: PLW1509
-        )
-
-
-def _adopt_orphans() -> None:
-    """Become the parent of what a killed part leaves behind, so that stopping finds it."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
-
-
-def _die_with_parent() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-def _await(url: str, children: dict[str, "subprocess.Popen[bytes]"]) -> None:
-    """Return when the URL answers. Ends the program when it does not, or when a part has ended."""
-    deadline = time.monotonic() + _SECONDS_TO_START
-    while time.monotonic() < deadline:
-        _check(children)
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except OSError:
-            time.sleep(0.5)
-    sys.exit(f"error: {url} does not answer after {_SECONDS_TO_START} s")
-
-
-def _watch(children: dict[str, "subprocess.Popen[bytes]"]) -> None:
-    while True:
-        _check(children)
-        time.sleep(1)
-
-
-def _check(children: dict[str, "subprocess.Popen[bytes]"]) -> None:
-    for name, child in children.items():
-        if child.poll() is not None:
-            sys.exit(f"error: {name} ended with status {child.returncode}; its log says why")
-
-
-def _stop(children: dict[str, "subprocess.Popen[bytes]"]) -> None:
-    """Stop all at once; then whatever they have started and left, first asked, then made."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for child in children.values():
-        child.terminate()
-    deadline = time.monotonic() + _SECONDS_TO_STOP
-    for child in children.values():
-        with suppress(subprocess.TimeoutExpired):
-            child.wait(max(0.0, deadline - time.monotonic()))
-    left = psutil.Process().children(recursive=True)
-    for one in left:
-        with suppress(psutil.NoSuchProcess):
-            one.terminate()
-    for one in psutil.wait_procs(left, timeout=_SECONDS_FOR_TASKS)[1]:
-        with suppress(psutil.NoSuchProcess):
-            one.kill()
 
 
 def _say(text: str) -> None:
