@@ -11,9 +11,11 @@ import os
 import secrets
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import IO
 
@@ -40,6 +42,7 @@ def main() -> None:
         parts.start("mlflow", _mlflow(mlflow))
         _say("Preparing Airflow's database")
         subprocess.run([*_AIRFLOW, "db", "migrate"], env=environment, check=True, stdout=subprocess.DEVNULL)
+        _end_schedulers(state / "airflow" / _DATABASE)
         port = airflow.rpartition(":")[2]
         parts.start("api-server", [*_AIRFLOW, "api-server", "--port", port, "--host", "127.0.0.1"])
         for name in ("dag-processor", "triggerer"):
@@ -62,6 +65,7 @@ def main() -> None:
         lock.close()
 
 
+_DATABASE = "airflow.db"
 _AIRFLOW = [str(Path(sys.executable).with_name("airflow"))]
 
 
@@ -93,9 +97,8 @@ def _environment(state: Path, airflow: str, mlflow: str, known: dict[str, str]) 
         "AIRFLOW__API_AUTH__JWT_SECRET": known["jwt_secret"],
         "AIRFLOW__CORE__FERNET_KEY": "",
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
-        # One machine: whether a worker died, and what a killed scheduler left, is known soon.
-        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
-        "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "15",
+        # A day: a scheduler that wakes up with its laptop would take itself for dead, and its tasks for lost.
+        "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "86400",
         # A machine that trains answers slowly; by default a task is given up after 3 answers over 5 s.
         "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "30",
         "AIRFLOW__WORKERS__MAX_FAILED_HEARTBEATS": "10",
@@ -105,6 +108,7 @@ def _environment(state: Path, airflow: str, mlflow: str, known: dict[str, str]) 
         "PYTHONUNBUFFERED": "1",
     }
     fixed = {
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/{_DATABASE}",
         "PYTHONPATH": os.pathsep.join(filter(None, [str(CODE), os.environ.get("PYTHONPATH")])),
         "MLFLOW_TRACKING_URI": mlflow,
         "CONVOY_MLFLOW_URL": mlflow,
@@ -138,6 +142,12 @@ def _alone(path: Path) -> IO[str]:
     except BlockingIOError:
         sys.exit(f"error: Airflow is running here already; {path.parent} is its folder")
     return lock
+
+
+def _end_schedulers(database: Path) -> None:
+    """Note that no earlier scheduler runs, as the lock proves: the next one takes up what they left."""
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("UPDATE job SET state = 'failed' WHERE state = 'running'")
 
 
 def _free(wanted: int) -> int:

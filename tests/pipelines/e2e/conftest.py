@@ -22,12 +22,6 @@ PYTHON = ROOT / ".venv-airflow" / "bin" / "python"
 SECONDS_TO_START = 600
 # At once. CONVOY_TEST_MEMBERS=12 is what the README speaks of; every one costs CI two seconds.
 MEMBERS = int(os.environ.get("CONVOY_TEST_MEMBERS", "6"))
-ENVIRONMENT = {
-    "CONVOY_PYTHON": sys.executable,
-    # What is left of a killed scheduler is noticed within seconds instead of minutes.
-    "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
-    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "20",
-}
 
 
 class Local:
@@ -36,7 +30,12 @@ class Local:
     def __init__(self, repository: Path, **environment: str) -> None:
         self.repository = repository
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("CONVOY_", "MLFLOW_"))}
-        self._environment = {**kept, **ENVIRONMENT, **environment, "PYTHONPATH": str(repository)}
+        self._environment = {
+            **kept,
+            "CONVOY_PYTHON": sys.executable,
+            **environment,
+            "PYTHONPATH": str(repository),
+        }
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
