@@ -85,7 +85,7 @@ def test_a_sweep_is_a_run_of_train_for_each_point(airflow: Airflow) -> None:
 def test_what_is_killed_is_tried_again_and_resumes(tiny: tuple[Repository, Local], airflow: Airflow) -> None:
     repository, local = tiny
     # Without its checkpoint, a member would wait for an hour.
-    run = airflow.trigger("train", overrides=["+models.*.waits=3600"])
+    run = airflow.trigger("train", overrides=["+models.a.waits=3600", "+models.b.waits=3600"])
     for member in ("a", "b"):
         place = f".convoy/checkpoints/*/train@{member}/half"
         wait_until(lambda place=place: list(repository.root.glob(place)), 300, f"the training of {member}")
