@@ -45,12 +45,12 @@ def main() -> None:
         _end_schedulers(state / "airflow" / _DATABASE)
         port = airflow.rpartition(":")[2]
         parts.start("api-server", [*_AIRFLOW, "api-server", "--port", port, "--host", "127.0.0.1"])
-        for name in ("dag-processor", "triggerer"):
-            parts.start(name, [*_AIRFLOW, name])
+        parts.start("dag-processor", [*_AIRFLOW, "dag-processor"])
+        parts.start("triggerer", [*_AIRFLOW, "triggerer", *_NO_LOG_SERVER])
         parts.wait_for(f"{airflow}/api/v2/monitor/health")
         parts.wait_for(f"{mlflow}/health")
         # Last: tasks that wait since the last time start at once, and fail where these two do not answer.
-        parts.start("scheduler", [*_AIRFLOW, "scheduler"])
+        parts.start("scheduler", [*_AIRFLOW, "scheduler", *_NO_LOG_SERVER])
         _say(f"Airflow  {airflow}  user admin, password {known['password']}")
         _say(f"MLflow   {mlflow}")
         _say(f"Logs     {logs}")
@@ -66,6 +66,8 @@ def main() -> None:
 
 
 _DATABASE = "airflow.db"
+# It would listen to the whole network; the API server reads the logs from disk.
+_NO_LOG_SERVER = ["--skip-serve-logs"]
 _AIRFLOW = [str(Path(sys.executable).with_name("airflow"))]
 
 

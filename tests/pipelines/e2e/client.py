@@ -35,12 +35,12 @@ class Airflow:
         self.url, self.password, self.mlflow = url, password, mlflow
         self._session = requests.Session()
         login = {"username": "admin", "password": password}
-        token = self._session.post(f"{url}/auth/token", json=login, timeout=30).json()["access_token"]
+        token = self._session.post(f"{url}/auth/token", json=login, timeout=600).json()["access_token"]
         self._session.headers["Authorization"] = f"Bearer {token}"
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         """One call; raises AssertionError with Airflow's own words when it is refused."""
-        answer = self._session.request(method, f"{self.url}/api/v2/{path}", json=body, timeout=60)
+        answer = self._session.request(method, f"{self.url}/api/v2/{path}", json=body, timeout=600)
         assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json() if answer.content else None
 

@@ -78,14 +78,14 @@ class Local:
     def ended(self) -> int:
         """Its exit status, when it ends by itself."""
         assert self._process is not None
-        return self._process.wait(timeout=120)
+        return self._process.wait(timeout=600)
 
     def stop(self) -> None:
         """Ctrl-C."""
         assert self._process is not None
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGINT)
-            self._process.wait(timeout=120)
+            self._process.wait(timeout=600)
 
 
 @pytest.fixture(scope="session")
