@@ -40,11 +40,13 @@ preview: $(VENV)/stages.installed  ## Draw augmented training pictures into repo
 predict: $(VENV)/stages.installed  ## Say what pictures show: FILES="a.jpg folder 'more/*.png'" (MODEL=models:/NAME@champion)
 	@python -m stages.predict_image $(if $(MODEL),--model "$(MODEL)") $(FILES)
 
+# By file, as fixtures are shared within one; no more than four, as each worker may train and hold 2 GB.
+PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 test: $(VENV)/dev.installed lint  ## Check style and types, run every test, measure coverage
-	@pytest --cov --cov-report=term:skip-covered --cov-fail-under=85
+	@pytest $(PARALLEL) --cov --cov-report=term:skip-covered --cov-fail-under=85
 
 test-fast: $(VENV)/dev.installed  ## Run the tests that take seconds
-	@pytest -m "not slow"
+	@pytest $(PARALLEL) -m "not slow"
 
 .PHONY: plan airflow replay e2e-airflow
 .PHONY: images up down e2e-docker
