@@ -1,6 +1,7 @@
 """A small project in a folder of its own, brought as far through the data stages as a test asks."""
 
 import subprocess
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -204,3 +205,12 @@ def make_run(tracked: Path, tmp_path_factory: pytest.TempPathFactory) -> Callabl
         return Run(project, members or {"net": 0.9, "logistic": 0.8, "other": 0.7})
 
     return make
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every download fails at once."""
+    for scheme in ("http", "https"):
+        monkeypatch.setenv(f"{scheme}_proxy", "http://127.0.0.1:9")
+    # What urllib calls first is kept with the proxies of then, for all tests to come.
+    monkeypatch.setattr(urllib.request, "_opener", None)

@@ -113,10 +113,12 @@ def offline() -> list[str]:
 
 
 def test_weights_that_cannot_be_downloaded_are_one_line(
-    packed: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    packed: Any,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    no_network: None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     monkeypatch.setattr("keras.src.utils.file_utils.config.keras_home", lambda: str(tmp_path))
     words = ["--network", "MobileNetV2", packed.source / "cat" / "000.png"]
     _, err = said(capsys, *words, status=1)

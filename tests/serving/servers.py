@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -52,11 +53,16 @@ def mlflow_server(store: str, folder: Path) -> Iterator[str]:
 
 def _wait_for(uri: str, process: subprocess.Popen[bytes], log: Path) -> None:
     """Until it answers: its log speaks of running before it listens."""
+    deadline = time.monotonic() + PATIENCE
     while True:
         try:
             urllib.request.urlopen(f"{uri}/health", timeout=PATIENCE).close()
             return
-        except OSError:
+        except OSError as error:
+            if time.monotonic() > deadline:
+                pytest.fail(
+                    f"mlflow server does not answer: {error}; {log.read_text(encoding='utf-8')[-2000:]}"
+                )
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(0.2)
                 pytest.fail(f"mlflow server ended: {log.read_text(encoding='utf-8')[-2000:]}")
