@@ -15,7 +15,7 @@ _LONGEST_NOTE = 1000
 
 def failed(context: Any) -> None:
     """Airflow's failure callback: one line in the log and in the run's note, and JSON to the webhook."""
-    ti, error, config = context["ti"], context.get("exception"), load()
+    ti, error, config = context["ti"], context.get("exception") or "it was killed", load()
     event = {
         "dag": ti.dag_id,
         "run": ti.run_id,

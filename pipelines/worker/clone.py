@@ -15,6 +15,8 @@ from pipelines.worker.shell import git
 
 # Pictures that users bring; git does not know the folder, so a clone does not have it.
 DATA = "datasets"
+# What a stage's run has told, or still has to tell, its tracking server.
+RECORDS = ".tracking"
 
 
 @contextmanager
@@ -71,7 +73,12 @@ def _configure(root: Path, job: Job) -> None:
         *([f"dir = {job.cache}"] if job.cache else []),
     ]
     (root / ".dvc" / "config.local").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    if job.data and not (root / DATA).exists():
-        (root / DATA).symlink_to(job.data)
+    outside = {DATA: job.data} if job.data and not (root / DATA).exists() else {}
+    if job.state and job.stage:
+        # A worker that is killed takes its clone along; what its server has not heard yet outlives both.
+        outside[RECORDS] = job.state / "tracking" / job.run / job.stage
+        outside[RECORDS].mkdir(parents=True, exist_ok=True)
+    for name, folder in outside.items():
+        (root / name).symlink_to(folder)
         with (root / ".git" / "info" / "exclude").open("a", encoding="utf-8") as file:
-            file.write(f"/{DATA}\n")
+            file.write(f"/{name}\n")
