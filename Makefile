@@ -7,10 +7,11 @@ export UV_PYTHON_DOWNLOADS := never
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run reproduce accept-data sync-tracking preview find-learning-rate sweep predict test test-fast bench lint format pins clean
+.PHONY: help run accept-data reproduce find-learning-rate sweep sync-tracking preview predict test test-fast \
+	images up down e2e-docker bench plan airflow e2e-airflow replay lint format pins clean
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/stages.installed  ## Run the pipeline as params.yaml says (the digits recipe at first)
 	@dvc repro
@@ -42,14 +43,13 @@ predict: $(VENV)/stages.installed  ## Say what pictures show: FILES="a.jpg folde
 
 # By file, as fixtures are shared within one; no more than four, as each worker may train and hold 2 GB.
 PARALLEL := -n auto --maxprocesses 4 --dist loadfile
+
 test: $(VENV)/dev.installed lint  ## Check style and types, run every test, measure coverage
 	@pytest $(PARALLEL) --cov --cov-report=term:skip-covered --cov-fail-under=85
 
 test-fast: $(VENV)/dev.installed  ## Run the tests that take seconds
 	@pytest $(PARALLEL) -m "not slow"
 
-.PHONY: plan airflow replay e2e-airflow
-.PHONY: images up down e2e-docker
 images:  ## Build the containers' images (see docker/)
 	@docker/images.sh
 

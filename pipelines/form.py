@@ -53,7 +53,7 @@ def fields(config: Config) -> dict[str, Param]:
         "runner": Param(
             config.runner,
             type="string",
-            enum=list(RUNNERS),
+            enum=RUNNERS,
             title="Runner",
             description="Where stages run: on this host, in containers, or in a cluster.",
         ),

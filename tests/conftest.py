@@ -181,9 +181,14 @@ def tracking_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def tracked(tracking_store: Path) -> Iterator[Path]:
     """For one module of tests: that repository as working directory, runs tracked in its mlflow.db."""
+    import mlflow
+
+    uri = f"sqlite:///{tracking_store}/mlflow.db"
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.chdir(tracking_store)
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tracking_store}/mlflow.db")
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        # The variable is not enough: a store that an earlier module of this process set wins over it.
+        mlflow.set_tracking_uri(uri)
         yield tracking_store
 
 

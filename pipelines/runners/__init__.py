@@ -8,13 +8,14 @@ nothing of the work runs any more.
 
 from dataclasses import dataclass
 from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any, Protocol
 
 from pipelines.config import Config
 from pipelines.graph import Settings
 
 COMMAND = ("-m", "pipelines.worker")
-RUNNERS = ("process", "docker", "kubernetes")
+RUNNERS = sorted(module.name for module in iter_modules(__path__))
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ Every epoch reads the train split once, in the shuffled order that networks trai
 in batches of 64 MiB as float32.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -48,7 +49,7 @@ class IncrementalParams(ClassifierParams):
 P = TypeVar("P", bound=IncrementalParams)
 
 
-class Incremental(Classifier, Generic[P]):
+class Incremental(Classifier, ABC, Generic[P]):
     """An estimator with `partial_fit`, gone through the train split epoch by epoch."""
 
     def __init__(self, params: P | None, model: "Pipeline | None" = None) -> None:
@@ -61,9 +62,9 @@ class Incremental(Classifier, Generic[P]):
         assert self._params is not None
         return self._params
 
+    @abstractmethod
     def estimator(self) -> "BaseEstimator":
         """A new, seeded one: what each kind says."""
-        raise NotImplementedError
 
     def learn(self, estimator: "BaseEstimator", rows: Rows, labels: Labels, classes: Labels) -> None:
         """Go through one batch once."""

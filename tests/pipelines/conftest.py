@@ -59,6 +59,8 @@ if values.get("waits"):
         values = {**values, "resumed": True}
     else:
         (folder / "half").touch()
+        os.makedirs(".tracking", exist_ok=True)
+        pathlib.Path(".tracking/unsent").touch()
         print("waiting", os.getpid(), flush=True)
         time.sleep(values["waits"])
 time.sleep(values.get("seconds", 0))

@@ -191,5 +191,5 @@ def test_an_unknown_runner_is_refused_with_those_there_are() -> None:
     from pipelines import runners
     from pipelines.config import Config
 
-    with pytest.raises(ValueError, match="runner is podman; allowed: process, docker, kubernetes"):
+    with pytest.raises(ValueError, match="runner is podman; allowed: docker, kubernetes, process"):
         runners.create("podman", Config())

@@ -168,6 +168,10 @@ def test_a_stopped_stage_takes_all_along_and_the_next_try_resumes(repository: Re
     assert process.returncode == 143
     assert has_ended(child)
 
+    # Its clone is gone; what its tracking server has not heard yet is not, and the next try sends it.
+    assert not list((repository.shared / "work").iterdir())
+    assert (repository.state / "tracking" / "run-1" / "train@a" / "unsent").exists()
+
     # A killed worker cannot clean up; the next try does it.
     left = repository.shared / "work" / "convoy-run-1-train@a-left"
     left.mkdir()

@@ -44,7 +44,9 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture
-def registry(server: str, request: pytest.FixtureRequest) -> Registry:
+def registry(server: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Registry:
+    # MLflow sets the variable too, for good.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
     mlflow.set_tracking_uri(server)
     return Registry(request.node.originalname, lease=2.0)
 

@@ -20,7 +20,7 @@ from tests.pipelines.e2e.client import Airflow, wait_until
 PYTHON = ROOT / ".venv-airflow" / "bin" / "python"
 # A machine with more to do than this.
 SECONDS_TO_START = 600
-# At once. CONVOY_TEST_MEMBERS=12 is what the README speaks of; every one costs CI two seconds.
+# At once. More only take longer: each is a task of its own, on two cores one or two at a time.
 MEMBERS = int(os.environ.get("CONVOY_TEST_MEMBERS", "6"))
 
 
