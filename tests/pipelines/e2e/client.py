@@ -88,7 +88,8 @@ class Airflow:
         """What the task's page shows, line by line."""
         path = f"dags/{dag}/dagRuns/{run}/taskInstances/{task}/logs/{attempt}?map_index={index}"
         found = self.ask("GET", path)["content"]
-        return "\n".join(str(one.get("event", one)) if isinstance(one, dict) else str(one) for one in found)
+        # A line's own fields stand behind it: why a task was skipped is one.
+        return "\n".join(" ".join(map(str, one.values())) if isinstance(one, dict) else one for one in found)
 
     def result(self, dag: str, run: str, task: str, index: int = -1) -> Any:
         """What the task returned."""

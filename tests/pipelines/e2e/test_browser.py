@@ -82,6 +82,8 @@ def test_from_the_form_to_mlflow_and_again(person: Person, own: tuple[Path, Airf
     page.get_by_text("Success").first.wait_for()
     person.keeps("airflow-run")
     page.goto(f"{airflow.url}/dags/train/runs/{run}/tasks/record")
+    page.get_by_role("link", name="Details").click()
+    person.keeps("airflow-record")
     with page.context.expect_page() as opened:
         page.get_by_role("link", name="MLflow").click()
     mlflow = opened.value
