@@ -104,7 +104,7 @@ def _environment(state: Path, airflow: str, mlflow: str, known: dict[str, str]) 
         # A machine that trains answers slowly; by default a task is given up after 3 answers over 5 s.
         "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "30",
         "AIRFLOW__WORKERS__MAX_FAILED_HEARTBEATS": "30",
-        # How soon the end of a task's process is noticed: at the default of 5 s, skipping a run took a minute.
+        # How soon the end of a task is noticed: at the default of 5 s, skipping a run of 14 took a minute.
         "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         "AIRFLOW__TRIGGERER__CAPACITY": "100",
         "MLFLOW_DISABLE_TELEMETRY": "true",

@@ -16,6 +16,8 @@ from pipelines.worker.stage import checkpoints
 
 # The tag by which tracking files a run's stages under one parent.
 RUN_TAG = "convoy.run"
+# MLflow's pages have two faces, and unasked a run opens as the evaluation of an assistant.
+_FACE = "?workflowType=machine_learning"
 
 
 def record(job: Job) -> dict[str, Any]:
@@ -73,7 +75,7 @@ def _mlflow_run(job: Job) -> dict[str, str | None]:
     except (OSError, urllib.error.URLError) as error:
         print(f"MLflow at {server} is not linked: {error}", flush=True)
         return nothing
-    page = f"{job.mlflow_url}/#/experiments/{info['experiment_id']}/runs/{info['run_id']}"
+    page = f"{job.mlflow_url}/#/experiments/{info['experiment_id']}/runs/{info['run_id']}{_FACE}"
     return {"mlflow_run_id": info["run_id"], "mlflow_url": page}
 
 

@@ -91,6 +91,9 @@ def test_from_the_form_to_mlflow_and_again(person: Person, own: tuple[Path, Airf
     mlflow.get_by_text(recorded["experiment"]).first.wait_for(timeout=120_000)
     mlflow.screenshot(path=SCREENSHOTS / "airflow-mlflow.png")
     assert recorded["mlflow_run_id"] in mlflow.url
+    assert mlflow.get_by_role("link", name="Runs", exact=True).first.is_visible(), (
+        "as runs, not as evaluations"
+    )
     mlflow.close()
     said = subprocess.run(
         ["git", "log", "--all", "--format=%B"], cwd=repository, check=True, capture_output=True, text=True
