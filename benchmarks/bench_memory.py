@@ -1,17 +1,25 @@
-"""Peak memory of every data stage on n pictures and on ten times as many, each stage a process of its own.
+"""Peak memory of every data stage, and of fitting a classifier, on n pictures and on ten times as many.
 
-The column `ours` is the peak with 10n pictures, `bound` the one with n: their ratio should stay near 1.
+Each is a process of its own. The column `ours` is the peak with 10n pictures, `bound` the one with n: their
+ratio should stay near 1.
 """
 
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from benchmarks import harness, pictures
 from benchmarks.harness import Row, Settings
 from benchmarks.pipeline import Pipeline
 
 STAGES = ("ingest", "audit", "resize", "mean", "pack", "extract")
+FITTED = "train"
+# Out of core. Of few weights, so that pictures would show.
+_CLASSIFIER = {"input": "data/packed", "hidden": [16], "epochs": 1, "seed": 1}
 _GROWTH = 10
 _SIZE = 256
 # A small process between this one and the stage, because a process counts its parent's memory as its own.
@@ -29,7 +37,7 @@ def measure(settings: Settings) -> list[Row]:
     most = _peaks(Pipeline.create(many, settings.work / "many-memory", _SIZE))
     return [
         Row(f"peak memory of {stage}, 10 times the pictures", "MiB", most[stage], bound=least[stage])
-        for stage in STAGES
+        for stage in (*STAGES, FITTED)
     ]
 
 
@@ -42,17 +50,33 @@ def _tenth(source: Path, folder: Path) -> Path:
 
 
 def _peaks(pipeline: Pipeline) -> dict[str, float]:
-    """Peak resident memory in MiB by stage, run in the pipeline's order."""
-    params = str(pipeline.root / "params.yaml")
-    return {
-        stage: _peak("-m", f"stages.{stage}", "--params", params, *pipeline.arguments(stage))
-        for stage in STAGES
-    }
+    """Peak resident memory in MiB by stage, in the pipeline's order."""
+    params = pipeline.root / "params.yaml"
+    found = {stage: _peak(stage, "--params", params, *pipeline.arguments(stage)) for stage in STAGES}
+    _fit_one_classifier(params)
+    words = ("classifier", "--params", params, "--data", pipeline.packed, "--model", pipeline.root / "model")
+    tracking = f"sqlite:///{pipeline.root.resolve()}/mlflow.db"
+    return found | {FITTED: _peak(FITTED, *words, MLFLOW_TRACKING_URI=tracking)}
 
 
-def _peak(*arguments: str) -> float:
-    watch = [sys.executable, "-c", _WATCH, sys.executable, *arguments]
-    said = subprocess.run(watch, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+def _fit_one_classifier(path: Path) -> None:
+    """Make scikit-learn's perceptron the only member of these params."""
+    params: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    defaults = yaml.safe_load(Path("conf/model/mlp.yaml").read_text(encoding="utf-8"))
+    params["models"] = {"classifier": defaults | _CLASSIFIER}
+    params["ensemble"]["members"] = ["classifier"]
+    path.write_text(yaml.safe_dump(params), encoding="utf-8")
+
+
+def _peak(stage: str, *arguments: str | Path, **environment: str) -> float:
+    said = subprocess.run(
+        [sys.executable, "-c", _WATCH, sys.executable, "-m", f"stages.{stage}", *map(str, arguments)],
+        check=True,
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
     kibibytes = int(said.stdout.split()[-1])
     return kibibytes / 1024
 
