@@ -1,7 +1,8 @@
 """Where a training is kept while it runs, so that a killed one goes on where it was.
 
-DVC removes a stage's outputs before it runs, so this is outside of them: in the folder that the environment
-variable CONVOY_CHECKPOINTS names, `.checkpoints` by default.
+DVC removes a stage's outputs before it runs, so this is outside of them: in `.checkpoints`, or the folder
+that the environment variable CONVOY_CHECKPOINTS names. Who sets it also clears it: a worker may be killed
+when the training is over and DVC has not taken its outputs yet, and the next try then only writes them again.
 
 Keras' BackupAndRestore and ModelCheckpoint do not suffice: they write in place, know nothing of callbacks
 (early stopping, plateaus), of the history before the kill and of two phases, and a backup's epoch is in a
@@ -50,13 +51,15 @@ class Progress:
 
 @contextmanager
 def reserved(member: str, identity: Mapping[str, Any]) -> Iterator[Path]:
-    """The folder of this training: that of an earlier attempt, if there was one. Removed on success.
+    """The folder of this training: that of an earlier attempt, if there was one.
+
+    Removed on success, unless CONVOY_CHECKPOINTS is set.
 
     `identity` is all that the training follows from, as JSON: another one is another folder.
     Raises LearnerError while another process trains the same.
     """
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-    folder = Path(os.environ.get(VARIABLE) or ".checkpoints") / f"{member}-{digest}"
+    folder = Path(os.environ.get(VARIABLE, ".checkpoints")) / f"{member}-{digest}"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         try:
@@ -65,7 +68,8 @@ def reserved(member: str, identity: Mapping[str, Any]) -> Iterator[Path]:
         except BlockingIOError:
             raise LearnerError(f"{folder}: another process is training the same member") from None
         yield folder
-        remove(folder)
+        if VARIABLE not in os.environ:
+            remove(folder)
 
 
 def write(folder: Path, progress: Progress, variables: Arrays, best: Arrays | None) -> None:

@@ -64,10 +64,10 @@ class Stack:
         return {"@".join(filter(None, [one["task_id"], one["rendered_map_index"]])): one for one in found}
 
     def log(self, run: str, task: dict[str, Any], attempt: int = 1) -> str:
-        """What a task said in one of its tries."""
+        """What a task said in one of its tries; a line's own fields stand behind it."""
         path = f"dags/train/dagRuns/{run}/taskInstances/{task['task_id']}/logs/{attempt}"
         said = self.airflow(f"{path}?map_index={task['map_index']}&full_content=true")["content"]
-        return "\n".join(str(line.get("event", line)) for line in said)
+        return "\n".join(" ".join(map(str, line.values())) for line in said)
 
     def ended(self, run: str, seconds: float) -> dict[str, dict[str, Any]]:
         """Wait for the end of a run; returns its tasks."""

@@ -50,7 +50,7 @@ def test_a_throwaway_engine_leaves_nothing_behind(tmp_path: Path) -> None:
     if (probe := _run("true", DOCKER_HOST="unix:///nowhere", CONVOY_ENGINE=str(folder))).returncode == 69:
         pytest.skip(probe.stderr.strip())
     script = 'docker info --format "{{.DockerRootDir}}"; exit 3'
-    done = _run("sh", "-c", script, DOCKER_HOST="unix:///nowhere", TMPDIR=str(tmp_path))
+    done = _run("sh", "-c", script, DOCKER_HOST="unix:///nowhere", CONVOY_ENGINE="", TMPDIR=str(tmp_path))
     root = Path(done.stdout.strip())
     assert done.returncode == 3
     assert root.name == "data"

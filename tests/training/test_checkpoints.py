@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 
 from stages import learners, params
 from stages.errors import LearnerError
-from stages.files import read_json
+from stages.files import read_json, remove
 from stages.learners import Resumable
 from stages.train import train
 from stages.training import checkpoints
@@ -44,10 +44,10 @@ def everything_with_a_state() -> dict[str, Any]:
     return values | {"models": {"net": net}, "ensemble": {"members": ["net"], "weights": "uniform"}}
 
 
-def start(folder: Path, packed: Path) -> subprocess.Popen[str]:
+def start(folder: Path, packed: Path, kept: str = "kept") -> subprocess.Popen[str]:
     """`python -m stages.train net`, whose log comes as lines on stderr."""
     words = ["--params", folder / "params.yaml", "--data", packed, "--model", folder / "models" / "net"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), checkpoints.VARIABLE: str(folder / "kept")}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), checkpoints.VARIABLE: str(folder / kept)}
     return subprocess.Popen(
         [sys.executable, "-m", "stages.train", "net", *map(str, words)],
         env=environment,
@@ -80,7 +80,6 @@ def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(
     assert again.returncode == 0, log
     assert 'event="going on from a checkpoint" epoch=4 phase=1' in log
     assert "number=4/" not in log
-    assert list((tmp_path / "kept").iterdir()) == []
     resumed, history = weights(folder), read_json(folder / "history.json")
     assert read_json(folder / "run.json")["run_id"] == run_id
     assert {"learning_curves.png", "diagnosis.json"} <= {one.name for one in folder.iterdir()}
@@ -88,7 +87,16 @@ def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(
     logged = MlflowClient().get_metric_history(run_id, "val_loss")
     assert {one.step: one.value for one in logged} == dict(enumerate(history["val_loss"], start=1))
 
-    undisturbed = start(tmp_path, packed.packed)
+    # A worker that was killed before DVC took the outputs: nothing is trained twice.
+    remove(folder)
+    once_more = start(tmp_path, packed.packed)
+    log = once_more.communicate()[1]
+    assert once_more.returncode == 0, log
+    assert "event=epoch" not in log
+    assert read_json(folder / "run.json")["run_id"] == run_id
+    assert read_json(folder / "history.json") == history
+
+    undisturbed = start(tmp_path, packed.packed, kept="elsewhere")
     assert undisturbed.wait() == 0
     assert read_json(folder / "run.json")["run_id"] != run_id
     for name, values in read_json(folder / "history.json").items():
@@ -110,8 +118,8 @@ def test_networks_go_on_and_classifiers_start_over() -> None:
 
 @pytest.fixture
 def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv(checkpoints.VARIABLE, str(tmp_path / "kept"))
-    return tmp_path / "kept"
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / ".checkpoints"
 
 
 def test_a_failed_training_keeps_its_folder_and_a_finished_one_does_not(places: Path) -> None:
@@ -124,6 +132,14 @@ def test_a_failed_training_keeps_its_folder_and_a_finished_one_does_not(places: 
         with checkpoints.reserved("net", {"epochs": 4}) as other:
             assert other != folder
     assert list(places.iterdir()) == []
+
+
+def test_who_says_where_clears_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(checkpoints.VARIABLE, str(tmp_path))
+    with checkpoints.reserved("net", {"epochs": 3}) as folder:
+        pass
+    assert folder.parent == tmp_path
+    assert folder.exists()
 
 
 def test_the_same_training_runs_once_at_a_time(places: Path) -> None:
@@ -176,7 +192,10 @@ def test_a_checkpoint_that_cannot_be_read_is_none(tmp_path: Path) -> None:
         assert checkpoints.read(tmp_path) is None
 
 
-def test_the_curves_of_a_training_that_fails_are_logged(tracked: Path, packed: Any, places: Path) -> None:
+def test_the_curves_of_a_training_that_fails_are_logged(
+    tracked: Path, packed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(checkpoints.VARIABLE, str(tmp_path))
     segments = [{"until_epoch": 2, "learning_rate": 0.01}, {"until_epoch": 3, "learning_rate": 1e30}]
     wild = optimizer("sgd", schedule={"kind": "segments", "segments": segments})
     folder = tracked / "models" / "wild"
