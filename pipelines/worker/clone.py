@@ -15,6 +15,7 @@ from pipelines.worker.shell import git
 
 # Pictures that users bring; git does not know the folder, so a clone does not have it.
 DATA = "datasets"
+LOCK = "dvc.lock"
 # What a stage's run has told, or still has to tell, its tracking server.
 RECORDS = ".tracking"
 
@@ -39,6 +40,10 @@ def cloned(job: Job) -> Iterator[Path]:
             git(root, "checkout", "--quiet", "--detach", job.commit)
         except FailedError as error:
             raise RefusedError(f"{job.repository} has no commit {job.commit}: {error}") from None
+        # Restored is what the run cache has. For a stage that has not changed since a committed dvc.lock, DVC
+        # looks for the outputs named there alone: made on another machine, they would be made again by each
+        # task that needs them, and the run would never be complete.
+        (root / LOCK).unlink(missing_ok=True)
         _configure(root, job)
         if job.params:
             (root / "params.yaml").write_text(job.params, encoding="utf-8")
@@ -49,7 +54,7 @@ def overlay(root: Path, working_tree: Path) -> None:
     """Bring a clone to the state of a working tree: changed, new and deleted files, and its dvc.lock."""
     options = ["--modified", "--deleted", "--others", "--exclude-standard"]
     listed = git(working_tree, "ls-files", "-z", *options).split("\0")
-    for name in {*filter(None, listed), "dvc.lock"}:
+    for name in {*filter(None, listed), LOCK}:
         source, target = working_tree / name, root / name
         if source.is_file():
             target.parent.mkdir(parents=True, exist_ok=True)

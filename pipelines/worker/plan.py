@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from pipelines.worker import dvc, timings
-from pipelines.worker.clone import cloned
+from pipelines.worker.clone import LOCK, cloned
 from pipelines.worker.compose import compose
 from pipelines.worker.job import FailedError, Job
 from pipelines.worker.shell import git
@@ -88,16 +88,17 @@ def table(stages: Mapping[str, Planned]) -> str:
 
 
 def _last_lock(root: Path) -> None:
-    """Put the dvc.lock of the newest experiment into a clone: what the plan's reasons compare with."""
+    """Put the dvc.lock that reasons compare with into a clone: the newest experiment's, or the commit's."""
     git(root, "fetch", "--quiet", "origin", "+refs/exps/*:refs/exps/*")
     # Experiments lie under their baseline's commit, cut in two; DVC keeps other things beside them.
     newest = ["--sort=-committerdate", "--count=1", "--format=%(objectname)", "refs/exps/??/*/*"]
-    if commit := git(root, "for-each-ref", *newest).strip():
-        (root / "dvc.lock").write_text(git(root, "show", f"{commit}:dvc.lock"), encoding="utf-8")
+    commit = git(root, "for-each-ref", *newest).strip() or "HEAD"
+    if git(root, "ls-tree", commit, LOCK):
+        (root / LOCK).write_text(git(root, "show", f"{commit}:{LOCK}"), encoding="utf-8")
 
 
 def _lock(root: Path) -> Lock:
-    path = root / "dvc.lock"
+    path = root / LOCK
     stages: Lock = (yaml.safe_load(path.read_text("utf-8")) or {}).get("stages", {}) if path.exists() else {}
     return stages
 

@@ -67,6 +67,22 @@ def test_a_run_from_plan_to_record_and_again(repository: Repository) -> None:
     assert reasons["first"] == "work.py modified"
 
 
+def test_a_lock_of_another_machine_is_no_reason_to_run_a_stage_twice(repository: Repository) -> None:
+    repository.dvc("repro")
+    lock = yaml.safe_load((repository.root / "dvc.lock").read_text(encoding="utf-8"))
+    # As of a training there: same inputs, other weights.
+    lock["stages"]["train@a"]["outs"][0]["md5"] = "0" * 32
+    repository.write("dvc.lock", yaml.safe_dump(lock))
+    repository.commit()
+    params, reasons = planned(repository)
+    assert set(reasons) == set(ALL), "nothing of it is in the cache"
+    assert run(repository, params, "first", "train@a", "train@b") == dict.fromkeys(ALL[:3], "ran")
+    result, _ = repository.work("stage", CONVOY_STAGE="judge", CONVOY_PARAMS=params, CONVOY_RUN="run-1")
+    assert result["reason"] == "", "each had run once"
+    result, _ = repository.work("record", CONVOY_PARAMS=params, CONVOY_RUN="run-1")
+    assert result["reason"] == "all 4 stages restored from the cache"
+
+
 def test_a_stage_reports_what_it_took(repository: Repository) -> None:
     params, _ = planned(repository)
     run(repository, params, "first", "train@a", "train@b")
