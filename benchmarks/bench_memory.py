@@ -53,13 +53,13 @@ def _peaks(pipeline: Pipeline) -> dict[str, float]:
     """Peak resident memory in MiB by stage, in the pipeline's order."""
     params = pipeline.root / "params.yaml"
     found = {stage: _peak(stage, "--params", params, *pipeline.arguments(stage)) for stage in STAGES}
-    _fit_one_classifier(params)
+    _only_a_classifier(params)
     words = ("classifier", "--params", params, "--data", pipeline.packed, "--model", pipeline.root / "model")
     tracking = f"sqlite:///{pipeline.root.resolve()}/mlflow.db"
     return found | {FITTED: _peak(FITTED, *words, MLFLOW_TRACKING_URI=tracking)}
 
 
-def _fit_one_classifier(path: Path) -> None:
+def _only_a_classifier(path: Path) -> None:
     """Make scikit-learn's perceptron the only member of these params."""
     params: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     defaults = yaml.safe_load(Path("conf/model/mlp.yaml").read_text(encoding="utf-8"))

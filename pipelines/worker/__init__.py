@@ -26,7 +26,7 @@ Everything is said by environment variables:
     CONVOY_MLFLOW_URL   MLflow as a browser reaches it; MLFLOW_TRACKING_URI if not set  (record)
 
 The rest of the environment reaches the stage as it is (MLFLOW_TRACKING_URI, KERAS_BACKEND …);
-CONVOY_CHECKPOINTS is set to a folder of this run and stage unless it is set already.
+with CONVOY_STATE, CONVOY_CHECKPOINTS is set to a folder of this run and stage, which `record` clears.
 
 The exit status says how it ended, the result file (JSON, absent only if the worker was killed) the rest:
 

@@ -1,7 +1,6 @@
 """One stage of a run: `dvc repro STAGE` in a clone, and what it came to."""
 
 import json
-import os
 import resource
 import shutil
 import time
@@ -83,9 +82,7 @@ def _declared(root: Path, address: str) -> dict[str, Any]:
 
 def _variables(job: Job) -> dict[str, str]:
     folder = checkpoints(job)
-    if folder is None or "CONVOY_CHECKPOINTS" in os.environ:
-        return {}
-    return {"CONVOY_CHECKPOINTS": str(folder / job.stage)}
+    return {"CONVOY_CHECKPOINTS": str(folder / job.stage)} if folder else {}
 
 
 def _metrics(root: Path, address: str) -> dict[str, Any]:

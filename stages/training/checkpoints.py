@@ -53,13 +53,14 @@ class Progress:
 def reserved(member: str, identity: Mapping[str, Any]) -> Iterator[Path]:
     """The folder of this training: that of an earlier attempt, if there was one.
 
-    Removed on success, unless CONVOY_CHECKPOINTS is set.
+    Removed on success, unless CONVOY_CHECKPOINTS is set. `identity` is all that the training follows from, as
+    JSON: another one is another folder.
 
-    `identity` is all that the training follows from, as JSON: another one is another folder.
     Raises LearnerError while another process trains the same.
     """
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-    folder = Path(os.environ.get(VARIABLE, ".checkpoints")) / f"{member}-{digest}"
+    given = os.environ.get(VARIABLE)
+    folder = Path(given or ".checkpoints") / f"{member}-{digest}"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         try:
@@ -68,7 +69,7 @@ def reserved(member: str, identity: Mapping[str, Any]) -> Iterator[Path]:
         except BlockingIOError:
             raise LearnerError(f"{folder}: another process is training the same member") from None
         yield folder
-        if VARIABLE not in os.environ:
+        if not given:
             remove(folder)
 
 
