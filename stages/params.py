@@ -17,13 +17,13 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import PydanticCustomError
 
 from stages import extractors, learners, plugins
 from stages.data import sizing, sources
 from stages.errors import ParamsError
 from stages.scoring import weighting
-from stages.section import Fraction, Positive, Section, Seed
+from stages.section import Fraction, Positive, Section, Seed, described
 from stages.serving.verdict import Promote
 
 if TYPE_CHECKING:
@@ -266,11 +266,6 @@ def load(path: Path) -> Params:
         raise ParamsError(f"{path}: {described(error, values)}") from None
 
 
-def described(error: ValidationError, values: Any) -> str:
-    """One line for all that is wrong with `values`: every wrong key, its value and what is allowed."""
-    return " | ".join(_line(one, values) for one in error.errors())
-
-
 def _refuse(key: str, value: str, allowed: list[str]) -> None:
     if value not in allowed:
         raise PydanticCustomError(
@@ -278,41 +273,3 @@ def _refuse(key: str, value: str, allowed: list[str]) -> None:
             "{key} is {value}; allowed: {allowed}",
             {"key": key, "value": repr(value), "allowed": ", ".join(allowed)},
         )
-
-
-# Where pydantic's own words would not help somebody who edits YAML.
-_MESSAGES = {
-    "dict_type": "must be a mapping",
-    "model_type": "must be a mapping",
-    "string_pattern_mismatch": "must match {pattern}",
-    "too_long": "has {actual_length} entries; must have {max_length}",
-    "too_short": "has {actual_length} entries; must have at least {min_length}",
-    "union_tag_invalid": "{discriminator} is {tag!r}; allowed: {expected_tags}",
-    "union_tag_not_found": "{discriminator} is missing",
-}
-
-
-def _line(error: ErrorDetails, values: Any) -> str:
-    """`models.lenet.train.epochs is -3; must be greater than 0`."""
-    key = ".".join(_place(error, values))
-    if error["type"] == "missing":
-        return f"{key}.{error['loc'][-1]} is missing".removeprefix(".")
-    template = _MESSAGES.get(error["type"])
-    message = template.format(**error.get("ctx", {})) if template else error["msg"]
-    message = message.replace("Input should", "must")
-    # Whole sections are too long to show; the message says which of their keys is meant.
-    section = isinstance(error["input"], dict | list | Section) or "[key]" in error["loc"]
-    if section:
-        return f"{key}: {message}" if key else message
-    return f"{key or 'the file'} is {error['input']!r}; {message}"
-
-
-def _place(error: ErrorDetails, values: Any) -> list[str]:
-    """The keys that lead to the value, without pydantic's own names for the branches of a union."""
-    place: list[str] = []
-    for part in error["loc"]:
-        known = part in values if isinstance(values, dict) else isinstance(values, list)
-        if known:
-            values = values[part]
-            place.append(str(part))
-    return place

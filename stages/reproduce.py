@@ -17,7 +17,7 @@ from pathlib import Path
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from stages import log, params
+from stages import log, params, section
 from stages.errors import ConvoyError, ParamsError
 from stages.files import read_json, replacing
 from stages.params import Params, Printed
@@ -74,7 +74,7 @@ def printed() -> dict[str, list[Printed]]:
         try:
             books[path.stem] = TypeAdapter(list[Printed]).validate_python(values)
         except ValidationError as error:
-            raise ParamsError(f"{path}: book: {params.described(error, values)}") from None
+            raise ParamsError(f"{path}: book: {section.described(error, values)}") from None
     return {name: found for name, found in books.items() if found}
 
 

@@ -1,13 +1,25 @@
-"""The base of every typed part of the params: frozen, strict, and clear about unknown keys."""
+"""The base of every typed part of the params: frozen, strict, and clear about what is wrong with one."""
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[int, Field(gt=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+# Where pydantic's own words would not help somebody who edits YAML.
+_MESSAGES = {
+    "dict_type": "must be a mapping",
+    "model_type": "must be a mapping",
+    "string_pattern_mismatch": "must match {pattern}",
+    "too_long": "has {actual_length} entries; must have {max_length}",
+    "too_short": "has {actual_length} entries; must have at least {min_length}",
+    "union_tag_invalid": "{discriminator} is {tag!r}; allowed: {expected_tags}",
+    "union_tag_not_found": "{discriminator} is missing",
+}
 
 
 class Section(BaseModel):
@@ -28,3 +40,34 @@ class Section(BaseModel):
                 {"unknown": ", ".join(unknown), "known": ", ".join(known) or "none"},
             )
         return values
+
+
+def described(error: ValidationError, values: Any) -> str:
+    """One line for all that is wrong with `values`: every wrong key, its value and what is allowed."""
+    return " | ".join(_line(one, values) for one in error.errors())
+
+
+def _line(error: ErrorDetails, values: Any) -> str:
+    """`models.lenet.train.epochs is -3; must be greater than 0`."""
+    key = ".".join(_place(error, values))
+    if error["type"] == "missing":
+        return f"{key}.{error['loc'][-1]} is missing".removeprefix(".")
+    template = _MESSAGES.get(error["type"])
+    message = template.format(**error.get("ctx", {})) if template else error["msg"]
+    message = message.replace("Input should", "must")
+    # Whole sections are too long to show; the message says which of their keys is meant.
+    section = isinstance(error["input"], dict | list | Section) or "[key]" in error["loc"]
+    if section:
+        return f"{key}: {message}" if key else message
+    return f"{key or 'the file'} is {error['input']!r}; {message}"
+
+
+def _place(error: ErrorDetails, values: Any) -> list[str]:
+    """The keys that lead to the value, without pydantic's own names for the branches of a union."""
+    place: list[str] = []
+    for part in error["loc"]:
+        known = part in values if isinstance(values, dict) else isinstance(values, list)
+        if known:
+            values = values[part]
+            place.append(str(part))
+    return place

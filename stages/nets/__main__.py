@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import ValidationError
 
-from stages import nets, params, plugins
+from stages import nets, plugins, section
 from stages.errors import ConvoyError, ParamsError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def _unfilled(name: str, shape: list[int] | None, classes: int | None, chosen: A
     try:
         options = nets.options(name).model_validate(chosen)
     except ValidationError as error:
-        raise ParamsError(f"--options: {params.described(error, chosen)}") from None
+        raise ParamsError(f"--options: {section.described(error, chosen)}") from None
     module = plugins.module(nets.__name__, name)
     with keras.StatelessScope(initialize_variables=False):
         return nets.build(name, tuple(shape or module.SHAPE), classes or module.CLASSES, None, options)
