@@ -36,7 +36,9 @@ def main() -> None:
     airflow, mlflow = (f"http://127.0.0.1:{_free(port)}" for port in (asked.port, asked.mlflow_port))
     known = _secrets(state / "airflow" / "secrets.json")
     environment = _environment(state, airflow, mlflow, known)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # SIGINT too: what a script starts with `&` has it ignored.
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, signal.default_int_handler)
     parts = Parts(environment, logs)
     try:
         parts.start("mlflow", _mlflow(mlflow))

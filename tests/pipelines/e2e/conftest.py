@@ -45,8 +45,9 @@ class Local:
     def start(self) -> Airflow:
         """Start it; return when it says where it is."""
         with self.repository.joinpath("local.log").open("wb") as file:
+            # As a script's `make airflow &` starts it, SIGINT ignored; it has to hear Ctrl-C all the same.
             self._process = subprocess.Popen(
-                [PYTHON, "-m", "pipelines.local"],
+                ["sh", "-c", 'trap "" INT; exec "$@"', "sh", PYTHON, "-m", "pipelines.local"],
                 cwd=self.repository,
                 env=self._environment,
                 stdout=file,
@@ -85,7 +86,7 @@ class Local:
         assert self._process is not None
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGINT)
-            self._process.wait(timeout=600)
+            self._process.wait(timeout=120)
 
 
 @pytest.fixture(scope="session")
