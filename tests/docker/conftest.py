@@ -19,11 +19,16 @@ def engine() -> None:
 
 
 @pytest.fixture(scope="session")
-def image(engine: None) -> str:
+def base(engine: None) -> None:
+    """Skip where the image that all others start from can be neither pulled nor made."""
+    done = subprocess.run(["docker/base.sh"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(done.stderr.strip())
+
+
+@pytest.fixture(scope="session")
+def image(base: None) -> str:
     """Build the data image, and give its name."""
-    base = subprocess.run(["docker/base.sh"], cwd=ROOT, capture_output=True, text=True, check=False)
-    if base.returncode:
-        pytest.skip(base.stderr.strip())
     return build("data", ROOT, "convoy/data:test")
 
 
