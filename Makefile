@@ -60,7 +60,7 @@ down:  ## Stop them; runs, artifacts and users stay
 	@docker/compose.sh down
 
 e2e-docker: $(VENV)/dev.installed  ## Run the pipeline in containers, on a throwaway engine where there is none
-	@docker/with-engine.sh pytest -rs tests/docker
+	@docker/with-engine.sh pytest -rs tests/docker tests/pipelines/test_runners.py
 
 bench: $(VENV)/bench.installed  ## Measure speed and memory against the books' way (DATA=FOLDER to use your own pictures)
 	@python -m benchmarks $(if $(DATA),--data "$(DATA)")

@@ -19,7 +19,7 @@ def engine() -> None:
 
 
 @pytest.fixture(scope="session")
-def base(engine: None) -> None:
+def base_image(engine: None) -> None:
     """Skip where the image that all others start from can be neither pulled nor made."""
     done = subprocess.run(["docker/base.sh"], cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -27,7 +27,7 @@ def base(engine: None) -> None:
 
 
 @pytest.fixture(scope="session")
-def image(base: None) -> str:
+def image(base_image: None) -> str:
     """Build the data image, and give its name."""
     return build("data", ROOT, "convoy/data:test")
 

@@ -25,7 +25,7 @@ MINUTES = 60
 
 
 @pytest.fixture(scope="module")
-def stack(base: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack(base_image: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The services, of images built here, in a clone that belongs to an ordinary user."""
     _build()
     root = tmp_path_factory.mktemp("stack")

@@ -11,7 +11,7 @@ from typing import IO, Any
 
 import pytest
 
-from tests.docker.conftest import engine, image  # noqa: F401
+from tests.docker.conftest import base_image, engine, image  # noqa: F401
 from tests.pipelines.conftest import ROOT, Repository
 
 AIRFLOW = ROOT / ".venv-airflow" / "bin" / "python"
