@@ -72,8 +72,10 @@ class Docker:
 
     def cancel(self) -> None:
         """Stop the container; it is removed."""
-        if self._operator is not None:
-            self._operator.on_kill()
+        # Not by on_kill, which logs first: this runs in a signal handler, and a signal that comes while a line is
+        # being logged would wait for that line's lock for ever.
+        if self._operator is not None and self._operator.container is not None:
+            self._operator.cli.stop(self._operator.container["Id"])
 
     def _result(self, work: Work) -> Path:
         return Path(self._config.state) / "results" / f"{work.name}.json"
