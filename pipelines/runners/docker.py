@@ -72,8 +72,8 @@ class Docker:
 
     def cancel(self) -> None:
         """Stop the container; it is removed."""
-        # Not by on_kill, which logs first: this runs in a signal handler, and where the signal came while a line
-        # was logged, that would wait for the line's lock for ever.
+        # Not by on_kill, which logs first: this runs in a signal handler, and where the signal came while a
+        # line was logged, that would wait for the line's lock for ever.
         if self._operator is not None and self._operator.container is not None:
             self._operator.cli.stop(self._operator.container["Id"])
 
