@@ -49,9 +49,12 @@ stop() {
     iptables --table "$table" --list-rules | grep -e " $bridge " -e " $bridge\$" | sed 's/^-A/-D/' |
       while read -r rule; do xargs iptables --wait --table "$table" <<<"$rule"; done || true
   done
-  # dockerd mounts its folder on itself, and leaves it so when it ends in error.
-  umount "$data/data" 2>/dev/null || true
-  rm -rf "$run"
+  # dockerd leaves mounts: its folder on itself when it ends in error, and the host's network namespace once a
+  # container has run in it.
+  findmnt --raw --noheadings --output TARGET | grep -e "^$run/" -e "^$data/data" | sort --reverse |
+    xargs --no-run-if-empty umount || true
+  # What cannot be cleared is said by rm; the status stays COMMAND's.
+  rm -rf "$run" || true
 }
 trap stop EXIT
 trap 'stop; exit 130' INT TERM

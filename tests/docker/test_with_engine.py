@@ -49,7 +49,12 @@ def test_a_throwaway_engine_leaves_nothing_behind(tmp_path: Path) -> None:
     before = _bridges(), _rules()
     if (probe := _run("true", DOCKER_HOST="unix:///nowhere", CONVOY_ENGINE=str(folder))).returncode == 69:
         pytest.skip(probe.stderr.strip())
-    script = 'docker info --format "{{.DockerRootDir}}"; exit 3'
+    # A container in the host's network, of an image without a program: the engine mounts the network's namespace
+    # all the same.
+    script = """
+        tar --create --files-from /dev/null | docker import - empty >&2
+        docker run --network host empty nothing >&2
+        docker info --format "{{.DockerRootDir}}"; exit 3"""
     done = _run("sh", "-c", script, DOCKER_HOST="unix:///nowhere", CONVOY_ENGINE="", TMPDIR=str(tmp_path))
     root = Path(done.stdout.strip())
     assert done.returncode == 3
