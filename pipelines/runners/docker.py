@@ -71,7 +71,11 @@ class Docker:
         return json.loads(result.read_text(encoding="utf-8")) if result.exists() else None
 
     def cancel(self) -> None:
-        """Stop the container; it is removed."""
+        """Stop the container; `run` goes on, and removes it.
+
+        Airflow kills the task five seconds later; one that takes longer to stop stays, stopped, until the
+        next try.
+        """
         # Not by on_kill, which logs first: this runs in a signal handler, and where the signal came while a
         # line was logged, that would wait for the line's lock for ever.
         if self._operator is not None and self._operator.container is not None:

@@ -49,8 +49,7 @@ def test_a_throwaway_engine_leaves_nothing_behind(tmp_path: Path) -> None:
     before = _bridges(), _rules()
     if (probe := _run("true", DOCKER_HOST="unix:///nowhere", CONVOY_ENGINE=str(folder))).returncode == 69:
         pytest.skip(probe.stderr.strip())
-    # A container in the host's network, of an image without a program: the engine mounts the network's namespace
-    # all the same.
+    # A container in the host's network leaves a mount behind, even if its image has no program to run.
     script = """
         tar --create --files-from /dev/null | docker import - empty >&2
         docker run --network host empty nothing >&2

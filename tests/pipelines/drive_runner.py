@@ -1,9 +1,11 @@
 """One work by one runner, as a task of Airflow's does it; run by the Python that has what the runner needs.
 
 Reads `{"runner": …, "config": {…}, "work": {…}}` from standard input; its last line is the result as JSON.
-SIGTERM cancels, as Airflow does.
+SIGTERM cancels, as Airflow does. `{"cancel_at": TEXT}` cancels in the midst of writing a line with this text,
+while whoever writes it holds the output's lock.
 """
 
+import io
 import json
 import logging
 import signal
@@ -14,7 +16,22 @@ from pipelines import runners
 from pipelines.config import Config
 from pipelines.graph import Settings
 
+
+class Interrupted(io.TextIOWrapper):
+    """Standard output; SIGTERM comes while a line with `word` is written."""
+
+    word = ""
+
+    def write(self, text: str) -> int:
+        if self.word and self.word in text:
+            signal.raise_signal(signal.SIGTERM)
+        return super().write(text)
+
+
 asked: dict[str, Any] = json.load(sys.stdin)
+# Before anything logs: a logger keeps the output it first saw.
+sys.stdout = Interrupted(sys.stdout.buffer, line_buffering=True)
+sys.stdout.word = asked.get("cancel_at", "")
 # What a runner logs is what the task's page shows.
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
 runner = runners.create(asked["runner"], Config(**asked["config"]))

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any
@@ -36,7 +37,7 @@ class Driven:
         self.python = sys.executable if kind == "process" else str(AIRFLOW)
 
     @contextmanager
-    def started(self, stage: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
+    def started(self, stage: str, cancel_at: str = "", **variables: str) -> Iterator[subprocess.Popen[str]]:
         given = {
             key: value
             for key, value in self.repository.environment("stage").items()
@@ -47,7 +48,8 @@ class Driven:
         shared = self.repository.shared
         asked = {
             "runner": self.kind,
-            "name": f"convoy-{self.repository.root.parent.name}-{stage.replace('@', '-')}",
+            "cancel_at": cancel_at,
+            "name": self.name(stage),
             "variables": given,
             "config": {
                 "repository": str(self.repository.root),
@@ -60,6 +62,8 @@ class Driven:
         }
         # Airflow's own variables hold its keys; the other stands below what the work says.
         environment = {"GREETING": "of the host", "AIRFLOW__API__SECRET_KEY": "secret"}
+        # Airflow makes itself a home otherwise, in the user's.
+        environment["AIRFLOW_HOME"] = str(shared / "airflow")
         with subprocess.Popen(
             [self.python, "-m", "tests.pipelines.drive_runner"],
             cwd=ROOT,
@@ -72,12 +76,29 @@ class Driven:
             assert process.stdin is not None
             process.stdin.write(json.dumps(asked))
             process.stdin.close()
-            yield process
+            # What hangs ends in an error of this test, not of all of them.
+            watchdog = threading.Timer(300, process.kill)
+            watchdog.start()
+            try:
+                yield process
+            finally:
+                watchdog.cancel()
 
-    def __call__(self, stage: str, **variables: str) -> tuple[dict[str, Any] | None, str]:
+    def __call__(self, stage: str, **asked: str) -> tuple[dict[str, Any] | None, str]:
         """The work's result, and what was logged."""
-        with self.started(stage, **variables) as process:
+        with self.started(stage, **asked) as process:
             return ended(process)
+
+    def name(self, stage: str) -> str:
+        return f"convoy-{self.repository.root.parent.name}-{stage.replace('@', '-')}"
+
+    def remains(self, stage: str) -> list[str]:
+        """What there still is of a work that was cancelled: clones, and containers, running or not."""
+        left = [path.name for path in (self.repository.shared / "work").glob("*")]
+        if self.kind == "docker":
+            words = ["docker", "ps", "--all", "--quiet", "--filter", f"name={self.name(stage)}"]
+            left += subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
+        return left
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[dict[str, Any] | None, str]:
@@ -146,10 +167,17 @@ def test_lines_come_while_it_runs_and_cancelling_ends_all(driven: Driven) -> Non
         result, _ = ended(process)
     # A container is removed with whatever it would have said.
     assert result is None or result["outcome"] == "stopped"
-    assert not list((driven.repository.shared / "work").glob("*")), "the clone is gone"
+    assert driven.remains("train@a") == []
     resumed, _ = driven("train@a", **params(driven.repository, waits=600))
     assert resumed is not None, "the next try goes on from the checkpoint instead of waiting"
     assert resumed["outcome"] == "ran"
+
+
+def test_cancelling_in_the_midst_of_a_line_ends_all(driven: Driven) -> None:
+    result, said = driven("train@a", cancel_at="waiting", **params(driven.repository, waits=600))
+    assert "waiting" in said
+    assert result is None or result["outcome"] == "stopped"
+    assert driven.remains("train@a") == []
 
 
 def test_a_pod_has_what_the_stage_says(repository: Repository) -> None:
@@ -166,7 +194,8 @@ def test_a_pod_has_what_the_stage_says(repository: Repository) -> None:
         "settings": {"image": "train", "cpu": 2, "memory": "4Gi", "gpu": 1},
     }
     repository.write("kubeconfig", KUBECONFIG)
-    environment = {**os.environ, "KUBECONFIG": str(repository.root / "kubeconfig")}
+    home = str(repository.shared / "airflow")
+    environment = {**os.environ, "KUBECONFIG": str(repository.root / "kubeconfig"), "AIRFLOW_HOME": home}
     words = [str(AIRFLOW), "-m", "tests.pipelines.drive_runner"]
     done = subprocess.run(
         words, cwd=ROOT, env=environment, input=json.dumps(asked), text=True, capture_output=True, check=False
