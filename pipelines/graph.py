@@ -1,8 +1,8 @@
 """dvc.yaml as a graph of stages: read with a YAML parser alone, so that a scheduler can do it at every look.
 
-DVC itself would need 0.4 to 0.8 s for it. What it fills in from the params is left open here, because the
-params are those of a run and not known before it: a `foreach` stage stays one stage with open members, and
-what its paths will be is known up to `${…}`.
+DVC itself would need 0.4 to 0.7 s for it, its import included. What it fills in from the params is left open
+here, because the params are those of a run and not known before it: a `foreach` stage stays one stage with
+open members, and what its paths will be is known up to `${…}`.
 """
 
 import re

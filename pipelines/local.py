@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import sqlite3
@@ -29,6 +30,9 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8080, help="of Airflow; the next free one if taken")
     parser.add_argument("--mlflow-port", type=int, default=5000, help="of MLflow; likewise")
     asked = parser.parse_args()
+    for program in (*_AIRFLOW, load().python):
+        if shutil.which(program) is None:
+            sys.exit(f"error: {program} is missing; `make airflow` installs it and starts this")
     state = Path(load().state)
     logs = state / "airflow" / "logs"
     logs.mkdir(parents=True, exist_ok=True)

@@ -91,6 +91,7 @@ def _curves_of_failures(kept: Path, run: tracking.Run) -> Iterator[None]:
     try:
         yield
     except Exception:
+        # Whatever it was: it is raised again.
         for name in (monitor.CURVES, monitor.SERIES):
             if (path := kept / name).exists():
                 run.file(path)
