@@ -6,6 +6,9 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export UV_PYTHON_DOWNLOADS := never
 export DVC_NO_ANALYTICS := 1
 
+# $(call need,VARIABLE,what to name,an example)
+need = $(if $($(1)),:,echo 'error: name $(2): make $@ $(1)=$(3)' >&2; exit 1)
+
 .DEFAULT_GOAL := help
 .PHONY: help run accept-data reproduce find-learning-rate sweep sync-tracking preview predict test test-fast \
 	images up down e2e-docker bench plan airflow e2e-airflow replay lint format pins clean
@@ -17,6 +20,7 @@ run: $(VENV)/stages.installed  ## Run the pipeline as params.yaml says (the digi
 	@dvc repro
 
 accept-data:  ## Accept the data as they are: what audit.drift.reference compares with
+	@[ -f data/profile.json ] || { echo "error: data/profile.json is missing; make run writes it" >&2; exit 1; }
 	@mkdir -p datasets && cp data/profile.json datasets/accepted.json
 	@echo "To compare with it, set audit.drift.reference: datasets/accepted.json"
 
@@ -24,10 +28,12 @@ reproduce: $(VENV)/stages.installed  ## Run recipes beside their books' numbers 
 	@python -m stages.reproduce $(RECIPES) $(if $(SEEDS),--seeds $(SEEDS)) $(foreach one,$(SET),--set $(one))
 
 find-learning-rate: $(VENV)/stages.installed  ## Draw a network's loss over the learning rate (RECIPE=digits MEMBER=lenet)
+	@$(call need,MEMBER,a member of the recipe,lenet)
 	@$(if $(RECIPE),dvc exp run -S recipe=$(RECIPE),dvc repro) pack
 	@python -m stages.find_learning_rate $(MEMBER) --data data/packed --sheets reports/learning_rate
 
 sweep: $(VENV)/sweep.installed  ## Search a member's params on the val split (RECIPE=digits MEMBER=lenet TRIALS=20)
+	@$(call need,MEMBER,a member of the recipe,lenet)
 	@$(if $(RECIPE),dvc exp run -S recipe=$(RECIPE),dvc repro) pack extract
 	@python -m stages.sweep $(MEMBER) $(if $(TRIALS),--trials $(TRIALS)) $(if $(SPACE),--space $(SPACE))
 
@@ -39,6 +45,7 @@ preview: $(VENV)/stages.installed  ## Draw augmented training pictures into repo
 	@python -m stages.preview --packed data/packed --sheets reports/preview
 
 predict: $(VENV)/stages.installed  ## Say what pictures show: FILES="a.jpg folder 'more/*.png'" (MODEL=models:/NAME@champion)
+	@$(call need,FILES,pictures,"a.jpg folder")
 	@python -m stages.predict_image $(if $(MODEL),--model "$(MODEL)") $(FILES)
 
 # By file, as fixtures are shared within one; no more than four, as each worker may train and hold 2 GB.
@@ -75,7 +82,8 @@ e2e-airflow: $(VENV)/dev.installed $(AIRFLOW)/installed  ## Run pipelines under 
 	@pytest -rs tests/pipelines/e2e tests/pipelines/test_runners.py
 
 replay: $(VENV)/stages.installed  ## Bring the workspace back to what it was in a run (RUN=name, as dvc exp list has it)
-	@[ -n "$(RUN)" ] || { echo "Name a run: make replay RUN=name; there are:"; dvc exp list --all --name-only; exit 1; }
+	@[ -n "$(RUN)" ] || dvc exp list --all --name-only
+	@$(call need,RUN,a run of those above,name)
 	@dvc exp apply "$(RUN)"
 
 lint: $(VENV)/dev.installed  ## Check style and types
