@@ -32,7 +32,8 @@ class Shown:
     """A page that has been opened, and what the browser complained of."""
 
     def __init__(self, page: Any) -> None:
-        self.page, self.complaints = page, []
+        self.page = page
+        self.complaints: list[str] = []
         page.on("console", lambda message: self.complaints.append(message.text))
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("requestfailed", lambda request: self.complaints.append(request.url[:200]))

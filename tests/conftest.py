@@ -22,6 +22,7 @@ from stages.params import Audit, Drift, Ingest, Pack, Resize
 from stages.resize import resize
 
 Pictures = Callable[..., Path]
+MakeRun = Callable[..., Any]
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Project:
         return self.root / "data" / "packed"
 
     def ingest(self, source: SourceParams | None = None, **params: Any) -> None:
-        values = {
+        values: dict[str, Any] = {
             "max_pixels": 1_000_000,
             "split": "content",
             "val_fraction": 0.2,
@@ -99,7 +100,12 @@ class Project:
         return page
 
     def resize(self, **params: Any) -> None:
-        values = {"size": [16, 16], "keep_aspect": True, "color": "rgb", "quality": "exact"} | params
+        values: dict[str, Any] = {
+            "size": [16, 16],
+            "keep_aspect": True,
+            "color": "rgb",
+            "quality": "exact",
+        } | params
         paths = {"manifest": self.manifest, "source": self.source, "blob": self.blob}
         resize(Resize(**values), **paths, resized=self.resized)
 
@@ -108,7 +114,8 @@ class Project:
 
     def pack(self, **params: Any) -> None:
         paths = {"manifest": self.manifest, "classes": self.classes, "stats": self.stats}
-        pack(Pack(**{"seed": 1, "codec": "none"} | params), **paths, resized=self.resized, packed=self.packed)
+        values: dict[str, Any] = {"seed": 1, "codec": "none"} | params
+        pack(Pack(**values), **paths, resized=self.resized, packed=self.packed)
 
 
 def write_pictures(
@@ -193,7 +200,7 @@ def tracked(tracking_store: Path) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def make_run(tracked: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+def make_run(tracked: Path, tmp_path_factory: pytest.TempPathFactory) -> MakeRun:
     """The function that makes a run of tests/runs.py on pictures of the given classes, in a new folder."""
     # Here, as it draws in matplotlib and MLflow.
     from tests.runs import Run

@@ -4,6 +4,9 @@ import base64
 import json
 import re
 import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,11 +14,12 @@ import pytest
 from PIL import Image
 
 from stages.errors import SourceError, StoreError
+from tests.conftest import Pictures, Project
 
 CLASSES = {"cat": 40, "dog": 40}
 
 
-def changed(project, change) -> None:
+def changed(project: Project, change: Callable[[Image.Image], Image.Image]) -> None:
     for path in project.source.rglob("*.png"):
         with Image.open(path) as picture:
             made = change(picture)
@@ -23,19 +27,21 @@ def changed(project, change) -> None:
 
 
 @pytest.fixture
-def accepted(project, pictures):
+def accepted(project: Project, pictures: Pictures) -> Path:
     """A project whose profile was accepted."""
     pictures(CLASSES)
     project.ingest()
     project.audit()
-    return shutil.copy(project.root / "data" / "profile.json", project.root / "accepted.json")
+    return Path(shutil.copy(project.root / "data" / "profile.json", project.root / "accepted.json"))
 
 
-def drift_of(project) -> dict:
+def drift_of(project: Project) -> dict[str, Any]:
     return json.loads((project.root / "reports" / "drift.json").read_text())
 
 
-def test_the_page_asks_nothing_of_a_network_and_every_picture_decodes(project, pictures) -> None:
+def test_the_page_asks_nothing_of_a_network_and_every_picture_decodes(
+    project: Project, pictures: Pictures
+) -> None:
     pictures()
     project.ingest()
     html = project.audit().read_text(encoding="utf-8")
@@ -47,7 +53,7 @@ def test_the_page_asks_nothing_of_a_network_and_every_picture_decodes(project, p
         assert cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).shape == (20, 24, 3)
 
 
-def test_names_are_text_and_never_markup(project, pictures) -> None:
+def test_names_are_text_and_never_markup(project: Project, pictures: Pictures) -> None:
     hostile = '"><script>alert(1)<'
     source = pictures({hostile: 10, "dog": 10})
     (source / "dog" / "<script>alert(2)<.png").touch()
@@ -59,7 +65,7 @@ def test_names_are_text_and_never_markup(project, pictures) -> None:
     assert "&lt;script&gt;alert(2)" in html
 
 
-def test_near_duplicates_are_shown_side_by_side(project, pictures) -> None:
+def test_near_duplicates_are_shown_side_by_side(project: Project, pictures: Pictures) -> None:
     source = pictures()
     with Image.open(source / "cat" / "000.png") as picture:
         picture.save(source / "dog" / "the same.bmp")
@@ -69,7 +75,7 @@ def test_near_duplicates_are_shown_side_by_side(project, pictures) -> None:
     assert len(re.findall("<img", html)) == 8
 
 
-def test_warnings_say_what_to_do(project, pictures) -> None:
+def test_warnings_say_what_to_do(project: Project, pictures: Pictures) -> None:
     pictures({"cat": 40, "dog": 10})
     changed(project, lambda picture: picture.point(lambda value: value * 0.1))
     project.ingest()
@@ -78,7 +84,7 @@ def test_warnings_say_what_to_do(project, pictures) -> None:
         assert words in html
 
 
-def test_a_second_run_gives_the_same_bytes(project, pictures) -> None:
+def test_a_second_run_gives_the_same_bytes(project: Project, pictures: Pictures) -> None:
     pictures()
     project.ingest()
     made = [project.root / one for one in ("reports/data.html", "data/profile.json", "reports/drift.json")]
@@ -88,7 +94,7 @@ def test_a_second_run_gives_the_same_bytes(project, pictures) -> None:
     assert [path.read_bytes() for path in made] == first
 
 
-def test_other_reports_are_left_alone(project, pictures) -> None:
+def test_other_reports_are_left_alone(project: Project, pictures: Pictures) -> None:
     pictures()
     project.ingest()
     other = project.root / "reports" / "metrics.json"
@@ -98,7 +104,9 @@ def test_other_reports_are_left_alone(project, pictures) -> None:
     assert other.exists()
 
 
-def test_without_a_reference_it_passes_and_says_so(project, pictures, caplog) -> None:
+def test_without_a_reference_it_passes_and_says_so(
+    project: Project, pictures: Pictures, caplog: pytest.LogCaptureFixture
+) -> None:
     pictures()
     project.ingest()
     html = project.audit().read_text(encoding="utf-8")
@@ -107,14 +115,14 @@ def test_without_a_reference_it_passes_and_says_so(project, pictures, caplog) ->
     assert "nothing to compare the data with" in caplog.text
 
 
-def test_the_same_data_pass(project, accepted) -> None:
+def test_the_same_data_pass(project: Project, accepted: Path) -> None:
     project.audit(reference=accepted)
     found = drift_of(project)
     assert found["verdict"] == "pass"
     assert {one["value"] for one in found["figures"].values()} == {0.0}
 
 
-def test_darker_pictures_stop_after_the_figures_are_written(project, accepted) -> None:
+def test_darker_pictures_stop_after_the_figures_are_written(project: Project, accepted: Path) -> None:
     changed(project, lambda picture: picture.point(lambda value: value * 0.3))
     project.ingest()
     with pytest.raises(
@@ -125,7 +133,7 @@ def test_darker_pictures_stop_after_the_figures_are_written(project, accepted) -
     assert drift_of(project)["figures"]["brightness"]["verdict"] == "stop"
 
 
-def test_another_class_mix_warns(project, accepted) -> None:
+def test_another_class_mix_warns(project: Project, accepted: Path) -> None:
     for number in range(32):
         (project.source / "cat" / f"{number:03d}.png").unlink()
     project.ingest()
@@ -136,7 +144,7 @@ def test_another_class_mix_warns(project, accepted) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"pictures": 0}'])
-def test_a_reference_that_is_no_profile_is_named(project, accepted, text) -> None:
+def test_a_reference_that_is_no_profile_is_named(project: Project, accepted: Path, text: str) -> None:
     bad = project.root / "bad.json"
     bad.write_text(text)
     with pytest.raises(StoreError, match=r"audit\.drift\.reference: .*bad\.json is no profile"):

@@ -68,7 +68,7 @@ def test_executions_of_a_recipe_stand_side_by_side(
     assert "kind" not in found
     assert found["Seconds to fit"] == ["3.0", "6.0"]
     assert found["Images/s"] == ["1,234", "1,234"]
-    low, high = map(float, re.fullmatch(r"0\.8000 \((.+) to (.+)\)", found["Accuracy"][0]).groups())  # type: ignore[union-attr]
+    low, high = map(float, re.fullmatch(r"0\.8000 \((.+) to (.+)\)", found["Accuracy"][0]).groups())
     assert 0.65 < low < 0.75
     assert 0.85 < high < 0.95
     # The twelve wrong ones of the first include the three of the second: McNemar's mid-p of 9 to 0.

@@ -5,7 +5,9 @@ import json
 import shutil
 import tarfile
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -20,22 +22,23 @@ from stages.data.sources import archive
 from stages.data.sources import csv as csv_source
 from stages.errors import SourceError
 from stages.ingest import ingest
+from tests.conftest import Pictures, Project
 
 
-def rows_of(project) -> list[dict]:
+def rows_of(project: Project) -> list[dict[str, Any]]:
     return pq.read_table(project.manifest).to_pylist()
 
 
-def rejects_of(project) -> list[dict]:
+def rejects_of(project: Project) -> list[dict[str, Any]]:
     with project.rejects.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
-def splits_of(project) -> dict[str, str]:
+def splits_of(project: Project) -> dict[str, str]:
     return {row["sha256"]: row["split"] for row in rows_of(project)}
 
 
-def test_every_picture_is_in_the_manifest_with_its_facts(project, pictures) -> None:
+def test_every_picture_is_in_the_manifest_with_its_facts(project: Project, pictures: Pictures) -> None:
     pictures(size=(20, 24))
     project.ingest()
     rows = rows_of(project)
@@ -47,7 +50,7 @@ def test_every_picture_is_in_the_manifest_with_its_facts(project, pictures) -> N
     assert rejects_of(project) == []
 
 
-def test_every_class_has_its_share_of_each_split(project, pictures) -> None:
+def test_every_class_has_its_share_of_each_split(project: Project, pictures: Pictures) -> None:
     pictures({"cat": 10, "dog": 20})
     project.ingest(val_fraction=0.2, test_fraction=0.3)
     for label, sizes in {"cat": [5, 2, 3], "dog": [10, 4, 6]}.items():
@@ -55,7 +58,7 @@ def test_every_class_has_its_share_of_each_split(project, pictures) -> None:
         assert [splits.count(split) for split in SPLITS] == sizes
 
 
-def test_file_names_play_no_role_in_the_split(project, pictures) -> None:
+def test_file_names_play_no_role_in_the_split(project: Project, pictures: Pictures) -> None:
     source = pictures()
     project.ingest()
     before = splits_of(project)
@@ -65,7 +68,7 @@ def test_file_names_play_no_role_in_the_split(project, pictures) -> None:
     assert splits_of(project) == before
 
 
-def test_the_same_picture_under_two_names_is_in_one_split_once(project, pictures) -> None:
+def test_the_same_picture_under_two_names_is_in_one_split_once(project: Project, pictures: Pictures) -> None:
     source = pictures()
     for path in sorted(source.rglob("*.png")):
         shutil.copy(path, path.with_name(f"copy of {path.name}"))
@@ -81,7 +84,7 @@ def test_the_same_picture_under_two_names_is_in_one_split_once(project, pictures
     }
 
 
-def test_the_same_picture_under_two_classes_is_left_out_of_both(project, pictures) -> None:
+def test_the_same_picture_under_two_classes_is_left_out_of_both(project: Project, pictures: Pictures) -> None:
     source = pictures()
     shutil.copy(source / "cat" / "003.png", source / "dog" / "as a dog.png")
     project.ingest(max_reject_fraction=0.1)
@@ -94,7 +97,9 @@ def test_the_same_picture_under_two_classes_is_left_out_of_both(project, picture
     }
 
 
-def test_unreadable_files_are_listed_with_their_reason_and_the_run_goes_on(project, pictures) -> None:
+def test_unreadable_files_are_listed_with_their_reason_and_the_run_goes_on(
+    project: Project, pictures: Pictures
+) -> None:
     source = pictures()
     (source / "cat" / "empty.jpg").touch()
     (source / "dog" / "notes.jpg").write_text("no picture")
@@ -107,7 +112,9 @@ def test_unreadable_files_are_listed_with_their_reason_and_the_run_goes_on(proje
     assert found["at the top.png"] == ("label", "no class can be told from the name or folder")
 
 
-def test_more_rejects_than_allowed_stop_the_stage_but_are_listed(project, pictures) -> None:
+def test_more_rejects_than_allowed_stop_the_stage_but_are_listed(
+    project: Project, pictures: Pictures
+) -> None:
     source = pictures()
     for number in range(3):
         (source / "cat" / f"broken {number}.png").touch()
@@ -120,7 +127,7 @@ def test_more_rejects_than_allowed_stop_the_stage_but_are_listed(project, pictur
     assert not project.manifest.exists()
 
 
-def test_class_names_may_have_spaces_and_any_letters(project, pictures) -> None:
+def test_class_names_may_have_spaces_and_any_letters(project: Project, pictures: Pictures) -> None:
     names = ["Afrikanischer Elefant", "Übergröße", "猫", "кот, рыжий"]
     pictures(dict.fromkeys(names, 5))
     project.ingest()
@@ -131,7 +138,7 @@ def test_class_names_may_have_spaces_and_any_letters(project, pictures) -> None:
     assert (project.packed / "test.h5").exists()
 
 
-def test_composed_and_decomposed_names_are_one_class(project, pictures) -> None:
+def test_composed_and_decomposed_names_are_one_class(project: Project, pictures: Pictures) -> None:
     composed, decomposed = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
     source = pictures({composed: 5, "bar": 5})
     if (source / decomposed).exists():
@@ -143,7 +150,7 @@ def test_composed_and_decomposed_names_are_one_class(project, pictures) -> None:
     project.resize()
 
 
-def test_a_second_run_gives_the_same_bytes(project, pictures) -> None:
+def test_a_second_run_gives_the_same_bytes(project: Project, pictures: Pictures) -> None:
     source = pictures()
     (source / "cat" / "broken.png").touch()
     made = (project.manifest, project.classes, project.rejects, project.blob)
@@ -153,32 +160,32 @@ def test_a_second_run_gives_the_same_bytes(project, pictures) -> None:
     assert [path.read_bytes() for path in made] == first
 
 
-def test_one_picture_in_a_class_is_too_few(project, pictures) -> None:
+def test_one_picture_in_a_class_is_too_few(project: Project, pictures: Pictures) -> None:
     pictures({"cat": 10, "rare bird": 1})
     with pytest.raises(SourceError, match=r"at least 3 different readable pictures.*'rare bird' has 1"):
         project.ingest()
 
 
-def test_an_empty_class_is_named(project, pictures) -> None:
+def test_an_empty_class_is_named(project: Project, pictures: Pictures) -> None:
     source = pictures()
     (source / "empty class").mkdir()
     with pytest.raises(SourceError, match="class 'empty class' has no pictures; fill or delete"):
         project.ingest()
 
 
-def test_an_empty_source_says_so(project) -> None:
+def test_an_empty_source_says_so(project: Project) -> None:
     project.source.mkdir()
     with pytest.raises(SourceError, match="holds no files"):
         project.ingest()
 
 
-def official(project, pictures) -> None:
+def official(project: Project, pictures: Pictures) -> None:
     """Train and test folders as CIFAR has them, no val; two classes of 10 and 5 pictures."""
     pictures({"cat": 10, "dog": 10}, root=project.source / "train", seed=1)
     pictures({"cat": 5, "dog": 5}, root=project.source / "Test", seed=2)
 
 
-def test_official_splits_are_taken_from_the_path(project, pictures) -> None:
+def test_official_splits_are_taken_from_the_path(project: Project, pictures: Pictures) -> None:
     official(project, pictures)
     project.ingest(split="from_path", val_fraction=0.2)
     rows = rows_of(project)
@@ -191,7 +198,9 @@ def test_official_splits_are_taken_from_the_path(project, pictures) -> None:
 
 
 @pytest.mark.parametrize("first", ["a train", "z train"])
-def test_a_picture_in_two_official_splits_stays_where_members_are_judged(project, pictures, first) -> None:
+def test_a_picture_in_two_official_splits_stays_where_members_are_judged(
+    project: Project, pictures: Pictures, first: str
+) -> None:
     official(project, pictures)
     shutil.copy(project.source / "Test/cat/000.png", project.source / "train/cat" / f"{first}.png")
     project.ingest(split="from_path")
@@ -201,7 +210,7 @@ def test_a_picture_in_two_official_splits_stays_where_members_are_judged(project
     assert (reject["path"], reject["reason"]) == (f"train/cat/{first}.png", "duplicate")
 
 
-def test_a_duplicate_in_an_archive_keeps_its_place_there(project, pictures) -> None:
+def test_a_duplicate_in_an_archive_keeps_its_place_there(project: Project, pictures: Pictures) -> None:
     official(project, pictures)
     shutil.copy(project.source / "Test/cat/000.png", project.source / "train/cat/a.png")
     path = project.root / "set.tar"
@@ -215,7 +224,7 @@ def test_a_duplicate_in_an_archive_keeps_its_place_there(project, pictures) -> N
     assert data == (project.source / "Test/cat/000.png").read_bytes()
 
 
-def test_a_picture_in_no_official_split_is_listed(project, pictures) -> None:
+def test_a_picture_in_no_official_split_is_listed(project: Project, pictures: Pictures) -> None:
     official(project, pictures)
     shutil.copytree(project.source / "train" / "cat", project.source / "extra" / "cat")
     project.ingest(split="from_path", max_reject_fraction=0.5)
@@ -225,7 +234,7 @@ def test_a_picture_in_no_official_split_is_listed(project, pictures) -> None:
     assert len(rows_of(project)) == 30
 
 
-def test_by_content_folders_of_splits_play_no_role(project, pictures) -> None:
+def test_by_content_folders_of_splits_play_no_role(project: Project, pictures: Pictures) -> None:
     official(project, pictures)
     project.ingest(split="content")
     for label in ("cat", "dog"):
@@ -233,7 +242,7 @@ def test_by_content_folders_of_splits_play_no_role(project, pictures) -> None:
         assert [splits.count(split) for split in SPLITS] == [9, 3, 3]
 
 
-def test_a_table_may_say_the_splits(project, pictures) -> None:
+def test_a_table_may_say_the_splits(project: Project, pictures: Pictures) -> None:
     source = pictures({"x": 30})
     lines = [f"x/{number:03d}.png,{'ab'[number % 2]},{SPLITS[number % 3]}" for number in range(30)]
     (source / "labels.csv").write_text("\n".join(["path,label,split", *lines]))
@@ -244,7 +253,7 @@ def test_a_table_may_say_the_splits(project, pictures) -> None:
     project.resize()
 
 
-def run(project, **changed: object) -> None:
+def run(project: Project, **changed: object) -> None:
     """The stage as the command line runs it, on the committed params with another source."""
     params = yaml.safe_load(Path("params.yaml").read_bytes())
     params["ingest"] |= {"source": {"kind": "folder", "path": str(project.source)}} | changed
@@ -258,25 +267,28 @@ def run(project, **changed: object) -> None:
     cli.main(ingest, ["--params", str(path), *words])
 
 
-def missing(project, pictures) -> None:
+Prepare = Callable[[Project, Pictures], None]
+
+
+def missing(project: Project, pictures: Pictures) -> None:
     pass
 
 
-def only_one_class(project, pictures) -> None:
+def only_one_class(project: Project, pictures: Pictures) -> None:
     pictures({"cat": 5})
 
 
-def one_picture(project, pictures) -> None:
+def one_picture(project: Project, pictures: Pictures) -> None:
     pictures({"cat": 5, "dog": 1})
 
 
-def no_pictures(project, pictures) -> None:
+def no_pictures(project: Project, pictures: Pictures) -> None:
     source = pictures()
     for path in source.rglob("*.png"):
         path.write_text("none")
 
 
-def a_file_with_a_line_break_in_its_name(project, pictures) -> None:
+def a_file_with_a_line_break_in_its_name(project: Project, pictures: Pictures) -> None:
     (pictures() / "cat" / "two\nlines.png").touch()
 
 
@@ -290,7 +302,9 @@ def a_file_with_a_line_break_in_its_name(project, pictures) -> None:
         (a_file_with_a_line_break_in_its_name, "lines.png"),
     ],
 )
-def test_a_users_mistake_is_one_line_on_stderr(project, pictures, capsys, prepare, expected) -> None:
+def test_a_users_mistake_is_one_line_on_stderr(
+    project: Project, pictures: Pictures, capsys: pytest.CaptureFixture[str], prepare: Prepare, expected: str
+) -> None:
     prepare(project, pictures)
     with pytest.raises(SystemExit) as stop:
         run(project, max_reject_fraction=0.0)
@@ -300,14 +314,16 @@ def test_a_users_mistake_is_one_line_on_stderr(project, pictures, capsys, prepar
     assert expected in lines[0]
 
 
-def test_the_command_line_makes_what_the_function_makes(project, pictures, capsys) -> None:
+def test_the_command_line_makes_what_the_function_makes(
+    project: Project, pictures: Pictures, capsys: pytest.CaptureFixture[str]
+) -> None:
     pictures()
     run(project)
     assert "ingested" in capsys.readouterr().err
     assert len(rows_of(project)) == 20
 
 
-def test_pictures_of_every_accepted_format_are_taken(project, pictures) -> None:
+def test_pictures_of_every_accepted_format_are_taken(project: Project, pictures: Pictures) -> None:
     source = pictures({"cat": 5, "dog": 5})
     for number, suffix in enumerate(["bmp", "gif", "jpg", "png", "ppm", "tiff", "webp"]):
         Image.new("RGB", (8, 8), (number, 50, 99)).save(source / "cat" / f"one.{suffix}")
@@ -316,7 +332,7 @@ def test_pictures_of_every_accepted_format_are_taken(project, pictures) -> None:
     project.resize()
 
 
-def test_near_duplicates_are_listed_and_stay_in_one_split(project, pictures) -> None:
+def test_near_duplicates_are_listed_and_stay_in_one_split(project: Project, pictures: Pictures) -> None:
     source = pictures()
     for number, path in enumerate(sorted(source.glob("cat/*.png"))):
         coarse = np.random.default_rng(number).integers(0, 256, (9, 9, 3), dtype=np.uint8)
@@ -337,7 +353,7 @@ def test_near_duplicates_are_listed_and_stay_in_one_split(project, pictures) -> 
     assert splits["cat/000.png"] == splits["dog/a gray cat.png"]
 
 
-def test_blank_pictures_are_no_near_duplicates(project, pictures) -> None:
+def test_blank_pictures_are_no_near_duplicates(project: Project, pictures: Pictures) -> None:
     source = pictures()
     for number in range(5):
         Image.new("RGB", (30, 20), (number, 0, 0)).save(source / "cat" / f"blank {number}.png")

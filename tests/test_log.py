@@ -4,6 +4,7 @@ import io
 import re
 import shlex
 import sys
+import time
 
 import pytest
 
@@ -74,7 +75,7 @@ def test_progress_off_a_terminal_is_a_line_every_few_seconds(
 ) -> None:
     log.configure("resize")
     now = 100.0
-    monkeypatch.setattr(log.time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     with log.Progress("resizing", total=300, unit="picture") as progress:
         for _ in range(20):
             now += 1.0
@@ -90,7 +91,7 @@ def test_progress_without_a_known_end_has_no_eta(
 ) -> None:
     log.configure("resize")
     now = 100.0
-    monkeypatch.setattr(log.time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     with log.Progress("reading pictures", total=0, unit="picture") as progress:
         now += 6.0
         progress.advance(60)

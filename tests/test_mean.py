@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from stages.errors import StoreError
+from tests.conftest import Pictures, Project
 
 
-def test_statistics_are_those_of_the_packed_training_pictures(packed) -> None:
+def test_statistics_are_those_of_the_packed_training_pictures(packed: Project) -> None:
     with h5py.File(packed.packed / "train.h5") as file:
         pixels = file["images"][:].astype(np.float64)
     stats = json.loads(packed.stats.read_text())
@@ -18,7 +19,7 @@ def test_statistics_are_those_of_the_packed_training_pictures(packed) -> None:
     assert stats["count"] == pixels[..., 0].size
 
 
-def test_pictures_held_out_play_no_role(project, pictures) -> None:
+def test_pictures_held_out_play_no_role(project: Project, pictures: Pictures) -> None:
     pictures()
     project.ingest()
     project.resize()
@@ -30,7 +31,7 @@ def test_pictures_held_out_play_no_role(project, pictures) -> None:
     assert json.loads(project.stats.read_text())["count"] == 8 * 16 * 16
 
 
-def test_other_pictures_than_the_manifests_are_refused(project, pictures) -> None:
+def test_other_pictures_than_the_manifests_are_refused(project: Project, pictures: Pictures) -> None:
     pictures()
     project.ingest()
     project.resize()

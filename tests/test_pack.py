@@ -9,9 +9,10 @@ import pytest
 
 from stages.data.manifest import SPLITS
 from stages.errors import StoreError
+from tests.conftest import Pictures, Project
 
 
-def test_each_picture_is_in_the_file_of_its_split_once(packed) -> None:
+def test_each_picture_is_in_the_file_of_its_split_once(packed: Project) -> None:
     rows = pq.read_table(packed.manifest).to_pylist()
     for split in SPLITS:
         with h5py.File(packed.packed / f"{split}.h5") as file:
@@ -23,7 +24,7 @@ def test_each_picture_is_in_the_file_of_its_split_once(packed) -> None:
         assert labels.shape == (len(ids),)
 
 
-def test_pixels_and_labels_follow_their_picture(packed) -> None:
+def test_pixels_and_labels_follow_their_picture(packed: Project) -> None:
     classes = json.loads(packed.classes.read_text())
     label = {row["id"]: classes.index(row["label"]) for row in pq.read_table(packed.manifest).to_pylist()}
     with h5py.File(packed.resized) as file:
@@ -34,13 +35,13 @@ def test_pixels_and_labels_follow_their_picture(packed) -> None:
             np.testing.assert_array_equal(image, pixels[identity])
 
 
-def test_training_pictures_are_shuffled(packed) -> None:
+def test_training_pictures_are_shuffled(packed: Project) -> None:
     with h5py.File(packed.packed / "train.h5") as file:
         labels = file["labels"][:].tolist()
     assert labels != sorted(labels)
 
 
-def test_a_packed_file_says_where_it_comes_from(packed) -> None:
+def test_a_packed_file_says_where_it_comes_from(packed: Project) -> None:
     with h5py.File(packed.packed / "val.h5") as file:
         provenance = json.loads(file.attrs["provenance"])
     assert provenance["classes"] == ["cat", "dog", "panda"]
@@ -51,7 +52,9 @@ def test_a_packed_file_says_where_it_comes_from(packed) -> None:
     assert provenance["stats"] == json.loads(packed.stats.read_text())
 
 
-def test_a_second_run_gives_the_same_bytes_and_another_seed_another_order(project, pictures) -> None:
+def test_a_second_run_gives_the_same_bytes_and_another_seed_another_order(
+    project: Project, pictures: Pictures
+) -> None:
     pictures()
     project.ingest()
     project.resize()
@@ -67,7 +70,7 @@ def test_a_second_run_gives_the_same_bytes_and_another_seed_another_order(projec
     assert packed(2) != first
 
 
-def test_pictures_of_an_older_manifest_are_refused(project, pictures) -> None:
+def test_pictures_of_an_older_manifest_are_refused(project: Project, pictures: Pictures) -> None:
     pictures()
     project.ingest()
     project.resize()

@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 
 from stages import params
 from stages.errors import ParamsError
+from stages.learners import cnn
 
 ROOT = Path(__file__).parents[1]
 COMMITTED = ROOT / "params.yaml"
@@ -197,7 +198,9 @@ def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
 
 def test_values_are_found_by_dotted_key() -> None:
     loaded = params.load(COMMITTED)
-    assert loaded.at("models.lenet.train.epochs") == loaded.models["lenet"].train.epochs
+    lenet = loaded.models["lenet"]
+    assert isinstance(lenet, cnn.Params)
+    assert loaded.at("models.lenet.train.epochs") == lenet.train.epochs
     assert loaded.at("recipe") == "digits"
     with pytest.raises(ParamsError, match=r"no models\.vgg; allowed here: hog_logistic, lenet, minivggnet"):
         loaded.at("models.vgg")

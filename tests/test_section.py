@@ -17,7 +17,7 @@ class Oven(Section):
 def test_good_values_are_kept_and_cannot_be_changed() -> None:
     oven = Oven(heat=200, open=0.5, seed=0)
     with pytest.raises(ValidationError, match="frozen"):
-        oven.heat = 10
+        oven.heat = 10  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import yaml
 from stages.files import read_json, write_json
 from stages.params import Printed
 from stages.scoring import diagnosis
+from tests.conftest import MakeRun
 
 MANY = {f"class number {number}": 10 for number in range(41)}
 
@@ -28,7 +29,7 @@ def section(html: str, name: str) -> str:
     return html.partition(f'<h2 id="{name}">')[2].partition("<h2 ")[0]
 
 
-def test_the_page_asks_nothing_of_a_network_and_every_picture_decodes(make_run) -> None:
+def test_the_page_asks_nothing_of_a_network_and_every_picture_decodes(make_run: MakeRun) -> None:
     html = text_of(make_run().summarize())
     # But for the names of XML's dialects, which are encoded.
     assert "http" not in html
@@ -41,7 +42,7 @@ def test_the_page_asks_nothing_of_a_network_and_every_picture_decodes(make_run) 
         assert cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR).shape == (16, 16, 3)
 
 
-def test_members_stand_side_by_side_with_the_scores_of_evaluate(make_run) -> None:
+def test_members_stand_side_by_side_with_the_scores_of_evaluate(make_run: MakeRun) -> None:
     run = make_run()
     table = section(text_of(run.summarize()), "members")
     for name, scores in read_json(run.root / "reports" / "metrics.json").items():
@@ -51,21 +52,21 @@ def test_members_stand_side_by_side_with_the_scores_of_evaluate(make_run) -> Non
         assert shown == [f"{value:.4f}" for metric, value in scores.items() if metric != "n"]
 
 
-def test_one_member_is_no_ensemble(make_run) -> None:
+def test_one_member_is_no_ensemble(make_run: MakeRun) -> None:
     html = text_of(make_run(members={"alone": 0.8}).summarize())
     assert 'id="ensemble"' not in html
     assert "Accuracy of alone" in html
     assert '<th scope="row">ensemble' not in html
 
 
-def test_the_matrix_has_the_counts_of_the_test_split(make_run) -> None:
+def test_the_matrix_has_the_counts_of_the_test_split(make_run: MakeRun) -> None:
     run = make_run(members={"alone": 0.6})
     cells = re.findall(r"<b>(\d+)</b>", section(text_of(run.summarize()), "confusion"))
     assert sum(map(int, cells)) == read_json(run.root / "reports" / "metrics.json")["alone"]["n"] == 12
 
 
 @pytest.mark.slow
-def test_more_classes_than_anyone_reads_are_the_commonest_confusions(make_run) -> None:
+def test_more_classes_than_anyone_reads_are_the_commonest_confusions(make_run: MakeRun) -> None:
     page = make_run(MANY, {"alone": 0.3, "other": 0.3}).summarize()
     html = section(text_of(page), "confusion")
     assert 'class="matrix"' not in html
@@ -74,19 +75,19 @@ def test_more_classes_than_anyone_reads_are_the_commonest_confusions(make_run) -
     assert page.stat().st_size < 500_000
 
 
-def test_errors_are_pictures_of_the_test_split_and_the_surest_come_first(make_run) -> None:
+def test_errors_are_pictures_of_the_test_split_and_the_surest_come_first(make_run: MakeRun) -> None:
     html = section(text_of(make_run(members={"alone": 0.3}).summarize()), "errors")
     sure = [float(value) for value in re.findall(r"taken for <strong>.*?</strong> ([\d.]+)", html)]
     assert sure
     assert sure == sorted(sure, reverse=True)
 
 
-def test_no_errors_are_said_to_be_none(make_run) -> None:
+def test_no_errors_are_said_to_be_none(make_run: MakeRun) -> None:
     html = text_of(make_run(members={"alone": 1.0}).summarize())
     assert "every picture of the test split is classified rightly" in section(html, "errors")
 
 
-def test_the_books_numbers_are_compared_where_there_are_any(make_run) -> None:
+def test_the_books_numbers_are_compared_where_there_are_any(make_run: MakeRun) -> None:
     run = make_run(members={"alone": 1.0})
     assert 'id="book"' not in text_of(run.summarize())
     run.book = [
@@ -98,7 +99,7 @@ def test_the_books_numbers_are_compared_where_there_are_any(make_run) -> None:
     assert html.count("<td>yes") == 2
 
 
-def test_the_verdict_on_promotion_is_shown(make_run) -> None:
+def test_the_verdict_on_promotion_is_shown(make_run: MakeRun) -> None:
     run = make_run(members={"good": 1.0, "bad": 0.0})
     html = section(text_of(run.summarize()), "promotion")
     assert "<strong>Promoted.</strong> There was no champion." in html
@@ -108,7 +109,7 @@ def test_the_verdict_on_promotion_is_shown(make_run) -> None:
     assert html.count('<td class="no">no') == 3
 
 
-def test_a_diagnosis_stands_below_the_curves_it_is_of(make_run) -> None:
+def test_a_diagnosis_stands_below_the_curves_it_is_of(make_run: MakeRun) -> None:
     run = make_run(members={"alone": 1.0})
     found = diagnosis.overfitting(
         [1, 2, 3, 4, 5, 6], [0.9, 0.5, 0.3, 0.2, 0.1, 0.1], [1, 0.5, 0.6, 0.8, 0.9, 1]
@@ -119,7 +120,7 @@ def test_a_diagnosis_stands_below_the_curves_it_is_of(make_run) -> None:
     assert all(escape(words) in html for words in (found.figure, found.advice, found.source))
 
 
-def test_names_are_text_and_never_markup(make_run) -> None:
+def test_names_are_text_and_never_markup(make_run: MakeRun) -> None:
     hostile = '"><script>alert(1)<'
     run = make_run({hostile: 10, "<img src=x onerror=alert(2)>": 10}, {"alone": 0.2, "other": 0.2})
     html = text_of(run.summarize())
@@ -128,13 +129,13 @@ def test_names_are_text_and_never_markup(make_run) -> None:
     assert "&lt;script&gt;" in html
 
 
-def test_a_second_page_is_the_same_bytes(make_run) -> None:
+def test_a_second_page_is_the_same_bytes(make_run: MakeRun) -> None:
     run = make_run()
     first = run.summarize().read_bytes()
     assert run.summarize().read_bytes() == first
 
 
-def test_the_command_names_every_value_that_differs_from_the_recipe(make_run) -> None:
+def test_the_command_names_every_value_that_differs_from_the_recipe(make_run: MakeRun) -> None:
     run = make_run(members={"alone": 1.0})
     assert "dvc exp run -S recipe=digits\n" not in text_of(run.summarize())
     values = yaml.safe_load(run.params.read_text())
@@ -143,7 +144,7 @@ def test_the_command_names_every_value_that_differs_from_the_recipe(make_run) ->
     assert "dvc exp run -S recipe=digits -S models.lenet.train.epochs=3</code>" in text_of(run.summarize())
 
 
-def test_a_half_made_run_leaves_the_page_before_it(make_run) -> None:
+def test_a_half_made_run_leaves_the_page_before_it(make_run: MakeRun) -> None:
     run = make_run(members={"alone": 1.0})
     page = run.summarize()
     before = page.read_bytes()

@@ -1,5 +1,7 @@
 """Captchas that are made here are cut into the digits they show, labelled, and read."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -9,16 +11,19 @@ from apps.captcha import DIGITS, generate, label, read, segment
 from apps.model import AppError
 from apps.model import read as read_picture
 
+# A folder, and how many captchas were cut and how many left out.
+Labelled = tuple[Path, tuple[int, int]]
+
 
 @pytest.fixture(scope="module")
-def captchas(tmp_path_factory):
+def captchas(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("captchas") / "made"
     generate.write(folder, 150, seed=1)
     return folder
 
 
 @pytest.fixture(scope="module")
-def labelled(captchas, tmp_path_factory):
+def labelled(captchas: Path, tmp_path_factory: pytest.TempPathFactory) -> Labelled:
     folder = tmp_path_factory.mktemp("digits")
     counts = label.label(captchas, folder)
     return folder, counts
@@ -28,7 +33,7 @@ def features(pixels: np.ndarray) -> np.ndarray:
     return cv2.resize(pixels, (16, 16), interpolation=cv2.INTER_AREA).ravel().astype(float)
 
 
-def test_nearly_every_captcha_is_cut_into_four_digits(labelled) -> None:
+def test_nearly_every_captcha_is_cut_into_four_digits(labelled: Labelled) -> None:
     folder, (done, left_out) = labelled
     assert done + left_out == 150
     assert done >= 140
@@ -36,18 +41,18 @@ def test_nearly_every_captcha_is_cut_into_four_digits(labelled) -> None:
     assert sum(1 for _ in folder.rglob("*.png")) == 4 * done
 
 
-def test_the_same_seed_makes_the_same_captchas(captchas, tmp_path) -> None:
+def test_the_same_seed_makes_the_same_captchas(captchas: Path, tmp_path: Path) -> None:
     generate.write(tmp_path / "again", 3, seed=1)
     for path in (tmp_path / "again").iterdir():
         assert path.read_bytes() == (captchas / path.name).read_bytes()
 
 
-def test_new_captchas_are_read_by_what_was_learnt_from_others(labelled, tmp_path) -> None:
+def test_new_captchas_are_read_by_what_was_learnt_from_others(labelled: Labelled, tmp_path: Path) -> None:
     folder, _ = labelled
     known = [(features(cv2.imread(str(path), 0)), path.parent.name) for path in sorted(folder.rglob("*.png"))]
     model = KNeighborsClassifier(3).fit(*map(list, zip(*known, strict=True)))
 
-    def classify(pictures):
+    def classify(pictures: list[np.ndarray]) -> list[tuple[str, float]]:
         found = model.predict_proba([features(picture) for picture in pictures])
         return [(model.classes_[row.argmax()], float(row.max())) for row in found]
 
@@ -78,7 +83,7 @@ def test_a_stroke_at_the_edge_is_cut_there() -> None:
     assert [digit.pixels.shape[0] == digit.pixels.shape[1] for digit in found] == [True] * 4
 
 
-def test_a_person_is_asked_where_the_name_says_nothing(captchas, tmp_path) -> None:
+def test_a_person_is_asked_where_the_name_says_nothing(captchas: Path, tmp_path: Path) -> None:
     unnamed = tmp_path / "unnamed"
     unnamed.mkdir()
     for number, path in enumerate(sorted(captchas.iterdir())[:3]):
@@ -97,7 +102,7 @@ def test_a_person_is_asked_where_the_name_says_nothing(captchas, tmp_path) -> No
     assert label.label(unnamed, tmp_path / "digits", lambda _: "q") == (0, 0)
 
 
-def test_mistakes_are_one_line(tmp_path) -> None:
+def test_mistakes_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("no picture")
     with pytest.raises(AppError, match=r"text\.png: not a picture"):
         read_picture(tmp_path / "text.png")

@@ -1,5 +1,7 @@
 """Faces are found, judged and marked, in photographs and in videos."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -27,7 +29,7 @@ def face(side: int = 200) -> np.ndarray:
     return cv2.GaussianBlur(canvas, (9, 9), 0)
 
 
-def smiling(pictures):
+def smiling(pictures: list[np.ndarray]) -> list[tuple[str, float]]:
     return [(detect.SMILING, 0.9)] * len(pictures)
 
 
@@ -44,10 +46,10 @@ def test_boxes_of_a_large_photograph_are_in_its_own_pixels() -> None:
     assert box[2] > 500
 
 
-def test_what_is_seen_is_the_gray_face_and_what_is_written_has_a_box(tmp_path) -> None:
-    seen = []
+def test_what_is_seen_is_the_gray_face_and_what_is_written_has_a_box(tmp_path: Path) -> None:
+    seen: list[np.ndarray] = []
 
-    def classify(pictures):
+    def classify(pictures: list[np.ndarray]) -> list[tuple[str, float]]:
         seen.extend(pictures)
         return smiling(pictures)
 
@@ -59,7 +61,7 @@ def test_what_is_seen_is_the_gray_face_and_what_is_written_has_a_box(tmp_path) -
     assert (written != cv2.cvtColor(face(), cv2.COLOR_RGB2BGR)).any()
 
 
-def test_a_video_is_written_frame_by_frame(tmp_path) -> None:
+def test_a_video_is_written_frame_by_frame(tmp_path: Path) -> None:
     path = tmp_path / "party.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (400, 400))
     for number in range(4):
@@ -71,7 +73,7 @@ def test_a_video_is_written_frame_by_frame(tmp_path) -> None:
     assert cv2.VideoCapture(str(tmp_path / "to" / "party.avi")).get(cv2.CAP_PROP_FRAME_COUNT) == 4
 
 
-def test_mistakes_are_named(tmp_path) -> None:
+def test_mistakes_are_named(tmp_path: Path) -> None:
     (tmp_path / "no.mp4").write_text("no video")
     with pytest.raises(AppError, match=r"no\.mp4: not a video"):
         detect.video(tmp_path / "no.mp4", tmp_path / "to", faces.haar(), smiling)

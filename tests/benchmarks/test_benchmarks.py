@@ -17,6 +17,7 @@ from benchmarks import (
     bench_storage,
     harness,
 )
+from benchmarks.formats import FORMATS
 from benchmarks.harness import Benchmark, Row, Settings
 
 
@@ -58,7 +59,7 @@ def test_memory_is_measured_for_every_data_stage_and_a_classifier(tiny: Settings
 def test_storage_compares_every_format_by_every_figure(tiny: Settings) -> None:
     pytest.importorskip("lmdb")
     found = {row.name: row for row in bench_storage.measure(tiny)}
-    others = len(bench_storage.FORMATS) - 1
+    others = len(FORMATS) - 1
     assert len(found) == 3 * 4 * others
     # TFRecord is a stream.
     assert found["storage of 32² pictures, random, vs TFRecord"].bound is None

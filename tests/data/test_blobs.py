@@ -1,13 +1,14 @@
 """Blobs: an ordinary zip whose members can be read by offset."""
 
 import zipfile
+from pathlib import Path
 
 import pytest
 
 from stages.data import blobs
 
 
-def test_members_are_found_at_their_offsets_and_by_any_zip_program(tmp_path) -> None:
+def test_members_are_found_at_their_offsets_and_by_any_zip_program(tmp_path: Path) -> None:
     members = {f"{number}/ä {number}.png": bytes([number]) * number * 100 for number in range(20)}
     with blobs.writing(tmp_path / "pictures.zip") as add:
         offsets = {name: add(name, data) for name, data in members.items()}
@@ -19,14 +20,14 @@ def test_members_are_found_at_their_offsets_and_by_any_zip_program(tmp_path) -> 
         assert {name: archive.read(name) for name in archive.namelist()} == members
 
 
-def test_the_same_members_give_the_same_bytes(tmp_path) -> None:
+def test_the_same_members_give_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a.zip", "b.zip"):
         with blobs.writing(tmp_path / name) as add:
             add("one.png", b"1" * 1000)
     assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
 
 
-def test_a_run_that_fails_leaves_the_former_file_alone(tmp_path) -> None:
+def test_a_run_that_fails_leaves_the_former_file_alone(tmp_path: Path) -> None:
     path = tmp_path / "pictures.zip"
     with blobs.writing(path) as add:
         add("one.png", b"1")

@@ -1,5 +1,7 @@
 """The manifest: what is written is read, and what is no manifest is named."""
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,11 +16,11 @@ def row(number: int, label: str = "cat") -> Row:
     return Row(f"{label}/{number}.png", label, "train", digest, 8, 9, 3, True, number, -1, 100)
 
 
-def write(path, rows: list[Row]) -> None:
+def write(path: Path, rows: list[Row]) -> None:
     write_manifest(path, rows, {row.sha256: row.split for row in rows})
 
 
-def test_rows_come_back_as_they_went_in(tmp_path) -> None:
+def test_rows_come_back_as_they_went_in(tmp_path: Path) -> None:
     rows = [row(3, "Übergröße"), row(1, "two words"), row(2)]
     write(tmp_path / "manifest.parquet", rows)
     table = Manifest.read(tmp_path / "manifest.parquet")
@@ -32,13 +34,13 @@ def test_rows_come_back_as_they_went_in(tmp_path) -> None:
     }
 
 
-def test_the_same_rows_give_the_same_bytes(tmp_path) -> None:
+def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write(tmp_path / name, [row(1), row(2)])
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
-def test_files_with_the_same_pictures_in_another_order_are_refused(tmp_path) -> None:
+def test_files_with_the_same_pictures_in_another_order_are_refused(tmp_path: Path) -> None:
     rows = [row(1), row(2)]
     write(tmp_path / "manifest.parquet", rows)
     table = Manifest.read(tmp_path / "manifest.parquet")
@@ -47,7 +49,7 @@ def test_files_with_the_same_pictures_in_another_order_are_refused(tmp_path) -> 
         table.require(np.asarray([one.id for one in rows[::-1]]), tmp_path / "resized.h5")
 
 
-def test_a_file_that_is_no_manifest_is_named(tmp_path) -> None:
+def test_a_file_that_is_no_manifest_is_named(tmp_path: Path) -> None:
     path = tmp_path / "manifest.parquet"
     with pytest.raises(StoreError, match=r"manifest\.parquet is not a readable manifest"):
         Manifest.read(path)

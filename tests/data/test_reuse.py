@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from stages.data import images, reuse
+from stages.data import images
 from tests.conftest import Pictures, Project
 
 
@@ -16,7 +16,7 @@ def resize(project: Project, caplog: pytest.LogCaptureFixture, **params: Any) ->
     with caplog.at_level("INFO"):
         project.ingest()
         project.resize(**params)
-    return int(next(r.fields["decoded"] for r in caplog.records if r.getMessage() == "resized"))
+    return int(next(vars(r)["fields"]["decoded"] for r in caplog.records if r.getMessage() == "resized"))
 
 
 def from_scratch(project: Project, caplog: pytest.LogCaptureFixture) -> bytes:
@@ -70,7 +70,7 @@ def test_other_decoding_code_decodes_everything(
     resize(project, caplog)
     edited = tmp_path / "images.py"
     edited.write_text(Path(images.__file__).read_text() + "\n")
-    monkeypatch.setattr(reuse.images, "__file__", str(edited))
+    monkeypatch.setattr(images, "__file__", str(edited))
     assert resize(project, caplog) == 10
 
 

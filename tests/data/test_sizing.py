@@ -1,6 +1,7 @@
 """Bringing pictures to one size."""
 
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,9 @@ def ramp(height: int, width: int, channels: int = 3) -> np.ndarray:
 )
 @pytest.mark.parametrize("keep_aspect", [True, False])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_any_shape_becomes_the_size_asked_for(shape, keep_aspect, channels) -> None:
+def test_any_shape_becomes_the_size_asked_for(
+    shape: tuple[int, int], keep_aspect: bool, channels: int
+) -> None:
     resized = to_size(
         np.full((*shape, channels), 77, np.uint8), 16, 24, keep_aspect=keep_aspect, quality="exact"
     )
@@ -81,7 +84,9 @@ def encoded(pixels: np.ndarray, kind: str, orientation: int = 1) -> bytes:
 @pytest.mark.parametrize("keep_aspect", [True, False])
 @pytest.mark.parametrize("color", ["rgb", "gray"])
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-def test_fast_shows_what_exact_shows(shape, keep_aspect, color, kind) -> None:
+def test_fast_shows_what_exact_shows(
+    shape: tuple[int, int], keep_aspect: bool, color: str, kind: str
+) -> None:
     data = encoded(photo(*shape), kind)
     exact, fast = (
         View(96, 128, color, keep_aspect, quality).of(data, *shape, plain=True)
@@ -91,12 +96,15 @@ def test_fast_shows_what_exact_shows(shape, keep_aspect, color, kind) -> None:
     assert np.abs(fast.astype(int) - exact).mean() < 4
 
 
-def test_fast_decodes_a_large_jpeg_at_a_part_of_its_size(monkeypatch) -> None:
+def test_fast_decodes_a_large_jpeg_at_a_part_of_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     real = images.decode
-    monkeypatch.setattr(
-        images, "decode", lambda *args, **how: asked.append(how["reduction"]) or real(*args, **how)
-    )
+
+    def decode(*args: Any, **how: Any) -> np.ndarray:
+        asked.append(how["reduction"])
+        return real(*args, **how)
+
+    monkeypatch.setattr(images, "decode", decode)
     for height, width in ((96, 96), (191, 300), (192, 300), (390, 400), (10_000, 800)):
         View(96, 96, "rgb", True, "fast").of(encoded(photo(height, width), "JPEG"), height, width, plain=True)
     assert asked == [1, 1, 2, 4, 8]

@@ -7,7 +7,7 @@ from stages.data.statistics import ChannelStatistics, sums
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (16, 16, 3), (17, 31, 3), (256, 256, 1), (1, 5000, 3)])
-def test_sums_are_exact_integers(shape) -> None:
+def test_sums_are_exact_integers(shape: tuple[int, ...]) -> None:
     for seed in range(20):
         pixels = np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
         totals, squares = sums(pixels)

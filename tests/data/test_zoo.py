@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from typing import Any
 
 import cv2
 import numpy as np
@@ -75,18 +76,18 @@ NEAR = 6
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"optimize": True}, {"subsampling": 2}])
-def test_jpeg(options) -> None:
+def test_jpeg(options: dict[str, Any]) -> None:
     check(saved(SCENE, "JPEG", **JPEG | options), SCENE, 10 if "subsampling" in options else NEAR)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM"])
-def test_gray(kind) -> None:
+def test_gray(kind: str) -> None:
     options = {"lossless": True} if kind == "WEBP" else {"quality": 95} if kind == "JPEG" else {}
     check(saved(GRAY, kind, **options), GRAY[:, :, None], NEAR if kind == "JPEG" else 0)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF", "BMP", "PPM"])
-def test_lossless(kind) -> None:
+def test_lossless(kind: str) -> None:
     check(saved(SCENE, kind, **({"lossless": True} if kind == "WEBP" else {})), SCENE)
 
 
@@ -109,7 +110,7 @@ def test_ycck_jpeg() -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
-def test_exif_orientation(kind, orientation) -> None:
+def test_exif_orientation(kind: str, orientation: int) -> None:
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
     options = JPEG if kind == "JPEG" else {"lossless": True} if kind == "WEBP" else {}
@@ -122,12 +123,12 @@ def test_orientation_that_only_xmp_knows() -> None:
 
 
 @pytest.mark.parametrize("exif", [b"Exif\0\0", b"Exif\0\0garbage", b"Exif\0\0II*\0\xff\xff\xff\xff", b"none"])
-def test_broken_metadata_do_not_spoil_the_picture(exif) -> None:
+def test_broken_metadata_do_not_spoil_the_picture(exif: bytes) -> None:
     check(saved(SCENE, "JPEG", exif=exif, **JPEG), SCENE, NEAR)
 
 
 @pytest.mark.parametrize("value", [0, 9, 65535])
-def test_an_orientation_that_does_not_exist_is_none(value) -> None:
+def test_an_orientation_that_does_not_exist_is_none(value: int) -> None:
     exif = Image.Exif()
     exif[ORIENTATION] = value
     check(saved(SCENE, "JPEG", exif=exif, **JPEG), SCENE, NEAR)
@@ -155,7 +156,7 @@ def test_few_bits() -> None:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "GIF", "TIFF", "BMP"])
-def test_palette(kind) -> None:
+def test_palette(kind: str) -> None:
     palette = Image.fromarray(SCENE).quantize(16)
     check(saved(palette, kind), np.asarray(palette.convert("RGB")))
 
@@ -166,7 +167,7 @@ def on_white(alpha: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
-def test_alpha_is_laid_on_white(kind) -> None:
+def test_alpha_is_laid_on_white(kind: str) -> None:
     alpha = SCENE[:, :, 0]
     options = {"lossless": True, "exact": True} if kind == "WEBP" else {}
     check(saved(np.dstack([SCENE, alpha]), kind, **options), on_white(alpha), 1)
@@ -179,7 +180,7 @@ def test_gray_with_alpha() -> None:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "GIF"])
-def test_a_transparent_colour_of_a_palette_is_white(kind) -> None:
+def test_a_transparent_colour_of_a_palette_is_white(kind: str) -> None:
     palette = Image.fromarray(SCENE).quantize(16)
     expected = np.where((np.asarray(palette) == 3)[:, :, None], 255, np.asarray(palette.convert("RGB")))
     check(saved(palette, kind, transparency=3), expected)
@@ -194,7 +195,7 @@ def test_a_transparent_colour_without_a_palette_is_white() -> None:
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
-def test_of_an_animation_the_first_frame_is_taken(kind) -> None:
+def test_of_an_animation_the_first_frame_is_taken(kind: str) -> None:
     first, second = (Image.new("RGB", (WIDTH, HEIGHT), colour) for colour in ((200, 30, 40), (10, 220, 30)))
     options = {"lossless": True} if kind == "WEBP" else {}
     data = saved(first, kind, save_all=True, append_images=[second], **options)
@@ -209,7 +210,7 @@ def test_several_pictures_in_one_jpeg() -> None:
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 10_000), (10_000, 1), (1, 70_000), (3, 2)])
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "JPEG"])
-def test_extreme_shapes(kind, size) -> None:
+def test_extreme_shapes(kind: str, size: tuple[int, int]) -> None:
     if kind == "JPEG" and max(size) > 65_500:
         pytest.skip("JPEG has no sides this long")
     check(saved(np.full((*size, 3), (90, 120, 30), np.uint8), kind), np.asarray((90, 120, 30)), 3)
@@ -240,7 +241,7 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded() -> None:
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "PPM"])
 @pytest.mark.parametrize("part", [0.1, 0.5, 0.9])
-def test_a_truncated_picture_is_refused(kind, part) -> None:
+def test_a_truncated_picture_is_refused(kind: str, part: float) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (60, 60, 3)).astype(np.uint8)
     data = saved(noise, kind)
     assert refused(data[: int(len(data) * part)])
@@ -260,7 +261,7 @@ def test_a_truncated_picture_is_refused(kind, part) -> None:
         (b"BM", "picture"),
     ],
 )
-def test_what_is_no_picture_is_refused(data, reason) -> None:
+def test_what_is_no_picture_is_refused(data: bytes, reason: str) -> None:
     assert reason in refused(data)
 
 
@@ -275,7 +276,7 @@ def test_lab_tiff() -> None:
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "PPM"])
-def test_whatever_bytes_are_wrong_nothing_but_a_picture_error_is_raised(kind) -> None:
+def test_whatever_bytes_are_wrong_nothing_but_a_picture_error_is_raised(kind: str) -> None:
     draw = np.random.default_rng(1)
     good = np.frombuffer(
         saved(Image.fromarray(SCENE).quantize(16) if kind == "GIF" else SCENE, kind), np.uint8

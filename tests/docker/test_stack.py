@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -111,9 +112,7 @@ def test_a_training_survives_its_containers_end_and_the_schedulers(stack: Stack)
     stack.trigger("killed", recipe="digits", overrides=only)
     name, seen = name_of("killed"), 0
     for victim in (f"convoy-{name}-train-lenet", stack.container("scheduler")):
-        seen = stack.wait(
-            lambda seen=seen: (now := len(_curve(stack, name))) > seen + 1 and now, 10 * MINUTES
-        )
+        seen = stack.wait(partial(_further_than, seen + 1, stack, name), 10 * MINUTES)
         stack.docker("kill", victim)
     assert seen < EPOCHS, "it was over before it could be killed"
     # Who kills a container wants it to stay dead, as Docker sees it; a crash of its own it is started after.
@@ -158,6 +157,12 @@ def _curve(stack: Stack, run: str) -> list[int]:
             found = stack.mlflow(f"metrics/get-history?{query}").get("metrics", [])
             return sorted({one.get("step", 0) for one in found})
     return []
+
+
+def _further_than(epochs: int, stack: Stack, run: str) -> int:
+    """How many epochs MLflow has of lenet's training in a run, once they are more than these; else 0."""
+    now = len(_curve(stack, run))
+    return now if now > epochs else 0
 
 
 def _experiment(stack: Stack, run: str) -> Any:

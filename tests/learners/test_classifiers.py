@@ -70,7 +70,7 @@ def test_a_separable_set_of_pictures_is_learnt_and_survives_saving(
         probabilities = learners.predict_all(learner, rows)
         again = learners.predict_all(learners.load(tmp_path), rows)
         labels = rows.column("labels")
-    assert (probabilities.dtype, probabilities.shape) == (np.float32, (len(labels), 3))
+    assert (probabilities.dtype.name, probabilities.shape) == ("float32", (len(labels), 3))
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     np.testing.assert_allclose(again, probabilities, atol=1e-6)
     # On raw pixels every step of gradient descent overshoots: Starter Bundle ch. 9 got to 55 %.

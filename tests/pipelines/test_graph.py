@@ -36,7 +36,7 @@ def test_convoys_own_graph() -> None:
 
 def test_members_are_those_of_the_runs_params() -> None:
     stages = graph.load(ROOT / "dvc.yaml")
-    params = {"models": {"a": {}, "b": {}}, "extractors": None}
+    params: dict[str, Any] = {"models": {"a": {}, "b": {}}, "extractors": None}
     assert stages["train"].addresses(params) == ["train@a", "train@b"]
     assert stages["extract"].addresses(params) == []
     assert stages["pack"].addresses(params) == ["pack"]

@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 import cv2
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from stages.report import figures, style
 
@@ -46,7 +47,7 @@ def test_light_and_dark_have_the_same_colours() -> None:
     assert style.LIGHT.keys() == style.DARK.keys()
 
 
-def svg(figure) -> str:
+def svg(figure: Figure) -> str:
     return base64.b64decode(style.figure_uri(figure).removeprefix("data:image/svg+xml;base64,")).decode()
 
 
@@ -78,6 +79,8 @@ def test_colours_stay_in_their_channels() -> None:
     red = np.zeros((16, 16, 3), np.uint8)
     red[..., 0] = 255
     data = base64.b64decode(style.picture_uri(red).removeprefix("data:image/jpeg;base64,"))
-    blue, green, found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[8, 8]
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert decoded is not None
+    blue, green, found = decoded[8, 8]
     assert found > 240
     assert max(blue, green) < 20

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from mlflow.exceptions import MlflowException
+from mlflow.pyfunc import PyFuncModel
 
 from stages.files import read_json
 from stages.serving.classifier import Classifier
@@ -22,11 +23,11 @@ def uri_of(folder: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def loaded(members: dict[str, Path]) -> mlflow.pyfunc.PyFuncModel:
+def loaded(members: dict[str, Path]) -> PyFuncModel:
     return mlflow.pyfunc.load_model(uri_of(members["patchy"]))
 
 
-def test_the_signature_says_what_goes_in_and_comes_out(loaded: mlflow.pyfunc.PyFuncModel) -> None:
+def test_the_signature_says_what_goes_in_and_comes_out(loaded: PyFuncModel) -> None:
     signature = loaded.metadata.signature.to_dict()
     assert json.loads(signature["inputs"]) == [{"type": "binary", "name": "image", "required": True}]
     outputs = {one["name"]: one["type"] for one in json.loads(signature["outputs"])}
@@ -35,8 +36,9 @@ def test_the_signature_says_what_goes_in_and_comes_out(loaded: mlflow.pyfunc.PyF
     assert (crops["name"], crops["default"]) == ("crops", "center")
 
 
-def test_the_example_is_a_picture_that_it_takes(loaded: mlflow.pyfunc.PyFuncModel) -> None:
+def test_the_example_is_a_picture_that_it_takes(loaded: PyFuncModel) -> None:
     answer = loaded.predict(loaded.input_example)
+    assert isinstance(answer, pd.DataFrame)
     assert list(answer.columns) == ["label", "probability", "probabilities"]
     (row,) = answer.to_dict("records")
     assert set(row["probabilities"]) == {"cat", "dog", "panda"}
@@ -44,7 +46,7 @@ def test_the_example_is_a_picture_that_it_takes(loaded: mlflow.pyfunc.PyFuncMode
     assert sum(row["probabilities"].values()) == pytest.approx(1)
 
 
-def test_ten_crops_are_one_word(loaded: mlflow.pyfunc.PyFuncModel, test_pictures: list[Path]) -> None:
+def test_ten_crops_are_one_word(loaded: PyFuncModel, test_pictures: list[Path]) -> None:
     table = pd.DataFrame({"image": test_pictures[:3]})
     one, ten = loaded.predict(table), loaded.predict(table, params={"crops": "ten"})
     assert not np.allclose(one.probability, ten.probability)
@@ -53,12 +55,12 @@ def test_ten_crops_are_one_word(loaded: mlflow.pyfunc.PyFuncModel, test_pictures
 
 
 def test_a_file_that_is_no_picture_is_the_clients_mistake(
-    loaded: mlflow.pyfunc.PyFuncModel, test_pictures: list[Path]
+    loaded: PyFuncModel, test_pictures: list[Path]
 ) -> None:
     table = pd.DataFrame({"image": [test_pictures[0].read_bytes(), b"no picture"]})
     with pytest.raises(MlflowException, match=r"^picture 1: not a picture in one of the formats") as caught:
         loaded.predict(table)
-    assert caught.value.get_http_status_code() == 400
+    assert caught.value.get_http_status_code() == 400  # type: ignore[no-untyped-call]
 
 
 def test_the_limit_on_pixels_is_the_hosts_to_set(members: dict[str, Path], test_pictures: list[Path]) -> None:

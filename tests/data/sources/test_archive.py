@@ -3,17 +3,21 @@
 import io
 import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from stages.data.sources import archive, pictures
 from stages.errors import SourceError
 
+Mode = Literal["w", "w:gz", "w:bz2", "w:xz"]
+Write = Callable[[Path, dict[str, bytes]], Path]
 TIDY = {"set/cat/1.png": b"one", "set/cat/2.png": b"two", "set/dog/3.png": b"three"}
 
 
-def tar(path: Path, members: dict[str, bytes], mode: str = "w") -> Path:
+def tar(path: Path, members: dict[str, bytes], mode: Mode = "w") -> Path:
     with tarfile.open(path, mode) as out:
         for name, data in members.items():
             entry = tarfile.TarInfo(name)
@@ -37,7 +41,7 @@ def found(path: Path, pattern: str | None = None) -> dict[str, tuple[str | None,
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
-def test_a_tar_is_read_whatever_its_compression(tmp_path, mode) -> None:
+def test_a_tar_is_read_whatever_its_compression(tmp_path: Path, mode: Mode) -> None:
     assert found(tar(tmp_path / "archive", TIDY, mode)) == {
         "set/cat/1.png": ("cat", b"one"),
         "set/cat/2.png": ("cat", b"two"),
@@ -45,11 +49,11 @@ def test_a_tar_is_read_whatever_its_compression(tmp_path, mode) -> None:
     }
 
 
-def test_a_zip_gives_the_same(tmp_path) -> None:
+def test_a_zip_gives_the_same(tmp_path: Path) -> None:
     assert found(packed(tmp_path / "a.zip", TIDY)) == found(tar(tmp_path / "a.tar", TIDY))
 
 
-def test_the_file_name_may_tell_the_class(tmp_path) -> None:
+def test_the_file_name_may_tell_the_class(tmp_path: Path) -> None:
     path = packed(tmp_path / "a.zip", {"x/cat.1.png": b"1", "dog.2.png": b"2"})
     assert {name: label for name, (label, _) in found(path, r"^([a-z]+)\.").items()} == {
         "x/cat.1.png": "cat",
@@ -57,19 +61,19 @@ def test_the_file_name_may_tell_the_class(tmp_path) -> None:
     }
 
 
-def test_backslashes_of_windows_programs_are_folders(tmp_path) -> None:
+def test_backslashes_of_windows_programs_are_folders(tmp_path: Path) -> None:
     assert found(packed(tmp_path / "a.zip", {"set\\cat\\1.png": b"one"})) == {
         "set/cat/1.png": ("cat", b"one")
     }
 
 
-def test_hidden_members_are_passed_over(tmp_path) -> None:
+def test_hidden_members_are_passed_over(tmp_path: Path) -> None:
     members = {"cat/1.png": b"1", "cat/.DS_Store": b"2", "__MACOSX/cat/._1.png": b"3"}
     assert list(found(tar(tmp_path / "a.tar", members))) == ["cat/1.png"]
 
 
 @pytest.mark.parametrize("write", [tar, packed])
-def test_members_that_lead_outside_are_names_only(tmp_path, write) -> None:
+def test_members_that_lead_outside_are_names_only(tmp_path: Path, write: Write) -> None:
     members = {"../../cat/1.png": b"1", "/etc/dog/2.png": b"2", "./cat/3.png": b"3"}
     inner = tmp_path / "deep" / "inside"
     inner.mkdir(parents=True)
@@ -81,7 +85,7 @@ def test_members_that_lead_outside_are_names_only(tmp_path, write) -> None:
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [inner / "archive"]
 
 
-def test_links_and_devices_are_listed_and_not_followed(tmp_path) -> None:
+def test_links_and_devices_are_listed_and_not_followed(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     with tarfile.open(path, "w") as out:
         for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE):
@@ -92,13 +96,13 @@ def test_links_and_devices_are_listed_and_not_followed(tmp_path) -> None:
     assert len(found(path)) == 3
 
 
-def test_an_empty_class_folder_is_named(tmp_path) -> None:
+def test_an_empty_class_folder_is_named(tmp_path: Path) -> None:
     path = packed(tmp_path / "a.zip", TIDY | {"set/empty/": b""})
     with pytest.raises(SourceError, match=r"class 'set/empty' has no pictures; delete that folder"):
         found(path)
 
 
-def test_one_broken_member_of_a_zip_does_not_hide_the_others(tmp_path) -> None:
+def test_one_broken_member_of_a_zip_does_not_hide_the_others(tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as out:
         out.writestr("cat/1.png", b"first picture")
@@ -109,7 +113,7 @@ def test_one_broken_member_of_a_zip_does_not_hide_the_others(tmp_path) -> None:
     assert result["cat/2.png"] == ("cat", b"second picture")
 
 
-def test_an_encrypted_member_is_listed(tmp_path) -> None:
+def test_an_encrypted_member_is_listed(tmp_path: Path) -> None:
     path = packed(tmp_path / "a.zip", {"cat/1.png": b"1"})
     data = bytearray(path.read_bytes())
     for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
@@ -119,14 +123,14 @@ def test_an_encrypted_member_is_listed(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:xz"])
-def test_an_archive_that_breaks_off_stops_with_its_name(tmp_path, mode) -> None:
+def test_an_archive_that_breaks_off_stops_with_its_name(tmp_path: Path, mode: Mode) -> None:
     path = tar(tmp_path / "archive", {f"cat/{n}.png": bytes(range(256)) * 40 for n in range(20)}, mode)
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
     with pytest.raises(SourceError, match="archive cannot be read as tar or zip"):
         found(path)
 
 
-def test_what_is_no_archive_is_refused(tmp_path) -> None:
+def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_text("no archive at all")
     with pytest.raises(SourceError, match=r"a\.tar cannot be read as tar or zip"):
         found(tmp_path / "a.tar")

@@ -1,19 +1,22 @@
 """Arrays in .npz and HDF5 files."""
 
+from pathlib import Path
+from typing import Any
+
 import cv2
 import h5py
 import numpy as np
 import pytest
 
-from stages.data.sources import arrays, pictures
+from stages.data.sources import Picture, arrays, pictures
 from stages.errors import SourceError
 
 
-def found(path, **names: str) -> list:
+def found(path: Path, **names: str) -> list[Picture]:
     return list(pictures(arrays.Params(kind="arrays", path=path, **names)))
 
 
-def written(path, **named):
+def written(path: Path, **named: Any) -> Path:
     if path.suffix == ".npz":
         np.savez(path, **named)
     else:
@@ -22,12 +25,14 @@ def written(path, **named):
     return path
 
 
-def pixels_of(picture) -> np.ndarray:
-    return cv2.imdecode(np.frombuffer(picture.read(), np.uint8), cv2.IMREAD_COLOR_RGB)
+def pixels_of(picture: Picture) -> np.ndarray:
+    found = cv2.imdecode(np.frombuffer(picture.read(), np.uint8), cv2.IMREAD_COLOR_RGB)
+    assert found is not None
+    return found
 
 
 @pytest.mark.parametrize("name", ["a.npz", "a.h5"])
-def test_every_row_is_a_picture_with_its_label(tmp_path, name) -> None:
+def test_every_row_is_a_picture_with_its_label(tmp_path: Path, name: str) -> None:
     images = np.random.default_rng(0).integers(0, 256, (150, 5, 4, 3)).astype(np.uint8)
     labels = np.arange(150) % 7
     made = found(written(tmp_path / name, images=images, labels=labels[:, None]))
@@ -38,7 +43,7 @@ def test_every_row_is_a_picture_with_its_label(tmp_path, name) -> None:
 
 
 @pytest.mark.parametrize("shape", [(3, 6, 5), (3, 6, 5, 1)])
-def test_gray_pictures_stay_gray(tmp_path, shape) -> None:
+def test_gray_pictures_stay_gray(tmp_path: Path, shape: tuple[int, ...]) -> None:
     images = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
     (first, *_) = found(written(tmp_path / "a.npz", x=images, y=np.zeros(3)), images="x", labels="y")
     decoded = cv2.imdecode(np.frombuffer(first.read(), np.uint8), cv2.IMREAD_UNCHANGED)
@@ -46,13 +51,13 @@ def test_gray_pictures_stay_gray(tmp_path, shape) -> None:
 
 
 @pytest.mark.parametrize(("name", "words"), [("a.npz", ["große Katze", "Hund"]), ("a.h5", [b"cat", b"dog"])])
-def test_labels_may_be_words(tmp_path, name, words) -> None:
+def test_labels_may_be_words(tmp_path: Path, name: str, words: list[str] | list[bytes]) -> None:
     made = found(written(tmp_path / name, images=np.zeros((2, 4, 4), np.uint8), labels=np.asarray(words)))
     expected = [word.decode() if isinstance(word, bytes) else word for word in words]
     assert [one.label for one in made] == expected
 
 
-def test_what_is_missing_or_wrong_is_named(tmp_path) -> None:
+def test_what_is_missing_or_wrong_is_named(tmp_path: Path) -> None:
     good = np.zeros((2, 4, 4), np.uint8)
     with pytest.raises(SourceError, match="has no array 'images'; it has pictures, labels"):
         found(written(tmp_path / "a.npz", pictures=good, labels=[0, 1]))
@@ -69,7 +74,7 @@ def test_what_is_missing_or_wrong_is_named(tmp_path) -> None:
         found(tmp_path / "e.h5")
 
 
-def test_a_missing_or_foreign_file_is_named(tmp_path) -> None:
+def test_a_missing_or_foreign_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"cannot be read as \.npz or HDF5: .*No such file"):
         found(tmp_path / "missing.npz")
     (tmp_path / "text.npz").write_text("no arrays")
@@ -81,7 +86,7 @@ def test_a_missing_or_foreign_file_is_named(tmp_path) -> None:
         found(tmp_path / "half.npz")
 
 
-def test_pickled_objects_are_never_loaded(tmp_path) -> None:
+def test_pickled_objects_are_never_loaded(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", images=np.asarray([{"a": 1}], object), labels=np.zeros(1))
     with pytest.raises(SourceError, match="allow_pickle"):
         found(tmp_path / "a.npz")

@@ -1,16 +1,18 @@
 """A folder per class on disk."""
 
+from pathlib import Path
+
 import pytest
 
 from stages.data.sources import folder, pictures
 from stages.errors import SourceError
 
 
-def found(root) -> dict[str, str | None]:
+def found(root: Path) -> dict[str, str | None]:
     return {one.name: one.label for one in pictures(folder.Params(kind="folder", path=root))}
 
 
-def test_the_class_is_the_folder_a_picture_lies_in(tmp_path) -> None:
+def test_the_class_is_the_folder_a_picture_lies_in(tmp_path: Path) -> None:
     for name in ("cat/b.png", "cat/a.png", "wild/lynx/c.png", "top.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
@@ -22,14 +24,14 @@ def test_the_class_is_the_folder_a_picture_lies_in(tmp_path) -> None:
     }
 
 
-def test_hidden_files_and_folders_are_passed_over(tmp_path) -> None:
+def test_hidden_files_and_folders_are_passed_over(tmp_path: Path) -> None:
     for name in ("cat/a.png", "cat/.DS_Store", ".git/x.png", "__MACOSX/cat/._a.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     assert list(found(tmp_path)) == ["cat/a.png"]
 
 
-def test_links_to_files_are_followed(tmp_path) -> None:
+def test_links_to_files_are_followed(tmp_path: Path) -> None:
     (tmp_path / "cat").mkdir()
     (tmp_path / "elsewhere").write_bytes(b"picture")
     (tmp_path / "cat" / "a.png").symlink_to("../elsewhere")
@@ -39,7 +41,7 @@ def test_links_to_files_are_followed(tmp_path) -> None:
     assert linked.read() == b"picture"
 
 
-def test_a_missing_folder_and_a_file_instead_of_one_are_told_apart(tmp_path) -> None:
+def test_a_missing_folder_and_a_file_instead_of_one_are_told_apart(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="nowhere does not exist"):
         found(tmp_path / "nowhere")
     (tmp_path / "file").touch()

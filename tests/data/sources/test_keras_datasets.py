@@ -1,6 +1,7 @@
 """Keras' own sets, from files put where Keras keeps its downloads."""
 
 import gzip
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,7 +12,7 @@ from stages.errors import SourceError
 
 
 @pytest.fixture
-def cache(tmp_path, monkeypatch):
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     from keras.src.backend import config
 
     # Keras reads KERAS_HOME once, when it is imported.
@@ -21,7 +22,7 @@ def cache(tmp_path, monkeypatch):
     return folder
 
 
-def test_pictures_come_with_their_class_and_official_split(cache, tmp_path) -> None:
+def test_pictures_come_with_their_class_and_official_split(cache: Path, tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (6, 28, 28)).astype(np.uint8)
     for name, start, stop in (("train", 0, 4), ("t10k", 4, 6)):
         for kind, header, data in (
@@ -40,7 +41,7 @@ def test_pictures_come_with_their_class_and_official_split(cache, tmp_path) -> N
         np.testing.assert_array_equal(decoded, image)
 
 
-def test_a_set_that_cannot_be_loaded_is_one_clear_error(cache, tmp_path) -> None:
+def test_a_set_that_cannot_be_loaded_is_one_clear_error(cache: Path, tmp_path: Path) -> None:
     for name in ("train-labels-idx1", "train-images-idx3", "t10k-labels-idx1", "t10k-images-idx3"):
         (cache / f"{name}-ubyte.gz").write_text("no gzip")
     params = keras_datasets.Params(kind="keras_datasets", path=tmp_path, name="fashion_mnist")

@@ -12,24 +12,27 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from stages.data.sources import MAX_BYTES, archive, filename
+from stages.data.sources import MAX_BYTES, SourceParams, archive, filename
+from tests.conftest import Pictures, Project
 
 
-def accepted(project) -> set[str]:
+def accepted(project: Project) -> set[str]:
     return set(pq.read_table(project.manifest)["path"].to_pylist())
 
 
-def rejects(project) -> dict[str, tuple[str, str]]:
+def rejects(project: Project) -> dict[str, tuple[str, str]]:
     with project.rejects.open(newline="", encoding="utf-8") as file:
         return {one["path"]: (one["reason"], one["detail"]) for one in csv.DictReader(file)}
 
 
-def run(project, source=None) -> None:
+def run(project: Project, source: SourceParams | None = None) -> None:
     project.ingest(source, max_reject_fraction=1.0)
     project.resize()
 
 
-def test_links_are_followed_to_files_and_listed_where_they_lead_nowhere(project, pictures) -> None:
+def test_links_are_followed_to_files_and_listed_where_they_lead_nowhere(
+    project: Project, pictures: Pictures
+) -> None:
     source = pictures()
     picture = source.parent / "elsewhere.png"
     Image.new("RGB", (5, 5), "red").save(picture)
@@ -42,7 +45,7 @@ def test_links_are_followed_to_files_and_listed_where_they_lead_nowhere(project,
     assert rejects(project)["cat/loop.png"] == ("file", "Too many levels of symbolic links")
 
 
-def test_links_to_folders_are_listed_and_cannot_loop(project, pictures) -> None:
+def test_links_to_folders_are_listed_and_cannot_loop(project: Project, pictures: Pictures) -> None:
     source = pictures()
     (source / "cat" / "up").symlink_to("..")
     (source / "kitten").symlink_to("cat")
@@ -52,13 +55,13 @@ def test_links_to_folders_are_listed_and_cannot_loop(project, pictures) -> None:
     assert rejects(project) == {"cat/up": expected, "kitten": expected}
 
 
-def test_pipes_are_not_waited_for(project, pictures) -> None:
+def test_pipes_are_not_waited_for(project: Project, pictures: Pictures) -> None:
     os.mkfifo(pictures() / "cat" / "pipe.png")
     run(project)
     assert rejects(project) == {"cat/pipe.png": ("file", "not a regular file")}
 
 
-def test_a_film_among_the_pictures_is_not_read_into_memory(project, pictures) -> None:
+def test_a_film_among_the_pictures_is_not_read_into_memory(project: Project, pictures: Pictures) -> None:
     path = pictures() / "cat" / "film.mp4"
     path.touch()
     os.truncate(path, MAX_BYTES + 1)
@@ -67,7 +70,7 @@ def test_a_film_among_the_pictures_is_not_read_into_memory(project, pictures) ->
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
-def test_what_may_not_be_read_is_listed(project, pictures) -> None:
+def test_what_may_not_be_read_is_listed(project: Project, pictures: Pictures) -> None:
     source = pictures({"cat": 10, "dog": 10, "locked": 5})
     (source / "cat" / "000.png").chmod(0)
     (source / "locked").chmod(0)
@@ -82,7 +85,7 @@ def test_what_may_not_be_read_is_listed(project, pictures) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names are text on this system")
-def test_names_that_are_not_utf8_are_listed(project, pictures) -> None:
+def test_names_that_are_not_utf8_are_listed(project: Project, pictures: Pictures) -> None:
     source = pictures()
     (source / "cat" / "000.png").rename(source / "cat" / os.fsdecode(b"\xff\xfe.png"))
     (source / "dog").rename(source / os.fsdecode(b"d\xf6g"))
@@ -95,7 +98,7 @@ def test_names_that_are_not_utf8_are_listed(project, pictures) -> None:
     assert r"cat/\udcff\udcfe.png" in listed
 
 
-def test_names_may_have_line_breaks_quotes_and_commas(project, pictures) -> None:
+def test_names_may_have_line_breaks_quotes_and_commas(project: Project, pictures: Pictures) -> None:
     source = pictures()
     names = ["two\nlines.png", 'a "quote".png', "a, comma.png", " blanks .png", "-rf.png", "x" * 251 + ".png"]
     for number, name in enumerate(names):
@@ -107,7 +110,7 @@ def test_names_may_have_line_breaks_quotes_and_commas(project, pictures) -> None
     assert rejects(project) == {"cat/broken\n,file.png": ("picture", "the file is empty")}
 
 
-def test_a_folder_as_deep_as_the_system_allows(project, pictures) -> None:
+def test_a_folder_as_deep_as_the_system_allows(project: Project, pictures: Pictures) -> None:
     source = pictures()
     folder = source
     for _ in range(1200):
@@ -125,7 +128,7 @@ def test_a_folder_as_deep_as_the_system_allows(project, pictures) -> None:
     assert len(accepted(project)) == 25
 
 
-def test_odd_pictures_go_all_the_way(project, pictures) -> None:
+def test_odd_pictures_go_all_the_way(project: Project, pictures: Pictures) -> None:
     source = pictures()
     noise = np.random.default_rng(0).integers(0, 256, (30, 30, 4)).astype(np.uint8)
     exif = Image.Exif()
@@ -156,7 +159,7 @@ def png(number: int) -> bytes:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["tar", "zip"])
-def test_an_archive_of_100000_entries(project, kind) -> None:
+def test_an_archive_of_100000_entries(project: Project, kind: str) -> None:
     path = project.root / f"many.{kind}"
     entries = ((f"{'cat' if n % 2 else 'dog'}/{n}.png", png(n) if n < 20 else b"") for n in range(100_000))
     if kind == "zip":
@@ -174,7 +177,7 @@ def test_an_archive_of_100000_entries(project, kind) -> None:
     assert len(rejects(project)) == 99_980
 
 
-def test_hostile_names_in_an_archive_write_nothing_outside(project) -> None:
+def test_hostile_names_in_an_archive_write_nothing_outside(project: Project) -> None:
     path = project.root / "deep" / "set.tar"
     path.parent.mkdir()
     with tarfile.open(path, "w") as out:
@@ -191,7 +194,7 @@ def test_hostile_names_in_an_archive_write_nothing_outside(project) -> None:
     assert {one.parent for one in made} == {project.manifest.parent}
 
 
-def test_a_flat_folder_with_odd_names_is_told_by_a_pattern(project, pictures) -> None:
+def test_a_flat_folder_with_odd_names_is_told_by_a_pattern(project: Project, pictures: Pictures) -> None:
     source = pictures({"all": 10})
     for number, path in enumerate(sorted((source / "all").iterdir())):
         path.rename(source / f"{'große Katze' if number % 2 else '犬'}.{number}.png")

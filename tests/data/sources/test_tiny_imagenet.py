@@ -1,17 +1,19 @@
 """The layout of Tiny ImageNet."""
 
+from pathlib import Path
+
 import pytest
 
 from stages.data.sources import pictures, tiny_imagenet
 from stages.errors import SourceError
 
 
-def found(root) -> dict[str, tuple[str | None, str | None]]:
+def found(root: Path) -> dict[str, tuple[str | None, str | None]]:
     params = tiny_imagenet.Params(kind="tiny_imagenet", path=root)
     return {one.name: (one.label, one.split) for one in pictures(params)}
 
 
-def laid_out(root) -> None:
+def laid_out(root: Path) -> None:
     for name in (
         "train/n01/images/n01_0.JPEG",
         "train/n02/images/n02_0.JPEG",
@@ -26,7 +28,7 @@ def laid_out(root) -> None:
     (root / "val" / "val_annotations.txt").write_text("val_0.JPEG\tn02\t0\t0\t9\t9\n\nother.JPEG\tn01\n")
 
 
-def test_classes_come_from_folders_and_annotations(tmp_path) -> None:
+def test_classes_come_from_folders_and_annotations(tmp_path: Path) -> None:
     laid_out(tmp_path)
     assert found(tmp_path) == {
         "train/n01/images/n01_0.JPEG": ("n01", "train"),
@@ -36,13 +38,13 @@ def test_classes_come_from_folders_and_annotations(tmp_path) -> None:
     }
 
 
-def test_missing_annotations_are_named(tmp_path) -> None:
+def test_missing_annotations_are_named(tmp_path: Path) -> None:
     laid_out(tmp_path)
     (tmp_path / "val" / "val_annotations.txt").unlink()
     with pytest.raises(SourceError, match=r"val_annotations\.txt cannot be read"):
         found(tmp_path)
 
 
-def test_a_folder_laid_out_otherwise_is_refused(tmp_path) -> None:
+def test_a_folder_laid_out_otherwise_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="train does not exist"):
         found(tmp_path)

@@ -8,6 +8,7 @@ import threading
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -27,7 +28,13 @@ class Server:
     starts: list[int] = field(default_factory=list)
 
 
+class Running(http.server.ThreadingHTTPServer):
+    behaviour: Server
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
+    server: Running
+
     def do_GET(self) -> None:
         server = self.server.behaviour
         start = int(re.fullmatch(r"bytes=(\d+)-", self.headers["Range"]).group(1))
@@ -58,7 +65,7 @@ def server() -> Iterator[Server]:
         for number in range(20):
             archive.writestr(f"{'cat' if number % 2 else 'dog'}/{number}.png", bytes([number]) * 100)
     behaviour = Server(file.getvalue())
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+    with Running(("127.0.0.1", 0), Handler) as running:
         running.behaviour = behaviour
         behaviour.address = f"http://127.0.0.1:{running.server_port}/a.zip"
         thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
@@ -68,7 +75,7 @@ def server() -> Iterator[Server]:
         thread.join()
 
 
-def params(server: Server, tmp_path, **changed: str) -> url.Params:
+def params(server: Server, tmp_path: Path, **changed: str) -> url.Params:
     digest = hashlib.sha256(server.content).hexdigest()
     values = {"kind": "url", "path": tmp_path, "url": server.address, "sha256": digest}
     return url.Params(**values | {"cache": tmp_path / "cache"} | changed)
@@ -78,7 +85,7 @@ def labels(params: url.Params) -> list[str | None]:
     return [one.label for one in pictures(params)]
 
 
-def test_an_archive_is_downloaded_once(server, tmp_path) -> None:
+def test_an_archive_is_downloaded_once(server: Server, tmp_path: Path) -> None:
     assert labels(params(server, tmp_path)) == ["dog", "cat"] * 10
     assert labels(params(server, tmp_path)) == ["dog", "cat"] * 10
     assert server.starts == [0]
@@ -86,7 +93,9 @@ def test_an_archive_is_downloaded_once(server, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("ranges", [True, False])
-def test_a_download_goes_on_where_an_earlier_run_was_stopped(server, tmp_path, ranges) -> None:
+def test_a_download_goes_on_where_an_earlier_run_was_stopped(
+    server: Server, tmp_path: Path, ranges: bool
+) -> None:
     server.ranges = ranges
     part = tmp_path / "cache" / f"{params(server, tmp_path).sha256}.part"
     part.parent.mkdir()
@@ -95,27 +104,27 @@ def test_a_download_goes_on_where_an_earlier_run_was_stopped(server, tmp_path, r
     assert server.starts == [1000]
 
 
-def test_a_part_that_is_complete_is_only_verified(server, tmp_path) -> None:
+def test_a_part_that_is_complete_is_only_verified(server: Server, tmp_path: Path) -> None:
     part = tmp_path / "cache" / f"{params(server, tmp_path).sha256}.part"
     part.parent.mkdir()
     part.write_bytes(server.content)
     assert len(labels(params(server, tmp_path))) == 20
 
 
-def test_a_connection_that_breaks_off_is_taken_up_again(server, tmp_path) -> None:
+def test_a_connection_that_breaks_off_is_taken_up_again(server: Server, tmp_path: Path) -> None:
     server.sends_at_most = len(server.content) // 3 + 1
     assert len(labels(params(server, tmp_path))) == 20
     assert server.starts == [0, server.sends_at_most, 2 * server.sends_at_most]
 
 
-def test_what_arrived_is_kept_when_the_server_gives_too_little(server, tmp_path) -> None:
+def test_what_arrived_is_kept_when_the_server_gives_too_little(server: Server, tmp_path: Path) -> None:
     server.sends_at_most = 100
     with pytest.raises(SourceError, match="breaks off again and again; run again to go on"):
         labels(params(server, tmp_path))
     assert (tmp_path / "cache" / f"{params(server, tmp_path).sha256}.part").stat().st_size == 500
 
 
-def test_other_bytes_than_promised_are_refused_and_not_kept(server, tmp_path) -> None:
+def test_other_bytes_than_promised_are_refused_and_not_kept(server: Server, tmp_path: Path) -> None:
     wanted = params(server, tmp_path)
     server.content += b"changed"
     with pytest.raises(SourceError, match=rf"has the digest [0-9a-f]{{64}}, not {wanted.sha256}"):
@@ -123,14 +132,14 @@ def test_other_bytes_than_promised_are_refused_and_not_kept(server, tmp_path) ->
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_a_damaged_file_in_the_cache_is_downloaded_again(server, tmp_path) -> None:
+def test_a_damaged_file_in_the_cache_is_downloaded_again(server: Server, tmp_path: Path) -> None:
     labels(params(server, tmp_path))
     kept = tmp_path / "cache" / params(server, tmp_path).sha256
     kept.write_bytes(b"damaged" + kept.read_bytes()[7:])
     assert len(labels(params(server, tmp_path))) == 20
 
 
-def test_a_missing_page_and_a_missing_server_are_named(server, tmp_path) -> None:
+def test_a_missing_page_and_a_missing_server_are_named(server: Server, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"missing\.zip cannot be downloaded: .*404"):
         labels(params(server, tmp_path, url=server.address.replace("a.zip", "missing.zip")))
     with pytest.raises(SourceError, match=r"cannot be downloaded: .*refused"):
@@ -138,6 +147,8 @@ def test_a_missing_page_and_a_missing_server_are_named(server, tmp_path) -> None
 
 
 @pytest.mark.parametrize("changed", [{"url": "file:///etc/passwd"}, {"sha256": "123"}])
-def test_only_web_addresses_with_a_digest_are_taken(server, tmp_path, changed) -> None:
+def test_only_web_addresses_with_a_digest_are_taken(
+    server: Server, tmp_path: Path, changed: dict[str, str]
+) -> None:
     with pytest.raises(ValidationError):
         params(server, tmp_path, **changed)

@@ -71,10 +71,8 @@ class Airflow:
                 one["task_id"],
                 one["rendered_map_index"] or "",
                 one["state"],
-                *(
-                    datetime.fromisoformat(one[key]) if one[key] else None
-                    for key in ("start_date", "end_date")
-                ),
+                _time(one["start_date"]),
+                _time(one["end_date"]),
                 one["try_number"],
             )
             for one in found
@@ -111,3 +109,7 @@ def wait_until(done: Callable[[], Any], seconds: float, what: str) -> Any:
             return answer
         time.sleep(0.5)
     raise AssertionError(f"{what} did not come within {seconds} s")
+
+
+def _time(said: str | None) -> datetime | None:
+    return datetime.fromisoformat(said) if said else None

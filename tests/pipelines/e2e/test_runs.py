@@ -3,6 +3,8 @@
 In the order of the file, as Airflow's start and what the first run leaves in the cache are shared.
 """
 
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +18,10 @@ pytestmark = pytest.mark.slow
 
 def experiments(repository: Repository) -> list[str]:
     return repository.dvc("exp", "list", "--name-only").split()
+
+
+def checkpoints(repository: Repository, member: str) -> list[Path]:
+    return list(repository.root.glob(f".convoy/checkpoints/*/train@{member}/half"))
 
 
 def test_a_form_that_is_filled_wrongly_is_refused(airflow: Airflow) -> None:
@@ -87,8 +93,7 @@ def test_what_is_killed_is_tried_again_and_resumes(tiny: tuple[Repository, Local
     # Without its checkpoint, a member would wait for an hour.
     run = airflow.trigger("train", overrides=["+models.a.waits=3600", "+models.b.waits=3600"])
     for member in ("a", "b"):
-        place = f".convoy/checkpoints/*/train@{member}/half"
-        wait_until(lambda place=place: list(repository.root.glob(place)), 300, f"the training of {member}")
+        wait_until(partial(checkpoints, repository, member), 300, f"the training of {member}")
     local.process("pipelines.worker", "CONVOY_STAGE=train@a").kill()
     wait_until(
         lambda: airflow.states("train", run).get("train@a") == "success", 300, "the second try of train@a"
