@@ -19,6 +19,8 @@ done
 run=$(mktemp -d /tmp/convoy-engine.XXXXXX)
 data=${CONVOY_ENGINE:-$run}
 mkdir -p "$data"
+# As the list of mounts has it.
+data=$(realpath "$data")
 exec {lock}>"$data/lock"
 flock --nonblock "$lock" || { rmdir "$run"; unavailable "another engine runs in $data"; }
 
