@@ -25,28 +25,28 @@ accept-data:  ## Accept the data as they are: what audit.drift.reference compare
 	@echo "To compare with it, set audit.drift.reference: datasets/accepted.json"
 
 reproduce: $(VENV)/stages.installed  ## Run recipes beside their books' numbers (RECIPES="lenet_mnist …"); without: the table
-	@python -m stages.reproduce $(RECIPES) $(if $(SEEDS),--seeds $(SEEDS)) $(foreach one,$(SET),--set $(one))
+	@python -m stages.tools.reproduce $(RECIPES) $(if $(SEEDS),--seeds $(SEEDS)) $(foreach one,$(SET),--set $(one))
 
 find-learning-rate: $(VENV)/stages.installed  ## Draw a network's loss over the learning rate (RECIPE=digits MEMBER=lenet)
 	@$(call need,MEMBER,a member of the recipe,lenet)
 	@$(if $(RECIPE),dvc exp run -S recipe=$(RECIPE),dvc repro) pack
-	@python -m stages.find_learning_rate $(MEMBER) --data data/packed --sheets reports/learning_rate
+	@python -m stages.tools.learning_rate_finder $(MEMBER) --data data/packed --sheets reports/learning_rate
 
 sweep: $(VENV)/sweep.installed  ## Search a member's params on the val split (RECIPE=digits MEMBER=lenet TRIALS=20)
 	@$(call need,MEMBER,a member of the recipe,lenet)
 	@$(if $(RECIPE),dvc exp run -S recipe=$(RECIPE),dvc repro) pack extract
-	@python -m stages.sweep $(MEMBER) $(if $(TRIALS),--trials $(TRIALS)) $(if $(SPACE),--space $(SPACE))
+	@python -m stages.tools.sweep $(MEMBER) $(if $(TRIALS),--trials $(TRIALS)) $(if $(SPACE),--space $(SPACE))
 
 sync-tracking: $(VENV)/stages.installed  ## Write to MLflow what it missed while its server was away
-	@python -m stages.sync_tracking
+	@python -m stages.tools.sync_tracking
 
-preview: $(VENV)/stages.installed  ## Draw augmented training pictures into reports/preview (RECIPE=name)
+preview: $(VENV)/stages.installed  ## Draw augmented training images into reports/preview (RECIPE=name)
 	@$(if $(RECIPE),dvc exp run -S recipe=$(RECIPE),dvc repro) pack
-	@python -m stages.preview --packed data/packed --sheets reports/preview
+	@python -m stages.tools.preview --packed data/packed --sheets reports/preview
 
-predict: $(VENV)/stages.installed  ## Say what pictures show: FILES="a.jpg folder 'more/*.png'" (MODEL=models:/NAME@champion)
-	@$(call need,FILES,pictures,"a.jpg folder")
-	@python -m stages.predict_image $(if $(MODEL),--model "$(MODEL)") $(FILES)
+predict: $(VENV)/stages.installed  ## Say what images show: FILES="a.jpg folder 'more/*.png'" (MODEL=models:/NAME@champion)
+	@$(call need,FILES,images,"a.jpg folder")
+	@python -m stages.tools.predict_image $(if $(MODEL),--model "$(MODEL)") $(FILES)
 
 # By file, as fixtures are shared within one; no more than four, as each worker may train and hold 2 GB.
 PARALLEL := -n auto --maxprocesses 4 --dist loadfile
@@ -69,7 +69,7 @@ down:  ## Stop them; runs, artifacts and users stay
 e2e-docker: $(VENV)/dev.installed  ## Run the pipeline in containers, on a throwaway engine where there is none
 	@docker/with-engine.sh pytest -rs tests/docker tests/pipelines/test_runners.py
 
-bench: $(VENV)/bench.installed  ## Measure speed and memory against the books' way (DATA=FOLDER to use your own pictures)
+bench: $(VENV)/bench.installed  ## Measure speed and memory against the books' way (DATA=FOLDER to use your own images)
 	@python -m benchmarks $(if $(DATA),--data "$(DATA)")
 
 plan: $(VENV)/stages.installed  ## Say what make run would run, and why (RECIPE=name: of another recipe)

@@ -1,1 +1,1 @@
-"""Applications on top of the pipeline: they bring pictures to a trained model and its answers to people."""
+"""Applications on top of the pipeline: they bring images to a trained model and its answers to people."""

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.errors import ConvoyError
+from stages.common.errors import ConvoyError
 
 Pixels = NDArray[np.uint8]
-# Pictures (H, W, 1 or 3) uint8, RGB → their labels and how sure the model is of each, 0 to 1.
+# Images (H, W, 1 or 3) uint8, RGB → their labels and how sure the model is of each, 0 to 1.
 Classifier = Callable[[Sequence[Pixels]], list[tuple[str, float]]]
 
 
@@ -33,10 +33,10 @@ def load(uri: str) -> Classifier:
     except (MlflowException, OSError) as error:
         raise AppError(f"--model {uri}: {str(error).splitlines()[0]}") from None
 
-    def classify(pictures: Sequence[Pixels]) -> list[tuple[str, float]]:
-        if not pictures:
+    def classify(images: Sequence[Pixels]) -> list[tuple[str, float]]:
+        if not images:
             return []
-        found = model.predict(pd.DataFrame({"image": [png(picture) for picture in pictures]}))
+        found = model.predict(pd.DataFrame({"image": [png(image) for image in images]}))
         return [
             (str(label), float(sure))
             for label, sure in zip(found["label"], found["probability"], strict=True)
@@ -52,14 +52,14 @@ def png(pixels: Pixels) -> bytes:
 
 
 def read(path: Path) -> Pixels:
-    """A picture file, (H, W, 3) uint8 RGB. Raises AppError when it cannot be read."""
+    """An image file, (H, W, 3) uint8 RGB. Raises AppError when it cannot be read."""
     try:
         data = np.frombuffer(path.read_bytes(), np.uint8)
     except OSError as error:
         raise AppError(f"{path}: {error.strerror}") from None
     pixels = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB) if data.size else None
     if pixels is None:
-        raise AppError(f"{path}: not a picture that OpenCV can read")
+        raise AppError(f"{path}: not an image that OpenCV can read")
     return np.asarray(pixels, np.uint8)
 
 

@@ -1,4 +1,4 @@
-"""Training batches of 128 random 227² patches of 256² pictures, in pictures per second.
+"""Training batches of 128 random 227² patches of 256² images, in images per second.
 
 Ours are uint8, normalized inside the network; the books' are float32 with the means subtracted. The passes
 are whole epochs from the warm page cache; batches are made and dropped, nothing is trained.
@@ -11,21 +11,21 @@ from typing import Any
 
 import yaml
 
-from benchmarks import books, bounds, harness, peers, pictures
+from benchmarks import books, bounds, harness, images, peers
 from benchmarks.harness import Row, Settings, Ways
 from benchmarks.pipeline import Pipeline
+from stages.common.parallel import cores
 from stages.data.augment import Augment
 from stages.data.loader import Loader
 from stages.data.store import Reader
-from stages.parallel import cores
 
 SIZE, PATCH, BATCH = 256, 227, 128
 # An epoch of ours takes a tenth of a second: too short to measure.
 _EPOCHS = 5
 # 2 GB of float64.
-_BOOKS_PICTURES = 1_280
+_BOOKS_IMAGES = 1_280
 _SHUFFLED = 1_024
-# Pictures a second from FFCV's warm loader on 2 cores, 227² and flips; quoted, not measured here.
+# Images a second from FFCV's warm loader on 2 cores, 227² and flips; quoted, not measured here.
 _FFCV_LOADER = 14_400.0
 
 _PRESETS = Path("conf/augment")
@@ -34,7 +34,7 @@ _PRESETS = Path("conf/augment")
 def measure(settings: Settings) -> list[Row]:
     """Without augmentation, flipped, and with rotation, shift, shear, zoom and flip."""
     # The last set: the quickest to bring to 256².
-    name, source = list(pictures.sets(settings).items())[-1]
+    name, source = list(images.sets(settings).items())[-1]
     pipeline = Pipeline.ingested(source, settings.work / f"{name}-batches", SIZE)
     pipeline.run("resize", "mean", "pack")
     packed, work = pipeline.packed / "train.h5", settings.work / "batches-books.hdf5"
@@ -58,7 +58,7 @@ def _plain(settings: Settings, rows: Reader, theirs: Path, records: Path) -> lis
             "tf.data": partial(_records, records, rows.shape[1:], augmented=False),
         }
         found = harness.rates(settings.repeats, ways)
-    work, unit = f"batches of {PATCH}² patches", "pictures/s"
+    work, unit = f"batches of {PATCH}² patches", "images/s"
     return [
         Row(f"{work}, no augmentation", unit, found["ours"], found["books"], found["bound"]),
         Row(f"{work}, no augmentation vs tf.data (TFRecord)", unit, found["ours"], bound=found["tf.data"]),
@@ -77,7 +77,7 @@ def _augmented(settings: Settings, rows: Reader, theirs: Path, records: Path) ->
             "keras": partial(_records, records, rows.shape[1:], augmented=True),
         }
         found = harness.rates(settings.repeats, ways)
-    work, unit = f"batches of {PATCH}² patches, rotation, shift, shear, zoom, flip", "pictures/s"
+    work, unit = f"batches of {PATCH}² patches, rotation, shift, shear, zoom, flip", "images/s"
     return [
         Row(work, unit, found["ours"], found["books"], found["bound"]),
         Row(f"{work} vs Keras' layers in tf.data (TFRecord)", unit, found["ours"], bound=found["keras"]),
@@ -85,9 +85,9 @@ def _augmented(settings: Settings, rows: Reader, theirs: Path, records: Path) ->
 
 
 def _copy(rows: Reader, theirs: Path, records: Path) -> None:
-    """The same pictures in the books' file, as many as it is asked for, and in a TFRecord file."""
+    """The same images in the books' file, as many as it is asked for, and in a TFRecord file."""
     labels = rows.column("labels")
-    some = rows.read(0, _BOOKS_PICTURES)
+    some = rows.read(0, _BOOKS_IMAGES)
     writer = books.DatasetWriter(theirs, some.shape)
     writer.add(list(some), labels[: len(some)].tolist())
     writer.close()
@@ -112,7 +112,7 @@ def _epochs(loader: Loader) -> int:
         for number in range(len(loader)):
             loader[number]
         loader.on_epoch_end()
-    return _EPOCHS * loader.pictures
+    return _EPOCHS * loader.images
 
 
 def _repeated(way: Callable[[], int]) -> Callable[[], int]:
@@ -123,7 +123,7 @@ def _books(path: Path, *, augmented: bool) -> int:
     """The means are of ImageNet's scale: what is subtracted does not change the speed."""
     preprocessors = [books.patch(PATCH, PATCH), books.mean_subtraction(125.0, 116.0, 106.0), books.to_array]
     augment = books.augmentation() if augmented else None
-    return sum(len(images) for images, _ in books.batches(path, BATCH, preprocessors, augment))
+    return sum(len(batch) for batch, _ in books.batches(path, BATCH, preprocessors, augment))
 
 
 def _records(path: Path, shape: tuple[int, ...], *, augmented: bool) -> int:

@@ -1,4 +1,4 @@
-"""What a run costs after 1 % of the pictures are new, next to a run from nothing: seconds of resize.
+"""What a run costs after 1 % of the images are new, next to a run from nothing: seconds of resize.
 
 The column `bound` holds the run from nothing.
 """
@@ -8,7 +8,7 @@ import statistics
 import time
 from pathlib import Path
 
-from benchmarks import harness, pictures
+from benchmarks import harness, images
 from benchmarks.bench_data import SIZE
 from benchmarks.harness import Row, Settings
 from benchmarks.pipeline import Pipeline
@@ -17,10 +17,10 @@ _NEW = 100
 
 
 def measure(settings: Settings) -> list[Row]:
-    """One row per set of pictures; ingest, which reads every file to know it, is not counted."""
+    """One row per set of images; ingest, which reads every file to know it, is not counted."""
     return [
         _measure(settings, name, folder, settings.work / f"{name}-change")
-        for name, folder in pictures.sets(settings).items()
+        for name, folder in images.sets(settings).items()
     ]
 
 
@@ -35,7 +35,7 @@ def _measure(settings: Settings, name: str, source: Path, data: Path) -> Row:
         whole.append(_seconds(ours))
         ours.forget()
     return Row(
-        f"resize with 1 % new of {name} pictures",
+        f"resize with 1 % new of {name} images",
         "s",
         statistics.median(changed),
         bound=statistics.median(whole),
@@ -50,7 +50,7 @@ def _seconds(pipeline: Pipeline) -> float:
 
 
 def _link_some(source: Path, folder: Path) -> Path:
-    """All but every hundredth picture."""
+    """All but every hundredth image."""
     found = sorted(path for path in source.rglob("*") if path.is_file())
     for number, path in enumerate(found):
         if number % _NEW:

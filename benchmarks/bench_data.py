@@ -1,6 +1,6 @@
-"""resize → mean → pack to 256² RGB, in pictures per second; ingest is not counted.
+"""resize → mean → pack to 256² RGB, in images per second; ingest is not counted.
 
-The bound and tf.data decode whole pictures and resize them by area, also beside `resize.quality: fast`.
+The bound and tf.data decode whole images and resize them by area, also beside `resize.quality: fast`.
 """
 
 import math
@@ -8,25 +8,23 @@ import os
 from functools import partial
 from pathlib import Path
 
-from benchmarks import books, bounds, harness, peers, pictures
+from benchmarks import books, bounds, harness, images, peers
 from benchmarks.harness import Row, Settings, Ways
 from benchmarks.pipeline import Pipeline
+from stages.common.files import remove
 from stages.data.manifest import SPLITS
-from stages.data.manifest import Row as Picture
-from stages.files import remove
+from stages.data.manifest import Row as Image
 
 SIZE = 256
-# 5 GB of float64. A rate does not change with more pictures, and the disk here has an end.
+# 5 GB of float64. A rate does not change with more images, and the disk here has an end.
 _BOOKS_AT_MOST = 3_000
-# Pictures a second on 2 cores with small JPEGs, resized by OpenCV; quoted, not measured here.
+# Images a second on 2 cores with small JPEGs, resized by OpenCV; quoted, not measured here.
 _FFCV_WRITER = 2_100.0
 
 
 def measure(settings: Settings) -> list[Row]:
-    """Every set of pictures: ours, the books', bare decode and resize; tf.data's decode and resize."""
-    return [
-        row for name, folder in pictures.sets(settings).items() for row in _measure(settings, name, folder)
-    ]
+    """Every set of images: ours, the books', bare decode and resize; tf.data's decode and resize."""
+    return [row for name, folder in images.sets(settings).items() for row in _measure(settings, name, folder)]
 
 
 def _measure(settings: Settings, name: str, source: Path) -> list[Row]:
@@ -56,12 +54,12 @@ def _measure(settings: Settings, name: str, source: Path) -> list[Row]:
     found = harness.rates(settings.repeats, ways, clear)
     table = []
     for quality in ("exact", "fast"):
-        work, rate = f"resize → mean → pack to {SIZE}², {name} pictures, {quality}", found[quality]
-        table.append(Row(work, "pictures/s", rate, found["books"], found["bound"]))
-        table.append(Row(f"{work} vs tf.data (decode, resize)", "pictures/s", rate, bound=found["tf.data"]))
+        work, rate = f"resize → mean → pack to {SIZE}², {name} images, {quality}", found[quality]
+        table.append(Row(work, "images/s", rate, found["books"], found["bound"]))
+        table.append(Row(f"{work} vs tf.data (decode, resize)", "images/s", rate, bound=found["tf.data"]))
         if name == "small":
-            table.append(Row(f"{work} vs FFCV's writer (quoted)", "pictures/s", rate, bound=_FFCV_WRITER))
-    return [*table, Row(f"bare decoding, {name} pictures", "pictures/s", found["decode"])]
+            table.append(Row(f"{work} vs FFCV's writer (quoted)", "images/s", rate, bound=_FFCV_WRITER))
+    return [*table, Row(f"bare decoding, {name} images", "images/s", found["decode"])]
 
 
 def _ours(pipeline: Pipeline) -> int:
@@ -69,8 +67,8 @@ def _ours(pipeline: Pipeline) -> int:
     return pipeline.count()
 
 
-def _parts(rows: list[Picture], source: Path) -> dict[str, list[tuple[Path, int]]]:
-    """The same pictures and splits as ours, or every k-th of them where there are too many."""
+def _parts(rows: list[Image], source: Path) -> dict[str, list[tuple[Path, int]]]:
+    """The same images and splits as ours, or every k-th of them where there are too many."""
     some = rows[:: math.ceil(len(rows) / _BOOKS_AT_MOST)]
     classes = sorted({row.label for row in some})
     return {

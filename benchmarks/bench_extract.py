@@ -1,4 +1,4 @@
-"""Extraction and prediction, in pictures per second, beside the bare forward pass on the same batches.
+"""Extraction and prediction, in images per second, beside the bare forward pass on the same batches.
 
 Ours read the packed file, check it, prepare the batches and write the results; the bound is
 `predict_on_batch` one batch after the other on arrays that are in memory, of the network as it is (batches
@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from benchmarks import harness
 from benchmarks.harness import Row, Settings, Ways
-from stages import extractors, nets
 from stages.data import portions, store
 from stages.data.store import Reader
 from stages.extract import write_features
-from stages.extractors import keras_applications
-from stages.learners import cnn
+from stages.models import extractors, networks
+from stages.models.extractors import keras_applications
+from stages.models.learners import cnn
 from stages.predict import write_probabilities
 
 _SIDE, _ALPHA = 224, 0.35
@@ -48,7 +48,7 @@ def _extraction(settings: Settings) -> list[Row]:
     prepare = keras.applications.mobilenet_v2.preprocess_input
     inside = keras.Model(pixels, network(prepare(keras.ops.cast(pixels, "float32"))))
     features, photographs = settings.work / "features.h5", settings.work / "photographs.h5"
-    with Reader(_pictures(photographs, (settings.count(1_024, 64), *network.input_shape[1:]))) as rows:
+    with Reader(_images(photographs, (settings.count(1_024, 64), *network.input_shape[1:]))) as rows:
         batches = _batches(rows)
         run = extractors.prepare(params, rows.shape[1:])
         ways: Ways = {
@@ -60,27 +60,27 @@ def _extraction(settings: Settings) -> list[Row]:
         found = harness.rates(settings.repeats, ways)
     work = f"extraction, MobileNetV2 {_ALPHA}, {_SIDE}²"
     return [
-        Row(f"{work}, vs batches that are prepared", "pictures/s", found["ours"], bound=found["float32"]),
-        Row(f"{work}, vs batches of uint8", "pictures/s", found["ours"], bound=found["uint8"]),
+        Row(f"{work}, vs batches that are prepared", "images/s", found["ours"], bound=found["float32"]),
+        Row(f"{work}, vs batches of uint8", "images/s", found["ours"], bound=found["uint8"]),
     ]
 
 
 def _prediction(settings: Settings) -> list[Row]:
-    network = nets.build("lenet", shape=(28, 28, 1), classes=_CLASSES, statistics=None)
+    network = networks.build("lenet", shape=(28, 28, 1), classes=_CLASSES, statistics=None)
     learner = cnn.Network(network, None)
     probabilities, digits = settings.work / "probabilities.h5", settings.work / "digits.h5"
-    with Reader(_pictures(digits, (settings.count(20_000, 512), 28, 28, 1))) as rows:
+    with Reader(_images(digits, (settings.count(20_000, 512), 28, 28, 1))) as rows:
         ways: Ways = {
             "ours": lambda: write_probabilities(probabilities, rows, learner.predict_proba, "lenet"),
             "bound": partial(_forward, network, _batches(rows)),
         }
         harness.rates(1, ways)  # networks are compiled for each batch size when they first see it
         found = harness.rates(settings.repeats, ways)
-    return [Row("prediction, LeNet, 28²", "pictures/s", found["ours"], bound=found["bound"])]
+    return [Row("prediction, LeNet, 28²", "images/s", found["ours"], bound=found["bound"])]
 
 
-def _pictures(path: Path, shape: tuple[int, ...]) -> Path:
-    """A packed file of noise: what the pictures show changes nothing."""
+def _images(path: Path, shape: tuple[int, ...]) -> Path:
+    """A packed file of noise: what the images show changes nothing."""
     ids = [str(number) for number in range(shape[0])]
     classes = [str(number) for number in range(_CLASSES)]
     provenance = {"classes": classes, "manifest": "none"}

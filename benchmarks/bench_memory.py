@@ -1,6 +1,6 @@
-"""Peak memory of every data stage, and of fitting a classifier, on n pictures and on ten times as many.
+"""Peak memory of every data stage, and of fitting a classifier, on n images and on ten times as many.
 
-Each is a process of its own. The column `ours` is the peak with 10n pictures, `bound` the one with n: their
+Each is a process of its own. The column `ours` is the peak with 10n images, `bound` the one with n: their
 ratio should stay near 1.
 """
 
@@ -12,13 +12,13 @@ from typing import Any
 
 import yaml
 
-from benchmarks import harness, pictures
+from benchmarks import harness, images
 from benchmarks.harness import Row, Settings
 from benchmarks.pipeline import Pipeline
 
 STAGES = ("ingest", "audit", "resize", "mean", "pack", "extract")
 FITTED = "train"
-# Out of core. Of few weights, so that pictures would show.
+# Out of core. Of few weights, so that images would show.
 _CLASSIFIER = {"input": "data/packed", "hidden": [16], "epochs": 1, "seed": 1}
 _GROWTH = 10
 _SIZE = 256
@@ -30,13 +30,13 @@ _WATCH = (
 
 
 def measure(settings: Settings) -> list[Row]:
-    """One row per stage; always on small pictures, where what is kept per picture shows most."""
-    many = pictures.small(settings)
+    """One row per stage; always on small images, where what is kept per image shows most."""
+    many = images.small(settings)
     few = _tenth(many, settings.work / "tenth")
     least = _peaks(Pipeline.create(few, settings.work / "few-memory", _SIZE))
     most = _peaks(Pipeline.create(many, settings.work / "many-memory", _SIZE))
     return [
-        Row(f"peak memory of {stage}, 10 times the pictures", "MiB", most[stage], bound=least[stage])
+        Row(f"peak memory of {stage}, 10 times the images", "MiB", most[stage], bound=least[stage])
         for stage in (*STAGES, FITTED)
     ]
 

@@ -4,21 +4,21 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import harness, pictures
+from benchmarks import harness, images
 from benchmarks.harness import Row, Settings
-from stages.data import images
+from stages.common.errors import ImageError
+from stages.data import decoding
 from stages.data.sizing import View
-from stages.errors import PictureError
 
 _SIZES = (64, 128, 256)
 _AT_MOST = 300
 
 
 def measure(settings: Settings) -> list[Row]:
-    """The mean difference and the PSNR of the first 300 pictures of every set, for some target sizes."""
+    """The mean difference and the PSNR of the first 300 images of every set, for some target sizes."""
     return [
         row
-        for name, folder in pictures.sets(settings).items()
+        for name, folder in images.sets(settings).items()
         for size in _SIZES
         for row in _difference(name, sorted(folder.rglob("*.*"))[:_AT_MOST], size)
     ]
@@ -29,8 +29,8 @@ def _difference(name: str, paths: list[Path], size: int) -> list[Row]:
     for path in paths:
         data = path.read_bytes()
         try:
-            facts = images.inspect(data, max_pixels=10**9, hashed=False)
-        except PictureError:
+            facts = decoding.inspect(data, max_pixels=10**9, hashed=False)
+        except ImageError:
             continue
         exact, fast = (
             View(size, size, "rgb", keep_aspect=True, quality=quality).of(
@@ -41,7 +41,7 @@ def _difference(name: str, paths: list[Path], size: int) -> list[Row]:
         difference = np.abs(exact.astype(np.float64) - fast)
         means.append(difference.mean())
         squares.append(np.square(difference).mean())
-    work = f"fast beside exact, {name} pictures to {size}²"
+    work = f"fast beside exact, {name} images to {size}²"
     noise = max(float(np.mean(squares)), 1e-9)
     return [
         Row(f"{work}, mean difference", "levels", float(np.mean(means))),

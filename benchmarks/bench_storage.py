@@ -1,4 +1,4 @@
-"""Ways to keep pictures on disk: bytes, write rate, and read rate in order and at random.
+"""Ways to keep images on disk: bytes, write rate, and read rate in order and at random.
 
 `ours` is the pipeline's store; the column `bound` holds the format named. Writing ends when the data are on
 the disk and not only in the page cache; reading is from the warm page cache.
@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import harness, pictures
+from benchmarks import harness, images
 from benchmarks.formats import FORMATS, OURS, Format
 from benchmarks.harness import Row, Settings
 
-# Height and width of the pictures → how many.
+# Height and width of the images → how many.
 _COUNTS = {32: 10_000, 64: 5_000, 256: 1_000}
-_UNITS = {"bytes": "bytes/picture", "write": "pictures/s", "in order": "pictures/s", "random": "pictures/s"}
+_UNITS = {"bytes": "bytes/image", "write": "images/s", "in order": "images/s", "random": "images/s"}
 
 
 def measure(settings: Settings) -> list[Row]:
@@ -26,22 +26,22 @@ def measure(settings: Settings) -> list[Row]:
     rows: list[Row] = []
     lines: list[list[str]] = []
     for size, full in _COUNTS.items():
-        images = np.stack([pictures.picture(n, size, size) for n in range(settings.count(full, least=4))])
-        figures = _figures(settings, images)
+        pixels = np.stack([images.image(n, size, size) for n in range(settings.count(full, least=4))])
+        figures = _figures(settings, pixels)
         for name, values in figures.items():
             lines.append([name, f"{size}²", *(f"{values[what]:,.0f}" for what in _UNITS)])
             if name != OURS:
                 rows += [_row(what, size, name, figures[OURS][what], values[what]) for what in _UNITS]
-    print("\n" + harness.markdown(["format", "pictures", *_UNITS], lines))
+    print("\n" + harness.markdown(["format", "images", *_UNITS], lines))
     return rows
 
 
 def _row(what: str, size: int, name: str, ours: float, theirs: float) -> Row:
-    return Row(f"storage of {size}² pictures, {what}, vs {name}", _UNITS[what], ours, bound=theirs or None)
+    return Row(f"storage of {size}² images, {what}, vs {name}", _UNITS[what], ours, bound=theirs or None)
 
 
 def _figures(settings: Settings, images: NDArray[np.uint8]) -> dict[str, dict[str, float]]:
-    """Format → what → value; 0 pictures a second where a format cannot."""
+    """Format → what → value; 0 images a second where a format cannot."""
     folder = settings.work / f"storage-{images.shape[1]}"
     folder.mkdir()
     formats = {name: make(folder / name) for name, make in FORMATS.items()}

@@ -1,6 +1,6 @@
 """The yardstick: a plain reading of the books' way (Practitioner Bundle ch. 2, 3, 9 and 10).
 
-One process, one picture after the other, OpenCV, h5py and Keras as the books use them; written anew from the
+One process, one image after the other, OpenCV, h5py and Keras as the books use them; written anew from the
 description of what they do, and not slowed down: warm caches, today's library versions.
 """
 
@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.files import write_json
+from stages.common.files import write_json
 
 _BUFFER = 1000
 Preprocessor = Callable[[NDArray[Any]], NDArray[Any]]
@@ -66,14 +66,14 @@ def aspect_aware(image: NDArray[Any], width: int, height: int) -> NDArray[Any]:
 def build(parts: dict[str, list[tuple[Path, int]]], folder: Path, size: int) -> int:
     """Resize, average and pack the parts train, val and test (ch. 9, build_dogs_vs_cats).
 
-    `parts` are (file, class index); writes PART.hdf5 and mean.json; returns the number of pictures.
+    `parts` are (file, class index); writes PART.hdf5 and mean.json; returns the number of images.
     """
     means: list[tuple[float, ...]] = []
     # OpenCV with its own threads, as it comes; ours turns them off.
     cv2.setNumThreads(-1)
-    for part, pictures in parts.items():
-        writer = DatasetWriter(folder / f"{part}.hdf5", (len(pictures), size, size, 3))
-        for path, label in pictures:
+    for part, images in parts.items():
+        writer = DatasetWriter(folder / f"{part}.hdf5", (len(images), size, size, 3))
+        for path, label in images:
             image = aspect_aware(np.asarray(cv2.imread(str(path))), size, size)
             if part == "train":
                 means.append(cv2.mean(image)[:3])
@@ -86,7 +86,7 @@ def build(parts: dict[str, list[tuple[Path, int]]], folder: Path, size: int) -> 
 
 
 def mean_subtraction(red: float, green: float, blue: float) -> Preprocessor:
-    """Subtract each channel's mean from a BGR picture (ch. 10, MeanPreprocessor)."""
+    """Subtract each channel's mean from a BGR image (ch. 10, MeanPreprocessor)."""
 
     def preprocess(image: NDArray[Any]) -> NDArray[Any]:
         b, g, r = cv2.split(image.astype("float32"))
@@ -135,7 +135,7 @@ def augmentation() -> Any:
 def batches(
     path: Path, size: int, preprocessors: Sequence[Preprocessor], augment: Any = None
 ) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-    """One pass: a slice per batch, each picture through the list, Keras (ch. 10, HDF5DatasetGenerator)."""
+    """One pass: a slice per batch, each image through the list, Keras (ch. 10, HDF5DatasetGenerator)."""
     with h5py.File(path) as file:
         for start in range(0, len(file["labels"]), size):
             images: Any = file["images"][start : start + size]

@@ -1,6 +1,6 @@
 """What the machine can do: the one call that the work cannot do without, on all cores, and nothing else.
 
-Pictures are in memory, results are thrown away, and OpenCV's own threads are off, as there is a thread per
+Images are in memory, results are thrown away, and OpenCV's own threads are off, as there is a thread per
 core already. Bounds of pixels, not of files: reading, checking and writing are what ours does besides.
 """
 
@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.parallel import cores
+from stages.common.parallel import cores
 
 Pixels = NDArray[np.uint8]
 Item = TypeVar("Item")
@@ -33,7 +33,7 @@ def single_threaded_opencv() -> Iterator[None]:
 
 
 def decode(files: Sequence[bytes]) -> int:
-    """Bare decoding; returns the number of pictures."""
+    """Bare decoding; returns the number of images."""
 
     def work(part: Sequence[bytes]) -> None:
         for data in part:

@@ -1,6 +1,6 @@
 """The file formats of the storage comparison, each written and read the way its own documentation does.
 
-Every format keeps (N, H, W, 3) uint8 and gives back one picture at a time, as pixels a program can use.
+Every format keeps (N, H, W, 3) uint8 and gives back one image at a time, as pixels a program can use.
 """
 
 from collections.abc import Callable, Iterable
@@ -14,30 +14,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import peers
+from stages.common.files import remove
 from stages.data import store
-from stages.files import remove
 
 Images = NDArray[np.uint8]
 _SLICE = 128
 
 
 class Format(Protocol):
-    """One way of keeping pictures under `path`."""
+    """One way of keeping images under `path`."""
 
     path: Path
 
     def write(self, images: Images) -> None:
-        """Keep these pictures; what was there is replaced."""
+        """Keep these images; what was there is replaced."""
 
     def read_all(self) -> int:
-        """Read every picture in order; returns how many."""
+        """Read every image in order; returns how many."""
 
     def read(self, order: Iterable[int]) -> int:
-        """Read pictures by number, one at a time; returns how many, 0 where the format cannot."""
+        """Read images by number, one at a time; returns how many, 0 where the format cannot."""
 
 
 class PngFolder:
-    """One PNG file per picture."""
+    """One PNG file per image."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -61,7 +61,7 @@ class PngFolder:
 
 
 class Lmdb:
-    """One key per picture, the pixels uncompressed."""
+    """One key per image, the pixels uncompressed."""
 
     def __init__(self, path: Path) -> None:
         self.path, self._shape = path, (0, 0, 0)
@@ -94,7 +94,7 @@ class Lmdb:
 
 
 class TFRecord:
-    """One record per picture, the pixels uncompressed; a stream, without access by number."""
+    """One record per image, the pixels uncompressed; a stream, without access by number."""
 
     def __init__(self, path: Path) -> None:
         self.path, self._shape = path, (0, 0, 0)
@@ -114,13 +114,13 @@ class TFRecord:
 
 
 class Hdf5:
-    """One dataset; contiguous, or in chunks of one picture where there is a codec."""
+    """One dataset; contiguous, or in chunks of one image where there is a codec."""
 
     def __init__(self, path: Path, dtype: str = "uint8", **codec: Any) -> None:
         self.path, self._dtype, self._codec = path, dtype, codec
 
     def write(self, images: Images) -> None:
-        """128 pictures at a time."""
+        """128 images at a time."""
         chunks = (1, *images.shape[1:]) if self._codec else None
         with h5py.File(self.path, "w") as file:
             data = file.create_dataset("images", images.shape, self._dtype, chunks=chunks, **self._codec)
@@ -128,7 +128,7 @@ class Hdf5:
                 data[start : start + _SLICE] = images[start : start + _SLICE]
 
     def read_all(self) -> int:
-        """128 pictures at a time."""
+        """128 images at a time."""
         with h5py.File(self.path) as file:
             data = file["images"]
             return sum(len(data[start : start + _SLICE]) for start in range(0, len(data), _SLICE))
@@ -147,14 +147,14 @@ class Store:
         self.path = path
 
     def write(self, images: Images) -> None:
-        """128 pictures at a time."""
+        """128 images at a time."""
         ids = [f"{number:016d}" for number in range(len(images))]
         with store.create(self.path, "images", images.shape, np.uint8, ids=ids, provenance={}) as out:
             for start in range(0, len(images), _SLICE):
                 out.write(start, images[start : start + _SLICE])
 
     def read_all(self) -> int:
-        """128 pictures at a time."""
+        """128 images at a time."""
         with store.Reader(self.path) as rows:
             return sum(map(len, rows.batches(_SLICE)))
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from stages.errors import ConvoyError
-from stages.parallel import cores
+from stages.common.errors import ConvoyError
+from stages.common.parallel import cores
 
 COLUMNS = ("name", "unit", "ours", "books", "bound", "vs_books", "vs_bound")
 RESULTS = Path(__file__).with_name("results.csv")
@@ -51,7 +51,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Settings:
-    """`data` a folder of pictures or None; `scale` times the full sizes; `work` a folder to write in."""
+    """`data` a folder of images or None; `scale` times the full sizes; `work` a folder to write in."""
 
     data: Path | None
     scale: float
@@ -101,10 +101,10 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def main(*benchmarks: Benchmark, argv: Sequence[str] | None = None) -> None:
     """Run benchmarks from the command line, print the table and write it to results.csv.
 
-    Exits with one line when the pictures cannot be used.
+    Exits with one line when the images cannot be used.
     """
     parser = argparse.ArgumentParser(prog=f"python -m {_caller()}", description=__doc__)
-    parser.add_argument("--data", type=Path, help="a folder of pictures; default: make some")
+    parser.add_argument("--data", type=Path, help="a folder of images; default: make some")
     parser.add_argument("--scale", type=float, default=1.0, help="share of the full sizes")
     parser.add_argument("--repeats", type=int, default=5, help="take the median of this many")
     parser.add_argument("--results", type=Path, default=RESULTS)

@@ -1,4 +1,4 @@
-"""The same work by others who do it well, on the same pictures in the same run."""
+"""The same work by others who do it well, on the same images in the same run."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ def decode_and_resize(paths: Sequence[Path], size: int) -> int:
 
 
 def write_records(path: Path, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
-    """A TFRecord file of uncompressed pictures."""
+    """A TFRecord file of uncompressed images."""
     import tensorflow as tf
 
     with tf.io.TFRecordWriter(str(path)) as writer:
@@ -73,7 +73,7 @@ def augmented(batches: Any) -> Any:
 
 
 def passes(batches: Any) -> int:
-    """One pass over a tf.data pipeline; returns the number of pictures."""
+    """One pass over a tf.data pipeline; returns the number of images."""
     return _run(batches.map(lambda images, _: images))
 
 

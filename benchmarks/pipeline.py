@@ -1,4 +1,4 @@
-"""The pipeline's own data stages on a folder of pictures, with the arguments that dvc.yaml gives them."""
+"""The pipeline's own data stages on a folder of images, with the arguments that dvc.yaml gives them."""
 
 import importlib
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ import yaml
 
 from stages import params
 from stages.cli import Stage
+from stages.common.files import remove
 from stages.data.manifest import Manifest, Row
 from stages.data.sizing import Quality
-from stages.files import remove
 from stages.params import Params
 
 EXTRACTOR = "pixels"
@@ -20,7 +20,7 @@ SOURCE = "${ingest.source.path}"
 
 @dataclass(frozen=True)
 class Pipeline:
-    """One source of pictures and the folder `root` that its stages write below."""
+    """One source of images and the folder `root` that its stages write below."""
 
     source: Path
     root: Path
@@ -30,7 +30,7 @@ class Pipeline:
     def create(cls, source: Path, root: Path, size: int, quality: Quality = "exact") -> Self:
         """The project's own params, but for the source, size² RGB and one extractor."""
         values: dict[str, Any] = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
-        # Files that are no pictures are left out, however many.
+        # Files that are no images are left out, however many.
         values["ingest"].update(source={"kind": "folder", "path": str(source)}, max_reject_fraction=1.0)
         values["resize"].update(size=[size, size], keep_aspect=True, color="rgb", quality=quality)
         values["extractors"][EXTRACTOR] = {"kind": EXTRACTOR}
@@ -51,11 +51,11 @@ class Pipeline:
         return self.root / "data" / "packed"
 
     def count(self) -> int:
-        """How many pictures ingest took."""
+        """How many images ingest took."""
         return len(self._manifest())
 
     def rows(self) -> list[Row]:
-        """The pictures that everybody's decoder can read."""
+        """The images that everybody's decoder can read."""
         return [row for row in self._manifest().rows() if row.plain]
 
     def run(self, *names: str) -> None:

@@ -31,17 +31,15 @@ def fields(config: Config) -> dict[str, Param]:
             type="string",
             enum=names,
             title="Recipe",
-            description="What to train on which pictures: a file of conf/recipe/.",
+            description="What to train on which images: a file of conf/recipe/.",
         ),
-        "epochs": _knob(
-            "integer", "Epochs", "Passes over the training pictures, of every network.", 1, 10_000
-        ),
-        "batch_size": _knob("integer", "Batch size", "Pictures per step, of every network.", 1, 65_536),
+        "epochs": _knob("integer", "Epochs", "Passes over the training images, of every network.", 1, 10_000),
+        "batch_size": _knob("integer", "Batch size", "Images per step, of every network.", 1, 65_536),
         "image_size": _knob(
             "integer", "Image size", "Height and width in pixels that all are brought to.", 8, 2048
         ),
-        "val_fraction": _knob("number", "Validation fraction", "Of the pictures of each class.", 0.01, 0.5),
-        "test_fraction": _knob("number", "Test fraction", "Of the pictures of each class.", 0.01, 0.5),
+        "val_fraction": _knob("number", "Validation fraction", "Of the images of each class.", 0.01, 0.5),
+        "test_fraction": _knob("number", "Test fraction", "Of the images of each class.", 0.01, 0.5),
         "seed": _knob("integer", "Seed", "Of splits, weights and order.", 0, 2**31 - 1),
         "overrides": Param(
             [],

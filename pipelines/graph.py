@@ -180,7 +180,7 @@ def _all_before(name: str, upstream: Mapping[str, frozenset[str]]) -> frozenset[
 
 
 def _reduced(direct: frozenset[str], upstream: Mapping[str, frozenset[str]]) -> frozenset[str]:
-    """Without those that others of them wait for already: the picture of the graph stays readable."""
+    """Without those that others of them wait for already: the image of the graph stays readable."""
     return frozenset(
         one for one in direct if not any(one in _all_before(other, upstream) for other in direct - {one})
     )

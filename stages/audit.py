@@ -1,4 +1,4 @@
-"""audit: the manifest and the pictures → a report on the data, and whether they drifted from the accepted."""
+"""audit: the manifest and the images → a report on the data, and whether they drifted from the accepted."""
 
 import csv
 import json
@@ -9,18 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages import cli, log
+from stages import cli
+from stages.common import log
+from stages.common.errors import ImageError, SourceError, StoreError
+from stages.common.files import read_json, replacing, write_json
+from stages.common.parallel import mapped
+from stages.data import decoding
 from stages.data import drift as drifting
-from stages.data import images
 from stages.data import profile as profiling
 from stages.data.blobs import BlobReader
 from stages.data.manifest import Manifest, Row
 from stages.data.profile import FIGURES, Look
-from stages.errors import PictureError, SourceError, StoreError
-from stages.files import read_json, replacing, write_json
-from stages.parallel import mapped
 from stages.params import Audit, Drift
-from stages.report import data as report
+from stages.report.pages import data as report
 
 
 @cli.stage(params="audit")
@@ -36,9 +37,9 @@ def audit(
     profile: Path,
     drift: Path,
 ) -> None:
-    """Look at every picture once; write the page, the profile of the data, and how far it drifted (JSON).
+    """Look at every image once; write the page, the profile of the data, and how far it drifted (JSON).
 
-    Raises SourceError when a picture is gone, or after writing all three, when drift reaches `stop`;
+    Raises SourceError when an image is gone, or after writing all three, when drift reaches `stop`;
     StoreError when the accepted profile cannot be read.
     """
     table = Manifest.read(manifest)
@@ -55,7 +56,7 @@ def audit(
         html = report.page(table, _table(rejects), pairs, figures, small, sheets, found)
         aside.write_text(html, encoding="utf-8")
     log.event(
-        "audited", pictures=len(table), near_duplicate_pairs=len(pairs), drift=found["verdict"], page=page
+        "audited", images=len(table), near_duplicate_pairs=len(pairs), drift=found["verdict"], page=page
     )
     _judge(found, drift)
 
@@ -66,7 +67,7 @@ def _table(path: Path) -> list[dict[str, str]]:
 
 
 def _sheets(table: Manifest, samples: int) -> dict[str, list[str]]:
-    """The paths of some pictures of each class: those with the lowest hashes, the same on any machine."""
+    """The paths of some images of each class: those with the lowest hashes, the same on any machine."""
     labels, paths = table.strings("label"), table.strings("path")
     classes: defaultdict[str, list[str]] = defaultdict(list)
     for place in np.lexsort((table.strings("sha256"), labels)).tolist():
@@ -77,18 +78,18 @@ def _sheets(table: Manifest, samples: int) -> dict[str, list[str]]:
 
 def _looks(
     table: Manifest, shown: set[str], source: Path, blob: Path
-) -> tuple[dict[str, NDArray[np.float64]], dict[str, images.Pixels]]:
-    """The figures of all pictures by name, and the small versions of those pictures that are shown."""
+) -> tuple[dict[str, NDArray[np.float64]], dict[str, decoding.Pixels]]:
+    """The figures of all images by name, and the small versions of those images that are shown."""
     figures = {name: np.empty(len(table)) for name in FIGURES}
-    small: dict[str, images.Pixels] = {}
-    with BlobReader(blob) as blobs, log.Progress("looking", total=len(table), unit="picture") as progress:
+    small: dict[str, decoding.Pixels] = {}
+    with BlobReader(blob) as blobs, log.Progress("looking", total=len(table), unit="image") as progress:
 
         def work(row: Row) -> tuple[str, Look]:
             try:
                 stored = row.offset >= 0
                 data = blobs.read(row.offset, row.bytes) if stored else (source / row.path).read_bytes()
-                return row.path, profiling.look(images.decode(data, "rgb", plain=row.plain))
-            except (OSError, PictureError) as error:
+                return row.path, profiling.look(decoding.decode(data, "rgb", plain=row.plain))
+            except (OSError, ImageError) as error:
                 raise SourceError(f"{row.path}: {error}; the source has changed, run ingest again") from None
 
         for place, (path, look) in enumerate(mapped(work, table.each())):

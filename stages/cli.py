@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, ParamSpec, TypeVar
 
-from stages import log, params
-from stages.errors import ConvoyError
+from stages import params
+from stages.common import log
+from stages.common.errors import ConvoyError
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages import cli, log
+from stages import cli
+from stages.common import log
+from stages.common.errors import StoreError
+from stages.common.files import replacing, write_json
 from stages.data import store
 from stages.data.manifest import HELD_OUT
-from stages.errors import StoreError
-from stages.files import replacing, write_json
 from stages.params import Ensemble
 from stages.scoring import metrics, weighting
 
@@ -34,11 +35,11 @@ def ensemble(params: Ensemble, *, predictions: Path, ensemble: Path) -> None:
     Writes val.h5 and test.h5 like those of a member, and ensemble.json: each member's weight, and on the val
     split the scores of members and ensemble, the gain, and the disagreement between members. Weights are
     chosen on the val split alone, where their gain is therefore flattering; evaluate has the test split's.
-    Raises StoreError when a member's predictions are missing or of other pictures than the first member's.
+    Raises StoreError when a member's predictions are missing or of other images than the first member's.
     """
     files = {split: {m: predictions / m / f"{split}.h5" for m in params.members} for split in HELD_OUT}
     for of_split in files.values():
-        _check_same_pictures(list(of_split.values()))
+        _check_same_images(list(of_split.values()))
     members = {member: _look(file) for member, file in files["val"].items()}
     weights = _weights(params, members)
     with replacing(ensemble) as folder:
@@ -92,13 +93,13 @@ def _summary(
     }
 
 
-def _check_same_pictures(files: list[Path]) -> None:
+def _check_same_images(files: list[Path]) -> None:
     with store.Reader(files[0]) as first:
         for file in files[1:]:
             with store.Reader(file) as other:
                 same = first.provenance["manifest"] == other.provenance["manifest"]
                 if not same or not np.array_equal(first.ids, other.ids):
-                    raise StoreError(f"{file} and {files[0]} are of different pictures; run predict again")
+                    raise StoreError(f"{file} and {files[0]} are of different images; run predict again")
 
 
 def _average(path: Path, members: dict[str, Path], weights: dict[str, float]) -> None:

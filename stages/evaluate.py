@@ -11,14 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages import cli, tracking
+from stages.common.errors import StoreError
+from stages.common.files import digest, read_json, replacing, write_json
+from stages.common.history import History
 from stages.data import store
-from stages.data.images import Pixels
+from stages.data.decoding import Pixels
 from stages.data.manifest import Manifest
-from stages.errors import StoreError
-from stages.files import digest, read_json, replacing, write_json
-from stages.learners import HISTORY, History, LearnerParams
+from stages.models.learners import HISTORY, LearnerParams
 from stages.params import Evaluate
-from stages.report import results
+from stages.report.figures import results
 from stages.scoring import metrics
 from stages.scoring.judged import Judged
 
@@ -45,9 +46,9 @@ def evaluate(
     """Judge every member and the ensemble on the test split. Needs no TensorFlow.
 
     Writes into `report`: metrics.json (member → metric → value), classification_report.txt, run.json and
-    tracking (what MLflow was told, with the predictions that `python -m stages.compare` reads);
+    tracking (what MLflow was told, with the predictions that `python -m stages.tools.compare` reads);
     into `plots`: loss and accuracy per epoch of each network and (actual, predicted) of each member.
-    Raises StoreError when predictions are missing or of pictures that are not this manifest's test split.
+    Raises StoreError when predictions are missing or of images that are not this manifest's test split.
     """
     names: list[str] = read_json(classes)
     table = Manifest.read(manifest)
@@ -69,7 +70,7 @@ def _judge(file: Path, table: Manifest, names: list[str], bins: int) -> Judged:
     label_of = table.labels(names)
     with store.Reader(file) as rows:
         if set(rows.ids.tolist()) != set(test.tolist()):
-            raise StoreError(f"{file} is of other pictures than the manifest's test split; run predict again")
+            raise StoreError(f"{file} is of other images than the manifest's test split; run predict again")
         actual = np.asarray([label_of[identity] for identity in rows.ids.tolist()], np.int64)
         probabilities = rows.read(0, len(rows))
     return Judged(rows.ids, actual, probabilities, metrics.score(actual, probabilities, bins))
@@ -126,16 +127,16 @@ def _track(
         for name, one in judged.items():
             run.metrics({f"{name}.{metric}": value for metric, value in one.scores.items()})
             numbers = np.asarray([place[identity] for identity in one.ids.tolist()])
-            pictures = partial(_pictures, rows, numbers)
-            results.track(run, name, one.actual, one.probabilities, names, pictures)
+            images = partial(_images, rows, numbers)
+            results.track(run, name, one.actual, one.probabilities, names, images)
             run.predictions(name, one.ids, one.actual, one.probabilities)
     run.text(results.table({name: one.scores for name, one in judged.items()}), "comparison.csv")
     for name in (METRICS, TEXT):
         run.file(report / name)
 
 
-def _pictures(rows: store.Reader, numbers: NDArray[np.int64], wanted: NDArray[np.int64]) -> Pixels:
-    """The packed pictures of the wanted predictions, whose rows are `numbers`."""
+def _images(rows: store.Reader, numbers: NDArray[np.int64], wanted: NDArray[np.int64]) -> Pixels:
+    """The packed images of the wanted predictions, whose rows are `numbers`."""
     return rows.take(numbers[wanted])
 
 

@@ -1,15 +1,17 @@
-"""extract: packed pictures → a feature vector each, one HDF5 file per split."""
+"""extract: packed images → a feature vector each, one HDF5 file per split."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from stages import cli, extractors, log
+from stages import cli
+from stages.common import log
+from stages.common.files import replacing
 from stages.data import portions, store
 from stages.data.manifest import SPLITS
-from stages.extractors import Extract, ExtractorParams
-from stages.files import replacing
+from stages.models import extractors
+from stages.models.extractors import Extract, ExtractorParams
 from stages.params import PACKED
 
 
@@ -25,26 +27,26 @@ def extract(name: str, *, params: ExtractorParams, packed: Path, features: Path)
     with replacing(features) as folder:
         folder.mkdir()
         for split in SPLITS:
-            with store.Reader(packed / f"{split}.h5") as pictures:
-                count = write_features(folder / f"{split}.h5", pictures, run, described)
-            log.event("extracted", split=split, pictures=count)
+            with store.Reader(packed / f"{split}.h5") as images:
+                count = write_features(folder / f"{split}.h5", images, run, described)
+            log.event("extracted", split=split, images=count)
 
 
-def write_features(path: Path, pictures: store.Reader, run: Extract, described: dict[str, Any]) -> int:
-    """Write one split, whose provenance is the pictures' and what is `described`; returns its rows."""
-    width = int(run(pictures.read(0, 1)).shape[1])
-    provenance = {**pictures.provenance, **described}
-    shape = (len(pictures), width)
+def write_features(path: Path, images: store.Reader, run: Extract, described: dict[str, Any]) -> int:
+    """Write one split, whose provenance is the images' and what is `described`; returns its rows."""
+    width = int(run(images.read(0, 1)).shape[1])
+    provenance = {**images.provenance, **described}
+    shape = (len(images), width)
     with (
-        store.create(path, "features", shape, np.float32, ids=pictures.ids, provenance=provenance) as out,
-        log.Progress(f"extracting {path.stem}", total=len(pictures), unit="picture") as progress,
+        store.create(path, "features", shape, np.float32, ids=images.ids, provenance=provenance) as out,
+        log.Progress(f"extracting {path.stem}", total=len(images), unit="image") as progress,
     ):
         start = 0
-        for rows in portions.mapped(run, pictures):
+        for rows in portions.mapped(run, images):
             out.write(start, rows)
             start += len(rows)
             progress.advance(len(rows))
-        out.columns["labels"] = pictures.column("labels")
+        out.columns["labels"] = images.column("labels")
     return start
 
 

@@ -1,4 +1,4 @@
-"""ingest: a source of labelled pictures → the manifest, the classes and the rejects."""
+"""ingest: a source of labelled images → the manifest, the classes and the rejects."""
 
 import csv
 import posixpath
@@ -9,14 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from stages import cli, log
+from stages import cli
+from stages.common import log
+from stages.common.errors import SourceError
+from stages.common.files import replacing, write_json
+from stages.common.parallel import mapped
 from stages.data import blobs, candidates, similarity, sources, splitting
 from stages.data.candidates import Reject
 from stages.data.manifest import SPLITS, Row, write_manifest
-from stages.data.sources import Picture
-from stages.errors import SourceError
-from stages.files import replacing, write_json
-from stages.parallel import mapped
+from stages.data.sources import Image
 from stages.params import Ingest
 
 
@@ -27,7 +28,7 @@ def ingest(
     """Read every file of the source, keep those that decode, and split them.
 
     Writes the manifest (Parquet), the sorted class names (JSON), the rejects with their reasons (CSV), the
-    pairs of near duplicates (CSV) and, for sources that are no files on disk, the pictures themselves
+    pairs of near duplicates (CSV) and, for sources that are no files on disk, the images themselves
     (`blob`, a zip).
     Raises SourceError when the source is missing, a class is too small, or more files are rejected than
     `ingest.max_reject_fraction` allows (exact duplicates do not count).
@@ -50,27 +51,27 @@ def ingest(
     write_json(classes, names)
     sizes = splitting.counts(splits.values())
     log.event(
-        "ingested", pictures=len(rows), classes=len(names), rejects=len(refused), groups=len(groups), **sizes
+        "ingested", images=len(rows), classes=len(names), rejects=len(refused), groups=len(groups), **sizes
     )
 
 
-def _examined(params: Ingest) -> Iterator[tuple[Picture, Row | Reject]]:
+def _examined(params: Ingest) -> Iterator[tuple[Image, Row | Reject]]:
     wanted = {
         "official": params.split == "from_path",
         "hashed": params.near_duplicates.distance is not None,
     }
 
-    def work(batch: list[Picture]) -> list[tuple[Picture, Row | Reject]]:
+    def work(batch: list[Image]) -> list[tuple[Image, Row | Reject]]:
         return [(one, candidates.examine(one, params.max_pixels, **wanted)) for one in batch]
 
-    with log.Progress("reading pictures", total=0, unit="picture") as progress:
-        for results in mapped(work, candidates.batches(sources.pictures(params.source))):
+    with log.Progress("reading images", total=0, unit="image") as progress:
+        for results in mapped(work, candidates.batches(sources.images(params.source))):
             progress.advance(len(results))
             yield from results
 
 
 def _sift(
-    examined: Iterable[tuple[Picture, Row | Reject]], add: Callable[[str, bytes], int]
+    examined: Iterable[tuple[Image, Row | Reject]], add: Callable[[str, bytes], int]
 ) -> tuple[list[Row], list[Reject], int]:
     """Separate rows from rejects, keep one of each set of duplicates, and store what is not on disk.
 
@@ -82,13 +83,13 @@ def _sift(
     refused: list[Reject] = []
     disputed: set[str] = set()
     seen = 0
-    for picture, result in examined:
+    for image, result in examined:
         seen += 1
         if isinstance(result, Reject):
             refused.append(result)
         elif (first := kept.get(result.sha256)) is None:
-            suffix = posixpath.splitext(picture.name)[1]
-            offset = add(f"{result.id}{suffix}", picture.read()) if picture.path is None else -1
+            suffix = posixpath.splitext(image.name)[1]
+            offset = add(f"{result.id}{suffix}", image.read()) if image.path is None else -1
             kept[result.sha256] = replace(result, offset=offset)
         elif first.label != result.label:
             disputed.add(result.sha256)
@@ -105,7 +106,7 @@ def _sift(
 
 
 def _near_duplicates(rows: list[Row], distance: int | None, path: Path) -> list[list[str]]:
-    """List the pairs of pictures at most `distance` apart; return the sha256 of each group's members."""
+    """List the pairs of images at most `distance` apart; return the sha256 of each group's members."""
     hashed = [row for row in rows if row.phash is not None and distance is not None]
     hashes = np.asarray([row.phash for row in hashed], np.uint64)
     pairs = similarity.close_pairs(hashes, distance or 0)

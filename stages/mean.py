@@ -2,31 +2,30 @@
 
 from pathlib import Path
 
-from stages import cli, log
+from stages import cli
+from stages.common import log
+from stages.common.files import write_json
 from stages.data import store
 from stages.data.manifest import Manifest
 from stages.data.statistics import ChannelStatistics
-from stages.files import write_json
 
 
 @cli.stage()
 def mean(*, manifest: Path, resized: Path, stats: Path) -> None:
-    """Add up the channel sums of the training pictures (RGB order, values 0-255).
+    """Add up the channel sums of the training images (RGB order, values 0-255).
 
     Writes count, mean, m2 and std as JSON; see `ChannelStatistics`. Practitioner Bundle ch. 9.
     """
     table = Manifest.read(manifest)
     train = table.strings("split") == "train"
-    with store.Reader(resized) as pictures:
-        table.require(pictures.ids, resized)
-        _, height, width, _ = pictures.shape
-        totals, squares = pictures.column("sums")[train], pictures.column("squares")[train]
+    with store.Reader(resized) as images:
+        table.require(images.ids, resized)
+        _, height, width, _ = images.shape
+        totals, squares = images.column("sums")[train], images.column("squares")[train]
     found = ChannelStatistics.of(totals, squares, height * width)
     write_json(stats, found.as_json())
     shown = {"mean": found.mean, "std": found.std}
-    log.event(
-        "averaged", pictures=int(train.sum()), **{k: [round(x, 2) for x in v] for k, v in shown.items()}
-    )
+    log.event("averaged", images=int(train.sum()), **{k: [round(x, 2) for x in v] for k, v in shown.items()})
 
 
 if __name__ == "__main__":

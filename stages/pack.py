@@ -1,15 +1,16 @@
-"""pack: the resized pictures → one HDF5 file per split, shuffled once, complete in itself."""
+"""pack: the resized images → one HDF5 file per split, shuffled once, complete in itself."""
 
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stages import cli, log
+from stages import cli
+from stages.common import log
+from stages.common.files import digest, read_json, replacing
+from stages.common.parallel import mapped
 from stages.data import store
 from stages.data.manifest import SPLITS, Manifest
-from stages.files import digest, read_json, replacing
-from stages.parallel import mapped
 from stages.params import Pack
 
 _ROWS_PER_TASK = 64
@@ -25,11 +26,11 @@ def pack(params: Pack, *, manifest: Path, classes: Path, stats: Path, resized: P
     table, names = Manifest.read(manifest), read_json(classes)
     splits, label_of = table.strings("split"), table.labels(names)
     order = np.random.default_rng(params.seed).permutation(len(table))
-    with store.Reader(resized) as pictures, replacing(packed) as folder:
-        table.require(pictures.ids, resized)
+    with store.Reader(resized) as images, replacing(packed) as folder:
+        table.require(images.ids, resized)
         folder.mkdir()
         provenance = {
-            **pictures.provenance,
+            **images.provenance,
             "classes": names,
             "manifest": digest(manifest),
             "pack": params.model_dump(),
@@ -39,32 +40,32 @@ def pack(params: Pack, *, manifest: Path, classes: Path, stats: Path, resized: P
             numbers = order[splits[order] == split]
             target = folder / f"{split}.h5"
             about = {**provenance, "split": split}
-            _pack_split(target, pictures, numbers, label_of, about, compressed=params.codec != "none")
-            log.event("packed", split=split, pictures=len(numbers))
+            _pack_split(target, images, numbers, label_of, about, compressed=params.codec != "none")
+            log.event("packed", split=split, images=len(numbers))
 
 
 def _pack_split(
     path: Path,
-    pictures: store.Reader,
+    images: store.Reader,
     numbers: NDArray[np.int64],
     label_of: dict[str, int],
     provenance: dict[str, object],
     *,
     compressed: bool,
 ) -> None:
-    """Copy the pictures with these row numbers, in this order."""
-    ids = pictures.ids[numbers]
-    shape = (len(numbers), *pictures.shape[1:])
+    """Copy the images with these row numbers, in this order."""
+    ids = images.ids[numbers]
+    shape = (len(numbers), *images.shape[1:])
     with (
         store.create(
             path, "images", shape, np.uint8, ids=ids, provenance=provenance, compressed=compressed
         ) as out,
-        log.Progress(f"packing {path.stem}", total=len(numbers), unit="picture") as progress,
+        log.Progress(f"packing {path.stem}", total=len(numbers), unit="image") as progress,
     ):
         out.columns["labels"] = np.asarray([label_of[identity] for identity in ids.tolist()], np.int64)
 
         def work(start: int) -> int:
-            rows = pictures.take(numbers[start : start + _ROWS_PER_TASK])
+            rows = images.take(numbers[start : start + _ROWS_PER_TASK])
             out.write(start, rows)
             return len(rows)
 

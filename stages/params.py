@@ -19,11 +19,12 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from stages import extractors, learners, plugins
+from stages.common import plugins
+from stages.common.errors import ParamsError
+from stages.common.section import Fraction, Positive, Section, Seed, described
 from stages.data import sizing, sources
-from stages.errors import ParamsError
+from stages.models import extractors, learners
 from stages.scoring import weighting
-from stages.section import Fraction, Positive, Section, Seed, described
 from stages.serving.verdict import Promote
 
 if TYPE_CHECKING:
@@ -55,14 +56,14 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$"), AfterVali
 class NearDuplicates(Section):
     """How many of the 64 bits of near duplicates' hashes may differ; null looks for no near duplicates."""
 
-    # Above 16, most pairs are pictures of no likeness.
+    # Above 16, most pairs are images of no likeness.
     distance: Annotated[int, Field(ge=0, le=16)] | None
 
 
 class Ingest(Section):
-    """Where the pictures come from, which are taken, and how they are split; fractions are of each class.
+    """Where the images come from, which are taken, and how they are split; fractions are of each class.
 
-    With `split: from_path` the source says which split a picture is in, by a folder named train, val or test
+    With `split: from_path` the source says which split an image is in, by a folder named train, val or test
     or in words of its own (a column, an official test set); only a split that it lacks is cut out of train.
     """
 
@@ -96,14 +97,14 @@ class Drift(Section):
 
 
 class Audit(Section):
-    """How many pictures of each class the report shows, and what counts as drift."""
+    """How many images of each class the report shows, and what counts as drift."""
 
     samples: Positive
     drift: Drift
 
 
 class Resize(Section):
-    """The size in pixels every picture gets, `[height, width]`, and how; see `stages.data.sizing.View`."""
+    """The size in pixels every image gets, `[height, width]`, and how; see `stages.data.sizing.View`."""
 
     size: Annotated[list[Positive], Field(min_length=2, max_length=2)]
     keep_aspect: bool
@@ -112,19 +113,19 @@ class Resize(Section):
 
     @property
     def view(self) -> sizing.View:
-        """What every picture becomes."""
+        """What every image becomes."""
         height, width = self.size
         return sizing.View(height, width, self.color, self.keep_aspect, self.quality)
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(H, W, C) of every resized picture."""
+        """(H, W, C) of every resized image."""
         height, width = self.size
         return height, width, 3 if self.color == "rgb" else 1
 
 
 class Pack(Section):
-    """The seed of the one shuffle that decides the order of pictures, and how the packed files are stored.
+    """The seed of the one shuffle that decides the order of images, and how the packed files are stored.
 
     `lz4` is lossless and for those short of disk: smaller files that are read a good deal slower.
     """
@@ -134,7 +135,7 @@ class Pack(Section):
 
 
 class Predict(Section):
-    """What a member trained on patches sees of a picture: its centre, or ten crops, half of them mirrored.
+    """What a member trained on patches sees of an image: its centre, or ten crops, half of them mirrored.
 
     Mirroring makes another class of digits, text and the like; nothing in the data says so, so no check can.
     """

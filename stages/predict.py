@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages import cli, learners, log
+from stages import cli
+from stages.common import log
+from stages.common.files import read_json, replacing
 from stages.data import crops, portions, store
 from stages.data.crops import Patch, Pixels
 from stages.data.manifest import HELD_OUT
-from stages.files import read_json, replacing
+from stages.models import learners
 from stages.params import Predict
 
 
@@ -20,7 +22,7 @@ from stages.params import Predict
 def predict(name: str, *, params: Predict, model: Path, data: Path, predictions: Path) -> None:
     """Write val.h5 and test.h5 with `probabilities` float32 (N, K), labels and ids in packed order.
 
-    Of ten crops the probabilities are averaged; members without a patch see the whole picture, once.
+    Of ten crops the probabilities are averaged; members without a patch see the whole image, once.
     """
     learner = learners.load(model)
     patch = read_json(model / learners.SPEC).get("patch") if params.crops == "ten" else None
@@ -30,7 +32,7 @@ def predict(name: str, *, params: Predict, model: Path, data: Path, predictions:
         for split in HELD_OUT:
             with store.Reader(data / f"{split}.h5") as rows:
                 count = write_probabilities(folder / f"{split}.h5", rows, work, name)
-            log.event("predicted", split=split, pictures=count)
+            log.event("predicted", split=split, images=count)
 
 
 def write_probabilities(
@@ -42,7 +44,7 @@ def write_probabilities(
     shape = (len(rows), len(classes))
     with (
         store.create(path, "probabilities", shape, np.float32, ids=rows.ids, provenance=provenance) as out,
-        log.Progress(f"predicting {path.stem}", total=len(rows), unit="picture") as progress,
+        log.Progress(f"predicting {path.stem}", total=len(rows), unit="image") as progress,
     ):
         start = 0
         for probabilities in portions.mapped(work, rows):
@@ -54,7 +56,7 @@ def write_probabilities(
 
 
 def _ten_crops(learner: learners.Learner, patch: Patch, pixels: Pixels) -> NDArray[np.float32]:
-    """The mean over crops, one crop of all pictures at a time: ten at once take ten times the memory."""
+    """The mean over crops, one crop of all images at a time: ten at once take ten times the memory."""
     found = [learner.predict_proba(crop) for crop in crops.ten(pixels, patch)]
     return np.asarray(np.mean(found, axis=0), np.float32)
 

@@ -7,17 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from stages import cli, log, tracking
+from stages import cli, tracking
+from stages.common import log
+from stages.common.errors import ServingError
+from stages.common.files import digest, read_json, replacing, write_json
 from stages.data import store
 from stages.data.blobs import BlobReader
 from stages.data.manifest import Row
 from stages.ensemble import SUMMARY
-from stages.errors import ServingError
-from stages.files import digest, read_json, replacing, write_json
-from stages.learners import LearnerParams
+from stages.models.learners import LearnerParams
 from stages.params import Predict
-from stages.report import flipped, pages
-from stages.report.flipped import Flips
+from stages.report.pages import flipped, rendering
+from stages.report.pages.flipped import Flips
 from stages.serving import bundle, candidates, logged
 from stages.serving.answers import Answers, ask
 from stages.serving.candidates import Candidate
@@ -59,7 +60,7 @@ def promote(
 ) -> None:
     """Register the candidate as a version of the model `recipe`; make it champion if every rule holds.
 
-    Champion and candidate classify the test split's raw pictures, each with the code it was logged with. A
+    Champion and candidate classify the test split's raw images, each with the code it was logged with. A
     first candidate needs no better test; a tie keeps the champion. Writes `verdict` (JSON) and `page` (HTML)
     and logs both. With `dry_run` nothing is registered or moved.
     Raises ServingError when the served candidate says something else than its predictions, or a champion
@@ -81,7 +82,7 @@ def promote(
             actual = np.asarray([row.label for row in rows])
             return Comparison(champion, before, answers, judge(params, answers, before, actual, found_drift))
 
-        facts: dict[str, Any] = {"model": recipe, "pictures": len(rows), "manifest": tags["manifest"]}
+        facts: dict[str, Any] = {"model": recipe, "images": len(rows), "manifest": tags["manifest"]}
         facts["candidate"] = {"name": candidate.name, "uri": uri, "weights": candidate.weights}
         flips = flipped.NONE
         if version and (champion := registry.champion()) and champion.number == version.number:
@@ -128,7 +129,7 @@ def _check_parity(answers: Answers, candidate: Candidate, uri: str) -> None:
         apart = float(np.abs(answers.probabilities - rows.read(0, len(rows))).max())
     if apart > PARITY:
         raise ServingError(
-            f"{uri} gives probabilities of raw pictures that are up to {apart:.2g} from {file}; "
+            f"{uri} gives probabilities of raw images that are up to {apart:.2g} from {file}; "
             f"allowed: {PARITY:g}; what it serves is not what was evaluated"
         )
 
@@ -182,17 +183,17 @@ def told(found: Comparison, decision: str) -> dict[str, Any]:
 def write_page(
     page: Path, verdict: dict[str, Any], flips: Flips, rows: list[Row], source: Path, blob: Path
 ) -> None:
-    """Draw `verdict`, with the pictures that flipped; `rows` are the test split's."""
+    """Draw `verdict`, with the images that flipped; `rows` are the test split's."""
     with BlobReader(blob) as blobs:
 
         def read(row: Row) -> bytes:
             stored = row.offset >= 0
             return blobs.read(row.offset, row.bytes) if stored else (source / row.path).read_bytes()
 
-        pictures = flipped.pictures(flips, rows, read)
-    values = {"verdict": verdict, "flips": flips, "pictures": pictures, "shown": flipped.SHOWN}
+        images = flipped.images(flips, rows, read)
+    values = {"verdict": verdict, "flips": flips, "images": images, "shown": flipped.SHOWN}
     with replacing(page) as aside:
-        aside.write_text(pages.render("promotion.html.j2", **values), encoding="utf-8")
+        aside.write_text(rendering.render("promotion.html.j2", **values), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""resize: every accepted picture → one uint8 array of the same size, with its exact channel sums."""
+"""resize: every accepted image → one uint8 array of the same size, with its exact channel sums."""
 
 import hashlib
 from collections.abc import Callable
@@ -7,27 +7,28 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stages import cli, log
+from stages import cli
+from stages.common import log
+from stages.common.errors import ImageError, SourceError
+from stages.common.parallel import mapped
 from stages.data import reuse, statistics, store
 from stages.data.blobs import BlobReader
 from stages.data.manifest import Manifest, Row
 from stages.data.reuse import Resized
 from stages.data.sizing import View
-from stages.errors import PictureError, SourceError
-from stages.parallel import mapped
 from stages.params import Resize
 
-_PICTURES_PER_TASK = 16
+_IMAGES_PER_TASK = 16
 
 
 @cli.stage(params="resize")
 def resize(params: Resize, *, manifest: Path, source: Path, blob: Path, resized: Path) -> None:
-    """Decode and resize each picture of the manifest, in its order.
+    """Decode and resize each image of the manifest, in its order.
 
     Writes an HDF5 store of `images` (N, H, W, C) uint8 with the columns `sums` and `squares`, int64 (N, C):
-    integers, so that means over any subset are exact and need no second look at the pixels. Pictures that
+    integers, so that means over any subset are exact and need no second look at the pixels. Images that
     the last run resized the same way are taken over from it; the result is the same to the byte.
-    Raises SourceError when a picture is gone or no longer the one that ingest saw.
+    Raises SourceError when an image is gone or no longer the one that ingest saw.
     """
     table = Manifest.read(manifest)
     sums, squares = np.zeros((2, len(table), params.shape[2]), np.int64)
@@ -38,29 +39,29 @@ def resize(params: Resize, *, manifest: Path, source: Path, blob: Path, resized:
         BlobReader(blob) as blobs,
         reuse.last(resized, provenance) as known,
         store.create(resized, "images", shape, np.uint8, ids=ids, provenance=provenance) as out,
-        log.Progress("resizing", total=len(table), unit="picture") as progress,
+        log.Progress("resizing", total=len(table), unit="image") as progress,
     ):
 
         def work(start: int) -> tuple[int, int]:
-            rows = table.rows(start, _PICTURES_PER_TASK)
+            rows = table.rows(start, _IMAGES_PER_TASK)
             block = np.empty((len(rows), *params.shape), np.uint8)
             new = 0
             for place, row in enumerate(rows):
-                if (picture := known.get(row.id)) is None:
+                if (image := known.get(row.id)) is None:
                     new += 1
                     pixels = _pixels(row, view, _reader(row, source, blobs))
-                    picture = Resized(pixels, *statistics.sums(pixels))
-                block[place], sums[start + place], squares[start + place] = picture
+                    image = Resized(pixels, *statistics.sums(pixels))
+                block[place], sums[start + place], squares[start + place] = image
             out.write(start, block)
             return len(block), new
 
         decoded = 0
-        for done, new in mapped(work, range(0, len(table), _PICTURES_PER_TASK)):
+        for done, new in mapped(work, range(0, len(table), _IMAGES_PER_TASK)):
             decoded += new
             progress.advance(done)
         out.columns.update(sums=sums, squares=squares)
     reuse.remember(resized)
-    log.event("resized", pictures=len(table), decoded=decoded, to="x".join(map(str, params.shape)))
+    log.event("resized", images=len(table), decoded=decoded, to="x".join(map(str, params.shape)))
 
 
 def _reader(row: Row, source: Path, blobs: BlobReader) -> Callable[[], bytes]:
@@ -73,9 +74,9 @@ def _pixels(row: Row, view: View, read: Callable[[], bytes]) -> NDArray[np.uint8
     try:
         data = read()
         if hashlib.sha256(data).hexdigest() != row.sha256:
-            raise PictureError("other bytes than when it was ingested")
+            raise ImageError("other bytes than when it was ingested")
         return view.of(data, row.height, row.width, plain=row.plain)
-    except (OSError, PictureError) as error:
+    except (OSError, ImageError) as error:
         raise SourceError(f"{row.path}: {error}; the source has changed, run ingest again") from None
 
 

@@ -4,14 +4,17 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from stages import cli, learners, log, tracking
+from stages import cli, tracking
+from stages.common import log
+from stages.common.files import digest, read_json, replacing
 from stages.data import store
 from stages.data.manifest import Manifest
 from stages.ensemble import SUMMARY
 from stages.evaluate import ENSEMBLE, METRICS
-from stages.files import digest, read_json, replacing
+from stages.models import learners
 from stages.params import Evaluate, Printed
-from stages.report import commands, figures, overview, pages, style
+from stages.report.figures import charts, style
+from stages.report.pages import commands, overview, rendering
 from stages.scoring import diagnosis
 from stages.scoring.calibration import reliability
 from stages.scoring.judged import Judged
@@ -50,7 +53,7 @@ def summarize(
     # An average of one is that one.
     shown = judged if len(members) > 1 else members
     subject = list(shown)[-1]
-    html = pages.render(
+    html = rendering.render(
         "index.html.j2",
         recipe=recipe,
         data=_data(data, manifest) | {"drift": read_json(report / "drift.json")},
@@ -96,7 +99,7 @@ def _data(folder: Path, manifest: Manifest) -> dict[str, Any]:
 def _member(name: str, folder: Path) -> dict[str, Any]:
     """What it is, its curves, the run that made it, and of a network what the curves say in words."""
     words = folder / diagnosis.FILE
-    panels = figures.panels(read_json(folder / learners.HISTORY))
+    panels = charts.panels(read_json(folder / learners.HISTORY))
     return {
         "name": name,
         "spec": read_json(folder / learners.SPEC),
@@ -107,21 +110,21 @@ def _member(name: str, folder: Path) -> dict[str, Any]:
 
 
 def _errors(one: Judged, classes: list[str], manifest: Manifest, packed: Path) -> list[dict[str, Any]]:
-    """Each with its picture as it was packed, which is what the members were shown."""
+    """Each with its image as it was packed, which is what the members were shown."""
     ids = manifest.strings("id").tolist()
     paths = dict(zip(ids, manifest.strings("path").tolist(), strict=True))
     found = overview.errors(one, classes, paths)
     with store.Reader(packed) as rows:
         place = {identity: number for number, identity in enumerate(rows.ids.tolist())}
-        pictures = rows.take([place[error["id"]] for error in found])
+        images = rows.take([place[error["id"]] for error in found])
     return [
-        error | {"uri": style.picture_uri(picture, _SIDE), "tiny": max(picture.shape) < _SIDE // 3}
-        for error, picture in zip(found, pictures, strict=True)
+        error | {"uri": style.image_uri(image, _SIDE), "tiny": max(image.shape) < _SIDE // 3}
+        for error, image in zip(found, images, strict=True)
     ]
 
 
 def _reliability(one: Judged, bins: int) -> str:
-    return style.figure_uri(figures.reliability(reliability(one.actual, one.probabilities, bins)))
+    return style.figure_uri(charts.reliability(reliability(one.actual, one.probabilities, bins)))
 
 
 if __name__ == "__main__":

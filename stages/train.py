@@ -1,4 +1,4 @@
-"""train: packed pictures or features → one fitted member, tracked."""
+"""train: packed images or features → one fitted member, tracked."""
 
 import os
 import shutil
@@ -13,13 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from stages import cli, learners, log, tracking
+from stages import cli, tracking
+from stages.common import log
+from stages.common.files import digest, read_json, replacing, write_json
+from stages.common.history import History
 from stages.data import store
-from stages.files import digest, read_json, replacing, write_json
-from stages.learners import HISTORY, SPEC, Learner, LearnerParams, Resumable
-from stages.report import augmented
+from stages.models import learners
+from stages.models.learners import HISTORY, SPEC, Learner, LearnerParams, Resumable
+from stages.models.training import checkpoints, monitor
+from stages.report.figures import augmented
 from stages.scoring import diagnosis, metrics
-from stages.training import checkpoints, monitor
 
 
 @cli.stage(params="models.{name}", recipe="recipe")
@@ -98,9 +101,9 @@ def _curves_of_failures(kept: Path, run: tracking.Run) -> Iterator[None]:
         raise
 
 
-def _diagnosis(history: learners.History, rows: store.Reader) -> list[dict[str, str]]:
-    pictures = np.bincount(rows.column("labels"), minlength=len(rows.provenance["classes"]))
-    found = diagnosis.of_training(history, pictures.tolist())
+def _diagnosis(history: History, rows: store.Reader) -> list[dict[str, str]]:
+    images = np.bincount(rows.column("labels"), minlength=len(rows.provenance["classes"]))
+    found = diagnosis.of_training(history, images.tolist())
     for finding in found:
         log.event("diagnosis", finding=finding.name, because=finding.figure, next=finding.advice)
     return [asdict(finding) for finding in found]
@@ -122,19 +125,19 @@ def _spec(name: str, params: LearnerParams, rows: store.Reader) -> dict[str, obj
     }
 
 
-def _report(run: tracking.Run, learner: Learner, history: learners.History, val: store.Reader) -> None:
-    """Log how the member does on the val split, as numbers and pictures."""
-    from stages.report import figures, results
+def _report(run: tracking.Run, learner: Learner, history: History, val: store.Reader) -> None:
+    """Log how the member does on the val split, as numbers and images."""
+    from stages.report.figures import charts, results
 
     classes: list[str] = val.provenance["classes"]
     labels, probabilities = val.column("labels"), learners.predict_all(learner, val)
     found = metrics.score(labels, probabilities, bins=metrics.DEFAULT_BINS)
     run.metrics({f"final_val_{name}": value for name, value in found.items()})
-    pictures = val.take if len(val.shape) == 4 else None
-    results.track(run, "val", labels, probabilities, classes, pictures)
+    images = val.take if len(val.shape) == 4 else None
+    results.track(run, "val", labels, probabilities, classes, images)
     # Nearest neighbours have none.
     if history:
-        run.figure(figures.history(history), "learning_curves.png")
+        run.figure(charts.history(history), "learning_curves.png")
     log.event("trained", val_accuracy=f"{found['accuracy']:.4f}", run=run.link["run_id"])
 
 
@@ -148,7 +151,7 @@ def _cost(run: tracking.Run) -> Iterator[None]:
     run.tags({"device": tracking.device()})
 
 
-def _track_phases(run: tracking.Run, history: learners.History) -> None:
+def _track_phases(run: tracking.Run, history: History) -> None:
     """Log the epochs of each phase to a run of its own as well, where there are several."""
     of_epoch = history.get("phase", [])
     for number in sorted(set(of_epoch)) if len(set(of_epoch)) > 1 else []:

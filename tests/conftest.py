@@ -14,14 +14,14 @@ from PIL import Image
 from stages.audit import audit
 from stages.data.sources import SourceParams, folder
 from stages.extract import extract
-from stages.extractors import pixels
 from stages.ingest import ingest
 from stages.mean import mean
+from stages.models.extractors import pixels
 from stages.pack import pack
 from stages.params import Audit, Drift, Ingest, Pack, Resize
 from stages.resize import resize
 
-Pictures = Callable[..., Path]
+Images = Callable[..., Path]
 MakeRun = Callable[..., Any]
 
 
@@ -50,7 +50,7 @@ class Project:
 
     @property
     def blob(self) -> Path:
-        return self.root / "data" / "pictures.zip"
+        return self.root / "data" / "images.zip"
 
     @property
     def resized(self) -> Path:
@@ -118,7 +118,7 @@ class Project:
         pack(Pack(**values), **paths, resized=self.resized, packed=self.packed)
 
 
-def write_pictures(
+def write_images(
     root: Path,
     classes: Mapping[str, int],
     *,
@@ -128,7 +128,7 @@ def write_pictures(
 ) -> Path:
     """Write `root`/CLASS/NUMBER.png: noise around a colour of the class, so that a model can learn them.
 
-    `size` is (height, width); `classes` says how many pictures each class has; `noise` is its deviation.
+    `size` is (height, width); `classes` says how many images each class has; `noise` is its deviation.
     """
     for name, count in classes.items():
         draw = np.random.default_rng([seed, *name.encode()])
@@ -141,26 +141,26 @@ def write_pictures(
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Pictures:
-    """The function `write_pictures`, writing into this test's own folder `source` unless told otherwise."""
+def images(tmp_path: Path) -> Images:
+    """The function `write_images`, writing into this test's own folder `source` unless told otherwise."""
 
     def write(classes: Mapping[str, int] | None = None, root: Path | None = None, **options: Any) -> Path:
-        return write_pictures(root or tmp_path / "source", classes or {"cat": 10, "dog": 10}, **options)
+        return write_images(root or tmp_path / "source", classes or {"cat": 10, "dog": 10}, **options)
 
     return write
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """A project of this test's own; its source is the folder that `pictures` writes to."""
+    """A project of this test's own; its source is the folder that `images` writes to."""
     return Project(tmp_path, tmp_path / "source")
 
 
 @pytest.fixture(scope="session")
 def packed(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Three classes of 20 pictures (20x24), packed at 16x16 RGB. Shared by all tests: read only."""
+    """Three classes of 20 images (20x24), packed at 16x16 RGB. Shared by all tests: read only."""
     root = tmp_path_factory.mktemp("packed")
-    project = Project(root, write_pictures(root / "source", {"cat": 20, "dog": 20, "panda": 20}))
+    project = Project(root, write_images(root / "source", {"cat": 20, "dog": 20, "panda": 20}))
     project.ingest()
     project.resize()
     project.mean()
@@ -201,15 +201,15 @@ def tracked(tracking_store: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def make_run(tracked: Path, tmp_path_factory: pytest.TempPathFactory) -> MakeRun:
-    """The function that makes a run of tests/runs.py on pictures of the given classes, in a new folder."""
+    """The function that makes a run of tests/runs.py on images of the given classes, in a new folder."""
     # Here, as it draws in matplotlib and MLflow.
     from tests.runs import Run
 
     def make(classes: Mapping[str, int] | None = None, members: Mapping[str, float] | None = None) -> Run:
         root = tmp_path_factory.mktemp("run")
         classes = classes or {"cat": 20, "dog": 20, "panda": 20}
-        project = Project(root, write_pictures(root / "source", classes))
-        # Pictures of one colour and noise are near duplicates of one another.
+        project = Project(root, write_images(root / "source", classes))
+        # Images of one colour and noise are near duplicates of one another.
         project.ingest(near_duplicates={"distance": None})
         project.resize()
         project.mean()

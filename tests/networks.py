@@ -1,4 +1,4 @@
-"""Small networks, trained in a second on the pictures of conftest."""
+"""Small networks, trained in a second on the images of conftest."""
 
 from pathlib import Path
 from typing import Any
@@ -7,9 +7,9 @@ import hydra
 import yaml
 from omegaconf import OmegaConf
 
-from stages import learners
+from stages.common.history import History
 from stages.data.store import Reader
-from stages.learners import cnn
+from stages.models.learners import cnn
 
 ROOT = Path(__file__).parents[1]
 
@@ -17,7 +17,11 @@ ROOT = Path(__file__).parents[1]
 def params(**changes: Any) -> cnn.Params:
     """The default recipe's LeNet with another network, in small."""
     values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["models"]["lenet"]
-    values |= {"network": "shallownet", "code": "stages/nets/shallownet.py", "normalize": "standardize"}
+    values |= {
+        "network": "shallownet",
+        "code": "stages/models/networks/shallownet.py",
+        "normalize": "standardize",
+    }
     train = values["train"] | {"epochs": 3, "batch_size": 8, "seed": 1} | changes.pop("train", {})
     return cnn.Params.model_validate(values | {"train": train} | changes)
 
@@ -37,7 +41,7 @@ def optimizer(kind: str, **changes: Any) -> dict[str, Any]:
     return groups[0] | {key: value for key, value in groups[1].items() if key != "defaults"} | changes
 
 
-def fitted(folder: Path, **changes: Any) -> tuple[cnn.Network, learners.History, list[int]]:
+def fitted(folder: Path, **changes: Any) -> tuple[cnn.Network, History, list[int]]:
     """A network, its history, and the numbers of the epochs it reported."""
     network, reported = cnn.create(params(**changes)), []
     with Reader(folder / "train.h5") as train, Reader(folder / "val.h5") as val:

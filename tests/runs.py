@@ -8,14 +8,14 @@ import numpy as np
 import yaml
 
 from stages import promote
+from stages.common.files import read_json, write_json
 from stages.data import store
 from stages.data.manifest import HELD_OUT, Manifest, Row
 from stages.ensemble import ensemble
 from stages.evaluate import evaluate
-from stages.files import read_json, write_json
-from stages.learners import LearnerParams
+from stages.models.learners import LearnerParams
 from stages.params import Ensemble, Evaluate, Printed
-from stages.report import flipped
+from stages.report.pages import flipped
 from stages.serving import answers
 from stages.serving.registry import Version
 from stages.serving.verdict import Promote, judge
@@ -101,7 +101,7 @@ class Run:
         decision = "promoted" if verdict.holds else "kept"
         facts = promote.told(promote.Comparison(version, before, after, verdict), decision) | {
             "model": "digits",
-            "pictures": len(rows),
+            "images": len(rows),
             "candidate": {"name": candidate, "uri": "models:/digits/2"} | after.figures(),
         }
         reports, project = self.root / "reports", self.project

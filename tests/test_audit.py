@@ -13,23 +13,23 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stages.errors import SourceError, StoreError
-from tests.conftest import Pictures, Project
+from stages.common.errors import SourceError, StoreError
+from tests.conftest import Images, Project
 
 CLASSES = {"cat": 40, "dog": 40}
 
 
 def changed(project: Project, change: Callable[[Image.Image], Image.Image]) -> None:
     for path in project.source.rglob("*.png"):
-        with Image.open(path) as picture:
-            made = change(picture)
+        with Image.open(path) as image:
+            made = change(image)
         made.save(path)
 
 
 @pytest.fixture
-def accepted(project: Project, pictures: Pictures) -> Path:
+def accepted(project: Project, images: Images) -> Path:
     """A project whose profile was accepted."""
-    pictures(CLASSES)
+    images(CLASSES)
     project.ingest()
     project.audit()
     return Path(shutil.copy(project.root / "data" / "profile.json", project.root / "accepted.json"))
@@ -39,10 +39,8 @@ def drift_of(project: Project) -> dict[str, Any]:
     return json.loads((project.root / "reports" / "drift.json").read_text())
 
 
-def test_the_page_asks_nothing_of_a_network_and_every_picture_decodes(
-    project: Project, pictures: Pictures
-) -> None:
-    pictures()
+def test_the_page_asks_nothing_of_a_network_and_every_image_decodes(project: Project, images: Images) -> None:
+    images()
     project.ingest()
     html = project.audit().read_text(encoding="utf-8")
     assert "http" not in html
@@ -53,9 +51,9 @@ def test_the_page_asks_nothing_of_a_network_and_every_picture_decodes(
         assert cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).shape == (20, 24, 3)
 
 
-def test_names_are_text_and_never_markup(project: Project, pictures: Pictures) -> None:
+def test_names_are_text_and_never_markup(project: Project, images: Images) -> None:
     hostile = '"><script>alert(1)<'
-    source = pictures({hostile: 10, "dog": 10})
+    source = images({hostile: 10, "dog": 10})
     (source / "dog" / "<script>alert(2)<.png").touch()
     shutil.copy(source / "dog" / "000.png", source / "dog" / "<img src=x onerror=alert(3)>.png")
     project.ingest(max_reject_fraction=0.2)
@@ -65,27 +63,27 @@ def test_names_are_text_and_never_markup(project: Project, pictures: Pictures) -
     assert "&lt;script&gt;alert(2)" in html
 
 
-def test_near_duplicates_are_shown_side_by_side(project: Project, pictures: Pictures) -> None:
-    source = pictures()
-    with Image.open(source / "cat" / "000.png") as picture:
-        picture.save(source / "dog" / "the same.bmp")
+def test_near_duplicates_are_shown_side_by_side(project: Project, images: Images) -> None:
+    source = images()
+    with Image.open(source / "cat" / "000.png") as image:
+        image.save(source / "dog" / "the same.bmp")
     project.ingest()
     html = project.audit().read_text(encoding="utf-8")
     assert "Pairs: 1; with different labels: 1; in different splits: 0" in html
     assert len(re.findall("<img", html)) == 8
 
 
-def test_warnings_say_what_to_do(project: Project, pictures: Pictures) -> None:
-    pictures({"cat": 40, "dog": 10})
-    changed(project, lambda picture: picture.point(lambda value: value * 0.1))
+def test_warnings_say_what_to_do(project: Project, images: Images) -> None:
+    images({"cat": 40, "dog": 10})
+    changed(project, lambda image: image.point(lambda value: value * 0.1))
     project.ingest()
     html = project.audit().read_text(encoding="utf-8")
     for words in ("4.0 times", "train.balanced", "fewer than 1,000", "are dark", "are tiny"):
         assert words in html
 
 
-def test_a_second_run_gives_the_same_bytes(project: Project, pictures: Pictures) -> None:
-    pictures()
+def test_a_second_run_gives_the_same_bytes(project: Project, images: Images) -> None:
+    images()
     project.ingest()
     made = [project.root / one for one in ("reports/data.html", "data/profile.json", "reports/drift.json")]
     project.audit()
@@ -94,8 +92,8 @@ def test_a_second_run_gives_the_same_bytes(project: Project, pictures: Pictures)
     assert [path.read_bytes() for path in made] == first
 
 
-def test_other_reports_are_left_alone(project: Project, pictures: Pictures) -> None:
-    pictures()
+def test_other_reports_are_left_alone(project: Project, images: Images) -> None:
+    images()
     project.ingest()
     other = project.root / "reports" / "metrics.json"
     other.parent.mkdir()
@@ -105,9 +103,9 @@ def test_other_reports_are_left_alone(project: Project, pictures: Pictures) -> N
 
 
 def test_without_a_reference_it_passes_and_says_so(
-    project: Project, pictures: Pictures, caplog: pytest.LogCaptureFixture
+    project: Project, images: Images, caplog: pytest.LogCaptureFixture
 ) -> None:
-    pictures()
+    images()
     project.ingest()
     html = project.audit().read_text(encoding="utf-8")
     assert drift_of(project)["verdict"] == "pass"
@@ -122,8 +120,8 @@ def test_the_same_data_pass(project: Project, accepted: Path) -> None:
     assert {one["value"] for one in found["figures"].values()} == {0.0}
 
 
-def test_darker_pictures_stop_after_the_figures_are_written(project: Project, accepted: Path) -> None:
-    changed(project, lambda picture: picture.point(lambda value: value * 0.3))
+def test_darker_images_stop_after_the_figures_are_written(project: Project, accepted: Path) -> None:
+    changed(project, lambda image: image.point(lambda value: value * 0.3))
     project.ingest()
     with pytest.raises(
         SourceError, match=r"drifted from the accepted: brightness by 1\.0.*make accept-data"

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from stages import cli, log
-from stages.errors import SourceError
+from stages import cli
+from stages.common import log
+from stages.common.errors import SourceError
 from stages.params import Ensemble
 from stages.tracking import Unreachable
 from stages.train import train

@@ -24,12 +24,13 @@ PARAMS: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encodin
 MODULES = sorted((ROOT / "stages").rglob("*.py"))
 # Where Keras may be imported; everything else must work, and start fast, without it.
 KERAS_ROOMS = (
-    "stages/learners/cnn.py",
-    "stages/learners/fine_tuning.py",
-    "stages/nets/",
-    "stages/training/",
+    "stages/models/learners/cnn.py",
+    "stages/models/learners/fine_tuning.py",
+    "stages/models/networks/",
+    "stages/models/training/",
     "stages/data/loader.py",
-    "stages/extractors/keras_applications.py",
+    "stages/models/extractors/keras_applications.py",
+    "stages/tools/networks.py",
 )
 
 
@@ -198,11 +199,11 @@ def test_no_section_listed_as_a_whole_has_a_key_that_the_run_cache_ignores(secti
 def test_the_scan_for_ignored_keys_sees_every_plug_in() -> None:
     names = {f"{one.__module__}.{one.__name__}" for one in sections_within(kind_of("models"))}
     assert {
-        "stages.learners.cnn.Params",
-        "stages.learners.cnn.Training",
-        "stages.training.optimizers.Sgd",
-        "stages.training.optimizers.Adam",
-        "stages.learners.logistic_regression.Params",
+        "stages.models.learners.cnn.Params",
+        "stages.models.learners.cnn.Training",
+        "stages.models.training.optimizers.Sgd",
+        "stages.models.training.optimizers.Adam",
+        "stages.models.learners.logistic_regression.Params",
     } <= names
 
 
@@ -232,7 +233,7 @@ def test_no_path_is_made_twice() -> None:
 
 def test_only_evaluate_and_predict_are_given_the_test_split_to_judge() -> None:
     """train reads data/packed, which holds the test split too: its code must not name it."""
-    rooms = [ROOT / "stages" / room for room in ("learners", "training")]
+    rooms = [ROOT / "stages" / room for room in ("models/learners", "models/training")]
     for path in (ROOT / "stages" / "train.py", *(one for room in rooms for one in room.rglob("*.py"))):
         text = path.read_text(encoding="utf-8")
         strings = [node.value for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Constant)]
@@ -261,7 +262,8 @@ import numpy as np
 for name in sys.argv[1:]:
     import_module(f"stages.{name}")
     if name == "extract":
-        from stages import extractors, params
+        from stages.models import extractors
+        from stages import params
         hog = params.load(Path("params.yaml")).extractors["hog"]
         extractors.prepare(hog, (16, 16, 1))(np.zeros((2, 16, 16, 1), np.uint8))
     heavy = {"keras", "tensorflow", "mlflow", "sklearn", "pandas", "matplotlib"}

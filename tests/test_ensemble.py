@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from stages.common.errors import StoreError
+from stages.common.files import read_json
 from stages.data import store
 from stages.ensemble import ensemble
-from stages.errors import StoreError
-from stages.files import read_json
 from stages.params import Ensemble
 from stages.scoring import weighting
 
@@ -80,8 +80,8 @@ def test_it_says_whose_average_it_is(root: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"ids": IDS[::-1]}, "are of different pictures; run predict again"),
-        ({"manifest": "another"}, "are of different pictures; run predict again"),
+        ({"ids": IDS[::-1]}, "are of different images; run predict again"),
+        ({"manifest": "another"}, "are of different images; run predict again"),
         ({"splits": ()}, "does not exist; run the stage that makes it"),
     ],
 )
@@ -101,7 +101,7 @@ def classes_of(sure: float, right: list[int]) -> np.ndarray:
 
 @pytest.fixture
 def members(tmp_path: Path) -> Path:
-    """Six pictures. `good` and `other` each miss one, another one; `noise` is surely wrong on most."""
+    """Six images. `good` and `other` each miss one, another one; `noise` is surely wrong on most."""
     labels = [0, 1, 0, 1, 0, 1]
     said = {
         "good": classes_of(0.8, [1, 1, 0, 1, 0, 1]),

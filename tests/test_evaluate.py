@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
+from stages.common.errors import StoreError
+from stages.common.files import digest, read_json, write_json
 from stages.data import store
 from stages.data.manifest import Manifest
-from stages.errors import StoreError
 from stages.evaluate import evaluate
-from stages.files import digest, read_json, write_json
-from stages.learners import LearnerParams
+from stages.models.learners import LearnerParams
 from stages.params import Evaluate
 
 CLASSES = ["cat", "dog", "panda"]
@@ -209,11 +209,11 @@ def test_the_order_of_predictions_does_not_matter(setting: Setting) -> None:
 
 
 @pytest.mark.parametrize("where", ["predictions/net/test.h5", "ensemble/test.h5"])
-def test_predictions_of_other_pictures_are_refused(setting: Setting, where: str) -> None:
+def test_predictions_of_other_images_are_refused(setting: Setting, where: str) -> None:
     other = setting.ids.copy()
     other[0] = "0" * 16
     setting.write(setting.root / where, np.full((12, 3), 1 / 3, np.float32), other)
-    with pytest.raises(StoreError, match=f"{where} is of other pictures than the manifest's test split"):
+    with pytest.raises(StoreError, match=f"{where} is of other images than the manifest's test split"):
         setting.evaluate()
     assert not (setting.root / "reports").exists()
 

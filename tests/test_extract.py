@@ -1,4 +1,4 @@
-"""extract: features of every picture, in the order of the packed files."""
+"""extract: features of every image, in the order of the packed files."""
 
 from pathlib import Path
 from typing import Any
@@ -6,25 +6,25 @@ from typing import Any
 import numpy as np
 import pytest
 
+from stages.common.errors import ParamsError, StoreError
 from stages.data import store
-from stages.errors import ParamsError, StoreError
 from stages.extract import extract
-from stages.extractors import hog, pixels
+from stages.models.extractors import hog, pixels
 
 
 @pytest.mark.parametrize("split", ["train", "val", "test"])
 def test_every_split_has_features_labels_and_ids(packed: Any, features: Path, split: str) -> None:
     with (
-        store.Reader(packed.packed / f"{split}.h5") as pictures,
+        store.Reader(packed.packed / f"{split}.h5") as images,
         store.Reader(features / f"{split}.h5") as rows,
     ):
         assert (rows.key, rows.dtype) == ("features", np.float32)
-        expected = pictures.read(0, len(pictures)).reshape(len(pictures), -1) / 255
+        expected = images.read(0, len(images)).reshape(len(images), -1) / 255
         np.testing.assert_allclose(rows.read(0, len(rows)), expected, atol=1e-6)
-        np.testing.assert_array_equal(rows.ids, pictures.ids)
-        np.testing.assert_array_equal(rows.column("labels"), pictures.column("labels"))
+        np.testing.assert_array_equal(rows.ids, images.ids)
+        np.testing.assert_array_equal(rows.column("labels"), images.column("labels"))
         assert rows.provenance["split"] == split
-        assert rows.provenance["manifest"] == pictures.provenance["manifest"]
+        assert rows.provenance["manifest"] == images.provenance["manifest"]
         assert rows.provenance["extractor"] == {"name": "pixels", "kind": "pixels"}
 
 

@@ -12,12 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from stages.common.errors import SourceError
 from stages.data import blobs
 from stages.data.manifest import SPLITS
 from stages.data.sources import archive
 from stages.data.sources import csv as csv_source
-from stages.errors import SourceError
-from tests.conftest import Pictures, Project
+from tests.conftest import Images, Project
 
 
 def rows_of(project: Project) -> list[dict[str, Any]]:
@@ -33,8 +33,8 @@ def splits_of(project: Project) -> dict[str, str]:
     return {row["sha256"]: row["split"] for row in rows_of(project)}
 
 
-def test_every_picture_is_in_the_manifest_with_its_facts(project: Project, pictures: Pictures) -> None:
-    pictures(size=(20, 24))
+def test_every_image_is_in_the_manifest_with_its_facts(project: Project, images: Images) -> None:
+    images(size=(20, 24))
     project.ingest()
     rows = rows_of(project)
     assert [row["path"] for row in rows][:2] == ["cat/000.png", "cat/001.png"]
@@ -45,16 +45,16 @@ def test_every_picture_is_in_the_manifest_with_its_facts(project: Project, pictu
     assert rejects_of(project) == []
 
 
-def test_every_class_has_its_share_of_each_split(project: Project, pictures: Pictures) -> None:
-    pictures({"cat": 10, "dog": 20})
+def test_every_class_has_its_share_of_each_split(project: Project, images: Images) -> None:
+    images({"cat": 10, "dog": 20})
     project.ingest(val_fraction=0.2, test_fraction=0.3)
     for label, sizes in {"cat": [5, 2, 3], "dog": [10, 4, 6]}.items():
         splits = [row["split"] for row in rows_of(project) if row["label"] == label]
         assert [splits.count(split) for split in SPLITS] == sizes
 
 
-def test_file_names_play_no_role_in_the_split(project: Project, pictures: Pictures) -> None:
-    source = pictures()
+def test_file_names_play_no_role_in_the_split(project: Project, images: Images) -> None:
+    source = images()
     project.ingest()
     before = splits_of(project)
     for number, path in enumerate(sorted(source.rglob("*.png"), reverse=True)):
@@ -63,8 +63,8 @@ def test_file_names_play_no_role_in_the_split(project: Project, pictures: Pictur
     assert splits_of(project) == before
 
 
-def test_the_same_picture_under_two_names_is_in_one_split_once(project: Project, pictures: Pictures) -> None:
-    source = pictures()
+def test_the_same_image_under_two_names_is_in_one_split_once(project: Project, images: Images) -> None:
+    source = images()
     for path in sorted(source.rglob("*.png")):
         shutil.copy(path, path.with_name(f"copy of {path.name}"))
     project.ingest()
@@ -79,8 +79,8 @@ def test_the_same_picture_under_two_names_is_in_one_split_once(project: Project,
     }
 
 
-def test_the_same_picture_under_two_classes_is_left_out_of_both(project: Project, pictures: Pictures) -> None:
-    source = pictures()
+def test_the_same_image_under_two_classes_is_left_out_of_both(project: Project, images: Images) -> None:
+    source = images()
     shutil.copy(source / "cat" / "003.png", source / "dog" / "as a dog.png")
     project.ingest(max_reject_fraction=0.1)
     assert len(rows_of(project)) == 19
@@ -93,24 +93,22 @@ def test_the_same_picture_under_two_classes_is_left_out_of_both(project: Project
 
 
 def test_unreadable_files_are_listed_with_their_reason_and_the_run_goes_on(
-    project: Project, pictures: Pictures
+    project: Project, images: Images
 ) -> None:
-    source = pictures()
+    source = images()
     (source / "cat" / "empty.jpg").touch()
-    (source / "dog" / "notes.jpg").write_text("no picture")
+    (source / "dog" / "notes.jpg").write_text("no image")
     (source / "at the top.png").write_bytes((source / "cat" / "000.png").read_bytes())
     project.ingest(max_reject_fraction=0.2)
     assert len(rows_of(project)) == 20
     found = {one["path"]: (one["reason"], one["detail"]) for one in rejects_of(project)}
     assert found["cat/empty.jpg"] == ("picture", "the file is empty")
-    assert found["dog/notes.jpg"][1].startswith("not a picture in one of the formats")
+    assert found["dog/notes.jpg"][1].startswith("not an image in one of the formats")
     assert found["at the top.png"] == ("label", "no class can be told from the name or folder")
 
 
-def test_more_rejects_than_allowed_stop_the_stage_but_are_listed(
-    project: Project, pictures: Pictures
-) -> None:
-    source = pictures()
+def test_more_rejects_than_allowed_stop_the_stage_but_are_listed(project: Project, images: Images) -> None:
+    source = images()
     for number in range(3):
         (source / "cat" / f"broken {number}.png").touch()
     with pytest.raises(SourceError) as stop:
@@ -122,9 +120,9 @@ def test_more_rejects_than_allowed_stop_the_stage_but_are_listed(
     assert not project.manifest.exists()
 
 
-def test_class_names_may_have_spaces_and_any_letters(project: Project, pictures: Pictures) -> None:
+def test_class_names_may_have_spaces_and_any_letters(project: Project, images: Images) -> None:
     names = ["Afrikanischer Elefant", "Übergröße", "猫", "кот, рыжий"]
-    pictures(dict.fromkeys(names, 5))
+    images(dict.fromkeys(names, 5))
     project.ingest()
     assert json.loads(project.classes.read_text(encoding="utf-8")) == sorted(names)
     project.resize()
@@ -133,20 +131,20 @@ def test_class_names_may_have_spaces_and_any_letters(project: Project, pictures:
     assert (project.packed / "test.h5").exists()
 
 
-def test_composed_and_decomposed_names_are_one_class(project: Project, pictures: Pictures) -> None:
+def test_composed_and_decomposed_names_are_one_class(project: Project, images: Images) -> None:
     composed, decomposed = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
-    source = pictures({composed: 5, "bar": 5})
+    source = images({composed: 5, "bar": 5})
     if (source / decomposed).exists():
         pytest.skip("this file system takes both spellings for one name")
-    pictures({decomposed: 5})
+    images({decomposed: 5})
     project.ingest()
     assert json.loads(project.classes.read_text(encoding="utf-8")) == ["bar", composed]
     assert sum(row["label"] == composed for row in rows_of(project)) == 10
     project.resize()
 
 
-def test_a_second_run_gives_the_same_bytes(project: Project, pictures: Pictures) -> None:
-    source = pictures()
+def test_a_second_run_gives_the_same_bytes(project: Project, images: Images) -> None:
+    source = images()
     (source / "cat" / "broken.png").touch()
     made = (project.manifest, project.classes, project.rejects, project.blob)
     project.ingest(max_reject_fraction=0.1)
@@ -155,16 +153,16 @@ def test_a_second_run_gives_the_same_bytes(project: Project, pictures: Pictures)
     assert [path.read_bytes() for path in made] == first
 
 
-def test_one_picture_in_a_class_is_too_few(project: Project, pictures: Pictures) -> None:
-    pictures({"cat": 10, "rare bird": 1})
-    with pytest.raises(SourceError, match=r"at least 3 different readable pictures.*'rare bird' has 1"):
+def test_one_image_in_a_class_is_too_few(project: Project, images: Images) -> None:
+    images({"cat": 10, "rare bird": 1})
+    with pytest.raises(SourceError, match=r"at least 3 different readable images.*'rare bird' has 1"):
         project.ingest()
 
 
-def test_an_empty_class_is_named(project: Project, pictures: Pictures) -> None:
-    source = pictures()
+def test_an_empty_class_is_named(project: Project, images: Images) -> None:
+    source = images()
     (source / "empty class").mkdir()
-    with pytest.raises(SourceError, match="class 'empty class' has no pictures; fill or delete"):
+    with pytest.raises(SourceError, match="class 'empty class' has no images; fill or delete"):
         project.ingest()
 
 
@@ -174,14 +172,14 @@ def test_an_empty_source_says_so(project: Project) -> None:
         project.ingest()
 
 
-def official(project: Project, pictures: Pictures) -> None:
-    """Train and test folders as CIFAR has them, no val; two classes of 10 and 5 pictures."""
-    pictures({"cat": 10, "dog": 10}, root=project.source / "train", seed=1)
-    pictures({"cat": 5, "dog": 5}, root=project.source / "Test", seed=2)
+def official(project: Project, images: Images) -> None:
+    """Train and test folders as CIFAR has them, no val; two classes of 10 and 5 images."""
+    images({"cat": 10, "dog": 10}, root=project.source / "train", seed=1)
+    images({"cat": 5, "dog": 5}, root=project.source / "Test", seed=2)
 
 
-def test_official_splits_are_taken_from_the_path(project: Project, pictures: Pictures) -> None:
-    official(project, pictures)
+def test_official_splits_are_taken_from_the_path(project: Project, images: Images) -> None:
+    official(project, images)
     project.ingest(split="from_path", val_fraction=0.2)
     rows = rows_of(project)
     assert {row["label"] for row in rows} == {"cat", "dog"}
@@ -193,10 +191,10 @@ def test_official_splits_are_taken_from_the_path(project: Project, pictures: Pic
 
 
 @pytest.mark.parametrize("first", ["a train", "z train"])
-def test_a_picture_in_two_official_splits_stays_where_members_are_judged(
-    project: Project, pictures: Pictures, first: str
+def test_a_image_in_two_official_splits_stays_where_members_are_judged(
+    project: Project, images: Images, first: str
 ) -> None:
-    official(project, pictures)
+    official(project, images)
     shutil.copy(project.source / "Test/cat/000.png", project.source / "train/cat" / f"{first}.png")
     project.ingest(split="from_path")
     assert len(splits_of(project)) == len(rows_of(project)) == 30
@@ -205,8 +203,8 @@ def test_a_picture_in_two_official_splits_stays_where_members_are_judged(
     assert (reject["path"], reject["reason"]) == (f"train/cat/{first}.png", "duplicate")
 
 
-def test_a_duplicate_in_an_archive_keeps_its_place_there(project: Project, pictures: Pictures) -> None:
-    official(project, pictures)
+def test_a_duplicate_in_an_archive_keeps_its_place_there(project: Project, images: Images) -> None:
+    official(project, images)
     shutil.copy(project.source / "Test/cat/000.png", project.source / "train/cat/a.png")
     path = project.root / "set.tar"
     with tarfile.open(path, "w") as out:
@@ -219,8 +217,8 @@ def test_a_duplicate_in_an_archive_keeps_its_place_there(project: Project, pictu
     assert data == (project.source / "Test/cat/000.png").read_bytes()
 
 
-def test_a_picture_in_no_official_split_is_listed(project: Project, pictures: Pictures) -> None:
-    official(project, pictures)
+def test_a_image_in_no_official_split_is_listed(project: Project, images: Images) -> None:
+    official(project, images)
     shutil.copytree(project.source / "train" / "cat", project.source / "extra" / "cat")
     project.ingest(split="from_path", max_reject_fraction=0.5)
     assert {one["detail"] for one in rejects_of(project) if one["reason"] == "split"} == {
@@ -229,16 +227,16 @@ def test_a_picture_in_no_official_split_is_listed(project: Project, pictures: Pi
     assert len(rows_of(project)) == 30
 
 
-def test_by_content_folders_of_splits_play_no_role(project: Project, pictures: Pictures) -> None:
-    official(project, pictures)
+def test_by_content_folders_of_splits_play_no_role(project: Project, images: Images) -> None:
+    official(project, images)
     project.ingest(split="content")
     for label in ("cat", "dog"):
         splits = [row["split"] for row in rows_of(project) if row["label"] == label]
         assert [splits.count(split) for split in SPLITS] == [9, 3, 3]
 
 
-def test_a_table_may_say_the_splits(project: Project, pictures: Pictures) -> None:
-    source = pictures({"x": 30})
+def test_a_table_may_say_the_splits(project: Project, images: Images) -> None:
+    source = images({"x": 30})
     lines = [f"x/{number:03d}.png,{'ab'[number % 2]},{SPLITS[number % 3]}" for number in range(30)]
     (source / "labels.csv").write_text("\n".join(["path,label,split", *lines]))
     project.ingest(csv_source.Params(kind="csv", path=source, table="labels.csv"), split="from_path")
@@ -248,8 +246,8 @@ def test_a_table_may_say_the_splits(project: Project, pictures: Pictures) -> Non
     project.resize()
 
 
-def test_pictures_of_every_accepted_format_are_taken(project: Project, pictures: Pictures) -> None:
-    source = pictures({"cat": 5, "dog": 5})
+def test_images_of_every_accepted_format_are_taken(project: Project, images: Images) -> None:
+    source = images({"cat": 5, "dog": 5})
     for number, suffix in enumerate(["bmp", "gif", "jpg", "png", "ppm", "tiff", "webp"]):
         Image.new("RGB", (8, 8), (number, 50, 99)).save(source / "cat" / f"one.{suffix}")
     project.ingest()
@@ -257,15 +255,15 @@ def test_pictures_of_every_accepted_format_are_taken(project: Project, pictures:
     project.resize()
 
 
-def test_near_duplicates_are_listed_and_stay_in_one_split(project: Project, pictures: Pictures) -> None:
-    source = pictures()
+def test_near_duplicates_are_listed_and_stay_in_one_split(project: Project, images: Images) -> None:
+    source = images()
     for number, path in enumerate(sorted(source.glob("cat/*.png"))):
         coarse = np.random.default_rng(number).integers(0, 256, (9, 9, 3), dtype=np.uint8)
         scene = Image.fromarray(coarse).resize((90, 70), Image.Resampling.BICUBIC)
         scene.save(path)
         scene.resize((72, 60)).save(path.with_name(f"smaller {path.name}"))
-    with Image.open(source / "cat" / "000.png") as picture:
-        picture.convert("L").save(source / "dog" / "a gray cat.png")
+    with Image.open(source / "cat" / "000.png") as image:
+        image.convert("L").save(source / "dog" / "a gray cat.png")
     project.ingest()
     with project.near_duplicates.open(newline="", encoding="utf-8") as file:
         pairs = {(one["path"], one["other"]): one["same_label"] for one in csv.DictReader(file)}
@@ -278,8 +276,8 @@ def test_near_duplicates_are_listed_and_stay_in_one_split(project: Project, pict
     assert splits["cat/000.png"] == splits["dog/a gray cat.png"]
 
 
-def test_blank_pictures_are_no_near_duplicates(project: Project, pictures: Pictures) -> None:
-    source = pictures()
+def test_blank_images_are_no_near_duplicates(project: Project, images: Images) -> None:
+    source = images()
     for number in range(5):
         Image.new("RGB", (30, 20), (number, 0, 0)).save(source / "cat" / f"blank {number}.png")
     project.ingest()

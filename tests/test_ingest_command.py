@@ -9,9 +9,9 @@ import yaml
 
 from stages import cli
 from stages.ingest import ingest
-from tests.conftest import Pictures, Project
+from tests.conftest import Images, Project
 
-Prepare = Callable[[Project, Pictures], None]
+Prepare = Callable[[Project, Images], None]
 
 
 def run(project: Project, **changed: object) -> None:
@@ -28,42 +28,42 @@ def run(project: Project, **changed: object) -> None:
     cli.main(ingest, ["--params", str(path), *words])
 
 
-def missing(project: Project, pictures: Pictures) -> None:
+def missing(project: Project, images: Images) -> None:
     pass
 
 
-def only_one_class(project: Project, pictures: Pictures) -> None:
-    pictures({"cat": 5})
+def only_one_class(project: Project, images: Images) -> None:
+    images({"cat": 5})
 
 
-def one_picture(project: Project, pictures: Pictures) -> None:
-    pictures({"cat": 5, "dog": 1})
+def one_image(project: Project, images: Images) -> None:
+    images({"cat": 5, "dog": 1})
 
 
-def no_pictures(project: Project, pictures: Pictures) -> None:
-    source = pictures()
+def no_images(project: Project, images: Images) -> None:
+    source = images()
     for path in source.rglob("*.png"):
         path.write_text("none")
 
 
-def a_file_with_a_line_break_in_its_name(project: Project, pictures: Pictures) -> None:
-    (pictures() / "cat" / "two\nlines.png").touch()
+def a_file_with_a_line_break_in_its_name(project: Project, images: Images) -> None:
+    (images() / "cat" / "two\nlines.png").touch()
 
 
 @pytest.mark.parametrize(
     ("prepare", "expected"),
     [
-        (missing, "does not exist; put a folder of pictures there or name another"),
+        (missing, "does not exist; put a folder of images there or name another"),
         (only_one_class, "at least 2 classes"),
-        (one_picture, "'dog' has 1"),
-        (no_pictures, "20 of 20 files cannot be used"),
+        (one_image, "'dog' has 1"),
+        (no_images, "20 of 20 files cannot be used"),
         (a_file_with_a_line_break_in_its_name, "lines.png"),
     ],
 )
 def test_a_users_mistake_is_one_line_on_stderr(
-    project: Project, pictures: Pictures, capsys: pytest.CaptureFixture[str], prepare: Prepare, expected: str
+    project: Project, images: Images, capsys: pytest.CaptureFixture[str], prepare: Prepare, expected: str
 ) -> None:
-    prepare(project, pictures)
+    prepare(project, images)
     with pytest.raises(SystemExit) as stop:
         run(project, max_reject_fraction=0.0)
     assert stop.value.code == 1
@@ -73,9 +73,9 @@ def test_a_users_mistake_is_one_line_on_stderr(
 
 
 def test_the_command_line_makes_what_the_function_makes(
-    project: Project, pictures: Pictures, capsys: pytest.CaptureFixture[str]
+    project: Project, images: Images, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pictures()
+    images()
     run(project)
     assert "ingested" in capsys.readouterr().err
     assert pq.read_metadata(project.manifest).num_rows == 20

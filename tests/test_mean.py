@@ -6,11 +6,11 @@ import h5py
 import numpy as np
 import pytest
 
-from stages.errors import StoreError
-from tests.conftest import Pictures, Project
+from stages.common.errors import StoreError
+from tests.conftest import Images, Project
 
 
-def test_statistics_are_those_of_the_packed_training_pictures(packed: Project) -> None:
+def test_statistics_are_those_of_the_packed_training_images(packed: Project) -> None:
     with h5py.File(packed.packed / "train.h5") as file:
         pixels = file["images"][:].astype(np.float64)
     stats = json.loads(packed.stats.read_text())
@@ -19,8 +19,8 @@ def test_statistics_are_those_of_the_packed_training_pictures(packed: Project) -
     assert stats["count"] == pixels[..., 0].size
 
 
-def test_pictures_held_out_play_no_role(project: Project, pictures: Pictures) -> None:
-    pictures()
+def test_images_held_out_play_no_role(project: Project, images: Images) -> None:
+    images()
     project.ingest()
     project.resize()
     project.mean()
@@ -31,11 +31,11 @@ def test_pictures_held_out_play_no_role(project: Project, pictures: Pictures) ->
     assert json.loads(project.stats.read_text())["count"] == 8 * 16 * 16
 
 
-def test_other_pictures_than_the_manifests_are_refused(project: Project, pictures: Pictures) -> None:
-    pictures()
+def test_other_images_than_the_manifests_are_refused(project: Project, images: Images) -> None:
+    images()
     project.ingest()
     project.resize()
-    pictures({"cow": 10})
+    images({"cow": 10})
     project.ingest()
-    with pytest.raises(StoreError, match="other pictures than the manifest; run resize again"):
+    with pytest.raises(StoreError, match="other images than the manifest; run resize again"):
         project.mean()

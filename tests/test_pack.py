@@ -1,4 +1,4 @@
-"""pack: every picture in the file of its split, once, with what is needed to read it."""
+"""pack: every image in the file of its split, once, with what is needed to read it."""
 
 import json
 
@@ -7,12 +7,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from stages.common.errors import StoreError
 from stages.data.manifest import SPLITS
-from stages.errors import StoreError
-from tests.conftest import Pictures, Project
+from tests.conftest import Images, Project
 
 
-def test_each_picture_is_in_the_file_of_its_split_once(packed: Project) -> None:
+def test_each_image_is_in_the_file_of_its_split_once(packed: Project) -> None:
     rows = pq.read_table(packed.manifest).to_pylist()
     for split in SPLITS:
         with h5py.File(packed.packed / f"{split}.h5") as file:
@@ -24,7 +24,7 @@ def test_each_picture_is_in_the_file_of_its_split_once(packed: Project) -> None:
         assert labels.shape == (len(ids),)
 
 
-def test_pixels_and_labels_follow_their_picture(packed: Project) -> None:
+def test_pixels_and_labels_follow_their_image(packed: Project) -> None:
     classes = json.loads(packed.classes.read_text())
     label = {row["id"]: classes.index(row["label"]) for row in pq.read_table(packed.manifest).to_pylist()}
     with h5py.File(packed.resized) as file:
@@ -35,7 +35,7 @@ def test_pixels_and_labels_follow_their_picture(packed: Project) -> None:
             np.testing.assert_array_equal(image, pixels[identity])
 
 
-def test_training_pictures_are_shuffled(packed: Project) -> None:
+def test_training_images_are_shuffled(packed: Project) -> None:
     with h5py.File(packed.packed / "train.h5") as file:
         labels = file["labels"][:].tolist()
     assert labels != sorted(labels)
@@ -53,9 +53,9 @@ def test_a_packed_file_says_where_it_comes_from(packed: Project) -> None:
 
 
 def test_a_second_run_gives_the_same_bytes_and_another_seed_another_order(
-    project: Project, pictures: Pictures
+    project: Project, images: Images
 ) -> None:
-    pictures()
+    images()
     project.ingest()
     project.resize()
     project.mean()
@@ -70,12 +70,12 @@ def test_a_second_run_gives_the_same_bytes_and_another_seed_another_order(
     assert packed(2) != first
 
 
-def test_pictures_of_an_older_manifest_are_refused(project: Project, pictures: Pictures) -> None:
-    pictures()
+def test_images_of_an_older_manifest_are_refused(project: Project, images: Images) -> None:
+    images()
     project.ingest()
     project.resize()
     project.mean()
-    pictures({"cow": 10})
+    images({"cow": 10})
     project.ingest()
     with pytest.raises(StoreError, match="run resize again"):
         project.pack()

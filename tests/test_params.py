@@ -9,8 +9,8 @@ import yaml
 from omegaconf import OmegaConf
 
 from stages import params
-from stages.errors import ParamsError
-from stages.learners import cnn
+from stages.common.errors import ParamsError
+from stages.models.learners import cnn
 
 ROOT = Path(__file__).parents[1]
 COMMITTED = ROOT / "params.yaml"
@@ -109,13 +109,13 @@ ALL = "lenet, minivggnet, hog_logistic"
         ),
         (
             "models.lenet.code",
-            "stages/nets/x.py",
-            "models.lenet: code is 'stages/nets/x.py'; must be stages/n",
+            "stages/models/networks/x.py",
+            "models.lenet: code is 'stages/models/networks/x.py'; must be stages/models/networks/l",
         ),
         (
             "models.hog_logistic.code",
             "x.py",
-            "models.hog_logistic.code is 'x.py'; must be 'stages/learners/lo",
+            "models.hog_logistic.code is 'x.py'; must be 'stages/models/learners/lo",
         ),
         ("ensemble.members", ["lenet", "vgg"], "ensemble.members is 'vgg'; allowed: hog_logistic, lenet, mi"),
         (
@@ -211,7 +211,7 @@ def test_weights_may_be_given_per_member(tmp_path: Path) -> None:
     assert params.load(edited(tmp_path, "ensemble.weights", weights)).ensemble.weights == weights
 
 
-def test_a_resized_picture_has_one_channel_when_gray_and_three_in_colour(tmp_path: Path) -> None:
+def test_a_resized_image_has_one_channel_when_gray_and_three_in_colour(tmp_path: Path) -> None:
     assert params.load(COMMITTED).resize.shape == (16, 16, 1)
     assert params.load(edited(tmp_path, "resize.color", "rgb")).resize.shape == (16, 16, 3)
 

@@ -149,8 +149,8 @@ def test_plots_have_data_for_every_member(clone: Clone) -> None:
 SERVE = """
 import json, sys
 import mlflow, pandas as pd
-uri, pictures = sys.argv[1:]
-files = json.load(open(pictures))
+uri, images = sys.argv[1:]
+files = json.load(open(images))
 data = []
 for file, offset, size in files:
     with open(file, "rb") as opened:
@@ -161,19 +161,19 @@ mlflow.pyfunc.load_model(uri).predict(pd.DataFrame({"image": data})).to_json("fo
 
 
 @pytest.mark.parametrize("name", ["lenet", "hog_logistic"])
-def test_the_served_model_gives_the_members_probabilities_of_raw_pictures(
+def test_the_served_model_gives_the_members_probabilities_of_raw_images(
     clone: Clone, tmp_path: Path, name: str
 ) -> None:
     data = clone.root / "data"
     rows = {row.id: row for row in Manifest.read(data / "manifest.parquet").rows()}
     with store.Reader(clone.root / "predictions" / name / "test.h5") as predicted:
         expected, first = predicted.read(0, 100), [rows[one] for one in predicted.ids[:100].tolist()]
-    pictures = [(str(data / "pictures.zip"), row.offset, row.bytes) for row in first]
-    (tmp_path / "pictures.json").write_text(json.dumps(pictures), encoding="utf-8")
+    images = [(str(data / "images.zip"), row.offset, row.bytes) for row in first]
+    (tmp_path / "images.json").write_text(json.dumps(images), encoding="utf-8")
     uri = f"runs:/{clone.json(f'models/{name}/run.json')['run_id']}/model"
     environment = clone.environment | {"MLFLOW_TRACKING_URI": f"sqlite:///{clone.root}/mlflow.db"}
     # Far from the checkout: with the code that was logged.
-    words = [sys.executable, "-c", SERVE, uri, tmp_path / "pictures.json"]
+    words = [sys.executable, "-c", SERVE, uri, tmp_path / "images.json"]
     subprocess.run(words, cwd=tmp_path, env=environment, check=True)
     found = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
     probabilities = np.asarray([list(one["probabilities"].values()) for one in found])
@@ -202,7 +202,7 @@ def test_executions_have_a_parent_each_with_the_same_members_below_or_linked(clo
     assert "train@hog_logistic" not in below(second["id"])
     assert second["run.hog_logistic"] == first["run.hog_logistic"]
     assert second["run.lenet"] != first["run.lenet"]
-    words = [sys.executable, "-m", "stages.compare", "--recipe", "digits"]
+    words = [sys.executable, "-m", "stages.tools.compare", "--recipe", "digits"]
     said = subprocess.check_output(words, cwd=clone.root, env=clone.environment, text=True)
     assert re.search(r"train\.epochs +2 +1", said)
     clone.experiment(f"{EPOCHS}=2")
@@ -233,7 +233,7 @@ def test_another_size_is_resized_and_not_taken_from_the_run_cache(clone: Clone) 
 
 
 def test_an_edited_network_runs_its_member_again_as_a_whole_even_when_killed_before(clone: Clone) -> None:
-    network = clone.root / "stages" / "nets" / "lenet.py"
+    network = clone.root / "stages" / "models" / "networks" / "lenet.py"
     code = network.read_text(encoding="utf-8")
     assert code.count("kl.Dense(500") == 1
     network.write_text(code.replace("kl.Dense(500", "kl.Dense(50"), encoding="utf-8")
@@ -257,11 +257,11 @@ def test_an_edited_network_runs_its_member_again_as_a_whole_even_when_killed_bef
     assert clone.repro() == []
 
 
-def test_an_unreadable_picture_is_listed_and_too_many_stop_the_run(
-    clone: Clone, pictures: Callable[..., Path]
+def test_an_unreadable_image_is_listed_and_too_many_stop_the_run(
+    clone: Clone, images: Callable[..., Path]
 ) -> None:
-    source = pictures({"cat": 30, "dog": 30}, root=clone.root / "datasets" / "pets")
-    (source / "cat" / "broken.png").write_bytes(b"no picture")
+    source = images({"cat": 30, "dog": 30}, root=clone.root / "datasets" / "pets")
+    (source / "cat" / "broken.png").write_bytes(b"no image")
     kept = (clone.root / "params.yaml").read_bytes()
     clone.set("ingest.source", {"kind": "folder", "path": "datasets/pets"})
 

@@ -1,15 +1,15 @@
-"""predict: a member's probabilities, picture by picture."""
+"""predict: a member's probabilities, image by image."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from stages import learners
+from stages.common.errors import LearnerError, StoreError
+from stages.common.files import write_json
 from stages.data import store
-from stages.errors import LearnerError, StoreError
-from stages.files import write_json
-from stages.learners import logistic_regression
+from stages.models import learners
+from stages.models.learners import logistic_regression
 from stages.params import Predict
 from stages.predict import predict
 
@@ -22,7 +22,7 @@ def member(features: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("member")
     params = logistic_regression.Params(
         kind="logistic_regression",
-        code="stages/learners/logistic_regression.py",
+        code="stages/models/learners/logistic_regression.py",
         input="features/pixels",
         normalize="standardize",
         c=[0.1],

@@ -1,4 +1,4 @@
-"""A network trained on patches predicts from the centre or from ten crops of the whole pictures."""
+"""A network trained on patches predicts from the centre or from ten crops of the whole images."""
 
 from pathlib import Path
 from typing import Any
@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import yaml
 
-from stages import learners
+from stages.common.errors import LearnerError
+from stages.common.files import read_json
 from stages.data import crops
 from stages.data.store import Reader
-from stages.errors import LearnerError
-from stages.files import read_json
-from stages.learners import cnn
+from stages.models import learners
+from stages.models.learners import cnn
 from stages.params import Predict
 from stages.predict import predict
 from stages.train import train
@@ -23,7 +23,7 @@ AUGMENT = yaml.safe_load((ROOT / "conf" / "augment" / "base.yaml").read_text(enc
 
 def params(patch: list[int] | None) -> cnn.Params:
     values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["models"]["lenet"]
-    values |= {"network": "shallownet", "code": "stages/nets/shallownet.py", "patch": patch}
+    values |= {"network": "shallownet", "code": "stages/models/networks/shallownet.py", "patch": patch}
     values |= {"augment": AUGMENT | {"zoom": 0.1, "cutmix": 1.0}}
     values["train"] |= {"epochs": 2, "batch_size": 10, "balanced": True, "seed": 1}
     return cnn.Params.model_validate(values)
@@ -59,9 +59,9 @@ def test_a_saved_patch_network_predicts_from_the_centre_and_from_ten_crops(
     assert not np.allclose(ten, centre, atol=1e-4)
 
 
-def test_a_patch_larger_than_the_pictures_is_refused(packed: Any) -> None:
+def test_a_patch_larger_than_the_images_is_refused(packed: Any) -> None:
     with (
         Reader(packed.packed / "train.h5") as rows,
-        pytest.raises(LearnerError, match=r"patch is 17x12; the pictures of .* are 16x16"),
+        pytest.raises(LearnerError, match=r"patch is 17x12; the images of .* are 16x16"),
     ):
         cnn.create(params([17, 12])).fit(rows, rows, lambda number, values: None)

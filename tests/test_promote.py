@@ -11,18 +11,18 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
+from stages.common.errors import ServingError, StoreError
+from stages.common.files import read_json, write_json
 from stages.data.store import Reader
 from stages.ensemble import ensemble
-from stages.errors import ServingError, StoreError
 from stages.extract import extract
-from stages.extractors import pixels
-from stages.files import read_json, write_json
-from stages.learners import logistic_regression
+from stages.models.extractors import pixels
+from stages.models.learners import logistic_regression
 from stages.params import Ensemble, Predict
 from stages.predict import predict
 from stages.promote import promote
-from stages.rollback import rollback
 from stages.serving.verdict import Promote
+from stages.tools.rollback import rollback
 from stages.train import train
 
 pytestmark = pytest.mark.slow
@@ -85,13 +85,13 @@ class Workshop:
 def workshop(
     tracking_store: Path,
     project: Any,
-    pictures: Callable[..., Path],
+    images: Callable[..., Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Workshop:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    pictures(dict.fromkeys(CLASSES, 40), size=(8, 8), noise=90)
+    images(dict.fromkeys(CLASSES, 40), size=(8, 8), noise=90)
     project.ingest(near_duplicates={"distance": None}, test_fraction=0.5)
     project.resize(size=[8, 8])
     project.mean()
@@ -116,7 +116,7 @@ def test_from_the_first_champion_to_a_better_one_and_back(
     first = workshop.promote()
     assert (first["decision"], first["passed"], first["champion"]) == ("promoted", True, None)
     assert first["reason"] == "there was no champion"
-    assert first["pictures"] == 80
+    assert first["images"] == 80
     assert champion() == "1"
     assert "There was no champion." in workshop.page()
 
@@ -197,8 +197,8 @@ def test_a_champion_that_cannot_be_asked_any_more_is_one_line(workshop: Workshop
     assert "\n" not in str(caught.value)
 
 
-def test_predictions_of_other_pictures_are_refused(workshop: Workshop) -> None:
+def test_predictions_of_other_images_are_refused(workshop: Workshop) -> None:
     workshop.make(c=1.0)
     workshop.project.ingest(near_duplicates={"distance": None}, test_fraction=0.3)
-    with pytest.raises(StoreError, match="is of other pictures than the manifest's test split"):
+    with pytest.raises(StoreError, match="is of other images than the manifest's test split"):
         workshop.promote()

@@ -1,6 +1,6 @@
-"""Every recipe, one step of every member, on a handful of generated pictures.
+"""Every recipe, one step of every member, on a handful of generated images.
 
-What is made smaller: the source (three classes of eight pictures), sizes (32 pixels, or the least that the
+What is made smaller: the source (three classes of eight images), sizes (32 pixels, or the least that the
 network takes), training (one batch of all), the stages and filters of ResNet, and ImageNet's weights, which
 tests do not download: a file of random ones of the same network takes their place. TensorFlow computes
 operation by operation: tracing graphs for one step took most of the time.
@@ -16,11 +16,11 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from stages import learners
 from stages.data.store import Reader
 from stages.extract import extract
+from stages.models import learners
 from stages.params import PACKED, Params, Resize
-from tests.conftest import Project, write_pictures
+from tests.conftest import Project, write_images
 
 pytestmark = [
     pytest.mark.slow,
@@ -44,7 +44,7 @@ def composed(recipe: str) -> dict[str, Any]:
 
 
 def pixels(values: dict[str, Any]) -> int:
-    """The side of the pictures, as one member at least needs it."""
+    """The side of the images, as one member at least needs it."""
     networks = [model.get("network", "") for model in values["models"].values()]
     return max(LARGER.get(one, 32) for one in networks)
 
@@ -102,11 +102,9 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, dict[str
 
 @pytest.fixture(scope="session")
 def packed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Resize], Path]:
-    """The pictures packed as a recipe resizes them; recipes of one size share them."""
+    """The images packed as a recipe resizes them; recipes of one size share them."""
     root = tmp_path_factory.mktemp("recipes")
-    source = write_pictures(
-        root / "source", {f"class{number}": 8 for number in range(CLASSES)}, size=(40, 44)
-    )
+    source = write_images(root / "source", {f"class{number}": 8 for number in range(CLASSES)}, size=(40, 44))
     projects: dict[str, Project] = {}
 
     def made(resize: Resize) -> Path:
@@ -142,13 +140,13 @@ def test_every_member_of_the_recipe_takes_a_step_and_predicts(
     recipe: str, packed: Callable[[Resize], Path], weights: Any, tmp_path: Path
 ) -> None:
     checked = shrunk(composed(recipe), weights)
-    pictures = packed(checked.resize)
+    images = packed(checked.resize)
     for name, extractor in checked.extractors.items():
-        extract(name, params=extractor, packed=pictures, features=tmp_path / "features" / name)
+        extract(name, params=extractor, packed=images, features=tmp_path / "features" / name)
 
     distinct = {one.model_dump_json(exclude={"train": {"seed"}}): one for one in checked.models.values()}
     for model in distinct.values():
-        folder = pictures if model.input == PACKED else tmp_path / model.input
+        folder = images if model.input == PACKED else tmp_path / model.input
         with Reader(folder / "train.h5") as train, Reader(folder / "val.h5") as val:
             learner = learners.create(model)
             learner.fit(train, val, lambda *_: None)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
-from stages.files import read_json, write_json
+from stages.common.files import read_json, write_json
 from stages.params import Printed
 from stages.scoring import diagnosis
 from tests.conftest import MakeRun
@@ -29,17 +29,17 @@ def section(html: str, name: str) -> str:
     return html.partition(f'<h2 id="{name}">')[2].partition("<h2 ")[0]
 
 
-def test_the_page_asks_nothing_of_a_network_and_every_picture_decodes(make_run: MakeRun) -> None:
+def test_the_page_asks_nothing_of_a_network_and_every_image_decodes(make_run: MakeRun) -> None:
     html = text_of(make_run().summarize())
     # But for the names of XML's dialects, which are encoded.
     assert "http" not in html
     assert "<script" not in html
     sources = re.findall(r'src="data:([^;]*);base64,([^"]*)"', html)
     assert len(sources) == html.count("<img ")
-    pictures = [base64.b64decode(data) for kind, data in sources if kind == "image/jpeg"]
-    assert pictures
-    for picture in pictures:
-        assert cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR).shape == (16, 16, 3)
+    images = [base64.b64decode(data) for kind, data in sources if kind == "image/jpeg"]
+    assert images
+    for image in images:
+        assert cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR).shape == (16, 16, 3)
 
 
 def test_members_stand_side_by_side_with_the_scores_of_evaluate(make_run: MakeRun) -> None:
@@ -75,7 +75,7 @@ def test_more_classes_than_anyone_reads_are_the_commonest_confusions(make_run: M
     assert page.stat().st_size < 500_000
 
 
-def test_errors_are_pictures_of_the_test_split_and_the_surest_come_first(make_run: MakeRun) -> None:
+def test_errors_are_images_of_the_test_split_and_the_surest_come_first(make_run: MakeRun) -> None:
     html = section(text_of(make_run(members={"alone": 0.3}).summarize()), "errors")
     sure = [float(value) for value in re.findall(r"taken for <strong>.*?</strong> ([\d.]+)", html)]
     assert sure
@@ -84,7 +84,7 @@ def test_errors_are_pictures_of_the_test_split_and_the_surest_come_first(make_ru
 
 def test_no_errors_are_said_to_be_none(make_run: MakeRun) -> None:
     html = text_of(make_run(members={"alone": 1.0}).summarize())
-    assert "every picture of the test split is classified rightly" in section(html, "errors")
+    assert "every image of the test split is classified rightly" in section(html, "errors")
 
 
 def test_the_books_numbers_are_compared_where_there_are_any(make_run: MakeRun) -> None:

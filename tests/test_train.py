@@ -11,10 +11,10 @@ import yaml
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from stages import learners
-from stages.errors import LearnerError
-from stages.files import digest, read_json
-from stages.learners import cnn, logistic_regression
+from stages.common.errors import LearnerError
+from stages.common.files import digest, read_json
+from stages.models import learners
+from stages.models.learners import cnn, logistic_regression
 from stages.train import train
 
 ROOT = Path(__file__).parents[1]
@@ -100,11 +100,11 @@ def test_its_run_has_params_metrics_and_figures(member: Path) -> None:
     assert artifacts(run, "architecture") == {"architecture/architecture.txt"}
     assert {"log.txt", "environment"} <= artifacts(run, None)
     (read,) = run.inputs.dataset_inputs
-    assert json.loads(read.dataset.profile)["pictures"] == {"train": 36, "val": 12}
+    assert json.loads(read.dataset.profile)["images"] == {"train": 36, "val": 12}
 
 
 def test_a_networks_run_has_its_metrics_per_epoch(tracked: Path, packed: Any) -> None:
-    values = MODELS["lenet"] | {"network": "shallownet", "code": "stages/nets/shallownet.py"}
+    values = MODELS["lenet"] | {"network": "shallownet", "code": "stages/models/networks/shallownet.py"}
     values["train"] = MODELS["lenet"]["train"] | {"epochs": 2, "batch_size": 8}
     folder = tracked / "models" / "net"
     params = cnn.Params.model_validate(values)

@@ -3,7 +3,7 @@
     python -m apps.captcha.generate --to datasets/captchas --count 600
     python -m apps.captcha.label datasets/captchas --to datasets/captcha_digits
     dvc exp run -S recipe=lenet_captcha
-    python -m apps.captcha.read --model models:/NAME@champion PICTURES…
+    python -m apps.captcha.read --model models:/NAME@champion IMAGES…
 
 The book took its captchas from a toll road's site, years after telling its owner. Nothing here asks any site
 for anything: what is learnt is the method, cut and classify, not one site's digits.

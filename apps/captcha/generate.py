@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from apps.captcha import DIGITS, LENGTH
 from apps.model import Pixels, run
-from stages.files import replacing
+from stages.common.files import replacing
 
 HEIGHT, WIDTH = 48, 160
 _FONTS = (

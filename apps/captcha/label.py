@@ -15,7 +15,7 @@ import cv2
 from apps.captcha import DIGITS, LENGTH
 from apps.captcha.segment import Digit, digits
 from apps.model import AppError, Pixels, png, read, run
-from stages.files import replacing
+from stages.common.files import replacing
 
 _NAMED = re.compile(rf"^([{DIGITS}]{{{LENGTH}}})\b")
 _COLUMNS = 32
@@ -27,7 +27,7 @@ Ask = Callable[[str], str]
 def label(captchas: Path, to: Path, ask: Ask = input) -> tuple[int, int]:
     """Label every captcha below a folder; returns how many were labelled and how many had to be left out.
 
-    `ask` shows a text and returns what was typed. Raises AppError when the folder holds no pictures.
+    `ask` shows a text and returns what was typed. Raises AppError when the folder holds no images.
     """
     paths = sorted(path for path in captchas.rglob("*") if path.is_file())
     if not paths:

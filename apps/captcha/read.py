@@ -8,7 +8,7 @@ import numpy as np
 
 from apps.captcha.segment import Digit, digits
 from apps.model import AppError, Classifier, Pixels, load, png, read, run
-from stages.files import replacing
+from stages.common.files import replacing
 
 _INK = (200, 30, 30)
 

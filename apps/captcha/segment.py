@@ -1,7 +1,7 @@
 """A captcha → its digits, from left to right (Starter Bundle ch. 21).
 
 The book pads by repeating the border, which lengthens a stroke that touches it, and lets a box at the edge
-become an empty picture; here the border is background and boxes are cut at the edge.
+become an empty image; here the border is background and boxes are cut at the edge.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _SPECK = 0.05
 
 @dataclass(frozen=True)
 class Digit:
-    """One digit: its box in the captcha, in pixels, and itself as a square gray picture."""
+    """One digit: its box in the captcha, in pixels, and itself as a square gray image."""
 
     left: int
     top: int

@@ -10,7 +10,7 @@ import numpy as np
 
 from apps.model import AppError, Classifier, Pixels, load, png, read, run
 from apps.smile.faces import Box, Detector, haar, yunet
-from stages.files import replacing
+from stages.common.files import replacing
 
 # The class of the recipe's smiling faces; any other is not smiling.
 SMILING = "positives7"

@@ -13,7 +13,7 @@ import numpy as np
 
 from apps.model import AppError, Pixels
 
-# left, top, width, height in pixels, inside the picture.
+# left, top, width, height in pixels, inside the image.
 Box = tuple[int, int, int, int]
 # RGB pixels → boxes.
 Detector = Callable[[Pixels], list[Box]]
@@ -62,7 +62,7 @@ def _boxes(found: Any) -> list[Box]:
 
 
 def _scaled(detect: Detector) -> Detector:
-    """Look at large pictures in a smaller size; cut boxes at the border."""
+    """Look at large images in a smaller size; cut boxes at the border."""
 
     def scaled(pixels: Pixels) -> list[Box]:
         height, width = pixels.shape[:2]

@@ -13,7 +13,7 @@ from pathlib import Path
 from pipelines.worker.job import FailedError, Job, RefusedError
 from pipelines.worker.shell import git
 
-# Pictures that users bring; git does not know the folder, so a clone does not have it.
+# Images that users bring; git does not know the folder, so a clone does not have it.
 DATA = "datasets"
 LOCK = "dvc.lock"
 # What a stage's run has told, or still has to tell, its tracking server.
@@ -64,7 +64,7 @@ def overlay(root: Path, working_tree: Path) -> None:
 
 
 def _configure(root: Path, job: Job) -> None:
-    """Say in the clone's own configuration where the cache is, and bring the pictures in."""
+    """Say in the clone's own configuration where the cache is, and bring the images in."""
     lines = [
         "[core]",
         # DVC's notes on a workspace: beside the clone, so that they are removed with it.

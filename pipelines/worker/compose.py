@@ -31,7 +31,7 @@ def compose(root: Path, overrides: list[str]) -> None:
 def check(root: Path) -> None:
     """Have the stages check the whole of params.yaml. Raises RefusedError with their one line."""
     done = subprocess.run(
-        [sys.executable, "-m", "stages.check"],
+        [sys.executable, "-m", "stages.tools.check"],
         cwd=root,
         env=shell.environment(),
         capture_output=True,
@@ -39,7 +39,7 @@ def check(root: Path) -> None:
         check=False,
     )
     if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"stages.check: exit status {done.returncode}"]
+        said = done.stderr.strip().splitlines() or [f"stages.tools.check: exit status {done.returncode}"]
         raise RefusedError(mistake_in(said[-1]) or said[-1])
 
 

@@ -1,7 +1,7 @@
-"""Pictures that are not files on disk, kept in one stored (uncompressed) zip file.
+"""Images that are not files on disk, kept in one stored (uncompressed) zip file.
 
-A zip so that people can open it with anything; stored so that a picture is one read at a known offset.
-One file and not one per picture: DVC spends about a millisecond on each file it tracks.
+A zip so that people can open it with anything; stored so that an image is one read at a known offset.
+One file and not one per image: DVC spends about a millisecond on each file it tracks.
 """
 
 import os
@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
-from stages.files import replacing
+from stages.common.files import replacing
 
-# The earliest moment zip can express: the same pictures give the same bytes on any day.
+# The earliest moment zip can express: the same images give the same bytes on any day.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 

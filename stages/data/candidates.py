@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from stages.data import images
+from stages.common.errors import ImageError
+from stages.data import decoding
 from stages.data.manifest import Row
-from stages.data.sources import Picture
+from stages.data.sources import Image
 from stages.data.sources._naming import split_of
-from stages.errors import PictureError
 
-# Enough for a task to be worth its overhead: the examination of a small picture takes 0.1 ms.
-_PICTURES_PER_BATCH = 16
+# Enough for a task to be worth its overhead: the examination of a small image takes 0.1 ms.
+_IMAGES_PER_BATCH = 16
 _BYTES_PER_BATCH = 2**20
 
 Reason = Literal["name", "label", "split", "file", "picture", "duplicate", "conflict"]
@@ -30,27 +30,27 @@ class Reject:
     detail: str
 
 
-def examine(picture: Picture, max_pixels: int, *, official: bool, hashed: bool) -> Row | Reject:
+def examine(image: Image, max_pixels: int, *, official: bool, hashed: bool) -> Row | Reject:
     """Read and decode one file.
 
     With `official`, the row has the split that the source says, else train; without `hashed`, no `phash`.
     """
-    label = unicodedata.normalize("NFC", picture.label or "")
-    split = picture.split or split_of(picture.name) if official else "train"
-    if (problem := _problem(picture, label)) is not None:
-        return Reject(_printable(picture.name), _printable(label), *problem)
+    label = unicodedata.normalize("NFC", image.label or "")
+    split = image.split or split_of(image.name) if official else "train"
+    if (problem := _problem(image, label)) is not None:
+        return Reject(_printable(image.name), _printable(label), *problem)
     if split is None:
-        return Reject(picture.name, label, "split", "no folder named train, val or test in its path")
+        return Reject(image.name, label, "split", "no folder named train, val or test in its path")
     try:
-        data = picture.read()
-        facts = images.inspect(data, max_pixels, hashed=hashed)
-    except PictureError as error:
-        return Reject(picture.name, label, "picture", str(error))
+        data = image.read()
+        facts = decoding.inspect(data, max_pixels, hashed=hashed)
+    except ImageError as error:
+        return Reject(image.name, label, "picture", str(error))
     except OSError as error:
-        return Reject(picture.name, label, "file", error.strerror or str(error))
+        return Reject(image.name, label, "file", error.strerror or str(error))
     digest = hashlib.sha256(data).hexdigest()
     return Row(
-        path=picture.name,
+        path=image.name,
         # Thousands of rows share a few labels.
         label=sys.intern(label),
         split=split,
@@ -65,12 +65,12 @@ def examine(picture: Picture, max_pixels: int, *, official: bool, hashed: bool) 
     )
 
 
-def _problem(picture: Picture, label: str) -> tuple[Reason, str] | None:
+def _problem(image: Image, label: str) -> tuple[Reason, str] | None:
     """What is wrong before the file is even read."""
-    if _printable(picture.name + label) != picture.name + label:
+    if _printable(image.name + label) != image.name + label:
         return "name", "the name is not valid UTF-8"
-    if picture.problem is not None:
-        return "file", picture.problem
+    if image.problem is not None:
+        return "file", image.problem
     if not label:
         return "label", "no class can be told from the name or folder"
     return None
@@ -80,14 +80,14 @@ def _printable(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
-def batches(pictures: Iterable[Picture]) -> Iterator[list[Picture]]:
-    """Group candidates, so that a batch holds few pictures and few bytes in memory."""
-    batch: list[Picture] = []
+def batches(images: Iterable[Image]) -> Iterator[list[Image]]:
+    """Group candidates, so that a batch holds few images and few bytes in memory."""
+    batch: list[Image] = []
     held = 0
-    for picture in pictures:
-        batch.append(picture)
-        held += len(picture.data or b"")
-        if len(batch) == _PICTURES_PER_BATCH or held >= _BYTES_PER_BATCH:
+    for image in images:
+        batch.append(image)
+        held += len(image.data or b"")
+        if len(batch) == _IMAGES_PER_BATCH or held >= _BYTES_PER_BATCH:
             yield batch
             batch, held = [], 0
     if batch:

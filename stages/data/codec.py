@@ -1,4 +1,4 @@
-"""A lossless codec for packed pictures, for those short of disk: one Blosc2-LZ4 chunk per row.
+"""A lossless codec for packed images, for those short of disk: one Blosc2-LZ4 chunk per row.
 
 Reading goes through HDF5 and its lock, which costs most of the speed (`python -m benchmarks.bench_storage`
 shows how much here), so plain is the default. Chunks of more rows would make random access unpack all of
@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from stages.errors import StoreError
+from stages.common.errors import StoreError
 
 # Puts rows into a file, from a row number on.
 Put = Callable[[int, NDArray[Any]], None]
@@ -26,7 +26,7 @@ def writing(path: Path, key: str, shape: tuple[int, ...], dtype: DTypeLike) -> I
     """Add a compressed dataset to a file; rows are written in the order of their numbers.
 
     Threads may bring them in any order, and those that are early wait in memory: the order of writing
-    decides where chunks lie, and without it the same pictures would give other bytes.
+    decides where chunks lie, and without it the same images would give other bytes.
     """
     import hdf5plugin
 

@@ -1,4 +1,4 @@
-"""Cuts of one size out of larger pictures: random to train on, the centre or ten to predict from."""
+"""Cuts of one size out of larger images: random to train on, the centre or ten to predict from."""
 
 from collections.abc import Iterator
 from typing import Protocol
@@ -13,8 +13,8 @@ Pixels = NDArray[np.uint8]
 Patch = tuple[int, int]
 
 
-class Pictures(Protocol):
-    """An array uint8 (N, H, W, C), or what reads its pictures one after the other."""
+class Images(Protocol):
+    """An array uint8 (N, H, W, C), or what reads its images one after the other."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -26,7 +26,7 @@ class Pictures(Protocol):
 
 
 def centre(pixels: Pixels, patch: Patch) -> Pixels:
-    """The middle (N, h, w, C) of pictures (N, H, W, C), a view. Of an odd margin, more is cut off below."""
+    """The middle (N, h, w, C) of images (N, H, W, C), a view. Of an odd margin, more is cut off below."""
     top, left = room(pixels, patch) // 2
     return pixels[:, top : top + patch[0], left : left + patch[1]]
 
@@ -44,18 +44,18 @@ def ten(pixels: Pixels, patch: Patch) -> Iterator[Pixels]:
     yield from (view[:, :, ::-1] for view in views)
 
 
-def cut(pictures: Pictures, patch: Patch, corners: NDArray[np.int64], flips: NDArray[np.bool_]) -> Pixels:
-    """One patch (N, h, w, C) of each picture, from its `corners` (N, 2), top and left, on.
+def cut(images: Images, patch: Patch, corners: NDArray[np.int64], flips: NDArray[np.bool_]) -> Pixels:
+    """One patch (N, h, w, C) of each image, from its `corners` (N, 2), top and left, on.
 
     Mirrored where `flips` (N, 2) says so: left to right, top to bottom.
     """
     import cv2
 
-    out = recycled.empty((len(pictures), *patch, pictures.shape[3]))
+    out = recycled.empty((len(images), *patch, images.shape[3]))
     mirrored = np.empty(out.shape[1:], np.uint8)
-    places = zip(pictures, corners.tolist(), flips.tolist(), out, strict=True)
-    for picture, (top, left), (mirror, upend), result in places:
-        view = picture[top : top + patch[0], left : left + patch[1]]
+    places = zip(images, corners.tolist(), flips.tolist(), out, strict=True)
+    for image, (top, left), (mirror, upend), result in places:
+        view = image[top : top + patch[0], left : left + patch[1]]
         if mirror or upend:
             # By way of the cache: OpenCV takes half as long again when it flips into the batch itself, and
             # copying reversed slices 60 times as long.
@@ -65,11 +65,11 @@ def cut(pictures: Pictures, patch: Patch, corners: NDArray[np.int64], flips: NDA
     return out
 
 
-def random_corners(pictures: Pictures, patch: Patch, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Top and left (N, 2) of a patch in each picture, every place equally likely."""
-    return rng.integers(0, room(pictures, patch) + 1, (len(pictures), 2))
+def random_corners(images: Images, patch: Patch, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Top and left (N, 2) of a patch in each image, every place equally likely."""
+    return rng.integers(0, room(images, patch) + 1, (len(images), 2))
 
 
-def room(pictures: Pictures, patch: Patch) -> NDArray[np.int64]:
+def room(images: Images, patch: Patch) -> NDArray[np.int64]:
     """How far (2,) a patch can be moved down and right."""
-    return np.subtract(pictures.shape[1:3], patch)
+    return np.subtract(images.shape[1:3], patch)

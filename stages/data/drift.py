@@ -8,8 +8,8 @@ Verdict = Literal["pass", "warn", "stop"]
 def compare(now: dict[str, Any], accepted: dict[str, Any], warn: float, stop: float) -> dict[str, Any]:
     """Total variation of the class mix, and the Kolmogorov-Smirnov statistic of every other figure.
 
-    Each is the largest share of pictures that would have to change. One within `chance`, what two samples of
-    these sizes from the same pictures exceed in one of a hundred cases, passes whatever the thresholds.
+    Each is the largest share of images that would have to change. One within `chance`, what two samples of
+    these sizes from the same images exceed in one of a hundred cases, passes whatever the thresholds.
     """
     from scipy.stats import ks_2samp
 

@@ -1,4 +1,4 @@
-"""Batches of packed pictures for `model.fit`, under any Keras backend, made ahead by threads.
+"""Batches of packed images for `model.fit`, under any Keras backend, made ahead by threads.
 
 A batch is a pure function of the seed, the epoch and its number, so threads may make them in any order and
 on any machine. Threads of our own and not Keras' `workers`, which pause for 0.1 s at the end of every epoch
@@ -16,20 +16,20 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.common.parallel import cores
 from stages.data import crops, order
 from stages.data.augment import Augment, augment_batch, mix
 from stages.data.crops import Patch, Pixels
 from stages.data.order import Order
 from stages.data.store import Reader
-from stages.parallel import cores
 
 Batch = tuple[Pixels, NDArray[Any]]
 
 
 class Loader(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
-    """Pictures uint8 (n, H, W, C) and labels int64 (n,), or float32 (n, K) where `soft`.
+    """Images uint8 (n, H, W, C) and labels int64 (n,), or float32 (n, K) where `soft`.
 
-    With a seed, for training: each picture once per epoch in an order by seed and epoch (or, `balanced`,
+    With a seed, for training: each image once per epoch in an order by seed and epoch (or, `balanced`,
     as many of each class), with random patches and augmentation. Without: in the file's order, centre
     patches. The last batch is shorter where the number does not divide. `with` stops the threads.
     """
@@ -47,7 +47,7 @@ class Loader(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
         workers: int | None = None,
     ) -> None:
         super().__init__()
-        self.pictures = len(rows)
+        self.images = len(rows)
         self.soft = soft or (augment is not None and augment.soft)
         self._rows, self._size, self._seed = rows, batch_size, seed
         self._augment, self._patch, self._balanced = augment, patch, balanced
@@ -64,11 +64,11 @@ class Loader(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
         self._times = [(0.0, 0.0)] * len(self)
 
     def __len__(self) -> int:
-        return math.ceil(self.pictures / self._size)
+        return math.ceil(self.images / self._size)
 
     def length(self, number: int) -> int:
-        """How many pictures the batch of this number has."""
-        return min(self._size, self.pictures - number * self._size)
+        """How many images the batch of this number has."""
+        return min(self._size, self.images - number * self._size)
 
     def __getitem__(self, number: int) -> Batch:
         asked = time.monotonic()
@@ -122,12 +122,12 @@ class Loader(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
 
     def _ordered(self, epoch: int) -> Order:
         if self._seed is None:
-            return Order(np.arange(self.pictures))
+            return Order(np.arange(self.images))
         rng = np.random.default_rng([self._seed, epoch])
         if self._balanced:
             return order.balanced(self.labels, rng)
         row_bytes = self._rows.dtype.itemsize * math.prod(self._rows.shape[1:])
-        return order.shuffled(self.pictures, row_bytes, rng)
+        return order.shuffled(self.images, row_bytes, rng)
 
     def _make(self, order: Order, epoch: int, number: int) -> Batch:
         first = number * self._size
@@ -139,21 +139,21 @@ class Loader(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
             labels = np.eye(self.classes, dtype=np.float32)[labels]
         # From 1, because to a seed sequence [seed, epoch] and [seed, epoch, 0] are the same.
         rng = np.random.default_rng([self._seed or 0, epoch, number + 1])
-        pixels = self._pixels(_Pictures(self._rows, chosen), rng)
+        pixels = self._pixels(_Images(self._rows, chosen), rng)
         if self._augment and self._augment.soft:
             return mix(pixels, labels, self._augment, rng)
         return pixels, labels
 
-    def _pixels(self, pictures: "_Pictures", rng: np.random.Generator) -> Pixels:
+    def _pixels(self, images: "_Images", rng: np.random.Generator) -> Pixels:
         if self._augment:
-            return augment_batch(pictures, self._augment, rng, self._patch)
+            return augment_batch(images, self._augment, rng, self._patch)
         if not self._patch:
-            return self._rows.take(pictures.numbers)
+            return self._rows.take(images.numbers)
         if self._seed is None:
-            corners = np.tile(crops.room(pictures, self._patch) // 2, (len(pictures), 1))
+            corners = np.tile(crops.room(images, self._patch) // 2, (len(images), 1))
         else:
-            corners = crops.random_corners(pictures, self._patch, rng)
-        return crops.cut(pictures, self._patch, corners, np.zeros((len(pictures), 2), np.bool_))
+            corners = crops.random_corners(images, self._patch, rng)
+        return crops.cut(images, self._patch, corners, np.zeros((len(images), 2), np.bool_))
 
     def _forget(self, before: int) -> None:
         """Drop what was prepared for epochs before this one."""
@@ -163,8 +163,8 @@ class Loader(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
 
 
 @dataclass(frozen=True)
-class _Pictures:
-    """The pictures of one batch, read one after the other: half the time of first reading all of them."""
+class _Images:
+    """The images of one batch, read one after the other: half the time of first reading all of them."""
 
     rows: Reader
     numbers: NDArray[np.int64]

@@ -1,4 +1,4 @@
-"""The manifest: one row per accepted picture, as Parquet; what every later stage knows of the pictures."""
+"""The manifest: one row per accepted image, as Parquet; what every later stage knows of the images."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from stages.errors import StoreError
-from stages.files import replacing
+from stages.common.errors import StoreError
+from stages.common.files import replacing
 
 # Arrow's own allocator takes 27 MB for a manifest of 1.6 MB and keeps it; the system's takes 5.
 pa.set_memory_pool(pa.system_memory_pool())
@@ -26,7 +26,7 @@ _AT_A_TIME = 64
 
 SCHEMA = pa.schema(
     [
-        ("id", pa.string()),  # the first 16 hex digits of sha256: the same picture has the same id anywhere
+        ("id", pa.string()),  # the first 16 hex digits of sha256: the same image has the same id anywhere
         ("path", pa.string()),  # inside the source, POSIX
         ("label", pa.string()),
         ("split", pa.string()),
@@ -44,7 +44,7 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One accepted picture; the fields and `id` are the columns of SCHEMA."""
+    """One accepted image; the fields and `id` are the columns of SCHEMA."""
 
     path: str
     label: str
@@ -98,21 +98,21 @@ class Manifest:
         return np.asarray(self.table[column].to_pylist(), dtype=np.str_)
 
     def require(self, ids: NDArray[np.str_], where: Path) -> None:
-        """Raise StoreError unless a file's rows are exactly this manifest's pictures in its order."""
+        """Raise StoreError unless a file's rows are exactly this manifest's images in its order."""
         if not np.array_equal(ids, self.strings("id")):
-            raise StoreError(f"{where} holds other pictures than the manifest; run resize again")
+            raise StoreError(f"{where} holds other images than the manifest; run resize again")
 
     def rows(self, start: int = 0, count: int | None = None) -> list[Row]:
-        """Pictures as Rows, in the manifest's order: a few at a time, as a Row takes two kilobytes."""
+        """Images as Rows, in the manifest's order: a few at a time, as a Row takes two kilobytes."""
         return [Row(**values) for values in self.table.drop_columns("id").slice(start, count).to_pylist()]
 
     def each(self) -> Iterator[Row]:
-        """Every picture, in order."""
+        """Every image, in order."""
         for start in range(0, len(self), _AT_A_TIME):
             yield from self.rows(start, _AT_A_TIME)
 
     def labels(self, classes: Sequence[str]) -> dict[str, int]:
-        """The class index of each picture by its id."""
+        """The class index of each image by its id."""
         index = {name: number for number, name in enumerate(classes)}
         pairs = zip(self.strings("id").tolist(), self.strings("label").tolist(), strict=True)
         return {identity: index[label] for identity, label in pairs}

@@ -5,12 +5,12 @@ from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 
-from stages import parallel
+from stages.common import parallel
 from stages.data.store import Reader
 
 Result = TypeVar("Result")
 
-# 224x224 pictures come in 32s: of MobileNetV2 on two cores, portions of 128 are a tenth slower, and VGG16 on
+# 224x224 images come in 32s: of MobileNetV2 on two cores, portions of 128 are a tenth slower, and VGG16 on
 # 256 would hold 7 GB of activations.
 _LEAST, _MOST, _PIXELS = 32, 256, 2**20
 # Results that wait to be taken, per thread: they may be large.

@@ -1,4 +1,4 @@
-"""What a set of pictures looks like in figures: one value per picture, and a summary that fits in a file."""
+"""What a set of images looks like in figures: one value per image, and a summary that fits in a file."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.data.images import Pixels
+from stages.data.decoding import Pixels
 
 _SIDE = 128
 _QUANTILES = np.linspace(0, 1, 1001)
@@ -17,10 +17,10 @@ _QUANTILES = np.linspace(0, 1, 1001)
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One picture: size in pixels; brightness and contrast, mean and deviation of gray (0-255); sharpness.
+    """One image: size in pixels; brightness and contrast, mean and deviation of gray (0-255); sharpness.
 
     Sharpness is the variance of the Laplacian (J. L. Pech-Pacheco et al., 2000) at `small`'s size, so that
-    pictures of different sizes can be compared. `small` is uint8 RGB, 128 pixels at the longer side at most.
+    images of different sizes can be compared. `small` is uint8 RGB, 128 pixels at the longer side at most.
     """
 
     width: int
@@ -35,7 +35,7 @@ FIGURES = ("width", "height", "brightness", "contrast", "sharpness")
 
 
 def look(pixels: Pixels) -> Look:
-    """Measure a decoded picture, uint8 (H, W, 3)."""
+    """Measure a decoded image, uint8 (H, W, 3)."""
     height, width = pixels.shape[:2]
     scale = min(1.0, _SIDE / max(height, width))
     shape = max(1, round(width * scale)), max(1, round(height * scale))

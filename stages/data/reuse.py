@@ -1,4 +1,4 @@
-"""The last run's resized pictures, so that a run after adding one picture decodes one picture.
+"""The last run's resized images, so that a run after adding one image decodes one image.
 
 A hard link beside the output: it costs no disk, survives DVC's removal of outputs before a run, and is not
 part of the output. Where the file system has no hard links, every run decodes everything. The alternative,
@@ -17,10 +17,10 @@ import numpy as np
 import PIL
 from numpy.typing import NDArray
 
-from stages.data import images, sizing
+from stages.common.errors import StoreError
+from stages.common.files import digest, read_json, write_json
+from stages.data import decoding, sizing
 from stages.data.store import Reader
-from stages.errors import StoreError
-from stages.files import digest, read_json, write_json
 
 
 class Resized(NamedTuple):
@@ -32,14 +32,14 @@ class Resized(NamedTuple):
 
 
 class Known:
-    """Pictures by id from a finished file, or nothing."""
+    """Images by id from a finished file, or nothing."""
 
     def __init__(self, reader: Reader | None) -> None:
         self._reader = reader
         self._place = {identity: row for row, identity in enumerate(reader.ids.tolist())} if reader else {}
 
     def get(self, identity: str) -> Resized | None:
-        """A picture that was resized before, or None when it is not here or damaged."""
+        """An image that was resized before, or None when it is not here or damaged."""
         place = self._place.get(identity)
         if place is None or self._reader is None:
             return None
@@ -53,7 +53,7 @@ class Known:
 
 @contextmanager
 def last(output: Path, provenance: dict[str, Any]) -> Iterator[Known]:
-    """The pictures that `remember` kept for this output, if they were made with the same params and code."""
+    """The images that `remember` kept for this output, if they were made with the same params and code."""
     kept, code = _beside(output)
     try:
         usable = read_json(code) == _fingerprint()
@@ -87,7 +87,7 @@ def _beside(output: Path) -> tuple[Path, Path]:
 def _fingerprint() -> dict[str, str]:
     """What decides the pixels besides the params: the code that decodes and the libraries under it."""
     return {
-        "images": digest(Path(images.__file__)),
+        "images": digest(Path(decoding.__file__)),
         "sizing": digest(Path(sizing.__file__)),
         "opencv": cv2.__version__,
         "pillow": PIL.__version__,

@@ -1,4 +1,4 @@
-"""Near duplicates: a perceptual hash per picture, the pairs of hashes that are close, and their groups."""
+"""Near duplicates: a perceptual hash per image, the pairs of hashes that are close, and their groups."""
 
 from itertools import pairwise
 from typing import NamedTuple
@@ -25,16 +25,16 @@ class Pair(NamedTuple):
     distance: int
 
 
-def perceptual_hash(picture: Image.Image) -> int | None:
-    """64 bits that survive another size, file format or compression; None for a picture of one colour.
+def perceptual_hash(image: Image.Image) -> int | None:
+    """64 bits that survive another size, file format or compression; None for an image of one colour.
 
-    Which of the 8x8 lowest frequencies of the gray picture, at 32x32, exceed their median (C. Zauner,
+    Which of the 8x8 lowest frequencies of the gray image, at 32x32, exceed their median (C. Zauner,
     Implementation and Benchmarking of Perceptual Image Hash Functions, 2010). ImageHash gives such a hash
-    in ten times the time: it turns the whole picture gray and shrinks it with a wider filter.
+    in ten times the time: it turns the whole image gray and shrinks it with a wider filter.
     """
-    small = picture.resize((_SIDE, _SIDE), Image.Resampling.BOX).convert("L")
+    small = image.resize((_SIDE, _SIDE), Image.Resampling.BOX).convert("L")
     low = cv2.dct(np.asarray(small, np.float32))[:8, :8].ravel()
-    # The first is the mean brightness, which says nothing of what is in the picture.
+    # The first is the mean brightness, which says nothing of what is in the image.
     others = low[1:]
     if np.linalg.norm(others) / _SIDE < _FLAT:
         return None
@@ -61,7 +61,7 @@ def close_pairs(hashes: Hashes, distance: int) -> list[Pair]:
 
 
 def groups(count: int, pairs: list[Pair]) -> NDArray[np.int64]:
-    """For each of `count` pictures the number of its group: those that pairs connect share one."""
+    """For each of `count` images the number of its group: those that pairs connect share one."""
     # SciPy takes 0.3 s to import, which only a run with pairs should pay.
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components

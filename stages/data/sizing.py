@@ -1,4 +1,4 @@
-"""Pictures of any size → pictures of one size."""
+"""Images of any size → images of one size."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,15 +6,15 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from stages.data import images
-from stages.data.images import Color, Pixels
+from stages.data import decoding
+from stages.data.decoding import Color, Pixels
 
 Quality = Literal["exact", "fast"]
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What every picture becomes: height and width in pixels, colours, and how it gets there.
+    """What every image becomes: height and width in pixels, colours, and how it gets there.
 
     `fast` decodes a JPEG of twice the size or more at a half, a quarter or an eighth of it, and shrinks what
     is then less than twice as large bilinearly instead of by area. `python -m benchmarks.bench_quality` shows
@@ -28,11 +28,11 @@ class View:
     quality: Quality
 
     def of(self, data: bytes, height: int, width: int, *, plain: bool) -> Pixels:
-        """A picture that `images.inspect` accepted and found to be upright `height` x `width`, and `plain`.
+        """An image that `decoding.inspect` accepted and found to be upright `height` x `width`, and `plain`.
 
-        uint8, (H, W, 3) in RGB order or (H, W, 1) gray. Raises PictureError when it cannot be decoded.
+        uint8, (H, W, 3) in RGB order or (H, W, 1) gray. Raises ImageError when it cannot be decoded.
         """
-        pixels = images.decode(data, self.color, plain=plain, reduction=self._reduction(height, width))
+        pixels = decoding.decode(data, self.color, plain=plain, reduction=self._reduction(height, width))
         return to_size(pixels, self.height, self.width, keep_aspect=self.keep_aspect, quality=self.quality)
 
     def _reduction(self, height: int, width: int) -> int:
@@ -40,14 +40,14 @@ class View:
         if self.quality == "exact":
             return 1
         room = min(height / self.height, width / self.width)
-        return max((step for step in images.REDUCTIONS if step <= room), default=1)
+        return max((step for step in decoding.REDUCTIONS if step <= room), default=1)
 
 
 def to_size(pixels: Pixels, height: int, width: int, *, keep_aspect: bool, quality: Quality) -> Pixels:
     """Bring (H, W, C) uint8 to (height, width, C).
 
     With `keep_aspect` the centre that has the target's proportions is taken, the rest cut off; otherwise the
-    picture is stretched. Area interpolation when shrinking, cubic when enlarging. Practitioner Bundle ch. 2
+    image is stretched. Area interpolation when shrinking, cubic when enlarging. Practitioner Bundle ch. 2
     resizes the short side and then crops; cropping first gives the same view to within a pixel's rounding
     and spares resizing what is thrown away.
     """

@@ -1,4 +1,4 @@
-"""Exact channel statistics of pictures, from sums that can be added in any order."""
+"""Exact channel statistics of images, from sums that can be added in any order."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Self
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 def sums(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Per channel of (H, W, C) uint8: the sum of the values and the sum of their squares, exact.
 
-    OpenCV adds uint8 in integers; NumPy would convert a 256x256 picture to 8 bytes a value first.
+    OpenCV adds uint8 in integers; NumPy would convert a 256x256 image to 8 bytes a value first.
     """
     planes = cv2.split(pixels)
     totals = [cv2.sumElems(plane)[0] for plane in planes]
@@ -34,9 +34,9 @@ class ChannelStatistics:
 
     @classmethod
     def of(cls, totals: NDArray[np.int64], squares: NDArray[np.int64], pixels_each: int) -> Self:
-        """From the sums of N pictures, (N, C) each, of `pixels_each` pixels a channel."""
+        """From the sums of N images, (N, C) each, of `pixels_each` pixels a channel."""
         count = len(totals) * pixels_each
-        # Python's integers: N * Σx² of a million pictures no longer fits 64 bits.
+        # Python's integers: N * Σx² of a million images no longer fits 64 bits.
         pairs = [
             (int(total), int(square))
             for total, square in zip(totals.sum(axis=0), squares.sum(axis=0), strict=True)

@@ -3,9 +3,9 @@
 Contiguous and uncompressed so that the place of row i is known: rows are written and read with pwrite and
 pread at that place, by as many threads as there are, without HDF5's global lock and without the memory
 that a mapped file would count. To everybody else it is an ordinary HDF5 file. (h5py's own random access
-reads 10,000 pictures of 256x256 a second one at a time and 1,500 by an index list.)
+reads 10,000 images of 256x256 a second one at a time and 1,500 by an index list.)
 
-Every row has a checksum, looked at when the row is first read: xxh3, 12 microseconds for a picture of
+Every row has a checksum, looked at when the row is first read: xxh3, 12 microseconds for an image of
 256x256, where CRC-32 takes 116. A last attribute marks the file as complete.
 """
 
@@ -21,10 +21,10 @@ import numpy as np
 import xxhash
 from numpy.typing import DTypeLike, NDArray
 
+from stages.common.errors import StoreError
+from stages.common.files import replacing
 from stages.data import codec
 from stages.data.codec import Put
-from stages.errors import StoreError
-from stages.files import replacing
 
 Key = Literal["images", "features", "probabilities"]
 KEYS: tuple[Key, ...] = get_args(Key)
@@ -180,7 +180,7 @@ class Reader:
         for number, row in enumerate(rows, start):
             if xxhash.xxh3_64_intdigest(row) != self._checksums[number]:
                 raise StoreError(
-                    f"{self.path}: row {number} (picture {self.ids[number]}) is damaged: wrong checksum; "
+                    f"{self.path}: row {number} (image {self.ids[number]}) is damaged: wrong checksum; "
                     "delete the file and run its stage again"
                 )
         self._checked[start : start + len(rows)] = b"\x01" * len(rows)
@@ -201,7 +201,7 @@ class Reader:
 def _new_file(path: Path) -> h5py.File:
     """An empty file in HDF5's latest format, which takes attributes above 64 kB, without a time of creation.
 
-    h5py's own way stamps the root group, and the same pictures would give other bytes every second.
+    h5py's own way stamps the root group, and the same images would give other bytes every second.
     """
     creation = h5py.h5p.create(h5py.h5p.FILE_CREATE)
     creation.set_obj_track_times(False)

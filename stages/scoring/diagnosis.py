@@ -15,11 +15,11 @@ Series = Mapping[str, Sequence[float]]
 
 # Fewer epochs than this are no curve yet.
 _CURVE = 5
-# Differences of errors (shares of pictures) up to this are taken for chance.
+# Differences of errors (shares of images) up to this are taken for chance.
 _TOLERATED = 0.05
 # The val loss rises when it ends this much above its least.
 _RISEN = 1.05
-# Below this many pictures of a class a set is small (the books want 1,000 to 5,000).
+# Below this many images of a class a set is small (the books want 1,000 to 5,000).
 _LARGE = 1000
 
 
@@ -33,10 +33,10 @@ class Finding:
     source: str
 
 
-def of_training(history: Series, pictures: Sequence[int]) -> list[Finding]:
-    """Everything that a network's history and its train split's `pictures` of each class tell.
+def of_training(history: Series, images: Sequence[int]) -> list[Finding]:
+    """Everything that a network's history and its train split's `images` of each class tell.
 
-    `history` as stages.training.loop.Trainer makes it; of several phases the last one counts.
+    `history` as stages.models.training.loop.Trainer makes it; of several phases the last one counts.
     """
     phase = np.asarray(history["phase"])
     last = {name: np.asarray(values)[phase == phase[-1]] for name, values in history.items()}
@@ -45,7 +45,7 @@ def of_training(history: Series, pictures: Sequence[int]) -> list[Finding]:
         overfitting(last["epoch"], last["loss"], last["val_loss"]),
         easier_val(last["loss"], last["val_loss"]),
         bias_or_variance(train=1 - last["accuracy"][-1], val=1 - last["val_accuracy"][-1]),
-        transfer_or_scratch(pictures) if phase[-1] == 1 else None,
+        transfer_or_scratch(images) if phase[-1] == 1 else None,
     ]
     return [finding for finding in found if finding]
 
@@ -126,7 +126,7 @@ def bias_or_variance(
     test: float | None = None,
     wanted: float = 0.0,
 ) -> Finding:
-    """The first of Ng's four checks that fails; errors are shares of pictures from 0 to 1.
+    """The first of Ng's four checks that fails; errors are shares of images from 0 to 1.
 
     `train_val` is the error on a slice of the train split's own distribution that was not trained on. Where
     val comes from the same source as train, as it does unless a source names its splits, val is that slice.
@@ -171,13 +171,13 @@ def bias_or_variance(
     )
 
 
-def transfer_or_scratch(pictures: Sequence[int], similar: bool | None = None) -> Finding | None:
-    """What the size of the train split, `pictures` of each class, says about a pretrained network.
+def transfer_or_scratch(images: Sequence[int], similar: bool | None = None) -> Finding | None:
+    """What the size of the train split, `images` of each class, says about a pretrained network.
 
-    `similar` says whether the pictures are like those it was pretrained on (photographs of things, for
+    `similar` says whether the images are like those it was pretrained on (photographs of things, for
     ImageNet); None where nobody knows. None for a split that is neither small nor of known likeness.
     """
-    mean = sum(pictures) / len(pictures)
+    mean = sum(images) / len(images)
     small = mean < _LARGE
     advice = {
         (True, True): "features of its last layers and a linear classifier; fine-tuning would overfit",
@@ -186,7 +186,7 @@ def transfer_or_scratch(pictures: Sequence[int], similar: bool | None = None) ->
             True,
             None,
         ): "features of a pretrained network and a linear classifier: of its last layers where the "
-        "pictures are like ImageNet's, of lower ones where not",
+        "images are like ImageNet's, of lower ones where not",
         (False, True): "fine-tune a pretrained network; training from scratch is worth an experiment",
         (False, False): "fine-tune first, for a baseline; expect to need training from scratch",
     }.get((small, similar))
@@ -194,7 +194,7 @@ def transfer_or_scratch(pictures: Sequence[int], similar: bool | None = None) ->
         return None
     return Finding(
         "small data set" if small else "large data set",
-        f"{mean:.0f} train pictures of a class on average; training from scratch wants {_LARGE:,} to 5,000",
+        f"{mean:.0f} train images of a class on average; training from scratch wants {_LARGE:,} to 5,000",
         advice,
         "Practitioner Bundle ch. 8, figure 8.4",
     )

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Judged:
-    """Pictures' ids (N,), their actual class indices (N,), class probabilities (N, K), and the metrics."""
+    """Images' ids (N,), their actual class indices (N,), class probabilities (N, K), and the metrics."""
 
     ids: NDArray[np.str_]
     actual: NDArray[np.int64]

@@ -1,4 +1,4 @@
-"""Whether one model is better than another on the same pictures, or only luckier."""
+"""Whether one model is better than another on the same images, or only luckier."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _RESAMPLES = 10_000
-# Numbers drawn at a time, 64 MB: all resamples of 10,000 pictures would take 800.
+# Numbers drawn at a time, 64 MB: all resamples of 10,000 images would take 800.
 _DRAWN = 8_000_000
 
 
@@ -14,7 +14,7 @@ _DRAWN = 8_000_000
 class Paired:
     """A candidate against a champion: how much better (above 0) or worse, its interval and its p-value.
 
-    `gained` and `lost` count the pictures that only the candidate, or only the champion, gets right; None
+    `gained` and `lost` count the images that only the candidate, or only the champion, gets right; None
     where the figure is no count.
     """
 
@@ -33,29 +33,29 @@ def accuracy(candidate: NDArray[np.bool_], champion: NDArray[np.bool_], level: f
     champion too often, and needs no chi-squared for large ones. Source: M. Fagerland, S. Lydersen, P. Laake,
     The McNemar test for binary matched-pairs data, BMC Medical Research Methodology 13:91, 2013. The interval
     of the difference, at 1 - `level`, is Agresti and Min's (Statistics in Medicine 24, 2005): Wald's after
-    half a picture is added to each of the four counts. By hand, as SciPy has the binomial and not the test.
+    half an image is added to each of the four counts. By hand, as SciPy has the binomial and not the test.
     """
     from scipy.stats import binom, norm
 
     gained = int((candidate & ~champion).sum())
     lost = int((~candidate & champion).sum())
-    differ, pictures = gained + lost, len(candidate)
+    differ, images = gained + lost, len(candidate)
     few = min(gained, lost)
     # At equal counts the formula gives 1 minus half the probability of exactly that; nothing is more equal.
     p_value = 1.0 if gained == lost else float(2 * binom.cdf(few, differ, 0.5) - binom.pmf(few, differ, 0.5))
-    total = pictures + 2
+    total = images + 2
     centre = (gained - lost) / total
     spread = float(norm.ppf(1 - level / 2)) * ((differ + 1) - (gained - lost) ** 2 / total) ** 0.5 / total
-    gain = (gained - lost) / pictures
+    gain = (gained - lost) / images
     return Paired(gain, centre - spread, centre + spread, min(1.0, p_value), gained, lost)
 
 
 def log_loss(
     candidate: NDArray[np.float64], champion: NDArray[np.float64], level: float, seed: int
 ) -> Paired:
-    """A paired bootstrap of the mean difference of two (N,) losses per picture; a gain is a lower loss.
+    """A paired bootstrap of the mean difference of two (N,) losses per image; a gain is a lower loss.
 
-    10,000 resamples of pictures; the interval is the percentiles at `level`, the p-value is two-sided: twice
+    10,000 resamples of images; the interval is the percentiles at `level`, the p-value is two-sided: twice
     the share of resamples on the other side of 0. Source: B. Efron, R. Tibshirani, An Introduction to the
     Bootstrap, 1993, ch. 13 and 15. By hand, as scipy.stats.bootstrap holds all resamples at once.
     """

@@ -34,7 +34,7 @@ def greedy(of_label: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
 
     The average with the lowest loss on the way is taken. A member never chosen has weight 0.
     Source: R. Caruana et al., Ensemble Selection from Libraries of Models, ICML 2004. Of log loss and not of
-    accuracy, which on some hundred pictures moves in steps that chance decides. Only the probabilities of the
+    accuracy, which on some hundred images moves in steps that chance decides. Only the probabilities of the
     actual classes count, so the members' whole predictions need not be in memory at once.
     """
     members, each = list(of_label), np.stack(list(of_label.values()))
@@ -64,7 +64,7 @@ def of_label(labels: Labels, probabilities: Probabilities) -> NDArray[np.float64
 
 
 def disagreement(predicted: Mapping[str, Labels]) -> dict[str, dict[str, float]]:
-    """Of each pair of members, the share of pictures to which they give different classes, from 0 to 1."""
+    """Of each pair of members, the share of images to which they give different classes, from 0 to 1."""
     return {
         one: {other: float((predicted[one] != predicted[other]).mean()) for other in predicted}
         for one in predicted

@@ -1,4 +1,4 @@
-"""What a served model says of the test split's raw pictures, in terms in which two models can be compared."""
+"""What a served model says of the test split's raw images, in terms in which two models can be compared."""
 
 import subprocess
 import sys
@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.common.errors import ServingError
+from stages.common.files import read_json, write_json
 from stages.data.manifest import Row
-from stages.errors import ServingError
-from stages.files import read_json, write_json
 
-# A file, and where in it a picture's bytes are: its offset and their number.
+# A file, and where in it an image's bytes are: its offset and their number.
 Place = tuple[str, int, int]
 
 # A champion that does not know the actual class at all gives it this probability, as float32 would 0.
@@ -24,7 +24,7 @@ _LEAST = 1e-7
 
 @dataclass(frozen=True)
 class Answers:
-    """Of N pictures: the most probable class, its probability, and the loss, -log p of the actual class."""
+    """Of N images: the most probable class, its probability, and the loss, -log p of the actual class."""
 
     predicted: NDArray[np.str_]
     confidence: NDArray[np.float64]
@@ -35,7 +35,7 @@ class Answers:
     model_bytes: int
 
     def recall(self, actual: NDArray[np.str_]) -> dict[str, float]:
-        """The share of each actual class's pictures that is right."""
+        """The share of each actual class's images that is right."""
         return {str(name): float(self.right[actual == name].mean()) for name in np.unique(actual)}
 
     def figures(self) -> dict[str, float]:
@@ -49,7 +49,7 @@ class Answers:
 
 
 def ask(uri: str, rows: Sequence[Row], source: Path, blob: Path) -> Answers:
-    """Load the model at `uri` in a process of its own and classify these pictures from their bytes.
+    """Load the model at `uri` in a process of its own and classify these images from their bytes.
 
     Classes are compared by name: the model may know others than there are now. Raises ServingError with the
     last line of what went wrong.
@@ -58,14 +58,14 @@ def ask(uri: str, rows: Sequence[Row], source: Path, blob: Path) -> Answers:
     return understood(found, np.asarray([row.label for row in rows]))
 
 
-def raw(uri: str, pictures: Sequence[Place], params: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """What judge.py writes: `classes` and `probabilities` of pictures given as file, offset and bytes.
+def raw(uri: str, images: Sequence[Place], params: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """What judge.py writes: `classes` and `probabilities` of images given as file, offset and bytes.
 
     `params` are the model's own, such as `crops`. Raises ServingError as `ask`.
     """
     with tempfile.TemporaryDirectory() as aside:
         job, answers = Path(aside) / "job.json", Path(aside) / "answers.json"
-        write_json(job, {"pictures": pictures, "params": params})
+        write_json(job, {"pictures": images, "params": params})
         words = [sys.executable, "-I", str(Path(__file__).with_name("judge.py")), uri, str(job), str(answers)]
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         if done.returncode:
@@ -80,7 +80,7 @@ def _place(row: Row, source: Path, blob: Path) -> Place:
 
 
 def understood(found: dict[str, Any], actual: NDArray[np.str_]) -> Answers:
-    """What `raw` found of N pictures whose classes are `actual` (N,)."""
+    """What `raw` found of N images whose classes are `actual` (N,)."""
     classes = np.asarray(found["classes"])
     probabilities = np.asarray(found["probabilities"], np.float64)
     best = probabilities.argmax(axis=1)

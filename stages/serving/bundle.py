@@ -1,4 +1,4 @@
-"""Members as `train` saved them → one folder from which raw pictures can be classified anywhere.
+"""Members as `train` saved them → one folder from which raw images can be classified anywhere.
 
     spec.json                 classes, resize, crops, and for each member its weight and extractor
     members/NAME/             what `train` saved
@@ -15,10 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from stages import extractors, learners, plugins
-from stages.errors import ServingError
-from stages.files import digest as file_digest
-from stages.files import read_json, write_json
+from stages.common import plugins
+from stages.common.errors import ServingError
+from stages.common.files import digest as file_digest
+from stages.common.files import read_json, write_json
+from stages.models import extractors, learners
 
 SPEC = "spec.json"
 MEMBERS, EXTRACTORS = "members", "extractors"
@@ -96,7 +97,7 @@ def _extractor(folder: Path, provenance: Mapping[str, Any]) -> dict[str, Any] | 
 
 
 def _shape(provenance: Mapping[str, Any]) -> tuple[int, int, int]:
-    """(H, W, C) of the pictures that the extractor reads."""
+    """(H, W, C) of the images that the extractor reads."""
     resize = provenance["resize"]
     height, width = resize["size"]
     return height, width, 3 if resize["color"] == "rgb" else 1

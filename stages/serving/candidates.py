@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from stages.common.errors import StoreError
 from stages.data import store
 from stages.data.manifest import Manifest, Row
-from stages.errors import StoreError
 from stages.scoring import metrics
 
 
@@ -50,7 +50,7 @@ def _on_val(candidate: Candidate, metric: str) -> float:
 
 
 def test_rows(manifest: Path, candidate: Candidate) -> list[Row]:
-    """The pictures of the test split in the order of the candidate's predictions.
+    """The images of the test split in the order of the candidate's predictions.
 
     Raises StoreError when the predictions are of others.
     """
@@ -59,5 +59,5 @@ def test_rows(manifest: Path, candidate: Candidate) -> list[Row]:
     with store.Reader(file) as predicted:
         ids = predicted.ids.tolist()
     if set(ids) != set(rows):
-        raise StoreError(f"{file} is of other pictures than the manifest's test split; run predict again")
+        raise StoreError(f"{file} is of other images than the manifest's test split; run predict again")
     return [rows[identity] for identity in ids]

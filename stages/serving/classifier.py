@@ -1,4 +1,4 @@
-"""A bundle at work: pictures of any kind → class probabilities."""
+"""A bundle at work: images of any kind → class probabilities."""
 
 import threading
 from collections.abc import Sequence
@@ -8,24 +8,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages import extractors, learners, plugins
+from stages.common import plugins
+from stages.common.errors import ImageError, ServingError
+from stages.common.files import read_json
+from stages.common.parallel import mapped
 from stages.data import crops
-from stages.data.images import Pixels
-from stages.errors import PictureError, ServingError
-from stages.extractors import Extract
-from stages.files import read_json
-from stages.learners import Learner
-from stages.parallel import mapped
+from stages.data.decoding import Pixels
+from stages.models import extractors, learners
+from stages.models.extractors import Extract
+from stages.models.learners import Learner
 from stages.serving import bundle, intake
 
-# What a member trained on patches may see of a picture: its middle, or corners and centre, each mirrored too.
+# What a member trained on patches may see of an image: its middle, or corners and centre, each mirrored too.
 VIEWS = ("center", "ten")
-# Pictures in memory at a time, at their full size one per thread.
+# Images in memory at a time, at their full size one per thread.
 _BATCH = 64
 
 
 class Classifier:
-    """A member or an ensemble, ready for pictures. Threads may share it."""
+    """A member or an ensemble, ready for images. Threads may share it."""
 
     def __init__(self, folder: Path) -> None:
         """Load a bundle. Raises ServingError when the folder holds none, LearnerError as learners.load."""
@@ -47,27 +48,27 @@ class Classifier:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(H, W, C) of the pictures that the members read."""
+        """(H, W, C) of the images that the members read."""
         height, width = self.resize["size"]
         return height, width, 3 if self.resize["color"] == "rgb" else 1
 
-    def __call__(self, pictures: Sequence[Any], *, views: str, max_pixels: int) -> NDArray[np.float32]:
+    def __call__(self, images: Sequence[Any], *, views: str, max_pixels: int) -> NDArray[np.float32]:
         """Class probabilities (N, K) of files' bytes, paths and arrays, as intake.prepared takes them.
 
         Members trained on patches see what `views` says: `center`, or `ten` crops.
-        Raises PictureError with the number of the first picture that cannot be used, counted from 0.
+        Raises ImageError with the number of the first image that cannot be used, counted from 0.
         """
 
         def prepare(numbered: tuple[int, Any]) -> Pixels:
             number, given = numbered
             try:
                 return intake.prepared(given, self.resize, max_pixels)
-            except PictureError as error:
-                raise PictureError(f"picture {number}: {error}") from None
+            except ImageError as error:
+                raise ImageError(f"image {number}: {error}") from None
 
-        found = np.empty((len(pictures), len(self.classes)), np.float32)
-        for start in range(0, len(pictures), _BATCH):
-            numbered = enumerate(pictures[start : start + _BATCH], start)
+        found = np.empty((len(images), len(self.classes)), np.float32)
+        for start in range(0, len(images), _BATCH):
+            numbered = enumerate(images[start : start + _BATCH], start)
             pixels = np.stack(list(mapped(prepare, numbered)))
             with self._one_at_a_time:
                 found[start : start + len(pixels)] = self._forward(pixels, views)

@@ -9,10 +9,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from stages.files import read_json
+from stages.common.files import read_json
 from stages.serving import bundle
 
-# Pictures of more are refused when serving, unless whoever loads the model says otherwise: a file of a few
+# Images of more are refused when serving, unless whoever loads the model says otherwise: a file of a few
 # kilobytes can ask for gigabytes of memory. 50 megapixels are more than most cameras make.
 MAX_PIXELS = 50_000_000
 # What is imported to classify, besides what the learners need.
@@ -81,7 +81,7 @@ def _signature(crops: str) -> Any:
 
 
 def _example(spec: Mapping[str, Any]) -> Any:
-    """A gray PNG: an example must not publish somebody's picture."""
+    """A gray PNG: an example must not publish somebody's image."""
     import pandas as pd
 
     _, png = cv2.imencode(".png", np.full(spec["resize"]["size"], 128, np.uint8))

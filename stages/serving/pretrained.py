@@ -1,4 +1,4 @@
-"""Networks as their authors trained them, on ImageNet, for any picture: Starter Bundle ch. 20."""
+"""Networks as their authors trained them, on ImageNet, for any image: Starter Bundle ch. 20."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stages import log
-from stages.errors import ParamsError
+from stages.common import log
+from stages.common.errors import ParamsError
 from stages.serving import intake
 
 _BATCH = 16
@@ -15,12 +15,12 @@ _MAX_PIXELS = 200_000_000
 
 
 def classify(network: str, weights: str, paths: Sequence[Path]) -> tuple[list[str], NDArray[np.float32]]:
-    """The names of the 1,000 classes, and probabilities (N, 1000) of pictures.
+    """The names of the 1,000 classes, and probabilities (N, 1000) of images.
 
     `weights` is `imagenet` or a file. Where the names cannot be downloaded, a class is its number. Raises
     LearnerError for an unknown network or weights that cannot be had, ParamsError for a missing file.
     """
-    from stages.nets import keras_applications
+    from stages.models.networks import keras_applications
 
     keras_applications.constructor(network)
     if weights != "imagenet" and not Path(weights).expanduser().is_file():
@@ -37,7 +37,7 @@ def classify(network: str, weights: str, paths: Sequence[Path]) -> tuple[list[st
 
 
 def _names(classes: int) -> list[str]:
-    from stages.nets import keras_applications
+    from stages.models.networks import keras_applications
 
     try:
         return keras_applications.imagenet_names()

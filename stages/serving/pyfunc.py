@@ -1,4 +1,4 @@
-"""The model as MLflow serves it: pictures in, labels and probabilities out. MLflow runs this file."""
+"""The model as MLflow serves it: images in, labels and probabilities out. MLflow runs this file."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
-from stages.errors import PictureError
+from stages.common.errors import ImageError
 from stages.serving.classifier import VIEWS, Classifier
 
 if TYPE_CHECKING:
@@ -31,16 +31,16 @@ class Served(PythonModel):
     def predict(
         self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """A row per picture of the column `image`: `label`, `probability`, `probabilities` (class → number).
+        """A row per image of the column `image`: `label`, `probability`, `probabilities` (class → number).
 
-        A picture that cannot be used is the client's mistake: status 400 with its place and the reason.
+        An image that cannot be used is the client's mistake: status 400 with its place and the reason.
         """
         views = (params or {}).get("crops", self._classifier.crops)
         if views not in VIEWS:
             raise _refused(f"crops is {views!r}; allowed: {', '.join(VIEWS)}")
         try:
             found = self._classifier(list(model_input["image"]), views=views, max_pixels=self._max_pixels)
-        except PictureError as error:
+        except ImageError as error:
             raise _refused(str(error)) from None
         classes = self._classifier.classes
         best = found.argmax(axis=1)

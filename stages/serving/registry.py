@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from stages.errors import ServingError
+from stages.common.errors import ServingError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from stages.common.section import Fraction, Positive, Section, Seed
 from stages.scoring import significance
 from stages.scoring.significance import Paired
-from stages.section import Fraction, Positive, Section, Seed
 
 if TYPE_CHECKING:
     from stages.serving.answers import Answers
@@ -127,7 +127,7 @@ def _drift(params: Promote, found: str) -> Rule:
 
 def _budgets(params: Promote, candidate: "Answers") -> list[Rule]:
     budgets: list[tuple[str, float, float | None, str]] = [
-        ("latency", candidate.latency_ms, params.latency_ms, "{:,.1f} ms a picture"),
+        ("latency", candidate.latency_ms, params.latency_ms, "{:,.1f} ms an image"),
         ("model size", candidate.model_bytes, params.model_bytes, "{:,.0f} bytes"),
     ]
     return [

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from stages.files import remove
+from stages.common.files import remove
 from stages.tracking.record import LINES, Record, left_behind
 from stages.tracking.server import TrackingError
 from stages.tracking.writer import Writer

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from stages import log
-from stages.files import remove, write_json
+from stages.common import log
+from stages.common.files import remove, write_json
 from stages.tracking import executions, surroundings
 from stages.tracking.late import KEPT, LOG, write_left
 from stages.tracking.record import Record, taken_up

@@ -20,7 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, TextIO
 
-from stages.files import remove
+from stages.common.files import remove
 
 RECORDS = Path(".tracking")
 LINES, ARTIFACTS = "record.jsonl", "artifacts"

@@ -76,21 +76,21 @@ class Run:
     def predictions(
         self, name: str, ids: NDArray[np.str_], labels: NDArray[np.int64], probabilities: NDArray[np.float32]
     ) -> None:
-        """Log class probabilities (N, K), pictures' ids (N,) and class indices (N,), to compare runs by."""
+        """Log class probabilities (N, K), images' ids (N,) and class indices (N,), to compare runs by."""
         path = f"predictions/{name}.npz"
         np.savez_compressed(self.artifact(path), ids=ids, labels=labels, probabilities=probabilities)
         self.append("artifact", path=path)
 
     def dataset(self, digest: str, context: str, counts: Mapping[str, int]) -> None:
-        """Log what was read: the manifest's digest, what for, and how many pictures each split has."""
-        profile = json.dumps({"manifest": digest, "pictures": dict(counts)})
+        """Log what was read: the manifest's digest, what for, and how many images each split has."""
+        profile = json.dumps({"manifest": digest, "images": dict(counts)})
         # MLflow keeps the first profile of a name and digest: the test split's would be that of the training.
         name = f"{self._record.about['recipe']} ({context})"
         source = json.dumps({"manifest": digest})
         self.append("input", name=name, digest=digest, context=context, source=source, profile=profile)
 
     def model(self, name: str) -> None:
-        """Log the member in the folder that `run` was given as a model that takes raw pictures."""
+        """Log the member in the folder that `run` was given as a model that takes raw images."""
         self.append("model", name=name)
 
     def members(self, links: Mapping[str, Mapping[str, str | None]], metrics: Mapping[str, float]) -> None:

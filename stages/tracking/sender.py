@@ -3,7 +3,7 @@
 import threading
 import time
 
-from stages import log
+from stages.common import log
 from stages.tracking.record import Record
 from stages.tracking.server import TrackingError, Unreachable
 from stages.tracking.writer import Writer

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from stages.errors import ConvoyError
+from stages.common.errors import ConvoyError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -13,8 +13,8 @@ from typing import Any
 
 import psutil
 
-from stages.files import digest
-from stages.parallel import cores
+from stages.common.files import digest
+from stages.common.parallel import cores
 from stages.tracking import executions
 
 

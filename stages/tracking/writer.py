@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages import log
-from stages.errors import ConvoyError
+from stages.common import log
+from stages.common.errors import ConvoyError
 from stages.tracking import executions
 from stages.tracking.executions import PARENT, PROCESS, STAGE, Execution
 from stages.tracking.record import Line, Record

@@ -9,7 +9,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from apps.captcha import DIGITS, generate, label, read, segment
 from apps.model import AppError
-from apps.model import read as read_picture
+from apps.model import read as read_image
 
 # A folder, and how many captchas were cut and how many left out.
 Labelled = tuple[Path, tuple[int, int]]
@@ -52,14 +52,14 @@ def test_new_captchas_are_read_by_what_was_learnt_from_others(labelled: Labelled
     known = [(features(cv2.imread(str(path), 0)), path.parent.name) for path in sorted(folder.rglob("*.png"))]
     model = KNeighborsClassifier(3).fit(*map(list, zip(*known, strict=True)))
 
-    def classify(pictures: list[np.ndarray]) -> list[tuple[str, float]]:
-        found = model.predict_proba([features(picture) for picture in pictures])
+    def classify(images: list[np.ndarray]) -> list[tuple[str, float]]:
+        found = model.predict_proba([features(image) for image in images])
         return [(model.classes_[row.argmax()], float(row.max())) for row in found]
 
     generate.write(tmp_path / "new", 40, seed=2)
     right = 0
     for path in sorted((tmp_path / "new").iterdir()):
-        captcha = read_picture(path)
+        captcha = read_image(path)
         try:
             said, sure, found = read.text(captcha, classify)
         except AppError:
@@ -103,9 +103,9 @@ def test_a_person_is_asked_where_the_name_says_nothing(captchas: Path, tmp_path:
 
 
 def test_mistakes_are_one_line(tmp_path: Path) -> None:
-    (tmp_path / "text.png").write_text("no picture")
-    with pytest.raises(AppError, match=r"text\.png: not a picture"):
-        read_picture(tmp_path / "text.png")
+    (tmp_path / "text.png").write_text("no image")
+    with pytest.raises(AppError, match=r"text\.png: not an image"):
+        read_image(tmp_path / "text.png")
     with pytest.raises(SystemExit, match="holds no files"):
         label.main([str(tmp_path / "empty"), "--to", str(tmp_path / "to")])
     with pytest.raises(SystemExit, match="--model nowhere: "):

@@ -29,8 +29,8 @@ def face(side: int = 200) -> np.ndarray:
     return cv2.GaussianBlur(canvas, (9, 9), 0)
 
 
-def smiling(pictures: list[np.ndarray]) -> list[tuple[str, float]]:
-    return [(detect.SMILING, 0.9)] * len(pictures)
+def smiling(images: list[np.ndarray]) -> list[tuple[str, float]]:
+    return [(detect.SMILING, 0.9)] * len(images)
 
 
 def test_the_cascade_finds_a_face_where_it_is() -> None:
@@ -49,9 +49,9 @@ def test_boxes_of_a_large_photograph_are_in_its_own_pixels() -> None:
 def test_what_is_seen_is_the_gray_face_and_what_is_written_has_a_box(tmp_path: Path) -> None:
     seen: list[np.ndarray] = []
 
-    def classify(pictures: list[np.ndarray]) -> list[tuple[str, float]]:
-        seen.extend(pictures)
-        return smiling(pictures)
+    def classify(images: list[np.ndarray]) -> list[tuple[str, float]]:
+        seen.extend(images)
+        return smiling(images)
 
     (tmp_path / "photo.png").write_bytes(cv2.imencode(".png", face())[1])
     line = detect.photograph(tmp_path / "photo.png", tmp_path / "to", faces.haar(), classify)

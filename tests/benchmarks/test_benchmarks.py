@@ -1,4 +1,4 @@
-"""Every benchmark runs to its end on a few pictures; nothing is said here about how fast."""
+"""Every benchmark runs to its end on a few images; nothing is said here about how fast."""
 
 import csv
 import math
@@ -62,27 +62,27 @@ def test_storage_compares_every_format_by_every_figure(tiny: Settings) -> None:
     others = len(FORMATS) - 1
     assert len(found) == 3 * 4 * others
     # TFRecord is a stream.
-    assert found["storage of 32² pictures, random, vs TFRecord"].bound is None
+    assert found["storage of 32² images, random, vs TFRecord"].bound is None
 
 
-def test_own_pictures_are_measured_whatever_their_folders(tmp_path: Path, tiny: Settings) -> None:
-    from benchmarks import pictures
+def test_own_images_are_measured_whatever_their_folders(tmp_path: Path, tiny: Settings) -> None:
+    from benchmarks import images
 
     mine = tmp_path / "mine" / "deep" / "folder"
     mine.mkdir(parents=True)
-    for number, file in enumerate(sorted(pictures.small(tiny).rglob("*.jpg"))):
+    for number, file in enumerate(sorted(images.small(tiny).rglob("*.jpg"))):
         file.rename(mine / f"{number}.jpg")
-    (mine / "notes.txt").write_text("no picture")
+    (mine / "notes.txt").write_text("no image")
     settings = Settings(data=tmp_path / "mine", scale=0.002, repeats=1, work=tmp_path)
     (row,) = bench_change.measure(settings)
-    assert row.name.endswith("own pictures")
+    assert row.name.endswith("own images")
     assert row.ours > 0
 
 
 def test_the_table_is_printed_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def measure(settings: Settings) -> list[Row]:
         return [
-            Row("work", "pictures/s", settings.count(1000), books=100.0, bound=625.0),
+            Row("work", "images/s", settings.count(1000), books=100.0, bound=625.0),
             Row("other", "s", 0.25),
         ]
 
@@ -90,7 +90,7 @@ def test_the_table_is_printed_and_written(tmp_path: Path, capsys: pytest.Capture
     harness.main(measure, argv=["--scale", "0.5", "--results", str(results)])
     rows = list(csv.DictReader(results.open(encoding="utf-8")))
     assert rows[0] == dict(
-        zip(harness.COLUMNS, ["work", "pictures/s", "500", "100", "625", "5", "0.8"], strict=True)
+        zip(harness.COLUMNS, ["work", "images/s", "500", "100", "625", "5", "0.8"], strict=True)
     )
     assert (rows[1]["ours"], rows[1]["vs_books"], rows[1]["vs_bound"]) == ("0.25", "", "")
     said = capsys.readouterr().out

@@ -7,18 +7,18 @@ import h5py
 import numpy as np
 import pytest
 
-from benchmarks import books, bounds, pictures
+from benchmarks import books, bounds, images
 from benchmarks.harness import Settings
 from benchmarks.pipeline import Pipeline
+from stages.common.files import read_json
 from stages.data.manifest import SPLITS
 from stages.data.store import Reader
-from stages.files import read_json
 
 
 @pytest.fixture
 def pipeline(tmp_path: Path) -> Pipeline:
     settings = Settings(data=None, scale=0.002, repeats=1, work=tmp_path)
-    ours = Pipeline.ingested(pictures.small(settings), tmp_path / "ours", 64)
+    ours = Pipeline.ingested(images.small(settings), tmp_path / "ours", 64)
     ours.run("resize", "mean", "pack")
     return ours
 
@@ -32,7 +32,7 @@ def test_the_books_way_gives_nearly_the_same_pixels_and_means(pipeline: Pipeline
         assert theirs["images"].dtype == np.float64
         place = {identity: number for number, identity in enumerate(ours.ids.tolist())}
         same = ours.take([place[identity] for identity in ids])
-        # BGR; a picture resized and then cut differs from one cut and then resized by a fraction of a pixel.
+        # BGR; an image resized and then cut differs from one cut and then resized by a fraction of a pixel.
         assert np.abs(theirs["images"][:][..., ::-1] - same).mean() < 3
     mean, stats = read_json(tmp_path / "mean.json"), read_json(pipeline.root / "data" / "stats.json")
     assert [mean[channel] for channel in "RGB"] == pytest.approx(stats["mean"], abs=1)
@@ -48,7 +48,7 @@ def test_the_books_buffer_is_written_in_order(tmp_path: Path) -> None:
         assert file["images"][:, 0, 0, 0].tolist() == [number % 256 for number in range(1_005)]
 
 
-def test_bounds_do_all_the_pictures_and_leave_opencv_as_it_was(pipeline: Pipeline) -> None:
+def test_bounds_do_all_the_images_and_leave_opencv_as_it_was(pipeline: Pipeline) -> None:
     threads = cv2.getNumThreads()
     files = [(pipeline.source / row.path).read_bytes() for row in pipeline.rows()]
     pixels = bounds.mapped_pixels(pipeline.packed / "train.h5")
@@ -60,10 +60,10 @@ def test_bounds_do_all_the_pictures_and_leave_opencv_as_it_was(pipeline: Pipelin
     assert cv2.getNumThreads() == threads
 
 
-def test_made_pictures_are_the_same_everywhere_and_as_large_as_they_say(tmp_path: Path) -> None:
-    assert np.array_equal(pictures.picture(7, 60, 80), pictures.picture(7, 60, 80))
+def test_made_images_are_the_same_everywhere_and_as_large_as_they_say(tmp_path: Path) -> None:
+    assert np.array_equal(images.image(7, 60, 80), images.image(7, 60, 80))
     settings = Settings(data=None, scale=0.01, repeats=1, work=tmp_path)
-    assert max(file.stat().st_size for file in pictures.small(settings).rglob("*.jpg")) <= 20_000
-    sizes = [file.stat().st_size for file in pictures.large(settings).rglob("*.jpg")]
+    assert max(file.stat().st_size for file in images.small(settings).rglob("*.jpg")) <= 20_000
+    sizes = [file.stat().st_size for file in images.large(settings).rglob("*.jpg")]
     assert len(sizes) == 30
     assert min(sizes) > 30_000

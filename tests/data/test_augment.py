@@ -1,4 +1,4 @@
-"""What augmentation does to pictures: by hand on marked pixels, and against Keras' ImageDataGenerator."""
+"""What augmentation does to images: by hand on marked pixels, and against Keras' ImageDataGenerator."""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 
 def smooth(count: int = 1, side: int = 33) -> np.ndarray:
-    """Pictures of soft blots, whose bilinear readings hardly depend on rounding."""
+    """Images of soft blots, whose bilinear readings hardly depend on rounding."""
     y, x = np.mgrid[:side, :side] / side
     phases = rng().uniform(0, 6, (count, 3, 1, 1))
     waves = 127 + 60 * np.sin(7 * x + phases) + 60 * np.cos(5 * y + 3 * x - phases)
@@ -32,14 +32,14 @@ def smooth(count: int = 1, side: int = 33) -> np.ndarray:
 
 
 def marked(x: int, y: int, side: int = 21) -> np.ndarray:
-    """One black picture with one white pixel."""
+    """One black image with one white pixel."""
     pixels = np.zeros((1, side, side, 3), np.uint8)
     pixels[0, y, x] = 255
     return pixels
 
 
 def moved(pixels: np.ndarray, fill: str = "nearest", **changes: Any) -> np.ndarray:
-    """The first picture after one affine of known values."""
+    """The first image after one affine of known values."""
     side = pixels.shape[1]
     values: dict[str, Any] = {"angle": 0.0, "shear": 0.0, "shift": (0.0, 0.0), "zoom": (1.0, 1.0)}
     values |= {"origin": (0.0, 0.0), "scale": (1.0, 1.0)} | changes
@@ -48,9 +48,9 @@ def moved(pixels: np.ndarray, fill: str = "nearest", **changes: Any) -> np.ndarr
     return geometry.warped(pixels, places, (side, side), fill)[0]
 
 
-def white(picture: np.ndarray) -> list[tuple[int, int]]:
+def white(image: np.ndarray) -> list[tuple[int, int]]:
     """The (x, y) of white pixels."""
-    return [(x, y) for y, x in np.argwhere(picture[..., 0] == 255).tolist()]
+    return [(x, y) for y, x in np.argwhere(image[..., 0] == 255).tolist()]
 
 
 @pytest.mark.parametrize(
@@ -79,8 +79,8 @@ def test_a_marked_pixel_lands_where_the_hand_puts_it(
 def test_a_shear_of_45_degrees_moves_rows_by_their_distance_from_the_middle() -> None:
     """x comes from x - sin 45° · (y - 10), y from 10 + cos 45° · (y - 10)."""
     x, y = np.meshgrid(np.arange(21), np.arange(21))
-    picture = np.stack([x, y, x], axis=2).astype(np.uint8)[None] * 10
-    sheared = moved(picture, shear=45.0).astype(float)
+    image = np.stack([x, y, x], axis=2).astype(np.uint8)[None] * 10
+    sheared = moved(image, shear=45.0).astype(float)
     half = np.sqrt(0.5)
     for place_x, place_y in ((10, 10), (14, 6), (8, 14)):
         expected = [place_x - half * (place_y - 10), 10 + half * (place_y - 10)]
@@ -92,23 +92,23 @@ def test_pixels_are_those_of_keras_but_for_rounding(fill: str) -> None:
     from keras.src.legacy.preprocessing.image import apply_affine_transform
 
     values = {"theta": 20, "tx": 4, "ty": -6, "shear": 11, "zx": 1.1, "zy": 0.85}
-    (picture,) = smooth(side=64)
+    (image,) = smooth(side=64)
     axes = {"row_axis": 0, "col_axis": 1, "channel_axis": 2, "fill_mode": fill}
-    expected = apply_affine_transform(picture.astype(np.float64), **axes, **values)
-    ours = moved(picture[None], fill, angle=20, shift=(4, -6), shear=11, zoom=(1.1, 0.85))
+    expected = apply_affine_transform(image.astype(np.float64), **axes, **values)
+    ours = moved(image[None], fill, angle=20, shift=(4, -6), shear=11, zoom=(1.1, 0.85))
     assert np.abs(ours - expected).max() < 2
 
 
 def test_what_lies_beyond_the_border_is_what_fill_says() -> None:
-    pictures = np.broadcast_to(np.arange(10, 240, 10, dtype=np.uint8)[None, None, :, None], (1, 23, 23, 3))
+    images = np.broadcast_to(np.arange(10, 240, 10, dtype=np.uint8)[None, None, :, None], (1, 23, 23, 3))
     for fill, expected in {"nearest": 10, "reflect": 40, "wrap": 200, "constant": 0}.items():
-        assert moved(np.ascontiguousarray(pictures), fill, shift=(-4.0, 0.0))[5, 0, 0] == expected, fill
+        assert moved(np.ascontiguousarray(images), fill, shift=(-4.0, 0.0))[5, 0, 0] == expected, fill
 
 
 def test_draws_stay_within_their_ranges_and_fill_them() -> None:
     params = augment(rotation=30.0, shift=0.1, zoom=0.2)
-    pictures = np.zeros((500, 20, 40, 3), np.uint8)
-    places = geometry.matrices(params, pictures, (20, 40), np.zeros((500, 2), np.bool_), rng())
+    images = np.zeros((500, 20, 40, 3), np.uint8)
+    places = geometry.matrices(params, images, (20, 40), np.zeros((500, 2), np.bool_), rng())
     angles = np.degrees(np.arctan2(places[:, 1, 0], places[:, 0, 0]))
     zooms = np.linalg.norm(places[:, :, :2], axis=1)
     middle = np.array([19.5, 9.5])
@@ -121,32 +121,32 @@ def test_draws_stay_within_their_ranges_and_fill_them() -> None:
     assert np.abs(zooms[:, 0] - zooms[:, 1]).max() > 0.2, "height and width are zoomed on their own"
 
 
-def test_half_of_the_pictures_are_flipped_and_nothing_else_happens() -> None:
-    pictures = smooth(200)
-    flipped = augment_batch(pictures, augment(horizontal_flip=True), rng())
-    same = (flipped == pictures).all(axis=(1, 2, 3))
-    np.testing.assert_array_equal(flipped[~same], pictures[~same][:, :, ::-1])
+def test_half_of_the_images_are_flipped_and_nothing_else_happens() -> None:
+    images = smooth(200)
+    flipped = augment_batch(images, augment(horizontal_flip=True), rng())
+    same = (flipped == images).all(axis=(1, 2, 3))
+    np.testing.assert_array_equal(flipped[~same], images[~same][:, :, ::-1])
     assert 70 < same.sum() < 130
-    both = augment_batch(pictures, augment(horizontal_flip=True, vertical_flip=True), rng())
-    upside_down = (both == pictures[:, ::-1]).all(axis=(1, 2, 3))
+    both = augment_batch(images, augment(horizontal_flip=True, vertical_flip=True), rng())
+    upside_down = (both == images[:, ::-1]).all(axis=(1, 2, 3))
     assert 25 < upside_down.sum() < 75
 
 
 def test_a_patch_that_is_warped_by_nothing_is_the_patch_that_is_copied() -> None:
     """A zoom too small to see takes the way of the affine."""
-    pictures = smooth(8, side=20)
+    images = smooth(8, side=20)
     for changes in ({"zoom": 1e-9}, {}):
-        patches = augment_batch(pictures, augment(**changes), rng(), patch=(12, 15))
+        patches = augment_batch(images, augment(**changes), rng(), patch=(12, 15))
         assert patches.shape == (8, 12, 15, 3)
-        for picture, patch in zip(pictures, patches, strict=True):
-            places = np.lib.stride_tricks.sliding_window_view(picture, (12, 15, 3))
+        for image, patch in zip(images, patches, strict=True):
+            places = np.lib.stride_tricks.sliding_window_view(image, (12, 15, 3))
             assert (places == patch).all(axis=(3, 4, 5)).any()
 
 
 def test_a_resized_crop_stays_inside_and_has_at_least_its_share() -> None:
-    pictures = np.zeros((300, 30, 40, 3), np.uint8)
+    images = np.zeros((300, 30, 40, 3), np.uint8)
     still = np.zeros((300, 2), np.bool_)
-    places = geometry.matrices(augment(resized_crop=0.25), pictures, (10, 10), still, rng())
+    places = geometry.matrices(augment(resized_crop=0.25), images, (10, 10), still, rng())
     corners = places @ np.array([[-0.5, -0.5, 1], [9.5, 9.5, 1]]).T
     assert corners[:, :, 0].min() >= -0.5 - 1e-9
     assert (corners[:, :, 1] <= np.array([39.5, 29.5]) + 1e-9).all()
@@ -159,7 +159,7 @@ def test_colours_change_within_their_ranges() -> None:
     grey = np.full((300, 4, 4, 3), 100, np.uint8)
     brighter = augment_batch(grey, augment(brightness=0.2), rng())
     assert (brighter.min(), brighter.max()) == (80, 120)
-    assert (brighter == brighter[:, :1, :1]).all(), "a picture changes as a whole"
+    assert (brighter == brighter[:, :1, :1]).all(), "an image changes as a whole"
     np.testing.assert_array_equal(augment_batch(grey, augment(saturation=0.5), rng()), grey)
     middle = np.full((50, 4, 4, 1), 128, np.uint8)
     assert np.ptp(augment_batch(middle, augment(contrast=0.5), rng())) <= 1
@@ -181,7 +181,7 @@ def test_cutout_greys_a_square_that_the_border_may_cut() -> None:
 
 @pytest.mark.parametrize("name", ["mixup", "cutmix"])
 def test_labels_are_mixed_by_the_shares_of_the_pixels(name: str) -> None:
-    """Black is one class and white the other, so that a picture's brightness is its label."""
+    """Black is one class and white the other, so that an image's brightness is its label."""
     classes = np.arange(16) % 2
     pixels = np.zeros((16, 20, 24, 3), np.uint8)
     pixels[classes == 1] = 200
@@ -207,13 +207,13 @@ def test_mixup_and_cutmix_together_take_turns() -> None:
     assert set(blended) == {True, False}
 
 
-def test_the_same_numbers_make_the_same_pictures_in_colour_and_in_grey() -> None:
+def test_the_same_numbers_make_the_same_images_in_colour_and_in_grey() -> None:
     params = augment(rotation=20.0, shear=8.0, horizontal_flip=True, contrast=0.3, cutout=0.2)
-    pictures = smooth(4)
-    once = augment_batch(pictures, params, rng(5), patch=(20, 20))
-    np.testing.assert_array_equal(once, augment_batch(pictures, params, rng(5), patch=(20, 20)))
-    assert not np.array_equal(once, augment_batch(pictures, params, rng(6), patch=(20, 20)))
-    grey = augment_batch(pictures[..., :1], params, rng(5), patch=(20, 20))
+    images = smooth(4)
+    once = augment_batch(images, params, rng(5), patch=(20, 20))
+    np.testing.assert_array_equal(once, augment_batch(images, params, rng(5), patch=(20, 20)))
+    assert not np.array_equal(once, augment_batch(images, params, rng(6), patch=(20, 20)))
+    grey = augment_batch(images[..., :1], params, rng(5), patch=(20, 20))
     np.testing.assert_array_equal(grey[..., 0], once[..., 0])
 
 

@@ -10,12 +10,12 @@ from stages.data import blobs
 
 def test_members_are_found_at_their_offsets_and_by_any_zip_program(tmp_path: Path) -> None:
     members = {f"{number}/ä {number}.png": bytes([number]) * number * 100 for number in range(20)}
-    with blobs.writing(tmp_path / "pictures.zip") as add:
+    with blobs.writing(tmp_path / "images.zip") as add:
         offsets = {name: add(name, data) for name, data in members.items()}
-    with blobs.BlobReader(tmp_path / "pictures.zip") as reader:
+    with blobs.BlobReader(tmp_path / "images.zip") as reader:
         for name, data in members.items():
             assert reader.read(offsets[name], len(data)) == data
-    with zipfile.ZipFile(tmp_path / "pictures.zip") as archive:
+    with zipfile.ZipFile(tmp_path / "images.zip") as archive:
         assert archive.testzip() is None
         assert {name: archive.read(name) for name in archive.namelist()} == members
 
@@ -28,7 +28,7 @@ def test_the_same_members_give_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_a_run_that_fails_leaves_the_former_file_alone(tmp_path: Path) -> None:
-    path = tmp_path / "pictures.zip"
+    path = tmp_path / "images.zip"
     with blobs.writing(path) as add:
         add("one.png", b"1")
     before = path.read_bytes()

@@ -1,4 +1,4 @@
-"""Where patches are cut, checked on pictures whose pixels say where they came from."""
+"""Where patches are cut, checked on images whose pixels say where they came from."""
 
 import numpy as np
 import pytest
@@ -7,10 +7,10 @@ from stages.data import crops
 
 
 def numbered(count: int, height: int, width: int, channels: int = 2) -> np.ndarray:
-    """Pictures whose first channel is the row, the second the column."""
+    """Images whose first channel is the row, the second the column."""
     rows, columns = np.meshgrid(np.arange(height), np.arange(width), indexing="ij")
-    picture = np.stack([rows, columns, np.zeros_like(rows)][:channels], axis=2).astype(np.uint8)
-    return np.stack([picture] * count)
+    image = np.stack([rows, columns, np.zeros_like(rows)][:channels], axis=2).astype(np.uint8)
+    return np.stack([image] * count)
 
 
 @pytest.mark.parametrize(("side", "patch", "corner"), [(10, 6, 2), (10, 5, 2), (256, 227, 14), (7, 7, 0)])
@@ -37,15 +37,14 @@ def test_every_place_of_a_random_patch_occurs_and_no_other() -> None:
 
 
 def test_a_cut_starts_at_its_corner_and_is_mirrored_as_asked() -> None:
-    pictures = numbered(4, 8, 9, channels=3)
+    images = numbered(4, 8, 9, channels=3)
     corners = np.array([[0, 0], [2, 3], [1, 0], [2, 3]])
     flips = np.array([[False, False], [True, False], [False, True], [True, True]])
     plain = [
-        picture[top : top + 6, left : left + 5]
-        for picture, (top, left) in zip(pictures, corners, strict=True)
+        image[top : top + 6, left : left + 5] for image, (top, left) in zip(images, corners, strict=True)
     ]
-    cut = crops.cut(pictures, (6, 5), corners, flips)
+    cut = crops.cut(images, (6, 5), corners, flips)
     expected = [plain[0], plain[1][:, ::-1], plain[2][::-1], plain[3][::-1, ::-1]]
     np.testing.assert_array_equal(cut, expected)
-    grey = crops.cut(pictures[..., :1], (6, 5), corners, flips)
+    grey = crops.cut(images[..., :1], (6, 5), corners, flips)
     np.testing.assert_array_equal(grey, np.array(expected)[..., :1])

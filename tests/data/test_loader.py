@@ -1,4 +1,4 @@
-"""Batches are the same on any machine, and hold every picture once."""
+"""Batches are the same on any machine, and hold every image once."""
 
 import threading
 import time
@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import yaml
 
+from stages.common.errors import StoreError
 from stages.data import store
 from stages.data.augment import Augment
 from stages.data.loader import Loader
-from stages.errors import StoreError
 
 OFF = yaml.safe_load((Path(__file__).parents[2] / "conf" / "augment" / "base.yaml").read_text())
 EVERYTHING = Augment(
@@ -27,7 +27,7 @@ LABELS = np.array([0] * 45 + [1] * 4 + [2])
 
 @pytest.fixture
 def rows(tmp_path: Path) -> Iterator[store.Reader]:
-    """Fifty pictures of 12x14; every pixel of picture i is i, but for its last channel, its column."""
+    """Fifty images of 12x14; every pixel of image i is i, but for its last channel, its column."""
     pixels = np.zeros((50, 12, 14, 3), np.uint8)
     pixels[..., :2] = np.arange(50)[:, None, None, None]
     pixels[..., 2] = np.arange(14)
@@ -51,7 +51,7 @@ def epochs(loader: Loader, count: int = 2) -> list[list[Any]]:
 
 
 def numbers(batches: list[Any]) -> list[int]:
-    """Which pictures these unaugmented batches hold."""
+    """Which images these unaugmented batches hold."""
     return np.concatenate([pixels[:, 0, 0, 0] for pixels, _ in batches]).tolist()
 
 
@@ -71,7 +71,7 @@ def test_epochs_are_the_same_whatever_the_number_of_workers_and_differ(rows: sto
 
 
 @pytest.mark.parametrize("batch_size", [1, 8, 50, 64])
-def test_every_picture_comes_once_per_epoch_with_its_label(rows: store.Reader, batch_size: int) -> None:
+def test_every_image_comes_once_per_epoch_with_its_label(rows: store.Reader, batch_size: int) -> None:
     first, second = epochs(Loader(rows, batch_size, seed=1))
     assert [len(labels) for _, labels in first] == [batch_size] * (50 // batch_size) + (
         [50 % batch_size] if 50 % batch_size else []
@@ -106,7 +106,7 @@ def test_batches_may_be_asked_for_in_any_order(rows: store.Reader) -> None:
             np.testing.assert_array_equal(jumping[number][0], expected[number])
 
 
-def test_balanced_epochs_have_as_many_pictures_of_each_class(rows: store.Reader) -> None:
+def test_balanced_epochs_have_as_many_images_of_each_class(rows: store.Reader) -> None:
     (first,) = epochs(Loader(rows, 8, seed=1, balanced=True), count=1)
     assert sorted(np.bincount(LABELS[numbers(first)]).tolist()) == [16, 17, 17]
 
@@ -138,7 +138,7 @@ def test_training_gets_the_epochs_it_asks_for_whatever_keras_does_between(rows: 
             loader.on_epoch_end()
 
 
-def test_a_damaged_picture_stops_the_one_who_asks_for_its_batch(rows: store.Reader) -> None:
+def test_a_damaged_image_stops_the_one_who_asks_for_its_batch(rows: store.Reader) -> None:
     with rows.path.open("r+b") as file:
         file.truncate(rows.path.stat().st_size // 2)
     with Loader(rows, 8) as loader, pytest.raises(StoreError, match=r"train\.h5"):

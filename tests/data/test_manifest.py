@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from stages.common.errors import StoreError
 from stages.data.manifest import Manifest, Row, write_manifest
-from stages.errors import StoreError
 
 
 def row(number: int, label: str = "cat") -> Row:
@@ -40,12 +40,12 @@ def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
-def test_files_with_the_same_pictures_in_another_order_are_refused(tmp_path: Path) -> None:
+def test_files_with_the_same_images_in_another_order_are_refused(tmp_path: Path) -> None:
     rows = [row(1), row(2)]
     write(tmp_path / "manifest.parquet", rows)
     table = Manifest.read(tmp_path / "manifest.parquet")
     table.require(np.asarray([one.id for one in rows]), tmp_path / "resized.h5")
-    with pytest.raises(StoreError, match=r"resized\.h5 holds other pictures"):
+    with pytest.raises(StoreError, match=r"resized\.h5 holds other images"):
         table.require(np.asarray([one.id for one in rows[::-1]]), tmp_path / "resized.h5")
 
 

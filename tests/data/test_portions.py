@@ -20,7 +20,7 @@ from stages.data.store import Reader
         ((9, 8), 256),
     ],
 )
-def test_portions_of_large_pictures_are_small(shape: tuple[int, ...], rows: int) -> None:
+def test_portions_of_large_images_are_small(shape: tuple[int, ...], rows: int) -> None:
     assert portions.size(shape) == rows
 
 
@@ -36,7 +36,7 @@ def test_every_row_comes_once_and_in_order(packed: Any, monkeypatch: pytest.Monk
 def test_the_next_portion_is_read_while_one_is_at_work(packed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(portions, "_LEAST", 5)
     monkeypatch.setattr(portions, "_PIXELS", 1)
-    monkeypatch.setattr("stages.parallel.cores", lambda: 2)
+    monkeypatch.setattr("stages.common.parallel.cores", lambda: 2)
     second = threading.Event()
     begun: list[int] = []
 

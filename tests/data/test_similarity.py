@@ -1,4 +1,4 @@
-"""Near duplicates: what a hash survives, which pairs are found, and which pictures hang together."""
+"""Near duplicates: what a hash survives, which pairs are found, and which images hang together."""
 
 import numpy as np
 import pytest
@@ -17,18 +17,18 @@ def apart(one: Image.Image, other: Image.Image) -> int:
 
 
 def test_another_size_brightness_and_palette_leave_the_hash_close() -> None:
-    picture = scene()
-    assert apart(picture, picture.resize((60, 45))) <= 4
-    assert apart(picture, picture.point(lambda value: value * 0.8)) <= 4
-    assert apart(picture, picture.convert("L")) <= 4
+    image = scene()
+    assert apart(image, image.resize((60, 45))) <= 4
+    assert apart(image, image.point(lambda value: value * 0.8)) <= 4
+    assert apart(image, image.convert("L")) <= 4
 
 
-def test_other_pictures_are_far() -> None:
+def test_other_images_are_far() -> None:
     assert min(apart(scene(), scene(seed)) for seed in range(1, 50)) > 8
 
 
 @pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (200, 30, 77)])
-def test_a_picture_of_one_colour_has_no_hash(colour: tuple[int, int, int]) -> None:
+def test_a_image_of_one_colour_has_no_hash(colour: tuple[int, int, int]) -> None:
     assert perceptual_hash(Image.new("RGB", (50, 40), colour)) is None
 
 
@@ -56,7 +56,7 @@ def test_many_copies_are_paired_with_the_first_alone() -> None:
     assert [(pair.first, pair.second) for pair in pairs] == [(0, place) for place in range(1, 500)]
 
 
-def test_pictures_connected_by_pairs_are_one_group() -> None:
+def test_images_connected_by_pairs_are_one_group() -> None:
     hashes = np.asarray([0b0000, 0b1111 << 30, 0b0011, 0b1111, 0b1111 << 30], np.uint64)
     found = groups(5, close_pairs(hashes, 2))
     assert found[0] == found[2] == found[3] != found[1] == found[4]

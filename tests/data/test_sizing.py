@@ -1,4 +1,4 @@
-"""Bringing pictures to one size."""
+"""Bringing images to one size."""
 
 import io
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stages.data import images
+from stages.data import decoding
 from stages.data.sizing import View, to_size
 
 
@@ -42,7 +42,7 @@ def test_the_centre_is_taken_in_the_targets_proportions() -> None:
     np.testing.assert_array_equal(to_size(tall, 40, 40, keep_aspect=True, quality="exact"), tall[40:80])
 
 
-def test_without_aspect_everything_is_in_the_picture() -> None:
+def test_without_aspect_everything_is_in_the_image() -> None:
     stretched = to_size(ramp(30, 90), 30, 30, keep_aspect=False, quality="exact")
     assert stretched[0, 0, 0] < 5
     assert stretched[0, -1, 0] > 250
@@ -61,7 +61,7 @@ def test_enlarging_is_smooth_and_keeps_the_brightness() -> None:
     assert np.abs(np.diff(enlarged[16, :, 0].astype(int))).max() < 20
 
 
-def test_a_picture_of_the_right_size_is_taken_as_it_is() -> None:
+def test_a_image_of_the_right_size_is_taken_as_it_is() -> None:
     pixels = ramp(16, 16)
     np.testing.assert_array_equal(to_size(pixels, 16, 16, keep_aspect=True, quality="exact"), pixels)
 
@@ -98,13 +98,13 @@ def test_fast_shows_what_exact_shows(
 
 def test_fast_decodes_a_large_jpeg_at_a_part_of_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    real = images.decode
+    real = decoding.decode
 
     def decode(*args: Any, **how: Any) -> np.ndarray:
         asked.append(how["reduction"])
         return real(*args, **how)
 
-    monkeypatch.setattr(images, "decode", decode)
+    monkeypatch.setattr(decoding, "decode", decode)
     for height, width in ((96, 96), (191, 300), (192, 300), (390, 400), (10_000, 800)):
         View(96, 96, "rgb", True, "fast").of(encoded(photo(height, width), "JPEG"), height, width, plain=True)
     assert asked == [1, 1, 2, 4, 8]

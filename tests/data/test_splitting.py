@@ -5,8 +5,8 @@ from collections import Counter
 
 import pytest
 
+from stages.common.errors import SourceError
 from stages.data.splitting import assign, counts
-from stages.errors import SourceError
 
 
 def contents(number: int, salt: str = "") -> list[str]:
@@ -24,7 +24,7 @@ def test_every_class_has_its_share_of_each_split() -> None:
     assert counts(splits.values()) == {"train": 624, "val": 156, "test": 260}
 
 
-def test_the_order_of_the_pictures_plays_no_role() -> None:
+def test_the_order_of_the_images_plays_no_role() -> None:
     labels = {one: "ab"[number % 2] for number, one in enumerate(contents(200))}
     backwards = dict(reversed(labels.items()))
     assert assign(labels, 0.2, 0.2, seed=7) == assign(backwards, 0.2, 0.2, seed=7)
@@ -43,14 +43,14 @@ def test_another_seed_gives_another_split_of_the_same_sizes() -> None:
     assert counts(first.values()) == counts(second.values())
 
 
-def test_few_pictures_move_when_some_are_added() -> None:
+def test_few_images_move_when_some_are_added() -> None:
     labels = {one: "ab"[number % 2] for number, one in enumerate(contents(1000))}
     more = labels | dict.fromkeys(contents(10, "more"), "a")
     before, after = assign(labels, 0.2, 0.2, seed=1), assign(more, 0.2, 0.2, seed=1)
     assert sum(before[one] != after[one] for one in labels) <= 10
 
 
-def test_the_smallest_class_has_one_picture_in_each_split() -> None:
+def test_the_smallest_class_has_one_image_in_each_split() -> None:
     labels = dict.fromkeys(contents(50), "big") | dict.fromkeys(contents(3, "small"), "small")
     splits = assign(labels, 0.4, 0.5, seed=1)
     assert sorted(splits[one] for one, label in labels.items() if label == "small") == [
@@ -70,7 +70,7 @@ def test_a_class_too_small_for_three_splits_is_named(number: int) -> None:
 @pytest.mark.parametrize("classes", [[], ["cat"]])
 def test_fewer_than_two_classes_are_no_task_for_a_classifier(classes: list[str]) -> None:
     labels = {one: name for name in classes for one in contents(9, name)}
-    with pytest.raises(SourceError, match="at least 2 classes with readable pictures; found"):
+    with pytest.raises(SourceError, match="at least 2 classes with readable images; found"):
         assign(labels, 0.2, 0.2, seed=1)
 
 
@@ -96,10 +96,10 @@ def test_given_no_more_than_train_the_rest_is_cut_as_by_content() -> None:
     assert assign(labels, 0.2, 0.2, seed=1, given=given) == assign(labels, 0.2, 0.2, seed=1)
 
 
-def test_a_class_without_training_pictures_is_named() -> None:
+def test_a_class_without_training_images_is_named() -> None:
     labels = {one: "ab"[number % 2] for number, one in enumerate(contents(60))}
     given = {one: "test" if label == "b" else "train" for one, label in labels.items()}
-    with pytest.raises(SourceError, match="at least 2 different readable pictures for train, val: 'b' has 0"):
+    with pytest.raises(SourceError, match="at least 2 different readable images for train, val: 'b' has 0"):
         assign(labels, 0.2, 0.2, seed=1, given=given)
 
 
@@ -107,7 +107,7 @@ def in_groups(digests: list[str], members: int) -> list[list[str]]:
     return [digests[start : start + members] for start in range(0, len(digests), members)]
 
 
-def test_a_group_is_in_one_split_also_after_pictures_are_added() -> None:
+def test_a_group_is_in_one_split_also_after_images_are_added() -> None:
     near, others = contents(120, "near"), contents(300)
     groups = in_groups(near, 3)
     for added in range(0, 60, 7):
@@ -132,7 +132,7 @@ def test_a_group_larger_than_a_split_is_left_to_train() -> None:
     assert counts(splits.values()) == {"train": 60, "val": 20, "test": 20}
 
 
-def test_a_class_of_copies_of_one_picture_is_too_small() -> None:
+def test_a_class_of_copies_of_one_image_is_too_small() -> None:
     labels = dict.fromkeys(contents(50), "a") | dict.fromkeys(contents(9, "b"), "b")
     with pytest.raises(SourceError, match="'b' has 1"):
         assign(labels, 0.2, 0.2, seed=1, groups=[contents(9, "b")])

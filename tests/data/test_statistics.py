@@ -1,4 +1,4 @@
-"""Channel statistics: exact, whatever the order and the number of pictures."""
+"""Channel statistics: exact, whatever the order and the number of images."""
 
 import numpy as np
 import pytest
@@ -22,17 +22,17 @@ def test_sums_of_a_view_that_is_not_contiguous() -> None:
 
 
 def test_mean_and_deviation_are_numpys() -> None:
-    pictures = np.random.default_rng(1).integers(0, 256, (7, 9, 11, 3)).astype(np.uint8)
-    totals, squares = (np.stack(part) for part in zip(*map(sums, pictures), strict=True))
+    images = np.random.default_rng(1).integers(0, 256, (7, 9, 11, 3)).astype(np.uint8)
+    totals, squares = (np.stack(part) for part in zip(*map(sums, images), strict=True))
     found = ChannelStatistics.of(totals, squares, 9 * 11)
-    wide = pictures.astype(np.float64)
+    wide = images.astype(np.float64)
     np.testing.assert_allclose(found.mean, wide.mean(axis=(0, 1, 2)), rtol=1e-14)
     np.testing.assert_allclose(found.std, wide.std(axis=(0, 1, 2)), rtol=1e-12)
     np.testing.assert_allclose(found.m2, ((wide - wide.mean(axis=(0, 1, 2))) ** 2).sum(axis=(0, 1, 2)))
     assert found.count == 7 * 9 * 11
 
 
-def test_the_order_of_pictures_changes_no_bit() -> None:
+def test_the_order_of_images_changes_no_bit() -> None:
     draw = np.random.default_rng(2)
     totals, squares = draw.integers(0, 2**40, (2, 1000, 3))
     order = draw.permutation(1000)
@@ -41,7 +41,7 @@ def test_the_order_of_pictures_changes_no_bit() -> None:
     )
 
 
-def test_pictures_of_one_colour_have_no_deviation() -> None:
+def test_images_of_one_colour_have_no_deviation() -> None:
     count = 100_000
     totals = np.full((count, 1), 100 * 65536, np.int64)
     squares = np.full((count, 1), 100**2 * 65536, np.int64)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from stages.common.errors import StoreError
 from stages.data import store
-from stages.errors import StoreError
 
 IDS = [f"{number:016x}" for number in range(50)]
 
@@ -82,7 +82,7 @@ def test_a_flipped_bit_is_found_and_named(tmp_path: Path) -> None:
     flip_a_bit(path, row=33)
     with store.Reader(path) as reader:
         reader.read(0, 33)
-        with pytest.raises(StoreError, match=rf"row 33 \(picture {IDS[33]}\) is damaged"):
+        with pytest.raises(StoreError, match=rf"row 33 \(image {IDS[33]}\) is damaged"):
             reader.take([2, 33])
 
 
@@ -124,7 +124,7 @@ def test_what_create_did_not_finish_is_refused(tmp_path: Path, spoil: str) -> No
     if spoil == "missing":
         path.unlink()
     elif spoil == "text":
-        path.write_text("no pictures")
+        path.write_text("no images")
     elif spoil == "foreign":
         with h5py.File(path, "w") as file:
             file["images"] = images()

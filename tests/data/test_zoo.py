@@ -1,4 +1,4 @@
-"""Every odd picture a person may have: correct pixels, or a PictureError with the reason."""
+"""Every odd image a person may have: correct pixels, or a ImageError with the reason."""
 
 import io
 import struct
@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stages.data.images import decode, inspect
-from stages.errors import PictureError
+from stages.common.errors import ImageError
+from stages.data.decoding import decode, inspect
 
 # Pillow's, of broken metadata; pytest would show them although the module under test turns them off.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -22,7 +22,7 @@ ORIENTATION = 0x0112
 
 
 def scene() -> np.ndarray:
-    """A smooth picture that looks different turned or mirrored, and has every channel its own."""
+    """A smooth image that looks different turned or mirrored, and has every channel its own."""
     y, x = np.mgrid[:HEIGHT, :WIDTH]
     planes = (255 * x / (WIDTH - 1), 255 * y / (HEIGHT - 1), 255 - 120 * x / (WIDTH - 1))
     return np.stack(planes, axis=2).round().astype(np.uint8)
@@ -30,7 +30,7 @@ def scene() -> np.ndarray:
 
 SCENE = scene()
 GRAY = np.asarray(Image.fromarray(SCENE).convert("L"))
-# Where the value of the orientation tag says the first row and column of the stored picture belong.
+# Where the value of the orientation tag says the first row and column of the stored image belong.
 STORED = {
     1: SCENE,
     2: SCENE[:, ::-1],
@@ -45,13 +45,13 @@ STORED = {
 
 def saved(pixels: np.ndarray | Image.Image, kind: str, **options: object) -> bytes:
     file = io.BytesIO()
-    picture = pixels if isinstance(pixels, Image.Image) else Image.fromarray(np.ascontiguousarray(pixels))
-    picture.save(file, kind, **options)
+    image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(np.ascontiguousarray(pixels))
+    image.save(file, kind, **options)
     return file.getvalue()
 
 
 def check(data: bytes, expected: np.ndarray, tolerance: float = 0.0) -> None:
-    """Both ways of decoding give the expected (H, W, 3), and what is known of the picture is true."""
+    """Both ways of decoding give the expected (H, W, 3), and what is known of the image is true."""
     facts = inspect(data, MAX_PIXELS, hashed=True)
     found = decode(data, "rgb", plain=facts.plain)
     assert found.dtype == np.uint8
@@ -64,13 +64,13 @@ def check(data: bytes, expected: np.ndarray, tolerance: float = 0.0) -> None:
 
 
 def refused(data: bytes) -> str:
-    with pytest.raises(PictureError) as error:
+    with pytest.raises(ImageError) as error:
         inspect(data, MAX_PIXELS, hashed=True)
     assert "\n" not in str(error.value)
     return str(error.value)
 
 
-# A JPEG of a smooth picture at this quality is this close to it.
+# A JPEG of a smooth image at this quality is this close to it.
 JPEG = {"quality": 95, "subsampling": 0}
 NEAR = 6
 
@@ -123,7 +123,7 @@ def test_orientation_that_only_xmp_knows() -> None:
 
 
 @pytest.mark.parametrize("exif", [b"Exif\0\0", b"Exif\0\0garbage", b"Exif\0\0II*\0\xff\xff\xff\xff", b"none"])
-def test_broken_metadata_do_not_spoil_the_picture(exif: bytes) -> None:
+def test_broken_metadata_do_not_spoil_the_image(exif: bytes) -> None:
     check(saved(SCENE, "JPEG", exif=exif, **JPEG), SCENE, NEAR)
 
 
@@ -202,7 +202,7 @@ def test_of_an_animation_the_first_frame_is_taken(kind: str) -> None:
     check(data, np.asarray((200, 30, 40)))
 
 
-def test_several_pictures_in_one_jpeg() -> None:
+def test_several_images_in_one_jpeg() -> None:
     pages = [Image.fromarray(SCENE), Image.fromarray(SCENE[::-1])]
     data = saved(pages[0], "MPO", save_all=True, append_images=pages[1:], **JPEG)
     check(data, SCENE, NEAR)
@@ -241,7 +241,7 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded() -> None:
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "PPM"])
 @pytest.mark.parametrize("part", [0.1, 0.5, 0.9])
-def test_a_truncated_picture_is_refused(kind: str, part: float) -> None:
+def test_a_truncated_image_is_refused(kind: str, part: float) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (60, 60, 3)).astype(np.uint8)
     data = saved(noise, kind)
     assert refused(data[: int(len(data) * part)])
@@ -251,23 +251,23 @@ def test_a_truncated_picture_is_refused(kind: str, part: float) -> None:
     ("data", "reason"),
     [
         (b"", "the file is empty"),
-        (b"no picture at all", "not a picture in one of the formats BMP, GIF, "),
-        (b"\0" * 1000, "not a picture"),
-        (b"%PDF-1.4", "not a picture"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a picture"),
-        (b"\xff\xd8\xff\xe0", "picture"),
-        (b"\x89PNG\r\n\x1a\n", "picture"),
-        (b"GIF89a", "picture"),
-        (b"BM", "picture"),
+        (b"no image at all", "not an image in one of the formats BMP, GIF, "),
+        (b"\0" * 1000, "not an image"),
+        (b"%PDF-1.4", "not an image"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not an image"),
+        (b"\xff\xd8\xff\xe0", "image"),
+        (b"\x89PNG\r\n\x1a\n", "image"),
+        (b"GIF89a", "image"),
+        (b"BM", "image"),
     ],
 )
-def test_what_is_no_picture_is_refused(data: bytes, reason: str) -> None:
+def test_what_is_no_image_is_refused(data: bytes, reason: str) -> None:
     assert reason in refused(data)
 
 
 def test_formats_that_are_not_accepted_are_refused() -> None:
-    assert "not a picture in one of the formats" in refused(saved(SCENE, "ICO"))
-    assert "not a picture in one of the formats" in refused(saved(SCENE, "EPS"))
+    assert "not an image in one of the formats" in refused(saved(SCENE, "ICO"))
+    assert "not an image in one of the formats" in refused(saved(SCENE, "EPS"))
 
 
 def test_lab_tiff() -> None:
@@ -276,7 +276,7 @@ def test_lab_tiff() -> None:
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "PPM"])
-def test_whatever_bytes_are_wrong_nothing_but_a_picture_error_is_raised(kind: str) -> None:
+def test_whatever_bytes_are_wrong_nothing_but_a_image_error_is_raised(kind: str) -> None:
     draw = np.random.default_rng(1)
     good = np.frombuffer(
         saved(Image.fromarray(SCENE).quantize(16) if kind == "GIF" else SCENE, kind), np.uint8
@@ -287,7 +287,7 @@ def test_whatever_bytes_are_wrong_nothing_but_a_picture_error_is_raised(kind: st
         data[places] = draw.integers(0, 256, len(places))
         try:
             facts = inspect(data.tobytes(), MAX_PIXELS, hashed=True)
-        except PictureError:
+        except ImageError:
             continue
         found = decode(data.tobytes(), "rgb", plain=facts.plain)
         assert found.shape == (facts.height, facts.width, 3)

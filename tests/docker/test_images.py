@@ -73,5 +73,5 @@ def test_an_edit_of_the_code_makes_one_new_layer(image: str, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_pictures_and_secrets_of_the_workspace_stay_out(image: str) -> None:
+def test_images_and_secrets_of_the_workspace_stay_out(image: str) -> None:
     assert _said(image, "ls", "-A").split() == ["pipelines", "stages"]

@@ -89,7 +89,7 @@ models:
   d: {train: {epochs: 5}}
 """,
     "stages/__init__.py": "",
-    "stages/check.py": """
+    "stages/tools/check.py": """
 import sys, yaml
 base = yaml.safe_load(open("params.yaml"))["base"]
 if base < 0:

@@ -190,7 +190,7 @@ def test_a_pod_has_what_the_stage_says(repository: Repository) -> None:
         "only_shown": True,
         "name": "convoy-Run_1-train-lenet",
         "variables": variables,
-        "config": {"namespace": "pictures", "claim": "shared", "images": "registry/convoy-{target}:1"},
+        "config": {"namespace": "images", "claim": "shared", "images": "registry/convoy-{target}:1"},
         "settings": {"image": "train", "cpu": 2, "memory": "4Gi", "gpu": 1},
     }
     repository.write("kubeconfig", KUBECONFIG)
@@ -202,7 +202,7 @@ def test_a_pod_has_what_the_stage_says(repository: Repository) -> None:
     )
     assert done.returncode == 0, done.stderr
     pod = json.loads(done.stdout.splitlines()[-1])
-    assert pod["metadata"]["namespace"] == "pictures"
+    assert pod["metadata"]["namespace"] == "images"
     assert pod["metadata"]["name"].startswith("convoy-run-1-train-lenet")
     base = next(one for one in pod["spec"]["containers"] if one["name"] == "base")
     assert base["image"] == "registry/convoy-train-gpu:1"

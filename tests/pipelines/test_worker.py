@@ -215,16 +215,16 @@ def test_a_remote_stands_in_for_the_shared_cache(repository: Repository, tmp_pat
     repository.work("record", CONVOY_PARAMS=params, CONVOY_RUN="run-1")
 
 
-def test_pictures_that_git_does_not_know_are_there(repository: Repository, tmp_path: Path) -> None:
-    (tmp_path / "pictures" / "cats").mkdir(parents=True)
-    (tmp_path / "pictures" / "cats" / "1.png").write_bytes(b"1")
-    (tmp_path / "pictures" / "cats" / "2.png").write_bytes(b"2")
+def test_images_that_git_does_not_know_are_there(repository: Repository, tmp_path: Path) -> None:
+    (tmp_path / "images" / "cats").mkdir(parents=True)
+    (tmp_path / "images" / "cats" / "1.png").write_bytes(b"1")
+    (tmp_path / "images" / "cats" / "2.png").write_bytes(b"2")
     text = (repository.root / "dvc.yaml").read_text()
     repository.write("dvc.yaml", text.replace("deps: [work.py]", "deps: [work.py, datasets/cats]", 1))
     repository.commit()
-    repository.variables = {"CONVOY_DATA": str(tmp_path / "pictures")}
+    repository.variables = {"CONVOY_DATA": str(tmp_path / "images")}
     params, _ = planned(repository)
     assert run(repository, params, *ALL) == dict.fromkeys(ALL, "ran")
     repository.work("record", CONVOY_PARAMS=params, CONVOY_RUN="run-1")
-    (tmp_path / "pictures" / "cats" / "2.png").write_bytes(b"3")
+    (tmp_path / "images" / "cats" / "2.png").write_bytes(b"3")
     assert planned(repository)[1]["first"] == "datasets/cats modified"

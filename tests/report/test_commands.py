@@ -9,7 +9,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from stages.report import commands
+from stages.report.pages import commands
 
 CONF = Path(__file__).parents[2] / "conf"
 

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from stages.report import figures
+from stages.report.figures import charts
 from stages.scoring.calibration import reliability
 
 
@@ -25,7 +25,7 @@ def test_learning_curves_show_training_and_validation() -> None:
         "accuracy": [0.5, 0.8],
         "val_accuracy": [0.4, 0.7],
     }
-    figure = figures.history(series)
+    figure = charts.history(series)
     loss, accuracy = figure.axes
     assert [line.get_ydata().tolist() for line in loss.lines] == [[0.9, 0.5], [1.0, 0.7]]
     assert [line.get_ydata().tolist() for line in accuracy.lines] == [[0.5, 0.8], [0.4, 0.7]]
@@ -35,7 +35,7 @@ def test_learning_curves_show_training_and_validation() -> None:
 
 def test_the_learning_rate_is_a_curve_of_its_own_where_it_is_known() -> None:
     series = {"epoch": [1.0], "loss": [0.9], "val_loss": [1.0], "learning_rate": [0.1]}
-    loss, rate = figures.history(series).axes
+    loss, rate = charts.history(series).axes
     assert rate.get_ylabel() == "learning rate"
     assert rate.get_legend() is None
     # A single epoch would be no line.
@@ -44,45 +44,45 @@ def test_the_learning_rate_is_a_curve_of_its_own_where_it_is_known() -> None:
 
 def test_panels_are_the_same_curves_one_by_one() -> None:
     series = {"epoch": [1.0, 2.0], "loss": [0.9, 0.5], "val_loss": [1.0, 0.7]}
-    assert [figure.axes[0].get_ylabel() for figure in figures.panels(series).values()] == ["loss"]
-    assert list(figures.panels({"c": [0.1, 1.0], "cv_log_loss": [0.7, 0.3]})) == ["cv_log_loss"]
-    assert figures.panels({}) == {}
+    assert [figure.axes[0].get_ylabel() for figure in charts.panels(series).values()] == ["loss"]
+    assert list(charts.panels({"c": [0.1, 1.0], "cv_log_loss": [0.7, 0.3]})) == ["cv_log_loss"]
+    assert charts.panels({}) == {}
 
 
 def test_reliability_leaves_empty_bins_out() -> None:
     found = reliability(np.array([0, 1]), np.array([[0.9, 0.1], [0.9, 0.1]]), 10)
-    above, below = figures.reliability(found).axes
+    above, below = charts.reliability(found).axes
     assert [line.get_xydata().tolist() for line in above.lines] == [[[0, 0], [1, 1]], [[0.9, 0.5]]]
     assert [bar.get_height() for bar in below.patches if isinstance(bar, Rectangle)] == [0] * 9 + [2]
 
 
 def test_a_grid_search_shows_its_loss_over_the_values_tried() -> None:
-    (axes,) = figures.history({"c": [0.1, 1.0], "cv_log_loss": [0.7, 0.3]}).axes
+    (axes,) = charts.history({"c": [0.1, 1.0], "cv_log_loss": [0.7, 0.3]}).axes
     assert axes.get_xscale() == "log"
     assert axes.lines[0].get_xdata().tolist() == [0.1, 1.0]
 
 
 def test_confusion_writes_counts_and_class_names() -> None:
-    figure = figures.confusion(np.array([[3, 1], [0, 0]]), ["Gänse", "red fox"], "test split")
+    figure = charts.confusion(np.array([[3, 1], [0, 0]]), ["Gänse", "red fox"], "test split")
     (axes,) = figure.axes
     assert [text.get_text() for text in axes.texts] == ["3", "1", "0", "0"]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["Gänse", "red fox"]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted", "actual")
-    # A class without pictures has no shares, rather than NaN.
+    # A class without images has no shares, rather than NaN.
     assert axes.images[0].get_array().tolist() == [[0.75, 0.25], [0.0, 0.0]]
     assert render(figure).startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(("classes", "numbers"), [(20, 400), (21, 0)])
 def test_numbers_are_left_out_where_they_could_not_be_read(classes: int, numbers: int) -> None:
-    figure = figures.confusion(np.eye(classes, dtype=np.int64), [str(n) for n in range(classes)], "")
+    figure = charts.confusion(np.eye(classes, dtype=np.int64), [str(n) for n in range(classes)], "")
     assert len(figure.axes[0].texts) == numbers
 
 
 @pytest.mark.filterwarnings("error")
 def test_long_names_leave_place_for_the_matrix() -> None:
     names = ["a class with a long name of many words in it", "cat"]
-    figure = figures.confusion(np.eye(2, dtype=np.int64), names, "test split")
+    figure = charts.confusion(np.eye(2, dtype=np.int64), names, "test split")
     render(figure)
     assert figure.axes[0].get_window_extent().width > 0.3 * figure.bbox.width
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [names[0][:29] + "…", "cat"]

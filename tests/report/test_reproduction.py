@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from stages.errors import ConvoyError
+from stages.common.errors import ConvoyError
 from stages.params import Printed
-from stages.report import reproduction
-from stages.report.reproduction import Result
+from stages.report.pages import reproduction
+from stages.report.pages.reproduction import Result
 
 BOOK = Printed(of="lenet", metric="accuracy", value=0.98, tolerance=0.01, source="A book, ch. 1")
 OURS = Result(

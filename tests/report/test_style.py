@@ -1,4 +1,4 @@
-"""Colours stand out, and pictures of figures and pixels are what pages need."""
+"""Colours stand out, and images of figures and pixels are what pages need."""
 
 import base64
 from xml.etree import ElementTree
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from stages.report import figures, style
+from stages.report.figures import charts, style
 
 CURVES = {
     "epoch": [1.0, 2.0],
@@ -52,7 +52,7 @@ def svg(figure: Figure) -> str:
 
 
 def test_a_figure_takes_its_colours_from_the_page() -> None:
-    text = svg(figures.history(CURVES))
+    text = svg(charts.history(CURVES))
     assert ElementTree.fromstring(text).tag == "{http://www.w3.org/2000/svg}svg"
     drawing = text[text.index("</style>") :]
     assert "var(--blue)" in drawing
@@ -63,14 +63,14 @@ def test_a_figure_takes_its_colours_from_the_page() -> None:
 
 
 def test_a_figure_is_the_same_bytes_every_time() -> None:
-    assert svg(figures.history(CURVES)) == svg(figures.history(CURVES))
+    assert svg(charts.history(CURVES)) == svg(charts.history(CURVES))
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_a_picture_is_made_smaller_and_never_larger(channels: int) -> None:
+def test_a_image_is_made_smaller_and_never_larger(channels: int) -> None:
     pixels = np.full((50, 100, channels), 200, np.uint8)
     for side, shape in {40: (20, 40), 400: (50, 100), None: (50, 100)}.items():
-        data = base64.b64decode(style.picture_uri(pixels, side).removeprefix("data:image/jpeg;base64,"))
+        data = base64.b64decode(style.image_uri(pixels, side).removeprefix("data:image/jpeg;base64,"))
         found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
         assert found.shape == (*shape, 3)
 
@@ -78,7 +78,7 @@ def test_a_picture_is_made_smaller_and_never_larger(channels: int) -> None:
 def test_colours_stay_in_their_channels() -> None:
     red = np.zeros((16, 16, 3), np.uint8)
     red[..., 0] = 255
-    data = base64.b64decode(style.picture_uri(red).removeprefix("data:image/jpeg;base64,"))
+    data = base64.b64decode(style.image_uri(red).removeprefix("data:image/jpeg;base64,"))
     decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     assert decoded is not None
     blue, green, found = decoded[8, 8]

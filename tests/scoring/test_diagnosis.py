@@ -23,8 +23,8 @@ def history(**changes: Any) -> dict[str, list[float]]:
     return {name: list(values) for name, values in (series | changes).items()}
 
 
-def names(series: dict[str, list[float]], pictures: list[int] | None = None) -> list[str]:
-    return [one.name for one in diagnosis.of_training(series, pictures or [2000, 2000])]
+def names(series: dict[str, list[float]], images: list[int] | None = None) -> list[str]:
+    return [one.name for one in diagnosis.of_training(series, images or [2000, 2000])]
 
 
 def test_a_training_that_went_well_has_one_line() -> None:
@@ -87,7 +87,7 @@ def test_the_first_of_ngs_four_checks_that_fails_is_named(errors: dict[str, floa
 
 
 @pytest.mark.parametrize(
-    ("pictures", "similar", "advice"),
+    ("images", "similar", "advice"),
     [
         ([60], True, "last layers"),
         ([60], False, "lower layers"),
@@ -97,9 +97,9 @@ def test_the_first_of_ngs_four_checks_that_fails_is_named(errors: dict[str, floa
     ],
 )
 def test_transfer_or_scratch_follows_size_and_likeness(
-    pictures: list[int], similar: bool | None, advice: str
+    images: list[int], similar: bool | None, advice: str
 ) -> None:
-    found = diagnosis.transfer_or_scratch(pictures, similar)
+    found = diagnosis.transfer_or_scratch(images, similar)
     assert found is not None
     assert advice in found.advice
 

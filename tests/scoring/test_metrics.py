@@ -51,7 +51,7 @@ def test_equal_probabilities_rank_in_the_order_of_the_classes() -> None:
     assert metrics.rank_accuracy(np.array([0, 1, 2]), level, 1) == pytest.approx(1 / 3)
 
 
-def test_a_class_without_pictures_or_predictions_counts_as_zero_in_macro_averages() -> None:
+def test_a_class_without_images_or_predictions_counts_as_zero_in_macro_averages() -> None:
     probabilities = np.array([[0.9, 0.1, 0.0], [0.1, 0.9, 0.0]])
     found = metrics.score(np.array([0, 1]), probabilities, bins=5)
     assert found["accuracy"] == 1.0

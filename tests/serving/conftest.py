@@ -8,7 +8,7 @@ import yaml
 
 from stages.data.manifest import Manifest
 from stages.data.store import Reader
-from stages.learners import cnn, logistic_regression
+from stages.models.learners import cnn, logistic_regression
 from stages.train import train
 from tests.conftest import Project
 
@@ -18,9 +18,9 @@ MODELS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["mod
 
 @pytest.fixture(scope="module")
 def members(tracked: Path, packed: Any, features: Path) -> dict[str, Path]:
-    """Their folders; the packed pictures are 16x16 RGB, the patches 12x12."""
+    """Their folders; the packed images are 16x16 RGB, the patches 12x12."""
     folders = {name: tracked / "models" / name for name in ("patchy", "logistic")}
-    network = {"network": "shallownet", "code": "stages/nets/shallownet.py", "patch": [12, 12]}
+    network = {"network": "shallownet", "code": "stages/models/networks/shallownet.py", "patch": [12, 12]}
     network["train"] = MODELS["lenet"]["train"] | {"epochs": 2, "batch_size": 8}
     patchy = cnn.Params.model_validate(MODELS["lenet"] | network)
     train("patchy", params=patchy, recipe="tiny", data=packed.packed, model=folders["patchy"])
@@ -32,7 +32,7 @@ def members(tracked: Path, packed: Any, features: Path) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="session")
-def test_pictures(packed: Project) -> list[Path]:
+def test_images(packed: Project) -> list[Path]:
     """The files of the test split, in packed order."""
     return files_of(packed)
 

@@ -1,4 +1,4 @@
-"""A bundle gives of raw pictures what the pipeline gives of packed ones, and says what it cannot use."""
+"""A bundle gives of raw images what the pipeline gives of packed ones, and says what it cannot use."""
 
 from pathlib import Path
 from typing import Any
@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from stages.common.errors import ImageError, ServingError
+from stages.common.files import read_json, write_json
 from stages.data.manifest import Manifest
 from stages.data.store import Reader
 from stages.ensemble import ensemble
-from stages.errors import PictureError, ServingError
 from stages.extract import extract
-from stages.extractors import keras_applications
-from stages.files import read_json, write_json
-from stages.learners import logistic_regression
+from stages.models.extractors import keras_applications
+from stages.models.learners import logistic_regression
 from stages.params import Ensemble, Predict
 from stages.predict import predict
 from stages.serving import bundle, intake
@@ -40,7 +40,7 @@ def test_members_and_the_ensemble_give_what_the_stages_give(
     members: dict[str, Path],
     packed: Any,
     features: Path,
-    test_pictures: list[Path],
+    test_images: list[Path],
     tmp_path: Path,
     crops: str,
 ) -> None:
@@ -57,16 +57,16 @@ def test_members_and_the_ensemble_give_what_the_stages_give(
     files = {name: predictions / name for name in members} | {"ensemble": tmp_path / "averaged"}
     for name, folder in files.items():
         classifier = Classifier(tmp_path / name)
-        found = classifier(test_pictures, views=classifier.crops, max_pixels=ENOUGH)
+        found = classifier(test_images, views=classifier.crops, max_pixels=ENOUGH)
         np.testing.assert_allclose(found, rows(folder / "test.h5"), atol=1e-5)
 
 
-def test_bytes_paths_and_arrays_are_the_same_picture(
-    members: dict[str, Path], test_pictures: list[Path], tmp_path: Path
+def test_bytes_paths_and_arrays_are_the_same_image(
+    members: dict[str, Path], test_images: list[Path], tmp_path: Path
 ) -> None:
     bundle.write(tmp_path / "bundle", {"logistic": members["logistic"]}, WEIGHTS, "center")
     classifier = Classifier(tmp_path / "bundle")
-    path = test_pictures[0]
+    path = test_images[0]
     same = [path, path.read_bytes(), np.asarray(Image.open(path))]
     found = classifier(same, views="center", max_pixels=ENOUGH)
     assert np.array_equal(found[0], found[1])
@@ -91,9 +91,9 @@ def test_a_bundle_holds_what_predicts_and_nothing_else(members: dict[str, Path],
 
 
 def test_the_weights_of_an_extractor_travel_with_the_model(
-    tracked: Path, project: Any, pictures: Any, tmp_path: Path
+    tracked: Path, project: Any, images: Any, tmp_path: Path
 ) -> None:
-    source = pictures()
+    source = images()
     project.ingest()
     project.resize(size=[32, 32])
     project.mean()
@@ -117,7 +117,7 @@ def test_the_weights_of_an_extractor_travel_with_the_model(
         np.testing.assert_allclose(found, expected.read(0, len(expected)), atol=1e-5)
 
 
-def test_members_of_other_pictures_are_not_bundled(members: dict[str, Path], tmp_path: Path) -> None:
+def test_members_of_other_images_are_not_bundled(members: dict[str, Path], tmp_path: Path) -> None:
     other = tmp_path / "other"
     spec = read_json(members["logistic"] / "spec.json")
     spec["provenance"]["resize"]["size"] = [32, 32]
@@ -143,20 +143,20 @@ def png(height: int, width: int) -> bytes:
     ("given", "reason"),
     [
         (b"", "the file is empty"),
-        (b"no picture", "not a picture in one of the formats"),
-        (png(40, 40)[:-30], "broken picture"),
+        (b"no image", "not an image in one of the formats"),
+        (png(40, 40)[:-30], "broken image"),
         (png(40, 41), "41x40 pixels are more than the 1600 allowed"),
         (np.zeros((40, 41), np.uint8), "41x40 pixels are more than the 1600 allowed"),
         (np.zeros((4, 4, 4), np.uint8), r"is an array uint8\(4, 4, 4\); must be uint8"),
         (np.zeros((4, 4), np.float32), r"is an array float32\(4, 4\); must be uint8"),
         (np.zeros((0, 4, 3), np.uint8), "is an array"),
         (Path("nowhere.png"), "cannot be read: No such file or directory"),
-        ("/etc/passwd", "is a str; must be a picture file's bytes"),
+        ("/etc/passwd", "is a str; must be an image file's bytes"),
         (None, "is a NoneType; must be"),
     ],
 )
 def test_what_cannot_be_used_is_said(given: Any, reason: str) -> None:
-    with pytest.raises(PictureError, match=reason):
+    with pytest.raises(ImageError, match=reason):
         intake.prepared(given, RESIZE, max_pixels=1600)
 
 

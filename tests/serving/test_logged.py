@@ -12,7 +12,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PyFuncModel
 
-from stages.files import read_json
+from stages.common.files import read_json
 from stages.serving.classifier import Classifier
 
 ROOT = Path(__file__).parents[2]
@@ -36,7 +36,7 @@ def test_the_signature_says_what_goes_in_and_comes_out(loaded: PyFuncModel) -> N
     assert (crops["name"], crops["default"]) == ("crops", "center")
 
 
-def test_the_example_is_a_picture_that_it_takes(loaded: PyFuncModel) -> None:
+def test_the_example_is_a_image_that_it_takes(loaded: PyFuncModel) -> None:
     answer = loaded.predict(loaded.input_example)
     assert isinstance(answer, pd.DataFrame)
     assert list(answer.columns) == ["label", "probability", "probabilities"]
@@ -46,27 +46,25 @@ def test_the_example_is_a_picture_that_it_takes(loaded: PyFuncModel) -> None:
     assert sum(row["probabilities"].values()) == pytest.approx(1)
 
 
-def test_ten_crops_are_one_word(loaded: PyFuncModel, test_pictures: list[Path]) -> None:
-    table = pd.DataFrame({"image": test_pictures[:3]})
+def test_ten_crops_are_one_word(loaded: PyFuncModel, test_images: list[Path]) -> None:
+    table = pd.DataFrame({"image": test_images[:3]})
     one, ten = loaded.predict(table), loaded.predict(table, params={"crops": "ten"})
     assert not np.allclose(one.probability, ten.probability)
     with pytest.raises(MlflowException, match="crops is 'eleven'; allowed: center, ten"):
         loaded.predict(table, params={"crops": "eleven"})
 
 
-def test_a_file_that_is_no_picture_is_the_clients_mistake(
-    loaded: PyFuncModel, test_pictures: list[Path]
-) -> None:
-    table = pd.DataFrame({"image": [test_pictures[0].read_bytes(), b"no picture"]})
-    with pytest.raises(MlflowException, match=r"^picture 1: not a picture in one of the formats") as caught:
+def test_a_file_that_is_no_image_is_the_clients_mistake(loaded: PyFuncModel, test_images: list[Path]) -> None:
+    table = pd.DataFrame({"image": [test_images[0].read_bytes(), b"no image"]})
+    with pytest.raises(MlflowException, match=r"^image 1: not an image in one of the formats") as caught:
         loaded.predict(table)
     assert caught.value.get_http_status_code() == 400  # type: ignore[no-untyped-call]
 
 
-def test_the_limit_on_pixels_is_the_hosts_to_set(members: dict[str, Path], test_pictures: list[Path]) -> None:
+def test_the_limit_on_pixels_is_the_hosts_to_set(members: dict[str, Path], test_images: list[Path]) -> None:
     model = mlflow.pyfunc.load_model(uri_of(members["patchy"]), model_config={"max_pixels": 400})
     with pytest.raises(MlflowException, match="24x20 pixels are more than the 400 allowed"):
-        model.predict(pd.DataFrame({"image": test_pictures[:1]}))
+        model.predict(pd.DataFrame({"image": test_images[:1]}))
 
 
 def test_a_classifier_on_features_does_not_ask_for_tensorflow(members: dict[str, Path]) -> None:
@@ -81,21 +79,21 @@ def test_a_classifier_on_features_does_not_ask_for_tensorflow(members: dict[str,
 
 
 def test_it_runs_far_from_this_checkout_with_the_code_that_was_logged(
-    members: dict[str, Path], test_pictures: list[Path], tmp_path: Path
+    members: dict[str, Path], test_images: list[Path], tmp_path: Path
 ) -> None:
     script = (
         "import sys, mlflow, pandas as pd\n"
-        "pictures = [open(path, 'rb').read() for path in sys.argv[2:]]\n"
+        "images = [open(path, 'rb').read() for path in sys.argv[2:]]\n"
         "model = mlflow.pyfunc.load_model(sys.argv[1])\n"
-        "model.predict(pd.DataFrame({'image': pictures})).to_json('found.json', orient='records')\n"
+        "model.predict(pd.DataFrame({'image': images})).to_json('found.json', orient='records')\n"
         "import stages; print(stages.__file__)\n"
     )
-    words = [sys.executable, "-c", script, uri_of(members["logistic"]), *test_pictures]
+    words = [sys.executable, "-c", script, uri_of(members["logistic"]), *test_images]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert not Path(done.stdout.strip().splitlines()[-1]).is_relative_to(ROOT)
     found = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
 
     local = mlflow.artifacts.download_artifacts(uri_of(members["logistic"]))
     classifier = Classifier(Path(local) / "artifacts" / "bundle")
-    expected = classifier(test_pictures, views="center", max_pixels=10_000)
+    expected = classifier(test_images, views="center", max_pixels=10_000)
     np.testing.assert_allclose([list(one["probabilities"].values()) for one in found], expected, atol=1e-6)

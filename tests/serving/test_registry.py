@@ -9,7 +9,7 @@ import mlflow
 import pytest
 from mlflow import MlflowClient
 
-from stages.errors import ServingError
+from stages.common.errors import ServingError
 from stages.serving.registry import Registry, Version
 
 from .servers import mlflow_server, postgres

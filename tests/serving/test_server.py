@@ -22,8 +22,8 @@ import mlflow
 import numpy as np
 import pytest
 
+from stages.common.files import read_json
 from stages.data.store import Reader
-from stages.files import read_json
 from stages.params import Predict
 from stages.predict import predict
 from tests.conftest import Project
@@ -52,8 +52,8 @@ class Server:
         text = answer.read().decode()
         return answer.status, json.loads(text) if text.startswith("{") else text
 
-    def classify(self, *pictures: bytes) -> tuple[int, Any]:
-        records = [{"image": base64.b64encode(one).decode()} for one in pictures]
+    def classify(self, *images: bytes) -> tuple[int, Any]:
+        records = [{"image": base64.b64encode(one).decode()} for one in images]
         return self.post(json.dumps({"dataframe_records": records}).encode())
 
     def memory(self) -> int:
@@ -152,18 +152,18 @@ def test_twenty_clients_at_once_get_the_members_probabilities(
     np.testing.assert_allclose(found, expected(members, project, tmp_path / "p"), atol=1e-5)
 
 
-def picture(height: int, width: int) -> bytes:
+def image(height: int, width: int) -> bytes:
     return cv2.imencode(".png", np.zeros((height, width), np.uint8))[1].tobytes()
 
 
-def test_what_is_no_picture_is_answered_with_400_and_the_reason(
-    server: Server, test_pictures: list[Path]
+def test_what_is_no_image_is_answered_with_400_and_the_reason(
+    server: Server, test_images: list[Path]
 ) -> None:
-    good = test_pictures[0].read_bytes()
+    good = test_images[0].read_bytes()
     for bad, reason in [
-        (b"no picture", "picture 1: not a picture in one of the formats"),
-        (good[: len(good) // 2], "picture 1: broken picture"),
-        (picture(8_000, 8_000), "8000x8000 pixels are more than the 50000000 allowed"),
+        (b"no image", "image 1: not an image in one of the formats"),
+        (good[: len(good) // 2], "image 1: broken image"),
+        (image(8_000, 8_000), "8000x8000 pixels are more than the 50000000 allowed"),
         (b"", "the file is empty"),
     ]:
         status, answer = server.classify(good, bad)
@@ -179,7 +179,7 @@ def test_what_is_no_picture_is_answered_with_400_and_the_reason(
         (b"{}", "application/json", 400),
         (b'{"dataframe_records": []}', "application/json", 400),
         (b'{"dataframe_records": [{"image": null}]}', "application/json", 400),
-        (b'{"dataframe_records": [{"picture": "AA=="}]}', "application/json", 400),
+        (b'{"dataframe_records": [{"image": "AA=="}]}', "application/json", 400),
         (b"image\n/etc/hostname\n", "text/csv", 400),
         (b"anything", "image/png", 415),
     ],
@@ -190,12 +190,12 @@ def test_odd_requests_are_the_clients_mistake(
     assert server.post(body, content_type)[0] == status
 
 
-def test_memory_does_not_grow_over_two_thousand_requests(server: Server, test_pictures: list[Path]) -> None:
-    pictures = [path.read_bytes() for path in test_pictures]
+def test_memory_does_not_grow_over_two_thousand_requests(server: Server, test_images: list[Path]) -> None:
+    images = [path.read_bytes() for path in test_images]
 
     def ask(count: int) -> None:
         with ThreadPoolExecutor(4) as clients:
-            answers = clients.map(lambda n: server.classify(pictures[n % len(pictures)])[0], range(count))
+            answers = clients.map(lambda n: server.classify(images[n % len(images)])[0], range(count))
             assert set(answers) == {200}
 
     # Until every thread of the server has its buffers and the graph is traced.
@@ -206,7 +206,7 @@ def test_memory_does_not_grow_over_two_thousand_requests(server: Server, test_pi
 
 
 def test_a_machine_with_nothing_but_its_requirements_serves_it(
-    members: dict[str, Path], packed: Any, test_pictures: list[Path], tmp_path: Path
+    members: dict[str, Path], packed: Any, test_images: list[Path], tmp_path: Path
 ) -> None:
     uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     if uv is None:
@@ -221,7 +221,7 @@ def test_a_machine_with_nothing_but_its_requirements_serves_it(
         pytest.skip("no package index can be reached")
     assert done.returncode == 0, done.stderr
     with serving(str(python.with_name("mlflow")), model, tmp_path) as server:
-        status, answer = server.classify(*(path.read_bytes() for path in test_pictures))
+        status, answer = server.classify(*(path.read_bytes() for path in test_images))
     assert status == 200
     found = [list(one["probabilities"].values()) for one in answer["predictions"]]
     np.testing.assert_allclose(found, expected(members, packed, tmp_path / "p"), atol=1e-5)

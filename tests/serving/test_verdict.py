@@ -94,7 +94,7 @@ def test_no_class_may_pay_for_the_others() -> None:
 @pytest.mark.parametrize(
     ("changes", "drift", "broken"),
     [
-        ({"latency_ms": 4.9}, "pass", "latency: 5.0 ms a picture, allowed: 4.9 ms a picture at most"),
+        ({"latency_ms": 4.9}, "pass", "latency: 5.0 ms an image, allowed: 4.9 ms an image at most"),
         ({"model_bytes": 999}, "pass", "model size: 1,000 bytes, allowed: 999 bytes at most"),
         ({}, "stop", "data drift: stop, allowed: warn at worst"),
         ({"drift": "pass"}, "warn", "data drift: warn, allowed: pass at worst"),

@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from stages import log, tracking
-from stages.files import read_json
-from stages.learners import sgd
+from stages import tracking
+from stages.common import log
+from stages.common.files import read_json
+from stages.models.learners import sgd
 from stages.tracking import sender
 from stages.train import train
 
@@ -81,7 +82,7 @@ def fit(recipe: str, features: Path, folder: Path) -> None:
     params = sgd.Params(
         kind="sgd",
         input="features/pixels",
-        code="stages/learners/sgd.py",
+        code="stages/models/learners/sgd.py",
         normalize=None,
         loss="log_loss",
         penalty=None,
@@ -147,7 +148,7 @@ def test_a_server_killed_in_training_gets_the_rest_when_it_is_back(
     ]
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     server.start()
-    words = [sys.executable, "-m", "stages.sync_tracking"]
+    words = [sys.executable, "-m", "stages.tools.sync_tracking"]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     for _ in range(2):
         subprocess.run(words, check=True, env=environment)

@@ -12,7 +12,7 @@ import pytest
 from mlflow import MlflowClient
 
 from stages import tracking
-from stages.files import read_json
+from stages.common.files import read_json
 from stages.tracking import TrackingError
 from stages.tracking.record import RECORDS
 
@@ -236,8 +236,8 @@ def test_a_run_says_what_it_read_and_where_it_ran(tracked: Path) -> None:
     read = {one.tags[0].value: one.dataset for one in found.inputs.dataset_inputs}
     assert {one.digest for one in read.values()} == {("ab" * 32)[:36]}
     assert {context: json.loads(one.profile) for context, one in read.items()} == {
-        "train": {"manifest": "ab" * 32, "pictures": {"train": 3, "val": 2}},
-        "test": {"manifest": "ab" * 32, "pictures": {"train": 3, "val": 2, "test": 1}},
+        "train": {"manifest": "ab" * 32, "images": {"train": 3, "val": 2}},
+        "test": {"manifest": "ab" * 32, "images": {"train": 3, "val": 2, "test": 1}},
     }
     assert int(found.data.tags["machine.cores"]) >= 1
     for folder, names in {"environment": {"machine.json", "packages.txt"}, "recipe": {"params.yaml"}}.items():

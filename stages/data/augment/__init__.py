@@ -1,4 +1,4 @@
-"""Augmentation: random changes of training pictures, drawn per batch and applied in one pass per picture.
+"""Augmentation: random changes of training images, drawn per batch and applied in one pass per image.
 
 Every move of pixels (patch, flip, zoom, shear, shift, rotation) is one affine matrix and one
 `cv2.warpAffine`, whose time is nearly all there is; every change of colour is one matrix over the channels.
@@ -12,16 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from stages.common.section import Section
 from stages.data import crops
 from stages.data.augment import colour, geometry
-from stages.data.crops import Patch, Pictures, Pixels
-from stages.section import Section
+from stages.data.crops import Images, Patch, Pixels
 
 Strength = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Augment(Section):
-    """What may happen to a training picture; zero, false or null is off.
+    """What may happen to a training image; zero, false or null is off.
 
     The moves are those of Keras' ImageDataGenerator (Practitioner Bundle ch. 2): every value is the largest
     of a range drawn from uniformly. Pixels are the same but for rounding, and with `wrap` and `constant` but
@@ -52,20 +52,20 @@ class Augment(Section):
 
 
 def augment_batch(
-    pictures: Pictures, params: Augment, rng: np.random.Generator, patch: Patch | None = None
+    images: Images, params: Augment, rng: np.random.Generator, patch: Patch | None = None
 ) -> Pixels:
-    """Augmented pictures uint8 (N, h, w, C) of pictures uint8 (N, H, W, C); C is 1 or 3, RGB.
+    """Augmented images uint8 (N, h, w, C) of images uint8 (N, H, W, C); C is 1 or 3, RGB.
 
-    `patch` (h, w) is cut out at a random place, by default the whole picture. Moved patches take what they
-    need from beyond their border, and fill is used only beyond the picture's.
+    `patch` (h, w) is cut out at a random place, by default the whole image. Moved patches take what they
+    need from beyond their border, and fill is used only beyond the image's.
     """
-    shape = patch or (pictures.shape[1], pictures.shape[2])
-    flips = rng.random((len(pictures), 2)) < np.multiply(0.5, (params.horizontal_flip, params.vertical_flip))
+    shape = patch or (images.shape[1], images.shape[2])
+    flips = rng.random((len(images), 2)) < np.multiply(0.5, (params.horizontal_flip, params.vertical_flip))
     if geometry.moves(params):
-        places = geometry.matrices(params, pictures, shape, flips, rng)
-        pixels = geometry.warped(pictures, places, shape, params.fill)
+        places = geometry.matrices(params, images, shape, flips, rng)
+        pixels = geometry.warped(images, places, shape, params.fill)
     else:
-        pixels = crops.cut(pictures, shape, crops.random_corners(pictures, shape, rng), flips)
+        pixels = crops.cut(images, shape, crops.random_corners(images, shape, rng), flips)
     colour.change(pixels, params, rng)
     _cut_out(pixels, params.cutout, rng)
     return pixels
@@ -74,7 +74,7 @@ def augment_batch(
 def mix(
     pixels: Pixels, labels: NDArray[np.float32], params: Augment, rng: np.random.Generator
 ) -> tuple[Pixels, NDArray[np.float32]]:
-    """Blend each picture with another of its batch, and their labels (N, K) by the same shares.
+    """Blend each image with another of its batch, and their labels (N, K) by the same shares.
 
     The share is drawn once per batch from a beta distribution: of brightness for mixup, of area for cutmix.
     """
@@ -96,6 +96,6 @@ def _cut_out(pixels: Pixels, fraction: float, rng: np.random.Generator) -> None:
     height, width = pixels.shape[1:3]
     side = max(1, round(fraction * min(height, width)))
     corners = rng.integers(0, (height, width), (len(pixels), 2)) - side // 2
-    for picture, (top, left) in zip(pixels, corners.tolist(), strict=True):
+    for image, (top, left) in zip(pixels, corners.tolist(), strict=True):
         # Mid-grey, because black would be an extreme after normalization.
-        picture[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)] = 127
+        image[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)] = 127

@@ -1,4 +1,4 @@
-"""Brightness, contrast and saturation as one matrix over a picture's channels; blends of two pictures."""
+"""Brightness, contrast and saturation as one matrix over an image's channels; blends of two images."""
 
 from typing import TYPE_CHECKING
 
@@ -16,19 +16,19 @@ _MIDDLE = 127.5
 
 
 def change(pixels: Pixels, params: "Augment", rng: np.random.Generator) -> None:
-    """Change the colours of pictures uint8 (N, H, W, C) in place, each by its own draw."""
+    """Change the colours of images uint8 (N, H, W, C) in place, each by its own draw."""
     if not (params.brightness or params.contrast or params.saturation):
         return
     import cv2
 
-    for picture, matrix in zip(pixels, matrices(params, len(pixels), pixels.shape[3], rng), strict=True):
-        cv2.transform(picture, matrix, dst=picture)
+    for image, matrix in zip(pixels, matrices(params, len(pixels), pixels.shape[3], rng), strict=True):
+        cv2.transform(image, matrix, dst=image)
 
 
 def matrices(params: "Augment", count: int, channels: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """(N, C, C + 1): what each new channel takes of the old ones, and what is added.
 
-    Contrast turns around mid-grey and not around the picture's mean, which would cost a pass over its pixels.
+    Contrast turns around mid-grey and not around the image's mean, which would cost a pass over its pixels.
     """
     ranges = np.array([params.brightness, params.contrast, params.saturation])
     brightness, contrast, saturation = 1 + rng.uniform(-1, 1, (count, 3)).T * ranges[:, None]

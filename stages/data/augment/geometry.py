@@ -1,4 +1,4 @@
-"""Moves of pixels as affine matrices, and boxes pasted from one picture into another."""
+"""Moves of pixels as affine matrices, and boxes pasted from one image into another."""
 
 import math
 from typing import TYPE_CHECKING
@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.data import crops, recycled
-from stages.data.crops import Patch, Pictures, Pixels
+from stages.data.crops import Images, Patch, Pixels
 
 if TYPE_CHECKING:
     from stages.data.augment import Augment
@@ -24,15 +24,15 @@ def moves(params: "Augment") -> bool:
 
 
 def matrices(
-    params: "Augment", pictures: Pictures, shape: Patch, flips: NDArray[np.bool_], rng: np.random.Generator
+    params: "Augment", images: Images, shape: Patch, flips: NDArray[np.bool_], rng: np.random.Generator
 ) -> Array:
-    """(N, 2, 3): where in its picture each pixel (x, y) of the result comes from; drawn for all at once."""
-    count, extent = len(pictures), np.array(shape[::-1], np.float64)
+    """(N, 2, 3): where in its image each pixel (x, y) of the result comes from; drawn for all at once."""
+    count, extent = len(images), np.array(shape[::-1], np.float64)
     limits = np.array([[params.rotation], [params.shear]])
     angle, shear = rng.uniform(-1, 1, (2, count)) * limits
     shift = rng.uniform(-params.shift, params.shift, (count, 2)) * extent
     zoom = rng.uniform(1 - params.zoom, 1 + params.zoom, (count, 2))
-    origin, scale = _windows(params, pictures, shape, rng)
+    origin, scale = _windows(params, images, shape, rng)
     return composed(angle, shift, shear, zoom * np.where(flips, -1, 1), origin, scale, extent)
 
 
@@ -53,24 +53,24 @@ def composed(
     return np.concatenate([linear, offset[:, :, None]], axis=2)
 
 
-def warped(pictures: Pictures, places: Array, shape: Patch, fill: str) -> Pixels:
-    """Pictures (N, h, w, C) read at these places, bilinearly; `fill` says what lies beyond the border."""
+def warped(images: Images, places: Array, shape: Patch, fill: str) -> Pixels:
+    """Images (N, h, w, C) read at these places, bilinearly; `fill` says what lies beyond the border."""
     import cv2
 
-    out = recycled.empty((len(pictures), *shape, pictures.shape[3]))
+    out = recycled.empty((len(images), *shape, images.shape[3]))
     border = getattr(cv2, f"BORDER_{_BORDERS[fill]}")
     options = {"flags": cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, "borderMode": border}
-    for picture, place, result in zip(pictures, places, out, strict=True):
-        cv2.warpAffine(picture, place, shape[::-1], dst=result, **options)
+    for image, place, result in zip(images, places, out, strict=True):
+        cv2.warpAffine(image, place, shape[::-1], dst=result, **options)
     return out
 
 
 def pasted(
     pixels: Pixels, partner: NDArray[np.int64], share: float, rng: np.random.Generator
 ) -> tuple[Pixels, float]:
-    """Each picture with one box of its partner, and the share of its own area that is left.
+    """Each image with one box of its partner, and the share of its own area that is left.
 
-    The box has the picture's proportions, the same place for the whole batch, and may be cut by the border.
+    The box has the image's proportions, the same place for the whole batch, and may be cut by the border.
     """
     extent = np.array(pixels.shape[1:3])
     half = extent * np.sqrt(1 - share) / 2
@@ -82,13 +82,13 @@ def pasted(
 
 
 def _windows(
-    params: "Augment", pictures: Pictures, shape: Patch, rng: np.random.Generator
+    params: "Augment", images: Images, shape: Patch, rng: np.random.Generator
 ) -> tuple[Array, Array]:
-    """The top left corner (N, 2) as x, y of what is cut from each picture, and its size over the result's."""
-    count = len(pictures)
+    """The top left corner (N, 2) as x, y of what is cut from each image, and its size over the result's."""
+    count = len(images)
     if params.resized_crop is None:
-        return crops.random_corners(pictures, shape, rng)[:, ::-1].astype(np.float64), np.ones((count, 2))
-    whole = np.array(pictures.shape[2:0:-1], np.float64)
+        return crops.random_corners(images, shape, rng)[:, ::-1].astype(np.float64), np.ones((count, 2))
+    whole = np.array(images.shape[2:0:-1], np.float64)
     area = rng.uniform(params.resized_crop, 1, count) * whole.prod()
     # Width over height as in Szegedy et al., arXiv:1409.4842.
     aspect = np.exp(rng.uniform(math.log(3 / 4), math.log(4 / 3), count))

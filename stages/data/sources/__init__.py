@@ -1,7 +1,7 @@
-"""Where labelled pictures come from: one file per kind of source.
+"""Where labelled images come from: one file per kind of source.
 
 A kind is a module with a `Params` class (`kind: Literal["NAME"]`) and a function
-`pictures(params) -> Iterator[Picture]`. The file's name is its registration.
+`images(params) -> Iterator[Image]`. The file's name is its registration.
 """
 
 import stat
@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, Field
 
-from stages import plugins
-from stages.section import Section
+from stages.common import plugins
+from stages.common.section import Section
 
 if TYPE_CHECKING:
     # Every stage checks the params and thus imports the sources; few of them need pyarrow.
     from stages.data.manifest import Split
 
-# A film or a disk image among the pictures must not be read into memory only to be refused.
+# A film or a disk image among the images must not be read into memory only to be refused.
 MAX_BYTES = 2**30
-TOO_LARGE = f"larger than the {MAX_BYTES} bytes a picture may have"
+TOO_LARGE = f"larger than the {MAX_BYTES} bytes an image may have"
 
 
 def _relative_to_home(path: Path) -> Path:
@@ -39,7 +39,7 @@ class SourceParams(Section):
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class Image:
     """One candidate file: not yet read (`path`), already in memory (`data`) or not to be read (`problem`).
 
     `name` is its POSIX path inside the source and `label` its class, or None where none can be told.
@@ -65,10 +65,10 @@ class Picture:
         return self.path.read_bytes()
 
 
-def pictures(params: SourceParams) -> Iterator[Picture]:
+def images(params: SourceParams) -> Iterator[Image]:
     """All candidate files of a source, in an order that depends on the source alone.
 
     Raises SourceError when the source is missing or cannot be read at all.
     """
-    found: Iterator[Picture] = plugins.module(__name__, params.kind).pictures(params)
+    found: Iterator[Image] = plugins.module(__name__, params.kind).images(params)
     return found

@@ -1,4 +1,4 @@
-"""Pixels that come as arrays, as the picture files that everything after ingest reads."""
+"""Pixels that come as arrays, as the image files that everything after ingest reads."""
 
 from typing import Any
 

@@ -4,16 +4,16 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from stages.data.sources import Picture
+from stages.common.errors import SourceError
+from stages.data.sources import Image
 from stages.data.sources._naming import is_hidden, label_of
-from stages.errors import SourceError
 
 
-def walk(root: Path, pattern: str | None) -> Iterator[Picture]:
+def walk(root: Path, pattern: str | None) -> Iterator[Image]:
     """Every file below `root` that is not hidden, folder by folder, sorted; classes as `label_of` says.
 
     Links to files are followed. Links to folders are not, as they can loop; they and folders that may not be
-    opened are candidates with a problem, so that nobody misses their pictures in silence.
+    opened are candidates with a problem, so that nobody misses their images in silence.
     Raises SourceError for a missing folder and, where folders are classes, for an empty one.
     """
     check_folder(root)
@@ -25,19 +25,19 @@ def walk(root: Path, pattern: str | None) -> Iterator[Picture]:
         try:
             entries = [entry for entry in os.scandir(folder) if not is_hidden(entry.name)]
         except OSError as error:
-            yield Picture(inside.as_posix(), None, problem=error.strerror)
+            yield Image(inside.as_posix(), None, problem=error.strerror)
             continue
         if pattern is None and not entries and folder != root:
-            raise SourceError(f"class {str(inside)!r} has no pictures; fill or delete {folder}")
+            raise SourceError(f"class {str(inside)!r} has no images; fill or delete {folder}")
         subfolders: list[Path] = []
         for entry in sorted(entries, key=lambda entry: entry.name):
             name = (inside / entry.name).as_posix()
             if entry.is_dir(follow_symlinks=False):
                 subfolders.append(folder / entry.name)
             elif entry.is_symlink() and Path(entry.path).is_dir():
-                yield Picture(name, None, problem="a link to a folder is not followed")
+                yield Image(name, None, problem="a link to a folder is not followed")
             else:
-                yield Picture(name, label_of(name, pattern), path=folder / entry.name)
+                yield Image(name, label_of(name, pattern), path=folder / entry.name)
         folders += reversed(subfolders)
 
 
@@ -45,6 +45,4 @@ def check_folder(root: Path) -> None:
     """Raise SourceError unless there is a folder."""
     if not root.is_dir():
         state = "is not a folder" if root.exists() else "does not exist"
-        raise SourceError(
-            f"ingest.source.path: {root} {state}; put a folder of pictures there or name another"
-        )
+        raise SourceError(f"ingest.source.path: {root} {state}; put a folder of images there or name another")

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from stages.data.sources import MAX_BYTES, TOO_LARGE, Picture, SourceParams
+from stages.common.errors import SourceError
+from stages.data.sources import MAX_BYTES, TOO_LARGE, Image, SourceParams
 from stages.data.sources._naming import Pattern, is_hidden, label_of
-from stages.errors import SourceError
 
 # What reading one member of a zip can raise; RuntimeError stands for "needs a password".
 _MEMBER = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError)
@@ -25,7 +25,7 @@ class Params(SourceParams):
     pattern: Pattern | None = None
 
 
-def pictures(params: Params) -> Iterator[Picture]:
+def images(params: Params) -> Iterator[Image]:
     """Every member that is not hidden, in the archive's own order; links have a problem instead of data.
 
     A name is a name only and can do no harm; `..` in it and a leading slash are dropped, as tar itself does.
@@ -34,8 +34,8 @@ def pictures(params: Params) -> Iterator[Picture]:
     return members(params.path, params.pattern)
 
 
-def members(path: Path, pattern: str | None) -> Iterator[Picture]:
-    """The pictures of the archive at `path`; see `pictures`."""
+def members(path: Path, pattern: str | None) -> Iterator[Image]:
+    """The images of the archive at `path`; see `images`."""
     if not path.is_file():
         raise SourceError(f"ingest.source.path: {path} is not a file; put a tar or zip archive there")
     folders: set[str] = set()
@@ -49,45 +49,45 @@ def members(path: Path, pattern: str | None) -> Iterator[Picture]:
                 folders.add(name)
             else:
                 filled.add(posixpath.dirname(name))
-                yield Picture(name, label_of(name, pattern), data=member.data, problem=member.problem)
+                yield Image(name, label_of(name, pattern), data=member.data, problem=member.problem)
     except _BROKEN as error:
         raise SourceError(f"ingest.source.path: {path} cannot be read as tar or zip: {error}") from None
     filled |= {str(parent) for folder in filled for parent in PurePosixPath(folder).parents}
     if pattern is None and (empty := sorted(folders - filled)):
-        raise SourceError(f"class {empty[0]!r} has no pictures; delete that folder from {path}")
+        raise SourceError(f"class {empty[0]!r} has no images; delete that folder from {path}")
 
 
-def _tar(path: Path) -> Iterator[Picture]:
+def _tar(path: Path) -> Iterator[Image]:
     with tarfile.open(path, "r|*") as archive:
         while (member := archive.next()) is not None:
             if member.isdir():
-                yield Picture(member.name, None)
+                yield Image(member.name, None)
             elif not member.isfile():
-                yield Picture(member.name, None, problem="a link or device in an archive is not followed")
+                yield Image(member.name, None, problem="a link or device in an archive is not followed")
             elif member.size > MAX_BYTES:
-                yield Picture(member.name, None, problem=TOO_LARGE)
+                yield Image(member.name, None, problem=TOO_LARGE)
             else:
                 content = archive.extractfile(member)
-                yield Picture(member.name, None, data=content.read() if content else b"")
+                yield Image(member.name, None, data=content.read() if content else b"")
             # tarfile remembers every member for random access, a kilobyte each.
             archive.members.clear()  # type: ignore[attr-defined]
 
 
-def _zip(path: Path) -> Iterator[Picture]:
+def _zip(path: Path) -> Iterator[Image]:
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
             # Some Windows programs write backslashes.
             name = member.filename.replace("\\", "/")
             if name.endswith("/"):
-                yield Picture(name, None)
+                yield Image(name, None)
             elif member.file_size > MAX_BYTES:
-                yield Picture(name, None, problem=TOO_LARGE)
+                yield Image(name, None, problem=TOO_LARGE)
             else:
                 yield _read(archive, member, name)
 
 
-def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> Picture:
+def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> Image:
     try:
-        return Picture(name, None, data=archive.read(member))
+        return Image(name, None, data=archive.read(member))
     except _MEMBER as error:
-        return Picture(name, None, problem=str(error) or type(error).__name__)
+        return Image(name, None, problem=str(error) or type(error).__name__)

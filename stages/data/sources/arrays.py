@@ -1,4 +1,4 @@
-"""Pictures that lie in one NumPy (.npz) or HDF5 file as an array, with an array of their labels."""
+"""Images that lie in one NumPy (.npz) or HDF5 file as an array, with an array of their labels."""
 
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from stages.data.sources import Picture, SourceParams
+from stages.common.errors import SourceError
+from stages.data.sources import Image, SourceParams
 from stages.data.sources._png import png
-from stages.errors import SourceError
 
 _ROWS_AT_ONCE = 64
 
@@ -23,7 +23,7 @@ class Params(SourceParams):
     labels: str = "labels"
 
 
-def pictures(params: Params) -> Iterator[Picture]:
+def images(params: Params) -> Iterator[Image]:
     """Each row as a PNG named LABEL/NUMBER.png, in the file's order.
 
     Images are uint8, (N, H, W), (N, H, W, 1) or (N, H, W, 3) in RGB order; labels are N numbers or words.
@@ -37,7 +37,7 @@ def pictures(params: Params) -> Iterator[Picture]:
             for start in range(0, len(words), _ROWS_AT_ONCE):
                 for place, pixels in enumerate(images[start : start + _ROWS_AT_ONCE]):
                     label = words[start + place]
-                    yield Picture(f"{label}/{start + place:07d}.png", label, data=png(pixels))
+                    yield Image(f"{label}/{start + place:07d}.png", label, data=png(pixels))
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise SourceError(
             f"ingest.source.path: {params.path} cannot be read as .npz or HDF5: {error}"

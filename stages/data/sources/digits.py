@@ -8,19 +8,19 @@ from typing import Literal
 
 import numpy as np
 
-from stages.data.sources import Picture, SourceParams
+from stages.data.sources import Image, SourceParams
 from stages.data.sources._png import png
 
 GRAY_LEVELS = 16
 
 
 class Params(SourceParams):
-    """`path` is this file: the pictures come out of it, so an edit to it is a change of the source."""
+    """`path` is this file: the images come out of it, so an edit to it is a change of the source."""
 
     kind: Literal["digits"]
 
 
-def pictures(params: Params) -> Iterator[Picture]:
+def images(params: Params) -> Iterator[Image]:
     """Each digit as an 8x8 gray PNG named CLASS/NUMBER.png; its 17 levels are spread over 0-255."""
     # Here and not above: a second that every stage would pay, as all of them check the params.
     from sklearn.datasets import load_digits
@@ -28,4 +28,4 @@ def pictures(params: Params) -> Iterator[Picture]:
     digits = load_digits()
     for number, (pixels, label) in enumerate(zip(digits.images, digits.target, strict=True)):
         gray = np.round(pixels * (255 / GRAY_LEVELS)).astype(np.uint8)
-        yield Picture(name=f"{label}/{number:04d}.png", label=str(label), data=png(gray))
+        yield Image(name=f"{label}/{number:04d}.png", label=str(label), data=png(gray))

@@ -1,9 +1,9 @@
-r"""A folder of pictures where the file name tells the class, as in `cat.123.jpg`."""
+r"""A folder of images where the file name tells the class, as in `cat.123.jpg`."""
 
 from collections.abc import Iterator
 from typing import Literal
 
-from stages.data.sources import Picture, SourceParams
+from stages.data.sources import Image, SourceParams
 from stages.data.sources._naming import Pattern
 from stages.data.sources._walk import walk
 
@@ -15,6 +15,6 @@ class Params(SourceParams):
     pattern: Pattern
 
 
-def pictures(params: Params) -> Iterator[Picture]:
+def images(params: Params) -> Iterator[Image]:
     """Every file below the folder that is not hidden, sorted by path."""
     return walk(params.path, params.pattern)

@@ -1,9 +1,9 @@
-"""A folder of pictures where the class is the name of the folder a picture lies in."""
+"""A folder of images where the class is the name of the folder an image lies in."""
 
 from collections.abc import Iterator
 from typing import Literal
 
-from stages.data.sources import Picture, SourceParams
+from stages.data.sources import Image, SourceParams
 from stages.data.sources._walk import walk
 
 
@@ -13,6 +13,6 @@ class Params(SourceParams):
     kind: Literal["folder"]
 
 
-def pictures(params: Params) -> Iterator[Picture]:
+def images(params: Params) -> Iterator[Image]:
     """Every file below the folder that is not hidden, sorted by path."""
     return walk(params.path, pattern=None)

@@ -1,12 +1,12 @@
-"""The small picture sets that Keras downloads by name."""
+"""The small image sets that Keras downloads by name."""
 
 from collections.abc import Iterator
 from importlib import import_module
 from typing import TYPE_CHECKING, Literal
 
-from stages.data.sources import Picture, SourceParams
+from stages.common.errors import SourceError
+from stages.data.sources import Image, SourceParams
 from stages.data.sources._png import png
-from stages.errors import SourceError
 
 if TYPE_CHECKING:
     from stages.data.manifest import Split
@@ -19,8 +19,8 @@ class Params(SourceParams):
     name: Literal["mnist", "fashion_mnist", "cifar10", "cifar100"]
 
 
-def pictures(params: Params) -> Iterator[Picture]:
-    """Each picture as SPLIT/CLASS/NUMBER.png with its official split, train or test; classes are numbers.
+def images(params: Params) -> Iterator[Image]:
+    """Each image as SPLIT/CLASS/NUMBER.png with its official split, train or test; classes are numbers.
 
     Raises SourceError when the set is not there and cannot be downloaded.
     """
@@ -34,4 +34,4 @@ def pictures(params: Params) -> Iterator[Picture]:
     for split, (images, labels) in zip(splits, parts, strict=True):
         for number, (pixels, label) in enumerate(zip(images, labels.ravel().tolist(), strict=True)):
             name = f"{split}/{label}/{number:05d}.png"
-            yield Picture(name, str(label), data=png(pixels), split=split)
+            yield Image(name, str(label), data=png(pixels), split=split)

@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from stages.data.sources import Picture, SourceParams
+from stages.common.errors import SourceError
+from stages.data.sources import Image, SourceParams
 from stages.data.sources._walk import walk
-from stages.errors import SourceError
 
 
 class Params(SourceParams):
@@ -19,18 +19,18 @@ class Params(SourceParams):
     kind: Literal["tiny_imagenet"]
 
 
-def pictures(params: Params) -> Iterator[Picture]:
-    """Every picture of train and val with its official split; the classes are WordNet's numbers.
+def images(params: Params) -> Iterator[Image]:
+    """Every image of train and val with its official split; the classes are WordNet's numbers.
 
     Raises SourceError when a folder or the annotations are missing.
     """
-    for picture in walk(params.path / "train", pattern=None):
-        label, _, inside = picture.name.partition("/")
+    for image in walk(params.path / "train", pattern=None):
+        label, _, inside = image.name.partition("/")
         if not inside.endswith("_boxes.txt"):
-            yield replace(picture, name=f"train/{picture.name}", label=label, split="train")
+            yield replace(image, name=f"train/{image.name}", label=label, split="train")
     labels = _annotations(params.path / "val" / "val_annotations.txt")
-    for picture in walk(params.path / "val" / "images", pattern=None):
-        yield replace(picture, name=f"val/images/{picture.name}", label=labels.get(picture.name), split="val")
+    for image in walk(params.path / "val" / "images", pattern=None):
+        yield replace(image, name=f"val/images/{image.name}", label=labels.get(image.name), split="val")
 
 
 def _annotations(path: Path) -> dict[str, str]:

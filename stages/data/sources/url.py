@@ -9,11 +9,11 @@ from typing import Annotated, Literal
 
 from pydantic import StringConstraints
 
-from stages import log
-from stages.data.sources import Picture, SourceParams, SourcePath, archive
+from stages.common import log
+from stages.common.errors import SourceError
+from stages.common.files import digest
+from stages.data.sources import Image, SourceParams, SourcePath, archive
 from stages.data.sources._naming import Pattern
-from stages.errors import SourceError
-from stages.files import digest
 
 _ATTEMPTS = 5
 _SECONDS_WITHOUT_A_BYTE = 60
@@ -30,8 +30,8 @@ class Params(SourceParams):
     pattern: Pattern | None = None
 
 
-def pictures(params: Params) -> Iterator[Picture]:
-    """The archive's pictures; see `stages.data.sources.archive`.
+def images(params: Params) -> Iterator[Image]:
+    """The archive's images; see `stages.data.sources.archive`.
 
     Raises SourceError when the download fails, or when its digest is not the one in the params.
     """

@@ -9,8 +9,8 @@ from typing import Literal
 
 import pytest
 
-from stages.data.sources import archive, pictures
-from stages.errors import SourceError
+from stages.common.errors import SourceError
+from stages.data.sources import archive, images
 
 Mode = Literal["w", "w:gz", "w:bz2", "w:xz"]
 Write = Callable[[Path, dict[str, bytes]], Path]
@@ -35,9 +35,7 @@ def packed(path: Path, members: dict[str, bytes]) -> Path:
 
 def found(path: Path, pattern: str | None = None) -> dict[str, tuple[str | None, bytes | str | None]]:
     params = archive.Params(kind="archive", path=path, pattern=pattern)
-    return {
-        one.name: (one.label, one.data if one.problem is None else one.problem) for one in pictures(params)
-    }
+    return {one.name: (one.label, one.data if one.problem is None else one.problem) for one in images(params)}
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
@@ -98,19 +96,19 @@ def test_links_and_devices_are_listed_and_not_followed(tmp_path: Path) -> None:
 
 def test_an_empty_class_folder_is_named(tmp_path: Path) -> None:
     path = packed(tmp_path / "a.zip", TIDY | {"set/empty/": b""})
-    with pytest.raises(SourceError, match=r"class 'set/empty' has no pictures; delete that folder"):
+    with pytest.raises(SourceError, match=r"class 'set/empty' has no images; delete that folder"):
         found(path)
 
 
 def test_one_broken_member_of_a_zip_does_not_hide_the_others(tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as out:
-        out.writestr("cat/1.png", b"first picture")
-        out.writestr("cat/2.png", b"second picture")
+        out.writestr("cat/1.png", b"first image")
+        out.writestr("cat/2.png", b"second image")
     path.write_bytes(path.read_bytes().replace(b"first", b"f1rst"))
     result = found(path)
     assert "Bad CRC-32" in str(result["cat/1.png"][1])
-    assert result["cat/2.png"] == ("cat", b"second picture")
+    assert result["cat/2.png"] == ("cat", b"second image")
 
 
 def test_an_encrypted_member_is_listed(tmp_path: Path) -> None:

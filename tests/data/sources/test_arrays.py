@@ -8,12 +8,12 @@ import h5py
 import numpy as np
 import pytest
 
-from stages.data.sources import Picture, arrays, pictures
-from stages.errors import SourceError
+from stages.common.errors import SourceError
+from stages.data.sources import Image, arrays, images
 
 
-def found(path: Path, **names: str) -> list[Picture]:
-    return list(pictures(arrays.Params(kind="arrays", path=path, **names)))
+def found(path: Path, **names: str) -> list[Image]:
+    return list(images(arrays.Params(kind="arrays", path=path, **names)))
 
 
 def written(path: Path, **named: Any) -> Path:
@@ -25,14 +25,14 @@ def written(path: Path, **named: Any) -> Path:
     return path
 
 
-def pixels_of(picture: Picture) -> np.ndarray:
-    found = cv2.imdecode(np.frombuffer(picture.read(), np.uint8), cv2.IMREAD_COLOR_RGB)
+def pixels_of(image: Image) -> np.ndarray:
+    found = cv2.imdecode(np.frombuffer(image.read(), np.uint8), cv2.IMREAD_COLOR_RGB)
     assert found is not None
     return found
 
 
 @pytest.mark.parametrize("name", ["a.npz", "a.h5"])
-def test_every_row_is_a_picture_with_its_label(tmp_path: Path, name: str) -> None:
+def test_every_row_is_a_image_with_its_label(tmp_path: Path, name: str) -> None:
     images = np.random.default_rng(0).integers(0, 256, (150, 5, 4, 3)).astype(np.uint8)
     labels = np.arange(150) % 7
     made = found(written(tmp_path / name, images=images, labels=labels[:, None]))
@@ -43,7 +43,7 @@ def test_every_row_is_a_picture_with_its_label(tmp_path: Path, name: str) -> Non
 
 
 @pytest.mark.parametrize("shape", [(3, 6, 5), (3, 6, 5, 1)])
-def test_gray_pictures_stay_gray(tmp_path: Path, shape: tuple[int, ...]) -> None:
+def test_gray_images_stay_gray(tmp_path: Path, shape: tuple[int, ...]) -> None:
     images = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
     (first, *_) = found(written(tmp_path / "a.npz", x=images, y=np.zeros(3)), images="x", labels="y")
     decoded = cv2.imdecode(np.frombuffer(first.read(), np.uint8), cv2.IMREAD_UNCHANGED)
@@ -59,8 +59,8 @@ def test_labels_may_be_words(tmp_path: Path, name: str, words: list[str] | list[
 
 def test_what_is_missing_or_wrong_is_named(tmp_path: Path) -> None:
     good = np.zeros((2, 4, 4), np.uint8)
-    with pytest.raises(SourceError, match="has no array 'images'; it has pictures, labels"):
-        found(written(tmp_path / "a.npz", pictures=good, labels=[0, 1]))
+    with pytest.raises(SourceError, match="has no array 'images'; it has pixels, labels"):
+        found(written(tmp_path / "a.npz", pixels=good, labels=[0, 1]))
     with pytest.raises(SourceError, match=r"is float64 \(2, 4, 4\); must be uint8"):
         found(written(tmp_path / "b.npz", images=good / 255, labels=[0, 1]))
     with pytest.raises(SourceError, match=r"must be one label for each of the 2 images"):

@@ -1,15 +1,15 @@
-"""A table of pictures and classes."""
+"""A table of images and classes."""
 
 from pathlib import Path
 
 import pytest
 
-from stages.data.sources import Picture, csv, pictures
-from stages.errors import SourceError
+from stages.common.errors import SourceError
+from stages.data.sources import Image, csv, images
 
 
-def found(root: Path, table: str = "labels.csv") -> list[Picture]:
-    return list(pictures(csv.Params(kind="csv", path=root, table=table)))
+def found(root: Path, table: str = "labels.csv") -> list[Image]:
+    return list(images(csv.Params(kind="csv", path=root, table=table)))
 
 
 def write(path: Path, text: str, encoding: str = "utf-8") -> None:
@@ -19,10 +19,10 @@ def write(path: Path, text: str, encoding: str = "utf-8") -> None:
 
 def test_paths_are_relative_to_the_table(tmp_path: Path) -> None:
     write(tmp_path / "tables" / "labels.csv", "path,label\n../images/a.png,cat\nb.png,dog\n")
-    write(tmp_path / "images" / "a.png", "picture")
+    write(tmp_path / "images" / "a.png", "image")
     names = [(one.name, one.label, one.split) for one in found(tmp_path, "tables/labels.csv")]
     assert names == [("images/a.png", "cat", None), ("tables/b.png", "dog", None)]
-    assert found(tmp_path, "tables/labels.csv")[0].read() == b"picture"
+    assert found(tmp_path, "tables/labels.csv")[0].read() == b"image"
 
 
 def test_a_column_may_say_the_split(tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_tables_of_spreadsheets_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "../../outside.png", ""])
-def test_a_picture_outside_of_the_folder_is_not_read(tmp_path: Path, path: str) -> None:
+def test_a_image_outside_of_the_folder_is_not_read(tmp_path: Path, path: str) -> None:
     write(tmp_path / "labels.csv", f"path,label\n{path},cat\n")
     (one,) = found(tmp_path)
     assert "line 2" in (one.problem or "")

@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 from sklearn.datasets import load_digits
 
-from stages.data.sources import digits, pictures
+from stages.data.sources import digits, images
 
 
 def test_every_scan_is_a_png_with_its_levels_spread_over_a_byte(tmp_path: Path) -> None:
-    found = list(pictures(digits.Params(kind="digits", path=tmp_path)))
+    found = list(images(digits.Params(kind="digits", path=tmp_path)))
     original = load_digits()
     assert [one.label for one in found] == [str(target) for target in original.target]
     assert found[0].name == "0/0000.png"

@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from stages.data.sources import folder, pictures
-from stages.errors import SourceError
+from stages.common.errors import SourceError
+from stages.data.sources import folder, images
 
 
 def found(root: Path) -> dict[str, str | None]:
-    return {one.name: one.label for one in pictures(folder.Params(kind="folder", path=root))}
+    return {one.name: one.label for one in images(folder.Params(kind="folder", path=root))}
 
 
-def test_the_class_is_the_folder_a_picture_lies_in(tmp_path: Path) -> None:
+def test_the_class_is_the_folder_a_image_lies_in(tmp_path: Path) -> None:
     for name in ("cat/b.png", "cat/a.png", "wild/lynx/c.png", "top.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
@@ -33,12 +33,12 @@ def test_hidden_files_and_folders_are_passed_over(tmp_path: Path) -> None:
 
 def test_links_to_files_are_followed(tmp_path: Path) -> None:
     (tmp_path / "cat").mkdir()
-    (tmp_path / "elsewhere").write_bytes(b"picture")
+    (tmp_path / "elsewhere").write_bytes(b"image")
     (tmp_path / "cat" / "a.png").symlink_to("../elsewhere")
     linked = next(
-        one for one in pictures(folder.Params(kind="folder", path=tmp_path)) if one.name == "cat/a.png"
+        one for one in images(folder.Params(kind="folder", path=tmp_path)) if one.name == "cat/a.png"
     )
-    assert linked.read() == b"picture"
+    assert linked.read() == b"image"
 
 
 def test_a_missing_folder_and_a_file_instead_of_one_are_told_apart(tmp_path: Path) -> None:

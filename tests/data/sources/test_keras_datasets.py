@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from stages.data.sources import keras_datasets, pictures
-from stages.errors import SourceError
+from stages.common.errors import SourceError
+from stages.data.sources import images, keras_datasets
 
 
 @pytest.fixture
@@ -22,21 +22,21 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_pictures_come_with_their_class_and_official_split(cache: Path, tmp_path: Path) -> None:
-    images = np.random.default_rng(0).integers(0, 256, (6, 28, 28)).astype(np.uint8)
+def test_images_come_with_their_class_and_official_split(cache: Path, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 28, 28)).astype(np.uint8)
     for name, start, stop in (("train", 0, 4), ("t10k", 4, 6)):
         for kind, header, data in (
-            ("images-idx3", 16, images[start:stop].tobytes()),
+            ("images-idx3", 16, pixels[start:stop].tobytes()),
             ("labels-idx1", 8, bytes(range(start, stop))),
         ):
             (cache / f"{name}-{kind}-ubyte.gz").write_bytes(gzip.compress(bytes(header) + data))
     params = keras_datasets.Params(kind="keras_datasets", path=tmp_path, name="fashion_mnist")
-    found = list(pictures(params))
+    found = list(images(params))
     assert [(one.name, one.label, one.split) for one in found[3:5]] == [
         ("train/3/00003.png", "3", "train"),
         ("test/4/00000.png", "4", "test"),
     ]
-    for one, image in zip(found, images, strict=True):
+    for one, image in zip(found, pixels, strict=True):
         decoded = cv2.imdecode(np.frombuffer(one.read(), np.uint8), cv2.IMREAD_UNCHANGED)
         np.testing.assert_array_equal(decoded, image)
 
@@ -46,4 +46,4 @@ def test_a_set_that_cannot_be_loaded_is_one_clear_error(cache: Path, tmp_path: P
         (cache / f"{name}-ubyte.gz").write_text("no gzip")
     params = keras_datasets.Params(kind="keras_datasets", path=tmp_path, name="fashion_mnist")
     with pytest.raises(SourceError, match=r"ingest\.source\.name: keras cannot load fashion_mnist: "):
-        list(pictures(params))
+        list(images(params))

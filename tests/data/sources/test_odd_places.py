@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from stages.data.sources import MAX_BYTES, SourceParams, archive, filename
-from tests.conftest import Pictures, Project
+from tests.conftest import Images, Project
 
 
 def accepted(project: Project) -> set[str]:
@@ -31,12 +31,12 @@ def run(project: Project, source: SourceParams | None = None) -> None:
 
 
 def test_links_are_followed_to_files_and_listed_where_they_lead_nowhere(
-    project: Project, pictures: Pictures
+    project: Project, images: Images
 ) -> None:
-    source = pictures()
-    picture = source.parent / "elsewhere.png"
-    Image.new("RGB", (5, 5), "red").save(picture)
-    (source / "cat" / "linked.png").symlink_to(picture)
+    source = images()
+    image = source.parent / "elsewhere.png"
+    Image.new("RGB", (5, 5), "red").save(image)
+    (source / "cat" / "linked.png").symlink_to(image)
     (source / "cat" / "broken.png").symlink_to("nowhere.png")
     (source / "cat" / "loop.png").symlink_to("loop.png")
     run(project)
@@ -45,8 +45,8 @@ def test_links_are_followed_to_files_and_listed_where_they_lead_nowhere(
     assert rejects(project)["cat/loop.png"] == ("file", "Too many levels of symbolic links")
 
 
-def test_links_to_folders_are_listed_and_cannot_loop(project: Project, pictures: Pictures) -> None:
-    source = pictures()
+def test_links_to_folders_are_listed_and_cannot_loop(project: Project, images: Images) -> None:
+    source = images()
     (source / "cat" / "up").symlink_to("..")
     (source / "kitten").symlink_to("cat")
     run(project)
@@ -55,14 +55,14 @@ def test_links_to_folders_are_listed_and_cannot_loop(project: Project, pictures:
     assert rejects(project) == {"cat/up": expected, "kitten": expected}
 
 
-def test_pipes_are_not_waited_for(project: Project, pictures: Pictures) -> None:
-    os.mkfifo(pictures() / "cat" / "pipe.png")
+def test_pipes_are_not_waited_for(project: Project, images: Images) -> None:
+    os.mkfifo(images() / "cat" / "pipe.png")
     run(project)
     assert rejects(project) == {"cat/pipe.png": ("file", "not a regular file")}
 
 
-def test_a_film_among_the_pictures_is_not_read_into_memory(project: Project, pictures: Pictures) -> None:
-    path = pictures() / "cat" / "film.mp4"
+def test_a_film_among_the_images_is_not_read_into_memory(project: Project, images: Images) -> None:
+    path = images() / "cat" / "film.mp4"
     path.touch()
     os.truncate(path, MAX_BYTES + 1)
     run(project)
@@ -70,8 +70,8 @@ def test_a_film_among_the_pictures_is_not_read_into_memory(project: Project, pic
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
-def test_what_may_not_be_read_is_listed(project: Project, pictures: Pictures) -> None:
-    source = pictures({"cat": 10, "dog": 10, "locked": 5})
+def test_what_may_not_be_read_is_listed(project: Project, images: Images) -> None:
+    source = images({"cat": 10, "dog": 10, "locked": 5})
     (source / "cat" / "000.png").chmod(0)
     (source / "locked").chmod(0)
     try:
@@ -85,11 +85,11 @@ def test_what_may_not_be_read_is_listed(project: Project, pictures: Pictures) ->
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names are text on this system")
-def test_names_that_are_not_utf8_are_listed(project: Project, pictures: Pictures) -> None:
-    source = pictures()
+def test_names_that_are_not_utf8_are_listed(project: Project, images: Images) -> None:
+    source = images()
     (source / "cat" / "000.png").rename(source / "cat" / os.fsdecode(b"\xff\xfe.png"))
     (source / "dog").rename(source / os.fsdecode(b"d\xf6g"))
-    pictures({"bird": 5})
+    images({"bird": 5})
     run(project)
     assert len(accepted(project)) == 9 + 5
     listed = rejects(project)
@@ -98,8 +98,8 @@ def test_names_that_are_not_utf8_are_listed(project: Project, pictures: Pictures
     assert r"cat/\udcff\udcfe.png" in listed
 
 
-def test_names_may_have_line_breaks_quotes_and_commas(project: Project, pictures: Pictures) -> None:
-    source = pictures()
+def test_names_may_have_line_breaks_quotes_and_commas(project: Project, images: Images) -> None:
+    source = images()
     names = ["two\nlines.png", 'a "quote".png', "a, comma.png", " blanks .png", "-rf.png", "x" * 251 + ".png"]
     for number, name in enumerate(names):
         (source / "cat" / f"{number:03d}.png").rename(source / "cat" / name)
@@ -110,8 +110,8 @@ def test_names_may_have_line_breaks_quotes_and_commas(project: Project, pictures
     assert rejects(project) == {"cat/broken\n,file.png": ("picture", "the file is empty")}
 
 
-def test_a_folder_as_deep_as_the_system_allows(project: Project, pictures: Pictures) -> None:
-    source = pictures()
+def test_a_folder_as_deep_as_the_system_allows(project: Project, images: Images) -> None:
+    source = images()
     folder = source
     for _ in range(1200):
         folder /= "d"
@@ -128,8 +128,8 @@ def test_a_folder_as_deep_as_the_system_allows(project: Project, pictures: Pictu
     assert len(accepted(project)) == 25
 
 
-def test_odd_pictures_go_all_the_way(project: Project, pictures: Pictures) -> None:
-    source = pictures()
+def test_odd_images_go_all_the_way(project: Project, images: Images) -> None:
+    source = images()
     noise = np.random.default_rng(0).integers(0, 256, (30, 30, 4)).astype(np.uint8)
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -194,8 +194,8 @@ def test_hostile_names_in_an_archive_write_nothing_outside(project: Project) -> 
     assert {one.parent for one in made} == {project.manifest.parent}
 
 
-def test_a_flat_folder_with_odd_names_is_told_by_a_pattern(project: Project, pictures: Pictures) -> None:
-    source = pictures({"all": 10})
+def test_a_flat_folder_with_odd_names_is_told_by_a_pattern(project: Project, images: Images) -> None:
+    source = images({"all": 10})
     for number, path in enumerate(sorted((source / "all").iterdir())):
         path.rename(source / f"{'große Katze' if number % 2 else '犬'}.{number}.png")
     (source / "all").rmdir()

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from stages.data.sources import pictures, tiny_imagenet
-from stages.errors import SourceError
+from stages.common.errors import SourceError
+from stages.data.sources import images, tiny_imagenet
 
 
 def found(root: Path) -> dict[str, tuple[str | None, str | None]]:
     params = tiny_imagenet.Params(kind="tiny_imagenet", path=root)
-    return {one.name: (one.label, one.split) for one in pictures(params)}
+    return {one.name: (one.label, one.split) for one in images(params)}
 
 
 def laid_out(root: Path) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from stages.data.sources import pictures, url
-from stages.errors import SourceError
+from stages.common.errors import SourceError
+from stages.data.sources import images, url
 
 
 @dataclass
@@ -82,7 +82,7 @@ def params(server: Server, tmp_path: Path, **changed: str) -> url.Params:
 
 
 def labels(params: url.Params) -> list[str | None]:
-    return [one.label for one in pictures(params)]
+    return [one.label for one in images(params)]
 
 
 def test_an_archive_is_downloaded_once(server: Server, tmp_path: Path) -> None:

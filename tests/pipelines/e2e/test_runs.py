@@ -49,7 +49,7 @@ def test_retrain_runs_by_the_clock_and_on_new_data(airflow: Airflow) -> None:
     assert airflow.states("retrain", first["dag_run_id"])["train@a"] == "success"
 
     asset = airflow.ask("GET", "assets?name_pattern=new-data")["assets"][0]["id"]
-    airflow.ask("POST", "assets/events", {"asset_id": asset, "extra": {"pictures": 3}})
+    airflow.ask("POST", "assets/events", {"asset_id": asset, "extra": {"images": 3}})
     latest = wait_until(lambda: ended(airflow, "asset_triggered"), 600, "a run on the event")[0]
     # The clock has been shown, and would take time from the other tests.
     airflow.ask("PATCH", "dags/retrain", {"is_paused": True})

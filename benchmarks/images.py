@@ -1,0 +1,93 @@
+"""Images to measure on: a person's own folder, or made ones that cost a decoder what photographs do.
+
+Made images are noise of four scales, from a tint across the image down to grain, with soft-edged shapes.
+At quality 90 they take 2.0 bits a pixel and OpenCV decodes 500x375 of them at 94 % of the rate of Flowers-17
+photographs of that size and quality (1.85 bits).
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.harness import Settings
+from stages.common.parallel import mapped
+
+# Cell in pixels; standard deviation of what is common to the channels and of what is each one's own.
+_NOISE = ((128, 40, 25), (32, 25, 10), (8, 14, 0), (2, 9, 0))
+# As large as photographs on the web are: 1,024 on the long side.
+_LARGE = ((683, 1024), (1024, 683), (768, 1024), (768, 1024))
+# Photographs of at most 20 kB in the Animals set are 300x326 and 13 kB in the middle.
+_SMALL = ((225, 300), (300, 225), (300, 330), (300, 400))
+_CLASSES = 2
+
+Sizes = tuple[tuple[int, int], ...]
+
+
+def sets(settings: Settings) -> dict[str, Path]:
+    """The folders to measure on, each with one folder per class, by name: `large` and `small`, or `own`."""
+    if settings.data is not None:
+        return {"own": _once(settings.work / "own", lambda folder: _link(folder, settings.data))}
+    return {"large": large(settings), "small": small(settings)}
+
+
+def large(settings: Settings) -> Path:
+    """3,000 JPEGs of 683x1024 to 768x1024 at quality 90, 180 kB on average."""
+    count = settings.count(3_000, least=8)
+    return _once(settings.work / "large", lambda folder: _make(folder, count, _LARGE, 90))
+
+
+def small(settings: Settings) -> Path:
+    """10,000 JPEGs of 225x300 to 300x400 at quality 75, none above 20 kB."""
+    count = settings.count(10_000, least=20)
+    return _once(settings.work / "small", lambda folder: _make(folder, count, _SMALL, 75))
+
+
+def image(number: int, height: int, width: int) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8; the same for the same number and size on any machine."""
+    rng = np.random.default_rng(number)
+    canvas = np.full((height, width, 3), rng.uniform(60, 190, 3), np.float32)
+    for cell, light, tint in _NOISE:
+        grid = (-(-height // cell) + 1, -(-width // cell) + 1)
+        noise = light * rng.standard_normal((*grid, 1), np.float32)
+        noise = noise + tint * rng.standard_normal((*grid, 3), np.float32)
+        canvas += cv2.resize(noise, (width, height), interpolation=cv2.INTER_LINEAR)
+    for _ in range(rng.integers(4, 10)):
+        shape = np.zeros((height, width), np.uint8)
+        centre = rng.integers((width, height)).tolist()
+        axes = (rng.uniform(0.03, 0.3, 2) * min(height, width)).astype(int).tolist()
+        cv2.ellipse(shape, centre, axes, rng.uniform(0, 180), 0, 360, 255, cv2.FILLED, cv2.LINE_AA)
+        canvas += shape[:, :, None] * rng.uniform(-0.3, 0.3, 3).astype(np.float32)
+    return canvas.clip(0, 255).astype(np.uint8)
+
+
+def _make(folder: Path, count: int, sizes: Sizes, quality: int) -> None:
+    def write(number: int) -> None:
+        jpeg = cv2.imencode(
+            ".jpg", image(number, *sizes[number % len(sizes)]), [cv2.IMWRITE_JPEG_QUALITY, quality]
+        )[1]
+        (folder / f"class{number % _CLASSES}" / f"{number:05d}.jpg").write_bytes(jpeg.tobytes())
+
+    for _ in mapped(write, range(count)):
+        pass
+
+
+def _link(folder: Path, data: Path | None) -> None:
+    """Links to every file below `data`, dealt to classes: speed does not depend on what an image shows."""
+    assert data is not None
+    found = sorted(Path(root, name) for root, _, names in os.walk(data) for name in names)
+    for number, path in enumerate(found):
+        place = folder / f"class{number % _CLASSES}" / f"{number:06d}{path.suffix}"
+        place.symlink_to(path.absolute())
+
+
+def _once(folder: Path, fill: Callable[[Path], None]) -> Path:
+    """Several benchmarks use the same images in one run."""
+    if not folder.exists():
+        for number in range(_CLASSES):
+            (folder / f"class{number}").mkdir(parents=True)
+        fill(folder)
+    return folder

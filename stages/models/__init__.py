@@ -1,0 +1,1 @@
+"""What can be fitted and what makes features: learners, networks, training, extractors."""

@@ -1,0 +1,149 @@
+"""Classifiers that learn from batches, so that the data may be larger than the memory.
+
+Every epoch reads the train split once, in the shuffled order that networks train in (stages/data/order.py),
+in batches of 64 MiB as float32.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.common import log
+from stages.common.errors import LearnerError
+from stages.common.history import History, OnEpoch
+from stages.common.section import Positive
+from stages.data import order
+from stages.data.store import Reader
+from stages.models.learners import predict_all
+from stages.models.learners._sklearn import (
+    Classifier,
+    ClassifierParams,
+    fitted_normalizer,
+    flat,
+    labels,
+    pipeline,
+    warnings_in_the_log,
+    width,
+)
+
+if TYPE_CHECKING:
+    from sklearn.base import BaseEstimator
+    from sklearn.pipeline import Pipeline
+
+_BATCH_BYTES = 64 * 2**20
+# A probability of 0 is an infinite loss.
+_LEAST = float(np.finfo(np.float32).tiny)
+
+Rows = NDArray[np.float32]
+Labels = NDArray[np.int64]
+
+
+class IncrementalParams(ClassifierParams):
+    """How often the train split is gone through."""
+
+    epochs: Positive
+
+
+P = TypeVar("P", bound=IncrementalParams)
+
+
+class Incremental(Classifier, ABC, Generic[P]):
+    """An estimator with `partial_fit`, gone through the train split epoch by epoch."""
+
+    def __init__(self, params: P | None, model: "Pipeline | None" = None) -> None:
+        super().__init__(model)
+        self._params = params
+
+    @property
+    def params(self) -> P:
+        """What `create` was given."""
+        assert self._params is not None
+        return self._params
+
+    @abstractmethod
+    def estimator(self) -> "BaseEstimator":
+        """A new, seeded one: what each kind says."""
+
+    def learn(self, estimator: "BaseEstimator", rows: Rows, labels: Labels, classes: Labels) -> None:
+        """Go through one batch once."""
+        estimator.partial_fit(rows, labels, classes=classes)
+
+    def probabilities(self, estimator: "BaseEstimator", rows: Rows) -> Rows:
+        """Class probabilities (N, K) of normalized rows (N, D)."""
+        found: Rows = estimator.predict_proba(rows)
+        return found
+
+    def predict_proba(self, rows: NDArray[Any]) -> NDArray[np.float32]:
+        """Class probabilities (N, K) of uint8 images (N, H, W, C) or float32 features (N, D)."""
+        steps = self.model.named_steps
+        found = self.probabilities(steps["classify"], steps["normalize"].transform(flat(rows)))
+        return found.astype(np.float32, copy=False)
+
+    def fit(self, train: Reader, val: Reader, on_epoch: OnEpoch) -> History:
+        """Learn from `train`; returns per epoch: epoch, loss, accuracy, val_loss, val_accuracy.
+
+        Losses are log losses. Those of `train` are of each batch as soon as it is learnt: of a split that is
+        one batch, at the end of the epoch. Raises LearnerError when the numbers overflow.
+        """
+        history: History = {}
+        with warnings_in_the_log():
+            step = fitted_normalizer(self.params.normalize, train)
+            self._model = pipeline(step, self.estimator())
+            for epoch, found in self.epochs(train, np.ones(len(train), np.bool_)):
+                values = _means("", found) | _means("val_", self._of_split(val))
+                for name, value in {"epoch": float(epoch), **values}.items():
+                    history.setdefault(name, []).append(value)
+                on_epoch(epoch, values)
+                shown = {name: f"{value:.4f}" for name, value in values.items()}
+                log.event("epoch", number=f"{epoch}/{self.params.epochs}", **shown)
+        return history
+
+    def epochs(self, train: Reader, chosen: NDArray[np.bool_]) -> Iterator[tuple[int, NDArray[np.float64]]]:
+        """Let the model's estimator learn the `chosen` (N,) rows; yield each epoch and what `_sums` found."""
+        steps = self.model.named_steps
+        classes = np.arange(len(train.provenance["classes"]))
+        every = labels(train)
+        for epoch in range(1, self.params.epochs + 1):
+            found = np.zeros(3)
+            for numbers in self._batches(train, epoch):
+                kept = numbers[chosen[numbers]]
+                if not len(kept):
+                    continue
+                rows = steps["normalize"].transform(flat(train.take(kept)))
+                try:
+                    self.learn(steps["classify"], rows, every[kept], classes)
+                except ValueError as error:
+                    # scikit-learn's own check of the weights.
+                    reason = " ".join(str(error).split())
+                    raise LearnerError(f"epoch {epoch}: {reason}; see normalize") from None
+                found += _sums(self.probabilities(steps["classify"], rows), every[kept])
+            yield epoch, found
+
+    def _batches(self, train: Reader, epoch: int) -> Iterator[NDArray[np.int64]]:
+        """The numbers of all rows, shuffled by seed and epoch, as many at a time as 64 MiB hold."""
+        columns = width(train)
+        size = max(1, _BATCH_BYTES // (4 * columns))
+        rng = np.random.default_rng([self.params.seed, epoch])
+        shuffled = order.shuffled(len(train), columns * train.dtype.itemsize, rng)
+        for start in range(0, len(train), size):
+            for stretch in shuffled.due(start, start + size):
+                train.expect(*stretch)
+            yield shuffled.numbers[start : start + size]
+
+    def _of_split(self, rows: Reader) -> NDArray[np.float64]:
+        return _sums(predict_all(self, rows), rows.column("labels"))
+
+
+def _sums(probabilities: Rows, labels: Labels) -> NDArray[np.float64]:
+    """The summed log loss, the number of right answers and of all."""
+    of_label = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+    loss = -np.log(np.maximum(of_label, _LEAST)).sum()
+    return np.array([loss, (probabilities.argmax(axis=1) == labels).sum(), len(labels)])
+
+
+def _means(prefix: str, sums: NDArray[np.float64]) -> dict[str, float]:
+    loss, right, count = sums
+    return {f"{prefix}loss": float(loss / count), f"{prefix}accuracy": float(right / count)}

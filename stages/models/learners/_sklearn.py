@@ -1,0 +1,183 @@
+"""What the scikit-learn classifiers share: their rows, their normalization, and files without pickle.
+
+A fitted classifier is a pipeline of two steps, `normalize` and `classify`, so that it takes rows as the store
+holds them. Images become one row of H*W*C numbers.
+"""
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import AfterValidator, model_validator
+from pydantic_core import PydanticCustomError
+
+from stages.common import log
+from stages.common.errors import LearnerError
+from stages.common.section import Seed
+from stages.data import portions
+from stages.data.store import Reader
+from stages.models.learners import LearnerParams
+
+if TYPE_CHECKING:
+    from sklearn.base import BaseEstimator
+    from sklearn.pipeline import Pipeline
+
+_FILE = "model.skops"
+_IMAGES = "data/packed"
+
+Normalize: TypeAlias = Literal["scale", "standardize", "l2"]
+
+
+def _rows(folder: str) -> str:
+    if folder != _IMAGES and not folder.startswith("features/"):
+        raise PydanticCustomError("input", "allowed: data/packed or features/EXTRACTOR")
+    return folder
+
+
+class ClassifierParams(LearnerParams):
+    """Images or features, and what is done to them first.
+
+    `normalize`: null takes the numbers as they are, pixels 0-255; `scale` divides pixels by 255;
+    `standardize` subtracts each column's mean on the train split and divides by its standard deviation;
+    `l2` divides each row by its length, so that an image's contrast does not count.
+    """
+
+    input: Annotated[str, AfterValidator(_rows)]
+    normalize: Normalize | None
+    seed: Seed
+
+    @model_validator(mode="after")
+    def _scale_pixels_only(self) -> Self:
+        if self.normalize == "scale" and self.input != _IMAGES:
+            raise PydanticCustomError(
+                "normalize", "normalize: scale is of pixels; allowed: null, standardize, l2"
+            )
+        return self
+
+
+class Classifier:
+    """A fitted pipeline, or, until `fit` has made it, none. A kind of learner adds `fit`."""
+
+    def __init__(self, model: "Pipeline | None" = None) -> None:
+        self._model = model
+
+    @property
+    def model(self) -> "Pipeline":
+        """The fitted pipeline."""
+        assert self._model is not None
+        return self._model
+
+    def predict_proba(self, rows: NDArray[Any]) -> NDArray[np.float32]:
+        """Class probabilities (N, K) of uint8 images (N, H, W, C) or float32 features (N, D)."""
+        probabilities: NDArray[np.float32] = self.model.predict_proba(flat(rows)).astype(np.float32)
+        return probabilities
+
+    def save(self, folder: Path) -> None:
+        """Write the fitted pipeline with skops: no pickle, so that loading it runs no code."""
+        import skops.io
+
+        skops.io.dump(self.model, folder / _FILE)
+
+    def describe(self, folder: Path) -> list[Path]:
+        """Write its steps and their settings into an existing folder; returns the files."""
+        path = folder / "architecture.txt"
+        path.write_text(f"{self.model!r}\n", encoding="utf-8")
+        return [path]
+
+
+def read(folder: Path) -> "Pipeline":
+    """The pipeline that `save` wrote. skops refuses any type that is not scikit-learn's or NumPy's own."""
+    import skops.io
+
+    pipeline: Pipeline = skops.io.load(folder / _FILE, trusted=[])
+    return pipeline
+
+
+def pipeline(normalize: "BaseEstimator", classify: "BaseEstimator") -> "Pipeline":
+    """The two steps by their names."""
+    from sklearn.pipeline import Pipeline
+
+    return Pipeline([("normalize", normalize), ("classify", classify)])
+
+
+def normalizer(how: Normalize | None, columns: int) -> "BaseEstimator":
+    """The first step for rows of so many columns; only `standardize` has still to be fitted."""
+    from sklearn.frozen import FrozenEstimator
+    from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, Normalizer, StandardScaler
+
+    if how == "standardize":
+        return StandardScaler()
+    if how == "l2":
+        return Normalizer()
+    if how == "scale":
+        # Frozen: a fit, such as in the folds of a grid search, leaves the range at 0-255.
+        return FrozenEstimator(MinMaxScaler().fit([[0.0] * columns, [255.0] * columns]))
+    return FunctionTransformer()
+
+
+def fitted_normalizer(how: Normalize | None, train: Reader) -> "BaseEstimator":
+    """The same, fitted on batches of the train split: the memory of one batch, whatever the file's size."""
+    step = normalizer(how, width(train))
+    if how == "standardize":
+        for batch in train.batches(portions.size(train.shape)):
+            step.partial_fit(flat(batch))
+    return step
+
+
+def flat(rows: NDArray[Any]) -> NDArray[np.float32]:
+    """Rows float32 (N, D): what scikit-learn computes with, and half of its usual float64."""
+    return rows.reshape(len(rows), -1).astype(np.float32, copy=False)
+
+
+def width(rows: Reader) -> int:
+    """The number D of columns of a flat row."""
+    return int(np.prod(rows.shape[1:]))
+
+
+def labels(train: Reader) -> NDArray[np.int64]:
+    """Class indices (N,). Raises LearnerError when the train split has no image of a class.
+
+    scikit-learn would leave the class out, and every later column would be another class'.
+    """
+    found: NDArray[np.int64] = train.column("labels")
+    classes: list[str] = train.provenance["classes"]
+    counts = np.bincount(found, minlength=len(classes))
+    if missing := [name for name, count in zip(classes, counts, strict=True) if not count]:
+        raise LearnerError(f"{train.path} has no image of {', '.join(missing)}")
+    return found
+
+
+def matrix(train: Reader) -> NDArray[np.float32]:
+    """The whole split as float32 (N, D), for what cannot learn from parts.
+
+    Raises LearnerError when it is larger than the machine's memory, before hours of swapping.
+    """
+    needed = len(train) * width(train) * 4
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > memory:
+        raise LearnerError(
+            f"{train.path} takes {needed / 2**30:.1f} GiB in memory, which has {memory / 2**30:.1f}; "
+            "sgd, perceptron and mlp learn from any size"
+        )
+    out = np.empty((len(train), width(train)), np.float32)
+    start = 0
+    for batch in train.batches(portions.size(train.shape)):
+        out[start : start + len(batch)] = flat(batch)
+        start += len(batch)
+    return out
+
+
+@contextmanager
+def warnings_in_the_log() -> Iterator[None]:
+    """Say each warning of the block once, in one line of the log, with how often it came."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    said = [" ".join(str(one.message).split()) for one in caught]
+    for message in dict.fromkeys(said):
+        log.warning(message.partition(". ")[0].rstrip("."), times=said.count(message))

@@ -1,0 +1,220 @@
+"""A convolutional network trained from scratch on the packed images."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import (
+    AfterValidator,
+    Field,
+    SerializeAsAny,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from stages.common.errors import LearnerError
+from stages.common.history import History, OnEpoch
+from stages.common.section import Positive, Section
+from stages.data import crops
+from stages.data.augment import Augment
+from stages.data.store import Reader
+from stages.models import networks
+from stages.models.learners import LearnerParams
+from stages.models.training.durations import Duration
+from stages.models.training.optimizers import Optimizer
+from stages.models.training.settings import Settings
+
+if TYPE_CHECKING:
+    import keras
+
+    from stages.models.training.loop import Trainer
+    from stages.models.training.range_test import RangeTest
+
+_FILE = "model.keras"
+
+
+def _known(network: str) -> str:
+    known = networks.names()
+    if network not in known:
+        raise PydanticCustomError("network", "allowed: {known}", {"known": ", ".join(known)})
+    return network
+
+
+class Training(Settings, Duration):
+    """How a network is trained, and for how long: `epochs` or `steps`, the other null."""
+
+
+class Params(LearnerParams):
+    """A network of stages/models/networks with its options, its normalization and its training.
+
+    `normalize` becomes the network's first layer: `scale` divides by 255, `standardize` subtracts the train
+    split's mean and divides by its standard deviation, per channel; `network` leaves it to a network that
+    brings its own. With `patch`, [height, width] in pixels,
+    the network sees random patches in training and the centre afterwards (Practitioner Bundle ch. 10).
+    """
+
+    kind: Literal["cnn"]
+    input: Literal["data/packed"]
+    network: Annotated[str, AfterValidator(_known)]
+    options: SerializeAsAny[Section]
+    normalize: Literal["scale", "standardize", "network"]
+    patch: Annotated[list[Positive], Field(min_length=2, max_length=2)] | None
+    augment: Augment | None
+    optimizer: Optimizer
+    train: Training
+
+    @field_validator("options", mode="plain")
+    @classmethod
+    def _check_against_the_network(cls, value: Any, info: ValidationInfo) -> Section:
+        network = info.data.get("network")
+        # Without a network that exists there is nothing to check against, and that error stops the run.
+        return networks.options(network).model_validate(value) if network else Section()
+
+    @model_validator(mode="after")
+    def _normalize_once(self) -> Self:
+        if networks.normalizes(self.network) != (self.normalize == "network"):
+            allowed = "network" if networks.normalizes(self.network) else "scale, standardize"
+            raise PydanticCustomError(
+                "normalize",
+                "normalize is {given}; allowed with {network}: {allowed}",
+                {"given": repr(self.normalize), "network": self.network, "allowed": allowed},
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _watch_the_network(self) -> Self:
+        expected = f"stages/models/networks/{self.network}.py"
+        if self.code != expected:
+            raise PydanticCustomError(
+                "code",
+                "code is {given}; must be {expected}",
+                {"given": repr(self.code), "expected": expected},
+            )
+        return self
+
+
+class Network:
+    """A Keras model that takes uint8 images (N, H, W, C) and gives class probabilities (N, K)."""
+
+    def __init__(self, model: "keras.Model | None", params: Params | None) -> None:
+        self._model, self._params = model, params
+        self.checkpoints: Path | None = None
+
+    def fit(self, train: Reader, val: Reader, on_epoch: OnEpoch) -> History:
+        """Build the network for these images, or patches of them, and train it; one entry per epoch.
+
+        Raises LearnerError when the images are too small for the network or the patch, or the loss is no
+        longer a number.
+        """
+        assert self._params is not None
+        settings = self._params.train
+        patch = self._build(self._params, train)
+        with self._training(settings, self._params.augment, patch, train, val, on_epoch) as trainer:
+            trainer.fit(self._params.optimizer, settings)
+        return trainer.history
+
+    def range_test(self, train: Reader, steps: int) -> "RangeTest":
+        """Build the network and try learning rates on it, one a batch; raises as `fit` does."""
+        assert self._params is not None
+        patch = self._build(self._params, train)
+        with self._training(
+            self._params.train, self._params.augment, patch, train, train, lambda *_: None
+        ) as trainer:
+            return trainer.range_test(self._params.optimizer, steps)
+
+    def _build(self, params: Params, train: Reader) -> crops.Patch | None:
+        """A new network for these images, or for patches of them, whose size is returned."""
+        import keras
+
+        from stages.models.training import computing
+
+        settings, patch = params.train, _patch(params, train)
+        if settings.deterministic:
+            computing.deterministic()
+        keras.utils.set_random_seed(settings.seed)
+        with computing.precision(settings.precision):
+            self._model = networks.build(
+                params.network,
+                shape=(*(patch or train.shape[1:3]), train.shape[3]),
+                classes=len(train.provenance["classes"]),
+                statistics=train.provenance["stats"] if params.normalize == "standardize" else None,
+                chosen=params.options,
+            )
+        return patch
+
+    @contextmanager
+    def _training(
+        self,
+        settings: Settings,
+        augment: Augment | None,
+        patch: crops.Patch | None,
+        train: Reader,
+        val: Reader,
+        on_epoch: OnEpoch,
+    ) -> "Iterator[Trainer]":
+        """Batches, and what trains the network on them in one phase or several."""
+        from stages.data.loader import Loader
+        from stages.models.training.loop import Trainer
+
+        size, soft = settings.batch_size, settings.label_smoothing > 0
+        seed, balanced = settings.seed, settings.balanced
+        with (
+            Loader(
+                train, size, seed=seed, augment=augment, patch=patch, balanced=balanced, soft=soft
+            ) as batches,
+            Loader(val, size, patch=patch, soft=batches.soft) as val_batches,
+        ):
+            yield Trainer(self._model, settings, batches, val_batches, on_epoch, self.checkpoints)
+
+    def predict_proba(self, rows: NDArray[Any]) -> NDArray[np.float32]:
+        """Class probabilities (N, K) of uint8 images (N, H, W, C); of larger ones, of their centre."""
+        from stages.models.networks._forward import forward
+
+        assert self._model is not None
+        _, height, width, _ = self._model.input_shape
+        pixels = np.ascontiguousarray(crops.centre(rows, (height, width)))
+        return forward(self._model, pixels)
+
+    def save(self, folder: Path) -> None:
+        """Write architecture, weights and optimizer state in Keras' own format, which holds no code."""
+        assert self._model is not None
+        self._model.save(folder / _FILE)
+
+    def describe(self, folder: Path) -> list[Path]:
+        """Write what people look at to see what it is into an existing folder; returns the files."""
+        from stages.models.networks import _drawing
+
+        assert self._model is not None
+        return _drawing.draw(self._model, folder)
+
+
+def create(params: Params) -> Network:
+    """An untrained network; it is built when the images' size is known."""
+    return Network(None, params)
+
+
+def load(folder: Path) -> Network:
+    """A trained network. Raises LearnerError when Keras cannot read it."""
+    import keras
+
+    model = keras.saving.load_model(folder / _FILE, safe_mode=True)
+    if not isinstance(model, keras.Model):
+        raise LearnerError(f"{folder / _FILE} holds no model")
+    return Network(model, None)
+
+
+def _patch(params: Params, rows: Reader) -> crops.Patch | None:
+    if params.patch is None:
+        return None
+    height, width = params.patch
+    if height > rows.shape[1] or width > rows.shape[2]:
+        raise LearnerError(
+            f"patch is {height}x{width}; the images of {rows.path} are {rows.shape[1]}x{rows.shape[2]}: "
+            "make patch smaller or resize.size larger"
+        )
+    return height, width

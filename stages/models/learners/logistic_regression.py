@@ -1,0 +1,87 @@
+"""Logistic regression: Practitioner Bundle ch. 3, its grid over C on the training split."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+from stages.common import log
+from stages.common.errors import LearnerError
+from stages.common.history import History, OnEpoch
+from stages.common.section import Positive
+from stages.data.store import Reader
+from stages.models.learners._sklearn import (
+    Classifier,
+    ClassifierParams,
+    labels,
+    matrix,
+    normalizer,
+    pipeline,
+    read,
+    warnings_in_the_log,
+    width,
+)
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
+
+class Params(ClassifierParams):
+    """The values of C to try, the folds of the cross-validation, and the solver's iteration limit."""
+
+    kind: Literal["logistic_regression"]
+    code: Literal["stages/models/learners/logistic_regression.py"]
+    c: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]
+    folds: Annotated[int, Field(ge=2)]
+    max_iter: Positive
+
+
+class LogisticRegression(Classifier):
+    """Multinomial loss, L2 penalty, solver lbfgs; C by stratified cross-validation, then a refit.
+
+    The book took liblinear's one-vs-rest, the default of 2017; multinomial probabilities sum to one by
+    themselves, which an ensemble and the log loss need. The whole split is in memory: `sgd` with `log_loss`
+    does without.
+    """
+
+    def __init__(self, params: Params | None, model: "Pipeline | None" = None) -> None:
+        super().__init__(model)
+        self._params = params
+
+    def fit(self, train: Reader, val: Reader, on_epoch: OnEpoch) -> History:
+        """Choose C by log loss and refit on all of `train`; `val` is not looked at.
+
+        Raises LearnerError when a class has fewer training images than there are folds.
+        """
+        from sklearn.linear_model import LogisticRegression as Estimator
+        from sklearn.model_selection import GridSearchCV, StratifiedKFold
+
+        assert self._params is not None
+        smallest = int(np.bincount(labels(train)).min())
+        if smallest < self._params.folds:
+            raise LearnerError(
+                f"{self._params.folds} folds need as many training images in each class; one has {smallest}"
+            )
+        folds = StratifiedKFold(self._params.folds, shuffle=True, random_state=self._params.seed)
+        # The normalization is fitted in every fold: a fold that is judged on has no part in it.
+        model = pipeline(
+            normalizer(self._params.normalize, width(train)),
+            Estimator(solver="lbfgs", max_iter=self._params.max_iter),
+        )
+        search = GridSearchCV(model, {"classify__C": self._params.c}, scoring="neg_log_loss", cv=folds)
+        with warnings_in_the_log():
+            search.fit(matrix(train), labels(train))
+        self._model = search.best_estimator_
+        log.event("fitted", best_c=search.best_params_["classify__C"])
+        return {"c": list(self._params.c), "cv_log_loss": (-search.cv_results_["mean_test_score"]).tolist()}
+
+
+def create(params: Params) -> LogisticRegression:
+    """An unfitted learner."""
+    return LogisticRegression(params)
+
+
+def load(folder: Path) -> LogisticRegression:
+    """A fitted learner."""
+    return LogisticRegression(None, read(folder))

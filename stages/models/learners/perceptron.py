@@ -1,0 +1,38 @@
+"""Rosenblatt's perceptron, one for each class against the rest: Starter Bundle ch. 10."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from stages.models.learners._incremental import IncrementalParams
+from stages.models.learners._linear import Linear
+from stages.models.learners._sklearn import read
+
+if TYPE_CHECKING:
+    from sklearn.base import BaseEstimator
+
+
+class Params(IncrementalParams):
+    """No learning rate: from weights of zero it only scales the weights, and the answers stay the same."""
+
+    kind: Literal["perceptron"]
+    code: Literal["stages/models/learners/perceptron.py"]
+
+
+class Perceptron(Linear[Params]):
+    """Learns from mistakes alone; it finds the planes that part the classes where there are any."""
+
+    def estimator(self) -> "BaseEstimator":
+        """A new one. The batches come shuffled."""
+        from sklearn.linear_model import Perceptron as Estimator
+
+        return Estimator(shuffle=False, random_state=self.params.seed, n_jobs=-1)
+
+
+def create(params: Params) -> Perceptron:
+    """An unfitted learner."""
+    return Perceptron(params)
+
+
+def load(folder: Path) -> Perceptron:
+    """A fitted learner."""
+    return Perceptron(None, read(folder))

@@ -1,0 +1,65 @@
+"""A saved network → the formats that other programs run, each compared with Keras on the same images."""
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.common.errors import ServingError
+
+if TYPE_CHECKING:
+    import keras
+
+Format = Literal["onnx", "saved_model"]
+# How far an exported network's probabilities may be from Keras'.
+TOLERANCE = 1e-4
+# Noise reaches every filter, which a few real images need not.
+_IMAGES = 8
+
+
+def export(file: Path, to: Path, kind: Format) -> float:
+    """Write the network saved in `file` to `to`: uint8 images (N, H, W, C) → class probabilities (N, K).
+
+    Returns the largest difference from Keras' probabilities. Raises ServingError when it is above TOLERANCE,
+    when a package of the extra `export` is missing, or when the backend has no such format.
+    """
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        raise ServingError(
+            f"{kind} is exported with TensorFlow as Keras' backend; it is {keras.backend.backend()}"
+        )
+    model = keras.saving.load_model(file, safe_mode=True)
+    assert isinstance(model, keras.Model)
+    shape = (_IMAGES, *model.input_shape[1:])
+    pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    expected = np.asarray(model.predict_on_batch(pixels), np.float32)
+    found = (_onnx if kind == "onnx" else _saved_model)(model, to, pixels)
+    apart = float(np.abs(found - expected).max())
+    if apart > TOLERANCE:
+        raise ServingError(f"{to} gives probabilities up to {apart:.2g} from Keras'; allowed: {TOLERANCE:g}")
+    return apart
+
+
+def _onnx(model: "keras.Model", to: Path, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    try:
+        import onnxruntime
+        import tf2onnx  # noqa: F401  (Keras imports it later, and would say so in a traceback)
+    except ImportError as error:
+        raise ServingError(
+            f"{error.name} is not installed; the extra `export` has it: pip install 'convoy[export]'"
+        ) from None
+    model.export(to, format="onnx", verbose=False)
+    session = onnxruntime.InferenceSession(to, providers=["CPUExecutionProvider"])
+    (answer,) = session.run(None, {session.get_inputs()[0].name: pixels})
+    return np.asarray(answer, np.float32)
+
+
+def _saved_model(model: "keras.Model", to: Path, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    import keras
+
+    shutil.rmtree(to, ignore_errors=True)
+    model.export(to, format="tf_saved_model", verbose=False)
+    return np.asarray(keras.layers.TFSMLayer(to, call_endpoint="serve")(pixels), np.float32)

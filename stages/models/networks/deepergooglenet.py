@@ -1,0 +1,55 @@
+"""DeeperGoogLeNet, for images of 64x64 (Practitioner Bundle ch. 11).
+
+GoogLeNet with a first convolution of 5x5 and stride 1, seven inception modules, and batch normalization
+before each activation.
+"""
+
+from functools import partial
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from stages.common.section import Section
+from stages.models.networks import _layers as kl
+
+SHAPE = (64, 64, 3)
+CLASSES = 200
+
+_MODULES = {
+    "3a": (64, 96, 128, 16, 32, 32),
+    "3b": (128, 128, 192, 32, 96, 64),
+    "4a": (192, 96, 208, 16, 48, 64),
+    "4b": (160, 112, 224, 24, 64, 64),
+    "4c": (128, 128, 256, 24, 64, 64),
+    "4d": (112, 144, 288, 32, 64, 64),
+    "4e": (256, 160, 320, 32, 128, 128),
+}
+
+
+class Options(Section):
+    """`reg` is the strength of L2 on every layer's weights; its experiments take 0.0002.
+
+    The first two experiments leave modules 4a to 4e out.
+    """
+
+    reg: Annotated[float, Field(ge=0)] = 0.0005
+    stage4: bool = True
+
+
+def layers(x: Any, classes: int, options: Options) -> Any:
+    """CONV 5x5 → CONV 1x1 → CONV 3x3, inception 3a-3b and 4a-4e, global average → dropout → FC softmax.
+
+    3,667,976 weights for 64x64x3 and 200 classes, 3,657,992 of them trained; 773,752 without 4a-4e. The
+    book's average pooling of 4x4 is global for 64x64; so it is here for every size.
+    """
+    conv = partial(kl.conv_bn_relu, reg=options.reg)
+    pool = partial(kl.MaxPooling2D, 3, 2, padding="same")
+    x = pool(name="pool1")(conv(x, 64, 5))
+    x = pool(name="pool2")(conv(conv(x, 64, 1), 192, 3))
+    for name, filters in _MODULES.items():
+        if name.startswith("3") or options.stage4:
+            x = kl.inception(x, filters, conv, f"{name}_mixed")
+        x = pool(name="pool3")(x) if name == "3b" else x
+    x = pool(name="pool4")(x)
+    x = kl.Dropout(0.4)(kl.GlobalAveragePooling2D(name="pool5")(x))
+    return kl.softmax(x, classes, options.reg, name="labels")

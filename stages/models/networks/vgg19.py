@@ -1,0 +1,30 @@
+"""VGG19 (Simonyan and Zisserman 2014; design-patterns text, section 4).
+
+Configuration E: sixteen convolutions and three FC layers.
+
+The text's figure prints three convolutions in the third block; its words and its count say four.
+"""
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from stages.common.section import Section
+from stages.models.networks import _layers as kl
+
+SHAPE = (224, 224, 3)
+CLASSES = 1000
+
+
+class Options(Section):
+    """`reg` is the strength of L2 on every layer's weights: 0.0005 in the paper, none in the text's code."""
+
+    reg: Annotated[float, Field(ge=0)] = 0.0
+
+
+def layers(x: Any, classes: int, options: Options) -> Any:
+    """Five blocks of CONV 3x3 and POOL 2x2, two FC 4096 with dropout, FC softmax.
+
+    143,667,240 weights for 224x224x3 and 1,000 classes.
+    """
+    return kl.vgg(x, classes, (2, 2, 4, 4, 4), options.reg)

@@ -1,0 +1,71 @@
+"""The learning-rate range test (L. Smith, Cyclical Learning Rates for Training Neural Networks, 2017)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from stages.common.errors import LearnerError
+from stages.data.loader import Loader
+
+# Where a rate surely does nothing, and where it surely diverges.
+LOWEST, HIGHEST = 1e-6, 10.0
+# The loss of a batch is noisy: it is averaged with those before it, which count less by this factor a step.
+_SMOOTHING = 0.95
+# A smoothed loss this many times the lowest is not coming back.
+_DIVERGED = 4.0
+
+
+@dataclass(frozen=True)
+class RangeTest:
+    """The rates tried, each for one batch, and the smoothed loss after each."""
+
+    rates: list[float]
+    losses: list[float]
+
+    @property
+    def steepest(self) -> float:
+        """The rate at which the loss falls fastest on the logarithmic scale: where to begin.
+
+        Raises LearnerError when the loss never falls.
+        """
+        # The first tenth is the average filling up.
+        skipped = len(self.rates) // 10
+        slopes = np.gradient(self.losses, np.log(self.rates))[skipped:]
+        if not len(slopes) or slopes.min() >= 0:
+            raise LearnerError("the loss falls at no learning rate; look at the data and at normalize")
+        return self.rates[skipped + int(slopes.argmin())]
+
+    @property
+    def highest(self) -> float:
+        """A tenth of the rate with the lowest loss: the most that is likely to go well."""
+        return self.rates[int(np.argmin(self.losses))] / 10
+
+
+def run(model: keras.Model, batches: Loader, steps: int) -> RangeTest:
+    """Train a compiled model with a rate that grows by the same factor every batch, until the loss diverges.
+
+    The model is of no use afterwards. Goes through the data as often as `steps` batches take.
+    """
+    rates = np.geomspace(LOWEST, HIGHEST, steps).tolist()
+    losses: list[float] = []
+    average = 0.0
+    for step, rate in enumerate(rates):
+        epoch, number = divmod(step, len(batches))
+        if not number:
+            batches.begin(epoch)
+        model.optimizer.learning_rate.assign(rate)
+        model.reset_metrics()
+        loss = float(model.train_on_batch(*batches[number], return_dict=True)["loss"])
+        average = _SMOOTHING * average + (1 - _SMOOTHING) * loss
+        # Without it, the first values would be drawn to zero.
+        losses.append(average / (1 - _SMOOTHING ** (step + 1)))
+        if not np.isfinite(loss) or losses[-1] > _DIVERGED * min(losses):
+            break
+    return _finite(rates, losses)
+
+
+def _finite(rates: Sequence[float], losses: Sequence[float]) -> RangeTest:
+    kept = [(rate, loss) for rate, loss in zip(rates, losses, strict=False) if np.isfinite(loss)]
+    return RangeTest([rate for rate, _ in kept], [loss for _, loss in kept])

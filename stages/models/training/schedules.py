@@ -1,0 +1,185 @@
+"""Learning-rate schedules: what becomes of the optimizer's learning rate, step by step.
+
+A schedule is a function of the optimizer's own count of steps, so a resumed training is where it was. The
+name alone takes a schedule's defaults: `schedule: cosine` is `schedule: {kind: cosine}`.
+"""
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
+
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from stages.common.errors import LearnerError
+from stages.common.section import Fraction, Positive, Section
+from stages.models.training.durations import Duration
+
+if TYPE_CHECKING:
+    import keras
+
+Rate = Annotated[float, Field(gt=0)]
+
+
+class Constant(Section):
+    """The learning rate as it is."""
+
+    kind: Literal["constant"]
+
+
+class Step(Section):
+    """Times `factor` after each `every`; the first drop comes after `first`, or else after `every`.
+
+    The Starter Bundle's formula (ch. 16) counts one epoch more than have passed: its "every 5" is
+    `{every: {epochs: 5}, first: {epochs: 4}}`.
+    """
+
+    kind: Literal["step"]
+    factor: Fraction
+    every: Duration
+    first: Duration | None = None
+
+
+class InverseTime(Section):
+    """Divided by 1 + `decay` x steps. Starter Bundle ch. 15 and 16, where decay is learning rate / epochs."""
+
+    kind: Literal["inverse_time"]
+    decay: Rate
+
+
+class Polynomial(Section):
+    """Down to `end` at the last step, as (1 - share done)^power; power 1 is linear.
+
+    Practitioner Bundle ch. 11 and 12, which lower the rate once an epoch; here it falls with every step.
+    """
+
+    kind: Literal["polynomial"]
+    power: Rate = 1.0
+    end: Annotated[float, Field(ge=0)] = 0.0
+
+
+class Cosine(Section):
+    """Half a cosine down to `end` at the last step, after a linear rise from 0 during `warmup`.
+
+    Loshchilov and Hutter, SGDR (2017), without restarts; warm-up as in Goyal et al. (2017).
+    """
+
+    kind: Literal["cosine"]
+    warmup: Duration | None = None
+    end: Annotated[float, Field(ge=0)] = 0.0
+
+
+class Plateau(Section):
+    """Times `factor` when `train.monitor` has not improved for `patience` epochs, down to `end`.
+
+    The recipe of AlexNet, VGG and ResNet: divided by ten on a plateau.
+    """
+
+    kind: Literal["plateau"]
+    factor: Fraction = 0.1
+    patience: Positive = 10
+    end: Annotated[float, Field(ge=0)] = 0.0
+
+
+class Segment(Section):
+    """A learning rate, and the epoch or the step, counted from 1, whose end is the end of it."""
+
+    learning_rate: Rate
+    until_epoch: Positive | None = None
+    until_step: Positive | None = None
+
+    @model_validator(mode="after")
+    def _end_once(self) -> Self:
+        if (self.until_epoch is None) == (self.until_step is None):
+            raise PydanticCustomError("segment", "must have either until_epoch or until_step")
+        return self
+
+    def end(self, epoch: int) -> int:
+        """The number of steps until its end, where an `epoch` has this many."""
+        return self.until_step if self.until_step is not None else (self.until_epoch or 0) * epoch
+
+
+class Segments(Section):
+    """A rate for each stretch of the training, the first being the optimizer's own.
+
+    The books' "ctrl+c" training (Practitioner Bundle ch. 11): stop by hand, lower the rate, go on from the
+    checkpoint. Written down like this it can be repeated.
+    """
+
+    kind: Literal["segments"]
+    segments: Annotated[list[Segment], Field(min_length=1)]
+
+
+def _named(value: Any) -> Any:
+    return {"kind": value} if isinstance(value, str) else value
+
+
+AnySchedule: TypeAlias = Constant | Step | InverseTime | Polynomial | Cosine | Plateau | Segments
+_Rate: TypeAlias = "float | keras.optimizers.schedules.LearningRateSchedule"
+Schedule = Annotated[AnySchedule, Field(discriminator="kind"), BeforeValidator(_named)]
+
+
+def build(schedule: AnySchedule, rate: float, epoch: int, total: int) -> _Rate:
+    """What a Keras optimizer takes as its learning rate, for `total` steps with `epoch` steps each epoch.
+
+    Raises LearnerError for a warm-up or segments that do not fit into the training.
+    """
+    from keras.optimizers import schedules as ks
+
+    match schedule:
+        case Step(factor=factor, every=every, first=first):
+            starts = range((first or every).in_steps(epoch), total, every.in_steps(epoch))
+            return _piecewise(list(starts), [rate * factor**drop for drop in range(len(starts) + 1)])
+        case InverseTime(decay=decay):
+            return ks.InverseTimeDecay(rate, decay_steps=1, decay_rate=decay)
+        case Polynomial(power=power, end=end):
+            return ks.PolynomialDecay(rate, decay_steps=total, end_learning_rate=end, power=power)
+        case Cosine(warmup=warmup, end=end):
+            return _cosine(rate, warmup.in_steps(epoch) if warmup else 0, total, end)
+        case Segments(segments=segments):
+            return _segments(segments, epoch, total)
+        case _:
+            return rate
+
+
+def callbacks(schedule: AnySchedule, monitor: str) -> "list[keras.callbacks.Callback]":
+    """What has to look at each epoch's figures for this schedule."""
+    import keras
+
+    if not isinstance(schedule, Plateau):
+        return []
+    return [
+        keras.callbacks.ReduceLROnPlateau(
+            monitor, factor=schedule.factor, patience=schedule.patience, min_lr=schedule.end, cooldown=0
+        )
+    ]
+
+
+def _cosine(rate: float, warmup: int, total: int, end: float) -> "keras.optimizers.schedules.CosineDecay":
+    from keras.optimizers import schedules as ks
+
+    if warmup >= total:
+        raise LearnerError(f"optimizer.schedule.warmup is {warmup} steps; the training has {total}")
+    if not warmup:
+        return ks.CosineDecay(rate, decay_steps=total, alpha=end / rate)
+    return ks.CosineDecay(0.0, total - warmup, alpha=end / rate, warmup_target=rate, warmup_steps=warmup)
+
+
+def _segments(segments: list[Segment], epoch: int, total: int) -> _Rate:
+    ends = [segment.end(epoch) for segment in segments]
+    if ends != sorted(set(ends)):
+        raise LearnerError("optimizer.schedule.segments must end one after the other")
+    if ends[-1] < total:
+        raise LearnerError(
+            f"optimizer.schedule.segments end after {ends[-1]} steps; the training has {total}, "
+            f"{epoch} an epoch"
+        )
+    return _piecewise(ends[:-1], [segment.learning_rate for segment in segments])
+
+
+def _piecewise(starts: list[int], rates: list[float]) -> _Rate:
+    """`rates[i + 1]` from step `starts[i]` on, counted from 0."""
+    from keras.optimizers import schedules as ks
+
+    if not starts:
+        return rates[0]
+    # Keras means the last step of a rate, not the first of the next one.
+    return ks.PiecewiseConstantDecay([start - 1 for start in starts], rates)

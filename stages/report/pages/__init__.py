@@ -1,0 +1,1 @@
+"""HTML pages and tables, rendered from what the stages wrote."""

@@ -1,0 +1,57 @@
+"""What a person should know about a set of images before training on it, and what to do about it."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+# The books' rule of thumb for training from scratch; below it, features of a pretrained network do better.
+_ENOUGH = 1000
+_IMBALANCE = 3.0
+# Gray levels; variance of the Laplacian at 128 pixels; pixels of the shorter side.
+_DARK, _BLURRED, _TINY = 40.0, 30.0, 32.0
+# A few odd images are normal.
+_SHARE = 0.01
+
+
+def advice(classes: Mapping[str, int], figures: Mapping[str, NDArray[np.float64]]) -> list[tuple[str, str]]:
+    """Pairs of what was found and what to do."""
+    found: list[tuple[str, str]] = []
+    few = [label for label, count in classes.items() if count < _ENOUGH]
+    if few:
+        found.append(
+            (
+                f"{len(few)} of {len(classes)} classes have fewer than {_ENOUGH:,} images: {_named(few)}.",
+                "Collect more, augment (conf/augment), or use features of a pretrained network.",
+            )
+        )
+    ratio = max(classes.values()) / min(classes.values())
+    if ratio > _IMBALANCE:
+        found.append(
+            (
+                f"The largest class has {ratio:.1f} times the images of the smallest.",
+                "Set train.balanced: true for the networks, or collect more of the small classes.",
+            )
+        )
+    shorter = np.minimum(figures["width"], figures["height"])
+    checks = (
+        ("dark", figures["brightness"] < _DARK, "Look at their exposure; remove what a person cannot see."),
+        (
+            "blurred",
+            figures["sharpness"] < _BLURRED,
+            "Remove them, unless such images will be predicted too.",
+        ),
+        (
+            "tiny",
+            shorter < _TINY,
+            "Enlarging adds no detail: find larger originals or choose a smaller resize.size.",
+        ),
+    )
+    for name, hit, what in checks:
+        if hit.mean() > _SHARE:
+            found.append((f"{hit.sum():,} images ({hit.mean():.0%}) are {name}.", what))
+    return found
+
+
+def _named(labels: Sequence[str]) -> str:
+    return ", ".join(labels[:5]) + (f" and {len(labels) - 5} more" if len(labels) > 5 else "")

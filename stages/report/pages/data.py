@@ -1,0 +1,94 @@
+"""The data report: one page with everything in it, for a browser without a network."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.data.decoding import Pixels
+from stages.data.manifest import SPLITS, Manifest
+from stages.report.figures import style
+from stages.report.pages import rendering
+from stages.report.pages.advice import advice
+
+PAIRS_SHOWN = 60
+_REJECTS_SHOWN = 500
+_BINS = 30
+
+
+def page(
+    manifest: Manifest,
+    rejects: list[dict[str, str]],
+    pairs: list[dict[str, str]],
+    figures: Mapping[str, NDArray[np.float64]],
+    small: Mapping[str, Pixels],
+    sheets: Mapping[str, list[str]],
+    drift: dict[str, Any],
+) -> str:
+    """HTML. `small` has images by path; `sheets` the paths to show of each class. All text is escaped."""
+    labels, splits = manifest.strings("label").tolist(), manifest.strings("split").tolist()
+    ends = {pair[end] for pair in pairs for end in ("path", "other")}
+    everything = zip(manifest.strings("path").tolist(), zip(labels, splits, strict=True), strict=True)
+    about = {path: known for path, known in everything if path in ends}
+    uris = {path: style.image_uri(pixels) for path, pixels in small.items()}
+    counts = _counts(Counter(zip(labels, splits, strict=True)))
+    aspect = figures["width"] / figures["height"]
+    return rendering.render(
+        "data.html.j2",
+        images=len(manifest),
+        counts=counts,
+        largest=max(row["all"] for row in counts.values()),
+        advice=advice({label: row["all"] for label, row in counts.items()}, figures),
+        drift=drift,
+        histograms={
+            name: _histogram(values) for name, values in {**figures, "width / height": aspect}.items()
+        },
+        rejects=rejects,
+        shown_rejects=rejects[:_REJECTS_SHOWN],
+        reasons=Counter(one["reason"] for one in rejects),
+        pairs=len(pairs),
+        other_label=sum(one["same_label"] == "false" for one in pairs),
+        cut=sum(about[one["path"]][1] != about[one["other"]][1] for one in pairs),
+        shown_pairs=[
+            {
+                "distance": one["distance"],
+                "same_label": one["same_label"] == "true",
+                "sides": [
+                    {"uri": uris[path], "path": path, "label": about[path][0]}
+                    for path in (one["path"], one["other"])
+                ],
+            }
+            for one in pairs[:PAIRS_SHOWN]
+        ],
+        sheets={label: [uris[path] for path in paths] for label, paths in sheets.items()},
+    )
+
+
+def _counts(found: Counter[tuple[str, str]]) -> dict[str, dict[str, int]]:
+    """Images by class and split, and of each class in all."""
+    counts: dict[str, dict[str, int]] = {
+        label: {str(split): found[label, split] for split in SPLITS}
+        for label in sorted({label for label, _ in found})
+    }
+    return {label: {**each, "all": sum(each.values())} for label, each in counts.items()}
+
+
+def _histogram(values: NDArray[np.float64]) -> dict[str, Any]:
+    """Bars up to the 99th percentile: one huge image would push all others into the first bar."""
+    low, high = float(values.min()), float(np.quantile(values, 0.99))
+    counts, _ = np.histogram(
+        np.minimum(values, high), bins=_BINS, range=(low, high if high > low else low + 1)
+    )
+    heights = (100 * counts / counts.max()).round(1).tolist()
+    return {
+        "heights": heights,
+        "low": _short(low),
+        "median": _short(float(np.median(values))),
+        "high": _short(float(values.max())),
+    }
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

@@ -1,0 +1,1 @@
+"""Commands beside the pipeline, each `python -m stages.tools.NAME`. No stage imports them."""

@@ -1,0 +1,34 @@
+"""preview: what the members' augmentation does to training images, before any of them is trained."""
+
+from pathlib import Path
+
+from stages import cli
+from stages.common import log
+from stages.common.errors import ParamsError
+from stages.common.files import replacing
+from stages.data import store
+from stages.models.learners import LearnerParams
+from stages.report.figures import augmented
+
+
+@cli.stage(models="models")
+def preview(models: dict[str, LearnerParams], *, packed: Path, sheets: Path) -> None:
+    """Write NAME.png into the folder `sheets` for every member that augments its training images.
+
+    Raises ParamsError when none does.
+    """
+    with store.Reader(packed / "train.h5") as rows, replacing(sheets) as folder:
+        folder.mkdir()
+        drawn = {name: sheet for name, params in models.items() if (sheet := augmented.sheet(params, rows))}
+        for name, sheet in drawn.items():
+            sheet.savefig(folder / f"{name}.png")
+        if not drawn:
+            raise ParamsError(
+                "no model has an augment section; give one a set of conf/augment in the recipe's defaults: "
+                f"/augment@models.{next(iter(models))}.augment: a1"
+            )
+    log.event("previewed", models=", ".join(drawn), folder=sheets)
+
+
+if __name__ == "__main__":
+    cli.main(preview)

@@ -1,0 +1,99 @@
+"""Stages killed at any moment and disks that fill up: a rerun gives what an undisturbed run gives."""
+
+import hashlib
+import multiprocessing
+import os
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from stages.extract import extract
+from stages.models.extractors import pixels
+from tests.conftest import Images, Project, write_images
+
+KILLS = 50
+ROOT = Path(__file__).parents[2]
+
+
+def resize(project: Project) -> None:
+    project.resize(size=[64, 64])
+
+
+def pack(project: Project) -> None:
+    project.pack()
+
+
+def features(project: Project) -> None:
+    params = pixels.Params(kind="pixels")
+    extract("pixels", params=params, packed=project.packed, features=project.root / "features")
+
+
+def visible(project: Project) -> dict[str, str]:
+    """Every file that another stage could take for a result, with its digest."""
+    files = (path for path in sorted(project.root.rglob("*")) if path.is_file())
+    return {
+        str(path.relative_to(project.root)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+        if not any(part.startswith(".") for part in path.relative_to(project.root).parts)
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", [resize, pack, features], ids=["resize", "pack", "extract"])
+def test_fifty_kills_leave_no_trace(stage: Callable[[Project], None], tmp_path: Path) -> None:
+    project = Project(tmp_path / "project", write_images(tmp_path / "source", {"cat": 250, "dog": 250}))
+    project.ingest()
+    project.resize(size=[64, 64])
+    project.mean()
+    project.pack()
+    features(project)
+    undisturbed = visible(project)
+    # A server that has imported the stages forks children at once, so that kills hit the work, not imports.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.test_faults", "stages.resize", "stages.pack", "stages.extract"])
+    draw = random.Random(1)
+    for _ in range(KILLS):
+        child = context.Process(target=stage, args=(project,))
+        child.start()
+        child.join(timeout=draw.uniform(0, 0.25))
+        child.kill()
+        child.join()
+        # Whatever is there under its own name is complete and right.
+        assert undisturbed.items() >= visible(project).items()
+    stage(project)
+    assert visible(project) == undisturbed
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)]
+    if os.geteuid() or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("mounting a tmpfs needs root")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_full_disk_is_one_clear_line_and_leaves_nothing(
+    images: Images, project: Project, small_disk: Path
+) -> None:
+    images({"cat": 40, "dog": 40})
+    project.ingest()
+    shutil.copy(ROOT / "params.yaml", project.root / "params.yaml")
+    text = (project.root / "params.yaml").read_text().replace("- 16\n  - 16", "- 128\n  - 128")
+    (project.root / "params.yaml").write_text(text)
+    command = [sys.executable, "-m", "stages.resize", "--params", str(project.root / "params.yaml")]
+    paths = {"manifest": project.manifest, "source": project.source, "blob": project.blob}
+    for name, path in (paths | {"resized": small_disk / "resized.h5"}).items():
+        command += [f"--{name}", str(path)]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert found.returncode == 1
+    assert found.stderr.count("\n") == 1
+    assert "No space left on device" in found.stderr
+    assert list(small_disk.iterdir()) == []

@@ -1,0 +1,73 @@
+"""A network learns what can be learnt, the same way twice, and says when it does not."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stages.common.errors import LearnerError
+from stages.common.files import write_json
+from stages.models import learners
+from stages.models.learners import cnn
+from tests.networks import fitted, optimizer
+
+CURVES = {
+    "epoch",
+    "phase",
+    "loss",
+    "accuracy",
+    "val_loss",
+    "val_accuracy",
+    "learning_rate",
+    "images_per_second",
+    "data_wait_share",
+}
+
+
+def weights(network: cnn.Network) -> list[np.ndarray]:
+    assert network._model is not None
+    return [np.asarray(one) for one in network._model.get_weights()]
+
+
+def test_a_separable_set_is_learnt_the_same_way_twice(packed: Any) -> None:
+    first, history, reported = fitted(packed.packed)
+    assert history["val_accuracy"][-1] == 1.0
+    assert history["loss"][-1] < history["loss"][0]
+    assert reported == [1, 2, 3]
+    assert history["epoch"] == [1.0, 2.0, 3.0]
+    assert set(history) == CURVES
+    assert {len(series) for series in history.values()} == {3}
+
+    again, _, _ = fitted(packed.packed)
+    for one, other in zip(weights(first), weights(again), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+    other_seed, _, _ = fitted(packed.packed, train={"epochs": 1, "seed": 2})
+    assert not np.array_equal(weights(first)[0], weights(other_seed)[0])
+
+
+def test_another_optimizer_and_normalization_train(packed: Any) -> None:
+    adam = optimizer("adam", learning_rate=0.001, schedule="cosine")
+    _, history, _ = fitted(packed.packed, optimizer=adam, normalize="scale")
+    # From the full rate to nothing at the last step, which the epoch's end lies just behind.
+    assert 0.001 > history["learning_rate"][0] > history["learning_rate"][1] > history["learning_rate"][2]
+    assert history["learning_rate"][2] == pytest.approx(0, abs=1e-9)
+
+
+def test_a_loss_that_is_no_number_stops_the_training_and_names_the_step(packed: Any) -> None:
+    wild = optimizer("sgd", learning_rate=1e30)
+    with pytest.raises(LearnerError, match=r"the loss became (nan|inf) in epoch 1, step \d; lower optimizer"):
+        fitted(packed.packed, optimizer=wild)
+
+
+def test_a_folder_without_a_model_is_no_traceback(tmp_path: Path) -> None:
+    with pytest.raises(LearnerError, match="holds no model of this version"):
+        learners.load(tmp_path)
+    write_json(tmp_path / "spec.json", {"kind": "cnn"})
+    (tmp_path / "model.keras").write_bytes(b"no zip file")
+    with pytest.raises(LearnerError, match="holds no model of this version"):
+        learners.load(tmp_path)
+    write_json(tmp_path / "spec.json", {"kind": "forest"})
+    with pytest.raises(LearnerError, match="holds no model of this version"):
+        learners.load(tmp_path)

@@ -1,0 +1,209 @@
+"""A killed training goes on; what is on the disk is whole."""
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from mlflow import MlflowClient
+
+from stages import params
+from stages.common.errors import LearnerError
+from stages.common.files import read_json, remove
+from stages.models import learners
+from stages.models.learners import Resumable
+from stages.models.training import checkpoints
+from stages.models.training.checkpoints import Progress
+from stages.train import train
+from tests import networks
+from tests.networks import ROOT, optimizer
+
+HISTORY = {"epoch": [1.0, 2.0], "val_loss": [0.5, 0.25]}
+EPOCHS = 6
+
+
+def everything_with_a_state() -> dict[str, Any]:
+    """MiniVGGNet's dropout and batch statistics, augmentation, momentum, averages, a plateau, the best."""
+    values: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    augment = yaml.safe_load((ROOT / "conf/augment/base.yaml").read_text()) | {"shift": 0.2}
+    net = values["models"]["minivggnet"] | {"augment": augment}
+    net["optimizer"] = optimizer("sgd", ema_momentum=0.9, schedule={"kind": "plateau", "patience": 1})
+    net["train"] |= {
+        "epochs": EPOCHS,
+        "batch_size": 8,
+        "keep": "best",
+        "early_stopping": {"patience": 5, "min_delta": 0.0},
+        "checkpoint_every": 2,
+        "deterministic": True,
+    }
+    return values | {"models": {"net": net}, "ensemble": {"members": ["net"], "weights": "uniform"}}
+
+
+def start(folder: Path, packed: Path, kept: str = "kept") -> subprocess.Popen[str]:
+    """`python -m stages.train net`, whose log comes as lines on stderr."""
+    words = ["--params", folder / "params.yaml", "--data", packed, "--model", folder / "models" / "net"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), checkpoints.VARIABLE: str(folder / kept)}
+    return subprocess.Popen(
+        [sys.executable, "-m", "stages.train", "net", *map(str, words)],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(
+    tracked: Path, packed: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(everything_with_a_state()), encoding="utf-8")
+    folder = tmp_path / "models" / "net"
+
+    killed = start(tmp_path, packed.packed)
+    assert killed.stderr is not None
+    for line in killed.stderr:
+        if "number=5/" in line:
+            killed.send_signal(signal.SIGKILL)
+            break
+    assert killed.wait() == -signal.SIGKILL
+    (kept,) = (tmp_path / "kept").iterdir()
+    run_id = read_json(kept / "run.json")["run_id"]
+    assert {"last.npz", "history.json", "learning_curves.png"} <= {one.name for one in kept.iterdir()}
+    assert not folder.exists()
+
+    again = start(tmp_path, packed.packed)
+    log = again.communicate()[1]
+    assert again.returncode == 0, log
+    assert 'event="going on from a checkpoint" epoch=4 phase=1' in log
+    assert "number=4/" not in log
+    resumed, history = weights(folder), read_json(folder / "history.json")
+    assert read_json(folder / "run.json")["run_id"] == run_id
+    assert {"learning_curves.png", "diagnosis.json"} <= {one.name for one in folder.iterdir()}
+    assert MlflowClient().get_run(run_id).info.status == "FINISHED"
+    logged = MlflowClient().get_metric_history(run_id, "val_loss")
+    assert {one.step: one.value for one in logged} == dict(enumerate(history["val_loss"], start=1))
+
+    # A worker that was killed before DVC took the outputs: nothing is trained twice.
+    remove(folder)
+    once_more = start(tmp_path, packed.packed)
+    log = once_more.communicate()[1]
+    assert once_more.returncode == 0, log
+    assert "event=epoch" not in log
+    assert read_json(folder / "run.json")["run_id"] == run_id
+    assert read_json(folder / "history.json") == history
+
+    undisturbed = start(tmp_path, packed.packed, kept="elsewhere")
+    assert undisturbed.wait() == 0
+    assert read_json(folder / "run.json")["run_id"] != run_id
+    for name, values in read_json(folder / "history.json").items():
+        assert name in {"images_per_second", "data_wait_share"} or values == history[name]
+    for one, other in zip(weights(folder), resumed, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def weights(folder: Path) -> list[Any]:
+    network: Any = learners.load(folder)
+    return list(network._model.get_weights())
+
+
+def test_networks_go_on_and_classifiers_start_over() -> None:
+    models = params.load(ROOT / "params.yaml").models
+    assert isinstance(learners.create(models["lenet"]), Resumable)
+    assert not isinstance(learners.create(models["hog_logistic"]), Resumable)
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / ".checkpoints"
+
+
+def test_a_failed_training_keeps_its_folder_and_a_finished_one_does_not(places: Path) -> None:
+    with suppress(ZeroDivisionError), checkpoints.reserved("net", {"epochs": 3}) as folder:
+        (folder / "there").touch()
+        _ = 1 / 0
+    with checkpoints.reserved("net", {"epochs": 3}) as again:
+        assert again == folder
+        assert (again / "there").exists()
+        with checkpoints.reserved("net", {"epochs": 4}) as other:
+            assert other != folder
+    assert list(places.iterdir()) == []
+
+
+def test_who_says_where_clears_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(checkpoints.VARIABLE, str(tmp_path))
+    with checkpoints.reserved("net", {"epochs": 3}) as folder:
+        pass
+    assert folder.parent == tmp_path
+    assert folder.exists()
+
+
+def test_the_same_training_runs_once_at_a_time(places: Path) -> None:
+    with (
+        checkpoints.reserved("net", {}),
+        pytest.raises(LearnerError, match="another process is training the same member"),
+        checkpoints.reserved("net", {}),
+    ):
+        pass
+
+
+def test_what_is_written_is_read_and_only_one_best_is_left(tmp_path: Path) -> None:
+    assert checkpoints.read(tmp_path) is None
+    first = [np.arange(3, dtype=np.float32), np.array(7)]
+    checkpoints.write(tmp_path, Progress(1, False, 1, HISTORY), first, [np.zeros(2)])
+    second = Progress(2, True, 2, HISTORY)
+    checkpoints.write(tmp_path, second, [one + 1 for one in first], [np.ones(2)])
+    found = checkpoints.read(tmp_path)
+    assert found is not None
+    progress, variables, best = found
+    assert progress == second
+    assert [one.tolist() for one in variables] == [[1.0, 2.0, 3.0], 8]
+    assert best is not None
+    assert best[0].tolist() == [1.0, 1.0]
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["best-2.npz", "last.npz"]
+
+
+def test_a_write_that_breaks_off_leaves_the_checkpoint_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoints.write(tmp_path, Progress(1, False, 1, HISTORY), [np.zeros(2)], [np.zeros(2)])
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(OSError, match="No space left"):
+        checkpoints.write(tmp_path, Progress(1, False, 2, HISTORY), [np.ones(2)], [np.ones(2)])
+    found = checkpoints.read(tmp_path)
+    assert found is not None
+    assert found[0].best == 1
+    assert found[1][0].tolist() == [0.0, 0.0]
+
+
+def test_a_checkpoint_that_cannot_be_read_is_none(tmp_path: Path) -> None:
+    checkpoints.write(tmp_path, Progress(1, False, None, HISTORY), [np.zeros(2)], None)
+    whole = (tmp_path / "last.npz").read_bytes()
+    for broken in (b"", whole[: len(whole) // 2]):
+        (tmp_path / "last.npz").write_bytes(broken)
+        assert checkpoints.read(tmp_path) is None
+
+
+def test_the_curves_of_a_training_that_fails_are_logged(
+    tracked: Path, packed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(checkpoints.VARIABLE, str(tmp_path))
+    segments = [{"until_epoch": 2, "learning_rate": 0.01}, {"until_epoch": 3, "learning_rate": 1e30}]
+    wild = optimizer("sgd", schedule={"kind": "segments", "segments": segments})
+    folder = tracked / "models" / "wild"
+    with pytest.raises(LearnerError, match="in epoch 3, step"):
+        train("wild", params=networks.params(optimizer=wild), recipe="wild", data=packed.packed, model=folder)
+    experiment = MlflowClient().get_experiment_by_name("wild")
+    (run,) = MlflowClient().search_runs([experiment.experiment_id], "tags.member = 'wild'")
+    assert run.info.status == "FAILED"
+    logged = {one.path for one in MlflowClient().list_artifacts(run.info.run_id)}
+    assert {"learning_curves.png", "history.json"} <= logged

@@ -1,0 +1,125 @@
+"""Phases of one training, broken off anywhere and taken up again."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from stages.common.history import History
+from stages.data.loader import Loader
+from stages.data.store import Reader
+from stages.models.training.durations import Duration
+from stages.models.training.loop import Trainer
+from tests.networks import optimizer, params
+
+pytestmark = pytest.mark.slow
+
+LAST = 4
+
+
+class BrokenOffError(Exception):
+    """What stands for a kill: the test of the checkpoints has a real one."""
+
+
+def small_network(shape: tuple[int, ...]) -> keras.Model:
+    """With everything that has a state: weights, moving statistics, random generators."""
+    kl = keras.layers
+    layers = [
+        keras.Input(shape, dtype="uint8"),
+        kl.Rescaling(1 / 255),
+        kl.Conv2D(4, 3, strides=2, activation="relu"),
+        kl.BatchNormalization(),
+        kl.Flatten(),
+        kl.Dropout(0.5),
+        kl.Dense(3, activation="softmax"),
+    ]
+    return keras.Sequential(layers)
+
+
+def two_phases(
+    packed: Path, folder: Path | None, stop_after: int = LAST, **settings: Any
+) -> tuple[list[Any], History, list[int]]:
+    """The last layer alone for two epochs, then all for two: weights, history, the epochs it trained."""
+    reported: list[int] = []
+
+    def on_epoch(number: int, values: dict[str, float]) -> None:
+        if number > stop_after:
+            raise BrokenOffError
+        reported.append(number)
+
+    chosen = params(train=settings | {"early_stopping": {"patience": 9, "min_delta": 0.0}})
+    warm_up = params(optimizer=optimizer("adam", ema_momentum=0.5)).optimizer
+    then = params(optimizer=optimizer("sgd", schedule="plateau")).optimizer
+    keras.utils.set_random_seed(1)
+    with (
+        Reader(packed / "train.h5") as train,
+        Reader(packed / "val.h5") as val,
+        Loader(train, 8, seed=1) as batches,
+        Loader(val, 8) as val_batches,
+    ):
+        model = small_network(train.shape[1:])
+        trainer = Trainer(model, chosen.train, batches, val_batches, on_epoch, folder)
+        for layer in model.layers[:-1]:
+            layer.trainable = False
+        trainer.fit(warm_up, Duration(epochs=2))
+        for layer in model.layers:
+            layer.trainable = True
+        trainer.fit(then, Duration(steps=7))
+    return model.get_weights(), trainer.history, reported
+
+
+@pytest.fixture(scope="module")
+def undisturbed(packed: Any) -> tuple[list[Any], History, list[int]]:
+    return two_phases(packed.packed, None)
+
+
+def test_epochs_go_on_counting_through_the_phases(undisturbed: Any) -> None:
+    _, history, reported = undisturbed
+    assert reported == history["epoch"] == [1, 2, 3, 4]
+    assert history["phase"] == [1, 1, 2, 2]
+    assert history["learning_rate"] == pytest.approx([0.001, 0.001, 0.01, 0.01])
+
+
+@pytest.mark.parametrize("epoch", [0, 1, 2, 3])
+def test_a_training_broken_off_in_either_phase_ends_the_same(
+    epoch: int, undisturbed: Any, packed: Any, tmp_path: Path
+) -> None:
+    with pytest.raises(BrokenOffError):
+        two_phases(packed.packed, tmp_path, stop_after=epoch)
+    weights, history, reported = two_phases(packed.packed, tmp_path)
+    expected, whole, _ = undisturbed
+    assert reported == list(range(epoch + 1, LAST + 1))
+    for name in ("epoch", "phase", "loss", "val_loss", "learning_rate"):
+        assert history[name] == whole[name]
+    for one, other in zip(weights, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_finished_training_is_not_trained_again(undisturbed: Any, packed: Any, tmp_path: Path) -> None:
+    two_phases(packed.packed, tmp_path)
+    weights, history, reported = two_phases(packed.packed, tmp_path)
+    assert reported == []
+    assert history["epoch"] == [1, 2, 3, 4]
+    for one, other in zip(weights, undisturbed[0], strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_the_best_epoch_may_lie_before_the_break(packed: Any, tmp_path: Path) -> None:
+    expected, _, _ = two_phases(packed.packed, None, keep="best")
+    with pytest.raises(BrokenOffError):
+        two_phases(packed.packed, tmp_path, stop_after=3, keep="best")
+    weights, _, _ = two_phases(packed.packed, tmp_path, keep="best")
+    for one, other in zip(weights, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_checkpoints_come_as_often_as_asked(packed: Any, tmp_path: Path) -> None:
+    with pytest.raises(BrokenOffError):
+        two_phases(packed.packed, tmp_path, stop_after=1, checkpoint_every=2)
+    assert not (tmp_path / "last.npz").exists()
+    _, _, reported = two_phases(packed.packed, tmp_path, checkpoint_every=None)
+    assert reported == [1, 2, 3, 4]
+    assert not (tmp_path / "last.npz").exists()
+    assert {"history.json", "learning_curves.png"} <= {one.name for one in tmp_path.iterdir()}

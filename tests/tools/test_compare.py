@@ -1,0 +1,136 @@
+"""Runs side by side: what the terminal and the page say of executions that a server has."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stages import tracking
+from stages.report.pages import comparison
+from stages.tools.compare import main
+from stages.tracking.reading import Compared, Part
+from tests.browser import PHONE, WIDE, Scheme, needs_chromium, opened
+
+IDS = np.asarray([f"{number:016x}" for number in range(60)])
+LABELS = np.arange(60) % 3
+
+
+def execute(monkeypatch: pytest.MonkeyPatch, name: str, epochs: int, wrong: int) -> dict[str, Any]:
+    """An execution with one member, which has so many of 60 test images wrong; returns the links."""
+    monkeypatch.setenv("CONVOY_RUN", name)
+    with tracking.run(
+        "compared", "net", {"stage": "train@net", "member": "net", "manifest": "a" * 64}
+    ) as member:
+        member.params({"train": {"epochs": epochs}, "kind": "cnn"})
+        for epoch in range(1, epochs + 1):
+            values = {"loss": 1 / epoch, "val_loss": 1.1 / epoch, "accuracy": 0.5, "val_accuracy": 0.5}
+            member.epoch(epoch, {**values, "images_per_second": 1234.0})
+        member.metrics({"fit_seconds": 1.5 * epochs})
+    predicted = np.where(np.arange(60) < wrong, (LABELS + 1) % 3, LABELS)
+    probabilities = np.full((60, 3), 0.1, np.float32)
+    probabilities[np.arange(60), predicted] = 0.8
+    order = np.random.default_rng(wrong).permutation(60)
+    with tracking.run("compared", "evaluate", {"stage": "evaluate", "manifest": "a" * 64}) as evaluation:
+        for part in ("net", "ensemble"):
+            evaluation.metrics({f"{part}.accuracy": 1 - wrong / 60, f"{part}.log_loss": 0.3})
+            evaluation.predictions(part, IDS[order], LABELS[order], probabilities[order])
+        evaluation.members({"net": member.link}, {})
+    return {"member": member.link["run_id"], "evaluation": evaluation.link["run_id"]}
+
+
+@pytest.fixture(scope="module")
+def runs(tracked: Path) -> list[dict[str, Any]]:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        return [
+            execute(monkeypatch, "short", epochs=2, wrong=12),
+            execute(monkeypatch, "long", epochs=4, wrong=3),
+        ]
+
+
+def rows(said: str) -> dict[str, list[str]]:
+    """Of the section of the member: what stands in each row."""
+    (section,) = re.findall(r"^net\n(.*?)(?:\n\n|\Z)", said, flags=re.MULTILINE | re.DOTALL)
+    cells = [re.split(r" {2,}", line.strip()) for line in section.splitlines() if line.strip()]
+    return {first: rest for first, *rest in cells}
+
+
+def test_executions_of_a_recipe_stand_side_by_side(
+    runs: list[dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "compare.html"
+    main(["--recipe", "compared", "--page", str(page)])
+    said = capsys.readouterr().out
+    assert said.split()[:2] == ["short", "long"]
+    found = rows(said)
+    assert found["train.epochs"] == ["2", "4"]
+    assert "kind" not in found
+    assert found["Seconds to fit"] == ["3.0", "6.0"]
+    assert found["Images/s"] == ["1,234", "1,234"]
+    low, high = map(float, re.fullmatch(r"0\.8000 \((.+) to (.+)\)", found["Accuracy"][0]).groups())
+    assert 0.65 < low < 0.75
+    assert 0.85 < high < 0.95
+    # The twelve wrong ones of the first include the three of the second: McNemar's mid-p of 9 to 0.
+    assert found["Accuracy against the first"] == ["+0.1500 (p = 0.002; +9 -0)"]
+    html = page.read_text(encoding="utf-8")
+    assert html.count("<img") == 2
+    assert "http" not in re.sub(r"http://www\.w3\.org\S*", "", html)
+    assert all(one in html for one in ("short", "long", "train.epochs", "ensemble"))
+
+
+def test_a_training_that_two_executions_share_is_one_line_of_the_curves() -> None:
+    one = Part("1" * 32, {}, curves={"val_loss": [(1, 2.0), (2, 1.0)], "loss": [(1, 2.0), (2, 1.0)]})
+    other = Part("2" * 32, {}, curves=one.curves)
+    runs = [
+        Compared(name, name, {}, {"net": part}) for name, part in zip("abc", (one, one, other), strict=True)
+    ]
+    (section,) = comparison.sections(runs)
+    assert section.rows["Run"] == [("Id", ["11111111", "11111111", "22222222"])]
+    assert [text.get_text() for text in section.curves["loss"].legends[0].get_texts()] == ["a, b", "c"]
+
+
+@needs_chromium
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "scheme"), [(WIDE, "dark"), (PHONE, "light")])
+def test_the_page_is_whole_and_readable(
+    runs: list[dict[str, Any]], tmp_path: Path, width: int, scheme: Scheme
+) -> None:
+    page = tmp_path / "compare.html"
+    main(["--recipe", "compared", "--page", str(page)])
+    with opened(page, width=width, scheme=scheme) as shown:
+        shown.screenshot(f"compare-{width}-{scheme}")
+        assert shown.undecoded() == []
+        assert shown.overflow() <= 0
+        assert shown.violations() == []
+        assert shown.unreached() == []
+        assert shown.complaints == []
+
+
+def test_trainings_and_executions_are_found_by_id_beginning_and_name(
+    runs: list[dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [str(runs[1]["member"])[:12], "short", str(runs[1]["evaluation"])]
+    main([*words, "--page", str(tmp_path / "page.html")])
+    said = capsys.readouterr().out
+    assert said.split()[:3] == ["net", "short", "long"]
+    assert rows(said)["train.epochs"] == ["4", "2", "4"]
+    # A training is judged by the evaluation that points at it.
+    assert rows(said)["Accuracy"][0].startswith("0.9500 (")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nothing"], "no run has the id or the name nothing"),
+        (["--recipe", "unknown"], "no runs of recipe unknown; allowed: compared"),
+    ],
+)
+def test_what_is_not_there_is_one_line(
+    runs: list[dict[str, Any]], words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="1"):
+        main(words)
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert said in lines[0]

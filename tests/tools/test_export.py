@@ -1,0 +1,80 @@
+"""What other programs run gives the members' probabilities; what is no network is refused in one line."""
+
+from pathlib import Path
+
+import cv2
+import keras
+import numpy as np
+import pytest
+
+from stages.common.files import read_json
+from stages.data import crops
+from stages.serving.classifier import Classifier
+from stages.tools import export
+
+pytestmark = pytest.mark.slow
+
+
+def uri_of(folder: Path) -> str:
+    return f"runs:/{read_json(folder / 'run.json')['run_id']}/model"
+
+
+def exported(model: str, kind: str, to: Path) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        export.main(["--model", model, "--format", kind, "--to", str(to)])
+    assert stopped.value.code == 0
+
+
+@pytest.fixture
+def pixels(test_images: list[Path]) -> np.ndarray:
+    """The test split at the members' size, in colours as spec.json says, by nothing of this project."""
+    found = [cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB) for path in test_images]
+    # 20x24 → the middle 20x20 → 16x16.
+    return np.stack([cv2.resize(one[:, 2:22], (16, 16), interpolation=cv2.INTER_AREA) for one in found])
+
+
+def expected(model: str, test_images: list[Path]) -> np.ndarray:
+    import mlflow
+
+    folder = Path(mlflow.artifacts.download_artifacts(model)) / "artifacts" / "bundle"
+    return Classifier(folder)(test_images, views="center", max_pixels=10_000)
+
+
+def test_onnx_gives_the_probabilities_of_the_served_model(
+    members: dict[str, Path], test_images: list[Path], pixels: np.ndarray, tmp_path: Path
+) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime", reason="the extra `export` is not installed")
+    pytest.importorskip("tf2onnx", reason="the extra `export` is not installed")
+    model, to = uri_of(members["patchy"]), tmp_path / "exported"
+    exported(model, "onnx", to)
+    assert {path.name for path in to.iterdir()} == {"spec.json", "patchy.onnx"}
+    session = onnxruntime.InferenceSession(to / "patchy.onnx")
+    middle = np.ascontiguousarray(
+        crops.centre(pixels, tuple(read_json(to / "spec.json")["members"][0]["patch"]))
+    )
+    (found,) = session.run(None, {session.get_inputs()[0].name: middle})
+    np.testing.assert_allclose(found, expected(model, test_images), atol=1e-4)
+
+
+def test_a_saved_model_gives_the_probabilities_of_the_served_model(
+    members: dict[str, Path], test_images: list[Path], pixels: np.ndarray, tmp_path: Path
+) -> None:
+    model, to = uri_of(members["patchy"]), tmp_path / "exported"
+    to.mkdir()
+    (to / "of_before.onnx").write_bytes(b"")
+    exported(model, "saved_model", to)
+    assert {path.name for path in to.iterdir()} == {"spec.json", "patchy"}
+    serve = keras.layers.TFSMLayer(to / "patchy", call_endpoint="serve")
+    found = np.asarray(serve(np.ascontiguousarray(crops.centre(pixels, (12, 12)))))
+    np.testing.assert_allclose(found, expected(model, test_images), atol=1e-4)
+
+
+def test_a_classifier_on_features_is_no_network(
+    members: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        export.main(["--model", uri_of(members["logistic"]), "--format", "onnx", "--to", str(tmp_path / "x")])
+    assert stopped.value.code == 1
+    (line,) = [one for one in capsys.readouterr().err.splitlines() if "level=error" in one]
+    assert "no networks, and so not to be exported: logistic" in line
+    assert not (tmp_path / "x").exists()

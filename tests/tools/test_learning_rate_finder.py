@@ -1,0 +1,51 @@
+"""find_learning_rate: a figure, its numbers, and a rate to begin with."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from stages.common.errors import LearnerError, ParamsError
+from stages.common.files import read_json
+from stages.models.learners import cnn, logistic_regression
+from stages.models.training.range_test import RangeTest
+from stages.tools.learning_rate_finder import find_learning_rate
+from tests.conftest import Project
+
+ROOT = Path(__file__).parents[2]
+
+
+def lenet(**changes: Any) -> cnn.Params:
+    values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["models"]["lenet"]
+    return cnn.Params.model_validate(values | changes)
+
+
+@pytest.mark.slow
+def test_the_rate_lies_between_doing_nothing_and_diverging(packed: Project, tmp_path: Path) -> None:
+    find_learning_rate("lenet", params=lenet(), data=packed.packed, sheets=tmp_path / "sheets")
+    found = read_json(tmp_path / "sheets" / "lenet.json")
+    assert 1e-4 < found["steepest"] < 1
+    assert found["rates"] == sorted(found["rates"])
+    assert len(found["rates"]) == len(found["losses"])
+    assert min(found["losses"]) < found["losses"][0]
+    assert (tmp_path / "sheets" / "lenet.png").stat().st_size > 5_000
+
+
+def test_only_networks_have_a_learning_rate(packed: Project, tmp_path: Path) -> None:
+    values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["models"]["hog_logistic"]
+    params = logistic_regression.Params.model_validate(values)
+    with pytest.raises(ParamsError, match=r"models\.other is of kind logistic_regression; must be cnn"):
+        find_learning_rate("other", params=params, data=packed.packed, sheets=tmp_path)
+
+
+def test_the_steepest_fall_is_where_to_begin() -> None:
+    rates = [10.0**power for power in range(-6, 2)]
+    found = RangeTest(rates, [2.0, 2.0, 1.9, 1.0, 0.9, 0.85, 1.5, 6.0])
+    assert found.steepest in (1e-4, 1e-3)
+    assert found.highest == pytest.approx(1e-2)
+
+
+def test_a_loss_that_never_falls_is_no_answer() -> None:
+    with pytest.raises(LearnerError, match="falls at no learning rate"):
+        _ = RangeTest([1e-3, 1e-2, 1e-1], [1.0, 1.1, 1.5]).steepest

@@ -1,0 +1,126 @@
+"""predict_image: files, folders and globs; three outputs; what is no image; networks out of the box."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+import pytest
+import yaml
+
+from stages.common.files import read_json
+from stages.models.learners import cnn
+from stages.tools import predict_image
+from stages.train import train
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def model(tracked: Path, packed: Any) -> str:
+    """The URI of a network that sees patches."""
+    values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["models"]["lenet"]
+    network = {"network": "shallownet", "code": "stages/models/networks/shallownet.py", "patch": [12, 12]}
+    params = cnn.Params.model_validate(values | network)
+    train("patchy", params=params, recipe="tiny", data=packed.packed, model=tracked / "patchy")
+    return f"runs:/{read_json(tracked / 'patchy' / 'run.json')['run_id']}/model"
+
+
+def said(capsys: pytest.CaptureFixture[str], *words: object, status: int = 0) -> tuple[str, str]:
+    with pytest.raises(SystemExit) as stopped:
+        predict_image.main([str(word) for word in words])
+    assert stopped.value.code == status
+    return capsys.readouterr()
+
+
+def test_folders_globs_and_files_once_each(
+    model: str, packed: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cats = packed.source / "cat"
+    words = [cats, packed.source / "dog" / "00*.png", cats / "000.png"]
+    out, _ = said(capsys, "--model", model, "--top", 2, *words)
+    lines = out.splitlines()
+    assert len(lines) == 20 + 10
+    path, best = lines[0].split(": ")
+    assert path == str(cats / "000.png")
+    (first, second) = [part.split() for part in best.split(", ")]
+    assert {first[0], second[0]} < {"cat", "dog", "panda"}
+    assert float(first[1]) >= float(second[1])
+
+
+def test_json_and_csv_hold_the_same_rows(model: str, packed: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--model", model, packed.source / "cat" / "000.png", packed.source / "panda" / "001.png"]
+    as_json = json.loads(said(capsys, *words, "--output", "json")[0])
+    as_csv = list(csv.DictReader(said(capsys, *words, "--output", "csv")[0].splitlines()))
+    assert [list(row) for row in as_json] == [["path", "rank", "label", "probability"]] * 6
+    assert [[str(value) for value in row.values()] for row in as_json] == [list(r.values()) for r in as_csv]
+    assert [row["rank"] for row in as_json] == [1, 2, 3, 1, 2, 3]
+    assert sum(row["probability"] for row in as_json[:3]) == pytest.approx(1)
+
+    ten = json.loads(said(capsys, *words, "--output", "json", "--crops", "ten")[0])
+    assert ten[0]["probability"] != as_json[0]["probability"]
+
+
+def test_what_is_no_image_is_told_and_the_rest_answered(
+    model: str, packed: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "notes.txt").write_text("no image")
+    out, err = said(capsys, "--model", model, tmp_path, packed.source / "cat" / "000.png", status=1)
+    assert len(out.splitlines()) == 1
+    assert f"{tmp_path / 'notes.txt'}: not an image in one of the formats" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["nowhere.png"], "nowhere.png: no such file, folder or pattern"),
+        (["--model", "models:/none@champion", "IMAGE"], "models:/none@champion cannot be used: "),
+        (["--network", "vgg17", "IMAGE"], "keras.applications has no network 'vgg17'; allowed: "),
+        (["--network", "vgg16", "--weights", "none.h5", "IMAGE"], "--weights none.h5: no such file"),
+    ],
+)
+def test_mistakes_are_one_line(
+    tracked: Path, packed: Any, capsys: pytest.CaptureFixture[str], words: list[str], told: str
+) -> None:
+    image = str(packed.source / "cat" / "000.png")
+    out, err = said(capsys, *[image if word == "IMAGE" else word for word in words], status=1)
+    assert out == ""
+    (line,) = [one for one in err.splitlines() if "level=error" in one]
+    assert told in line
+    assert "Traceback" not in err
+
+
+def test_a_network_out_of_the_box_says_what_it_says_in_keras(
+    packed: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keras.utils.set_random_seed(1)
+    keras.applications.MobileNetV2(weights=None).save_weights(tmp_path / "random.weights.h5")
+    # Without the internet there are no names.
+    monkeypatch.setattr("stages.models.networks.keras_applications.imagenet_names", offline)
+    words = ["--network", "mobilenet_v2", "--weights", tmp_path / "random.weights.h5", "--top", 5]
+    out, err = said(capsys, *words, "--output", "json", packed.source / "cat" / "000.png")
+    rows = json.loads(out)
+    assert len(rows) == 5
+    assert all(0 <= int(row["label"]) < 1000 for row in rows)
+    assert "the names of ImageNet's classes cannot be downloaded; numbers instead" in err
+
+
+def offline() -> list[str]:
+    raise OSError("offline")
+
+
+def test_weights_that_cannot_be_downloaded_are_one_line(
+    packed: Any,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    no_network: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("keras.src.utils.file_utils.config.keras_home", lambda: str(tmp_path))
+    words = ["--network", "MobileNetV2", packed.source / "cat" / "000.png"]
+    _, err = said(capsys, *words, status=1)
+    (line,) = [one for one in err.splitlines() if "level=error" in one]
+    assert "MobileNetV2 with weights 'imagenet' cannot be built: " in line

@@ -1,0 +1,82 @@
+"""`make reproduce`: a recipe is run by DVC, its result kept, and the table written."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from stages.tools import reproduce
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What `reproduce` reads of the repository, in a folder of its own."""
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_without_recipes_the_table_lists_every_recipe_of_a_book(project: Path) -> None:
+    reproduce.main([])
+    table = (project / "reports" / "reproduction.md").read_text(encoding="utf-8")
+    for path in (ROOT / "conf" / "recipe").glob("*.yaml"):
+        of_a_book = bool(yaml.safe_load(path.read_text(encoding="utf-8")).get("book"))
+        assert (f"| `{path.stem}` |" in table) == of_a_book
+    assert not (project / "results").exists()
+
+
+def test_results_already_run_are_in_the_table(project: Path) -> None:
+    shutil.copytree(ROOT / "results", project / "results")
+    reproduce.main([])
+    table = (project / "reports" / "reproduction.md").read_text(encoding="utf-8")
+    assert "| pass |" in table
+    assert "| not run |" in table
+
+
+def test_a_recipe_of_no_book_is_refused_in_one_line(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        reproduce.main(["lenet_minst"])
+    assert caught.value.code == 1
+    assert "no recipe of a book: lenet_minst; allowed: alexnet_dogs_vs_cats, " in capsys.readouterr().err
+
+
+def test_a_wrong_band_in_a_recipe_is_named(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = project / "conf" / "recipe" / "knn_animals.yaml"
+    path.write_text(path.read_text(encoding="utf-8").replace("tolerance: 0.06", "tolerance: -1.0"))
+    with pytest.raises(SystemExit):
+        reproduce.main([])
+    assert "knn_animals.yaml: book: 0.tolerance is -1.0; must be greater" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_recipe_is_run_its_result_kept_and_the_params_put_back(tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    git = ["git", "-c", "user.name=A", "-c", "user.email=a@example.org"]
+    subprocess.run([*git, "clone", "-q", ROOT, clone], check=True)
+    shutil.rmtree(clone / "conf")
+    shutil.rmtree(clone / "stages")
+    for name in ("conf", "stages"):
+        shutil.copytree(ROOT / name, clone / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("dvc.yaml", "params.yaml"):
+        shutil.copy(ROOT / name, clone)
+    subprocess.run([*git, "add", "-A"], cwd=clone, check=True)
+    subprocess.run([*git, "commit", "-qm", "As in the working tree", "--allow-empty"], cwd=clone, check=True)
+    before = (clone / "params.yaml").read_bytes()
+
+    words = ["python", "-m", "stages.tools.reproduce", "mlp_digits", "--set", "models.mlp.epochs=60"]
+    subprocess.run(words, cwd=clone, check=True, timeout=600)
+    assert (clone / "params.yaml").read_bytes() == before
+    # A reproduction is no candidate for the registry.
+    assert not (clone / "reports" / "promotion.json").exists()
+    kept = (clone / "results" / "reproduction.csv").read_text(encoding="utf-8").splitlines()
+    (line,) = [one for one in kept if one.startswith("mlp_digits,42,mlp,accuracy,")]
+    assert float(line.split(",")[4]) > 0.9
+    table = (clone / "reports" / "reproduction.md").read_text(encoding="utf-8")
+    assert "| `mlp_digits` | mlp | accuracy | 0.98 - 0.015 | 0.9" in table
