@@ -10,7 +10,7 @@ export DVC_NO_ANALYTICS := 1
 need = $(if $($(1)),:,echo 'error: name $(2): make $@ $(1)=$(3)' >&2; exit 1)
 
 .DEFAULT_GOAL := help
-.PHONY: help run accept-data reproduce find-learning-rate sweep sync-tracking preview predict test test-fast \
+.PHONY: help run audit accept-data reproduce find-learning-rate sweep sync-tracking preview predict test test-fast \
 	images up down e2e-docker bench plan airflow e2e-airflow replay lint format pins clean
 
 help:  ## Show this list
@@ -54,8 +54,11 @@ PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 test: $(VENV)/dev.installed lint  ## Check style and types, run every test, measure coverage
 	@pytest $(PARALLEL) --cov --cov-report=term:skip-covered --cov-fail-under=85
 
-test-fast: $(VENV)/dev.installed  ## Run the tests that take seconds
-	@pytest $(PARALLEL) -m "not slow"
+# Keras' backend in the fast tests: tensorflow, or jax (an extra).
+BACKEND := tensorflow
+
+test-fast: $(VENV)/dev.installed $(if $(filter jax,$(BACKEND)),$(VENV)/jax.installed)  ## Run the tests that take seconds (BACKEND=jax)
+	@KERAS_BACKEND=$(BACKEND) pytest $(PARALLEL) -m "not slow"
 
 images:  ## Build the containers' images (see docker/)
 	@docker/images.sh
@@ -86,36 +89,36 @@ replay: $(VENV)/stages.installed  ## Bring the workspace back to what it was in 
 	@$(call need,RUN,a run of those above,name)
 	@dvc exp apply "$(RUN)"
 
-lint: $(VENV)/dev.installed  ## Check style and types
+lint: $(VENV)/dev.installed  ## Check style, types, import layers and words
 	@ruff format --check --quiet .
 	@ruff check --quiet .
+	@lint-imports --no-logo > $(VENV)/lint-imports.log 2>&1 || { cat $(VENV)/lint-imports.log; exit 1; }
+	@codespell -D- -Ddocs/vocabulary.txt
 	@mypy
+
+audit: $(VENV)/dev.installed  ## Look the pinned packages up in the database of known vulnerabilities
+	@pip-audit --disable-pip --progress-spinner off $(foreach file,$(wildcard requirements/*.txt),-r $(file))
 
 format: $(VENV)/dev.installed  ## Bring the code into shape
 	@ruff format --quiet .
 	@ruff check --fix --quiet .
 
+# Hashes make an index that serves another file under a pinned version an error.
+PIN := uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --generate-hashes
+
 pins: $(VENV)/uv.installed  ## Renew requirements/ from pyproject.toml
-	@uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header \
-		--extra data --extra train --extra tracking pyproject.toml -o requirements/stages.txt
-	@uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header \
-		--extra data --extra tracking -c requirements/stages.txt pyproject.toml -o requirements/data.txt
-	@uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header \
-		--extra data --extra train-gpu --extra tracking -c requirements/stages.txt \
+	@$(PIN) --extra data --extra train --extra tracking pyproject.toml -o requirements/stages.txt
+	@$(PIN) --extra data --extra tracking -c requirements/stages.txt pyproject.toml -o requirements/data.txt
+	@$(PIN) --extra data --extra train-gpu --extra tracking -c requirements/stages.txt \
 		pyproject.toml -o requirements/train-gpu.txt
-	@uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header \
-		--extra mlflow-server -c requirements/stages.txt pyproject.toml -o requirements/mlflow.txt
-	@uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header \
-		--extra data --extra train --extra tracking --extra sweep --extra dev --extra export -c requirements/stages.txt \
-		pyproject.toml -o requirements/dev.txt
-	@uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header \
-		--extra bench -c requirements/dev.txt pyproject.toml -o requirements/bench.txt
-	@uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header \
-		--extra sweep -c requirements/stages.txt pyproject.toml -o requirements/sweep.txt
-	@uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header \
-		--group airflow -o requirements/airflow.txt
-	@uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header \
-		--group airflow-postgres -c requirements/airflow.txt -o requirements/airflow-postgres.txt
+	@$(PIN) --extra mlflow-server -c requirements/stages.txt pyproject.toml -o requirements/mlflow.txt
+	@$(PIN) --extra data --extra train --extra tracking --extra sweep --extra dev --extra export \
+		-c requirements/stages.txt pyproject.toml -o requirements/dev.txt
+	@$(PIN) --extra bench -c requirements/dev.txt pyproject.toml -o requirements/bench.txt
+	@$(PIN) --extra sweep -c requirements/stages.txt pyproject.toml -o requirements/sweep.txt
+	@$(PIN) --extra jax -c requirements/dev.txt pyproject.toml -o requirements/jax.txt
+	@$(PIN) --group airflow -o requirements/airflow.txt
+	@$(PIN) --group airflow-postgres -c requirements/airflow.txt -o requirements/airflow-postgres.txt
 
 clean:  ## Remove what the pipeline wrote into the workspace (DVC's cache and MLflow's runs stay)
 	@rm -rf data features models predictions ensemble reports plots dvc_plots .checkpoints
@@ -144,6 +147,10 @@ $(AIRFLOW)/installed: requirements/airflow.txt $(VENV)/uv.installed
 
 $(VENV)/bench.installed: requirements/bench.txt $(VENV)/dev.installed
 	@uv pip install --quiet --python $(VENV)/bin/python -r requirements/bench.txt
+	@touch $@
+
+$(VENV)/jax.installed: requirements/jax.txt $(VENV)/dev.installed
+	@uv pip install --quiet --python $(VENV)/bin/python -r requirements/jax.txt
 	@touch $@
 
 $(VENV)/dev.installed: requirements/dev.txt $(VENV)/stages.installed

@@ -49,7 +49,7 @@ def _onnx(model: "keras.Model", to: Path, pixels: NDArray[np.uint8]) -> NDArray[
         import tf2onnx  # noqa: F401  (Keras imports it later, and would say so in a traceback)
     except ImportError as error:
         raise ServingError(
-            f"{error.name} is not installed; the extra `export` has it: pip install 'convoy[export]'"
+            f"{error.name} is not installed; the extra `export` has it: pip install '.[export]'"
         ) from None
     model.export(to, format="onnx", verbose=False)
     session = onnxruntime.InferenceSession(to, providers=["CPUExecutionProvider"])
