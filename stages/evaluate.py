@@ -17,7 +17,8 @@ from stages.common.history import History
 from stages.data import store
 from stages.data.decoding import Pixels
 from stages.data.manifest import Manifest
-from stages.models.learners import HISTORY, LearnerParams
+from stages.models.learners import HISTORY
+from stages.models.protocols import LearnerParams
 from stages.params import Evaluate
 from stages.report.figures import results
 from stages.scoring import metrics

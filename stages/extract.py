@@ -11,7 +11,7 @@ from stages.common.files import replacing
 from stages.data import portions, store
 from stages.data.manifest import SPLITS
 from stages.models import extractors
-from stages.models.extractors import Extract, ExtractorParams
+from stages.models.protocols import Extract, ExtractorParams
 from stages.params import PACKED
 
 

@@ -23,14 +23,14 @@ from stages.common import plugins
 from stages.common.errors import ParamsError
 from stages.common.section import Fraction, Positive, Section, Seed, described
 from stages.data import sizing, sources
-from stages.models import extractors, learners
+from stages.models import extractors, learners, protocols
 from stages.scoring import weighting
 from stages.serving.verdict import Promote
 
 if TYPE_CHECKING:
     Source = sources.SourceParams
-    Extractor = extractors.ExtractorParams
-    Model = learners.LearnerParams
+    Extractor = protocols.ExtractorParams
+    Model = protocols.LearnerParams
 else:
     Source = plugins.union(sources.__name__)
     Extractor = plugins.union(extractors.__name__)

@@ -15,6 +15,7 @@ from stages.data import crops, portions, store
 from stages.data.crops import Patch, Pixels
 from stages.data.manifest import HELD_OUT
 from stages.models import learners
+from stages.models.protocols import Learner
 from stages.params import Predict
 
 
@@ -55,7 +56,7 @@ def write_probabilities(
     return start
 
 
-def _ten_crops(learner: learners.Learner, patch: Patch, pixels: Pixels) -> NDArray[np.float32]:
+def _ten_crops(learner: Learner, patch: Patch, pixels: Pixels) -> NDArray[np.float32]:
     """The mean over crops, one crop of all images at a time: ten at once take ten times the memory."""
     found = [learner.predict_proba(crop) for crop in crops.ten(pixels, patch)]
     return np.asarray(np.mean(found, axis=0), np.float32)

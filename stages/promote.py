@@ -15,7 +15,7 @@ from stages.data import store
 from stages.data.blobs import BlobReader
 from stages.data.manifest import Row
 from stages.ensemble import SUMMARY
-from stages.models.learners import LearnerParams
+from stages.models.protocols import LearnerParams
 from stages.params import Predict
 from stages.report.pages import flipped, rendering
 from stages.report.pages.flipped import Flips

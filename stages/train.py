@@ -19,7 +19,8 @@ from stages.common.files import digest, read_json, replacing, write_json
 from stages.common.history import History
 from stages.data import store
 from stages.models import learners
-from stages.models.learners import HISTORY, SPEC, Learner, LearnerParams, Resumable
+from stages.models.learners import HISTORY, SPEC
+from stages.models.protocols import Learner, LearnerParams, Resumable
 from stages.models.training import checkpoints, monitor
 from stages.report.figures import augmented
 from stages.scoring import diagnosis, metrics

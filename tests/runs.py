@@ -13,7 +13,7 @@ from stages.data import store
 from stages.data.manifest import HELD_OUT, Manifest, Row
 from stages.ensemble import ensemble
 from stages.evaluate import evaluate
-from stages.models.learners import LearnerParams
+from stages.models.protocols import LearnerParams
 from stages.params import Ensemble, Evaluate, Printed
 from stages.report.pages import flipped
 from stages.serving import answers

@@ -29,6 +29,7 @@ KERAS_ROOMS = (
     "stages/models/networks/",
     "stages/models/training/",
     "stages/data/loader.py",
+    "stages/models/backbones.py",
     "stages/models/extractors/keras_applications.py",
     "stages/tools/networks.py",
 )

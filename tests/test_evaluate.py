@@ -14,7 +14,7 @@ from stages.common.files import digest, read_json, write_json
 from stages.data import store
 from stages.data.manifest import Manifest
 from stages.evaluate import evaluate
-from stages.models.learners import LearnerParams
+from stages.models.protocols import LearnerParams
 from stages.params import Evaluate
 
 CLASSES = ["cat", "dog", "panda"]

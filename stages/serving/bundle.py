@@ -90,9 +90,9 @@ def _extractor(folder: Path, provenance: Mapping[str, Any]) -> dict[str, Any] | 
     name, params = described["name"], {key: value for key, value in described.items() if key != "name"}
     module = plugins.module(extractors.__name__, params["kind"])
     place = folder / EXTRACTORS / name
-    if hasattr(module, "keep") and not place.exists():
+    if hasattr(module, "save_weights") and not place.exists():
         place.mkdir(parents=True)
-        module.keep(module.Params.model_validate(params), _shape(provenance), place)
+        module.save_weights(module.Params.model_validate(params), _shape(provenance), place)
     return {"name": name, **params}
 
 

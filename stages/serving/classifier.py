@@ -15,8 +15,7 @@ from stages.common.parallel import mapped
 from stages.data import crops
 from stages.data.decoding import Pixels
 from stages.models import extractors, learners
-from stages.models.extractors import Extract
-from stages.models.learners import Learner
+from stages.models.protocols import Extract, Learner
 from stages.serving import bundle, intake
 
 # What a member trained on patches may see of an image: its middle, or corners and centre, each mirrored too.
@@ -93,4 +92,6 @@ class Classifier:
         module = plugins.module(extractors.__name__, values["kind"])
         kept = folder / bundle.EXTRACTORS / about["name"]
         params = module.Params.model_validate(values)
-        return extractors.prepare(module.kept(params, kept) if kept.exists() else params, self.shape)
+        return extractors.prepare(
+            module.with_saved_weights(params, kept) if kept.exists() else params, self.shape
+        )

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from stages.common import log
 from stages.common.errors import ParamsError
+from stages.models import backbones
 from stages.serving import intake
 
 _BATCH = 16
@@ -18,14 +19,12 @@ def classify(network: str, weights: str, paths: Sequence[Path]) -> tuple[list[st
     """The names of the 1,000 classes, and probabilities (N, 1000) of images.
 
     `weights` is `imagenet` or a file. Where the names cannot be downloaded, a class is its number. Raises
-    LearnerError for an unknown network or weights that cannot be had, ParamsError for a missing file.
+    ParamsError for an unknown network, and weights that are missing or of another network.
     """
-    from stages.models.networks import keras_applications
-
-    keras_applications.constructor(network)
+    backbones.constructor(network)
     if weights != "imagenet" and not Path(weights).expanduser().is_file():
         raise ParamsError(f"--weights {weights}: no such file; without it, Keras downloads ImageNet's")
-    model = keras_applications.pretrained(network, weights)
+    model = backbones.whole_network(network, weights)
     height, width = model.input_shape[1:3]
     resize = {"size": [height, width], "keep_aspect": True, "color": "rgb", "quality": "exact"}
     found = []
@@ -37,10 +36,8 @@ def classify(network: str, weights: str, paths: Sequence[Path]) -> tuple[list[st
 
 
 def _names(classes: int) -> list[str]:
-    from stages.models.networks import keras_applications
-
     try:
-        return keras_applications.imagenet_names()
+        return backbones.imagenet_names()
     except OSError as error:
         log.warning("the names of ImageNet's classes cannot be downloaded; numbers instead", reason=error)
         return [str(number) for number in range(classes)]

@@ -7,7 +7,8 @@ from stages.common import log
 from stages.common.errors import ParamsError
 from stages.common.files import replacing, write_json
 from stages.data import store
-from stages.models.learners import LearnerParams, cnn
+from stages.models.learners import cnn
+from stages.models.protocols import LearnerParams
 
 # Enough for seven orders of magnitude; with fewer, one noisy batch decides.
 _STEPS = 300

@@ -7,7 +7,7 @@ from stages.common import log
 from stages.common.errors import ParamsError
 from stages.common.files import replacing
 from stages.data import store
-from stages.models.learners import LearnerParams
+from stages.models.protocols import LearnerParams
 from stages.report.figures import augmented
 
 

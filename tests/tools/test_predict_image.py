@@ -99,7 +99,7 @@ def test_a_network_out_of_the_box_says_what_it_says_in_keras(
     keras.utils.set_random_seed(1)
     keras.applications.MobileNetV2(weights=None).save_weights(tmp_path / "random.weights.h5")
     # Without the internet there are no names.
-    monkeypatch.setattr("stages.models.networks.keras_applications.imagenet_names", offline)
+    monkeypatch.setattr("stages.models.backbones.imagenet_names", offline)
     words = ["--network", "mobilenet_v2", "--weights", tmp_path / "random.weights.h5", "--top", 5]
     out, err = said(capsys, *words, "--output", "json", packed.source / "cat" / "000.png")
     rows = json.loads(out)

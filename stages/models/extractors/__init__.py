@@ -1,28 +1,27 @@
-"""What can turn images into feature vectors: one file per kind of extractor.
+"""The extractors: one file per kind, found by its name.
 
-A kind is a module with a `Params` class (`kind: Literal["NAME"]`) and a function
-`prepare(params, shape) -> Extract`. The file's name is its registration.
+A file holds a `Params` class (`kind: Literal["NAME"]`, a subclass of protocols.ExtractorParams) and a
+function `prepare(params, shape) -> Extract`. One with weights of its own also has
+`save_weights(params, shape, folder)` and `with_saved_weights(params, folder) -> Params`, so that a served
+model carries them.
 """
 
-from collections.abc import Callable
-
-import numpy as np
-from numpy.typing import NDArray
-
 from stages.common import plugins
-from stages.common.section import Section
-
-# uint8 (N, H, W, C) → float32 (N, D). Several threads call it at once.
-Extract = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-
-
-class ExtractorParams(Section):
-    """What every extractor has."""
-
-    kind: str
+from stages.models.protocols import Extract, ExtractorParams
 
 
 def prepare(params: ExtractorParams, shape: tuple[int, ...]) -> Extract:
-    """An extractor for images of shape (H, W, C). Raises ParamsError when they do not go together."""
+    """Make the function that computes features.
+
+    Args:
+        params: of any extractor here.
+        shape: (H, W, C) of the images.
+
+    Returns:
+        A function of images uint8 (N, H, W, C) → features float32 (N, D), which threads may share.
+
+    Raises:
+        ParamsError: the params do not suit the image size, or weights are missing or changed.
+    """
     extract: Extract = plugins.module(__name__, params.kind).prepare(params, shape)
     return extract

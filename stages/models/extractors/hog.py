@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from stages.common.errors import ParamsError
 from stages.common.section import Positive
-from stages.models.extractors import Extract, ExtractorParams
+from stages.models.protocols import Extract, ExtractorParams
 
 
 class Params(ExtractorParams):

@@ -1,126 +1,97 @@
-"""Any network of keras.applications without its head: Practitioner Bundle ch. 3."""
+"""A pretrained backbone as an extractor: Practitioner Bundle ch. 3."""
 
 import shutil
-import textwrap
-import warnings
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from stages.common.errors import ParamsError
-from stages.common.files import digest
-from stages.models.extractors import Extract, ExtractorParams
+from stages.models import backbones
+from stages.models.protocols import Extract, ExtractorParams
 
-if TYPE_CHECKING:
-    import keras
-
-_KEPT = "backbone.weights.h5"
+_WEIGHTS_FILE = "backbone.weights.h5"
 
 
 class Params(ExtractorParams):
-    """A backbone by its Keras name in any spelling (`MobileNetV2`, `mobilenet_v2`) and its weights.
+    """A backbone, its weights, and how its feature maps become a vector.
 
-    `weights` is `imagenet` (downloaded by Keras once) or a file of the network without its top. DVC watches
-    the params, not that file: state its `sha256` to have it checked and to make a new file a change.
-    `options` go to the network's constructor, such as `{alpha: 0.35}`. With `mirror` the features of a
-    image and of its mirror image are averaged: twice the time, for images whose sides mean nothing.
+    Attributes:
+        backbone: a network of keras.applications in any spelling: `MobileNetV2`, `mobilenet_v2`.
+        weights: `imagenet` (downloaded by Keras once) or a file of the network without its top.
+        sha256: of that file. DVC watches the params and not the file; with it a new file is a change.
+        layer: the layer whose output is taken, by Keras' name; null takes the last one. Early layers respond
+            to edges and textures, late ones to parts of objects (Practitioner Bundle ch. 3 cuts VGG16 at its
+            last pooling and says that any layer will do).
+        pooling: `avg` and `max` over the map's pixels give one number per channel; `flatten` keeps all.
+        mirror: average the features of an image and of its mirror image: twice the time, for images whose
+            sides mean nothing.
+        options: arguments of the network's constructor, such as `{alpha: 0.35}`.
     """
 
     kind: Literal["keras_applications"]
     backbone: str
-    weights: Annotated[str, Field(min_length=1)]
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    weights: backbones.Weights
+    sha256: backbones.Sha256 | None = None
+    layer: str | None = Field(default=None, min_length=1)
     pooling: Literal["avg", "max", "flatten"] = "avg"
     mirror: bool = False
     options: dict[str, float | int | bool] = Field(default_factory=dict)
 
 
 def prepare(params: Params, shape: tuple[int, ...]) -> Extract:
-    """The network's last feature maps, pooled or flattened; with the preprocessing it was trained with.
+    """Build the backbone, its preprocessing inside: a quarter of the bytes to the device, and its arithmetic.
 
-    Gray images are repeated to three channels. Raises ParamsError for an unknown backbone, options or a
-    size it does not take, and weights that are missing, changed or of another network.
+    Args:
+        params: which backbone.
+        shape: (H, W, C) of the images; gray ones are repeated to three channels.
+
+    Raises:
+        ParamsError: as `backbones.feature_network`.
     """
+    import keras
+
     from stages.models.networks._forward import forward
 
-    network = _taking_pixels(*_build(params, (*shape[:2], 3)))
+    maps = backbones.feature_network(
+        params.backbone, shape, params.weights, params.sha256, params.options, params.layer
+    )
+    pools = {
+        "avg": keras.layers.GlobalAveragePooling2D,
+        "max": keras.layers.GlobalMaxPooling2D,
+        "flatten": keras.layers.Flatten,
+    }
+    network = keras.Model(maps.input, pools[params.pooling]()(maps.output))
 
     def extract(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        colored = np.repeat(pixels, 3, axis=3) if pixels.shape[3] == 1 else pixels
-        views = [colored, colored[:, :, ::-1]] if params.mirror else [colored]
-        found: NDArray[np.float32] = np.mean([features(view) for view in views], axis=0)
-        return found
-
-    def features(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return forward(network, pixels).reshape(len(pixels), -1)
+        views = [pixels, pixels[:, :, ::-1]] if params.mirror else [pixels]
+        features: NDArray[np.float32] = np.mean([forward(network, view) for view in views], axis=0)
+        return features
 
     return extract
 
 
-def keep(params: Params, shape: tuple[int, ...], folder: Path) -> None:
-    """Put the weights into `folder`, so that a served model needs neither this machine nor the internet."""
-    if params.weights == "imagenet":
-        _build(params, (*shape[:2], 3))[0].save_weights(folder / _KEPT)
+def save_weights(params: Params, shape: tuple[int, ...], folder: Path) -> None:
+    """Write the weights into `folder`, so that a served model needs neither this machine nor the internet.
+
+    Args:
+        params: which backbone and weights.
+        shape: (H, W, C) of the images.
+        folder: an existing folder.
+
+    Raises:
+        ParamsError: the weights are missing or changed.
+    """
+    file = backbones.checked_weights(params.weights, params.sha256)
+    if file is None or file == backbones.IMAGENET:
+        backbones.save_imagenet_weights(
+            params.backbone, (*shape[:2], 3), params.options, folder / _WEIGHTS_FILE
+        )
     else:
-        shutil.copyfile(_checked_file(params), folder / _KEPT)
+        shutil.copyfile(file, folder / _WEIGHTS_FILE)
 
 
-def kept(params: Params, folder: Path) -> Params:
-    """The same params with the weights that `keep` put there."""
-    return params.model_copy(update={"weights": str(folder / _KEPT)})
-
-
-def _build(params: Params, shape: tuple[int, ...]) -> "tuple[keras.Model, ModuleType]":
-    import sys
-
-    import keras
-
-    constructor = _constructor(params.backbone)
-    weights = params.weights if params.weights == "imagenet" else str(_checked_file(params))
-    pooling = None if params.pooling == "flatten" else params.pooling
-    try:
-        with warnings.catch_warnings():
-            # Keras warns of every layer that a foreign file does not fit, and then raises.
-            warnings.simplefilter("ignore")
-            network = constructor(
-                include_top=False, weights=weights, input_shape=shape, pooling=pooling, **params.options
-            )
-    except Exception as error:  # Keras raises nothing more special when a download fails
-        reason = textwrap.shorten(str(error), 300)
-        raise ParamsError(f"{params.backbone} with input {shape} cannot be built: {reason}") from None
-    assert isinstance(network, keras.Model)
-    # Each network's module has the preprocess_input that its weights were trained with.
-    return network, sys.modules[constructor.__module__]
-
-
-def _taking_pixels(network: "keras.Model", module: ModuleType) -> "keras.Model":
-    """The network with its preprocessing inside: a quarter of the bytes to the device, and its arithmetic."""
-    import keras
-
-    pixels = keras.Input(network.input_shape[1:], dtype="uint8", name="pixels")
-    return keras.Model(pixels, network(module.preprocess_input(keras.ops.cast(pixels, "float32"))))
-
-
-def _constructor(backbone: str) -> Any:
-    import keras
-
-    # Its modules are no choices: `vgg16` holds the function VGG16.
-    networks = {name.lower(): one for name, one in vars(keras.applications).items() if callable(one)}
-    found = networks.get(backbone.replace("_", "").lower())
-    if found is None:
-        known = ", ".join(sorted(one.__name__ for one in networks.values()))
-        raise ParamsError(f"keras.applications has no network {backbone!r}; allowed: {known}")
-    return found
-
-
-def _checked_file(params: Params) -> Path:
-    path = Path(params.weights).expanduser()
-    if not path.is_file():
-        raise ParamsError(f"weights {params.weights!r} are neither 'imagenet' nor a file that exists")
-    if params.sha256 and (found := digest(path)) != params.sha256:
-        raise ParamsError(f"weights {path} have sha256 {found}, the params ask for {params.sha256}")
-    return path
+def with_saved_weights(params: Params, folder: Path) -> Params:
+    """The same params, with the weights that `save_weights` wrote into `folder`."""
+    return params.model_copy(update={"weights": str(folder / _WEIGHTS_FILE)})

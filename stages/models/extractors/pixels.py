@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.models.extractors import Extract, ExtractorParams
+from stages.models.protocols import Extract, ExtractorParams
 
 
 class Params(ExtractorParams):

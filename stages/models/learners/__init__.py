@@ -1,11 +1,10 @@
-"""What `train` can fit: one file per kind of learner.
+"""The learners: one file per kind, found by its name.
 
-A kind is a module with a `Params` class (`kind: Literal["NAME"]`) and two functions: `create(params)`, an
-unfitted learner, and `load(folder)`, a fitted one. The file's name is its registration.
+A file holds a `Params` class (`kind: Literal["NAME"]`, a subclass of protocols.LearnerParams) and two
+functions: `create(params)`, a learner that is not fitted, and `load(folder)`, a fitted one.
 """
 
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
 from zipfile import BadZipFile
 
 import numpy as np
@@ -14,57 +13,29 @@ from numpy.typing import NDArray
 from stages.common import plugins
 from stages.common.errors import LearnerError
 from stages.common.files import read_json
-from stages.common.history import History, OnEpoch
-from stages.common.section import Section
 from stages.data import portions
 from stages.data.store import Reader
+from stages.models.protocols import Learner, LearnerParams
 
 SPEC = "spec.json"
 HISTORY = "history.json"
 
 
-class LearnerParams(Section):
-    """What every member has: its kind, the folder it reads, and the file whose edit re-runs it alone."""
-
-    kind: str
-    input: str
-    code: str
-
-
-class Learner(Protocol):
-    """One member of the ensemble, from its first epoch to its probabilities."""
-
-    def fit(self, train: Reader, val: Reader, on_epoch: OnEpoch) -> History:
-        """Learn from `train`; look at `val` to report and to choose, never to fit."""
-
-    def predict_proba(self, rows: NDArray[Any]) -> NDArray[np.float32]:
-        """Class probabilities (N, K) of rows as the store holds them: images or features.
-
-        Several threads call it at once.
-        """
-
-    def save(self, folder: Path) -> None:
-        """Write what `load` needs into an existing folder."""
-
-    def describe(self, folder: Path) -> list[Path]:
-        """Write what people look at to see what it is into an existing folder; returns the files."""
-
-
-@runtime_checkable
-class Resumable(Protocol):
-    """A learner that keeps checkpoints in a folder, if it is given one, and goes on from what is there."""
-
-    checkpoints: Path | None
-
-
 def create(params: LearnerParams) -> Learner:
-    """An unfitted learner."""
+    """Make a learner that is not fitted yet."""
     learner: Learner = plugins.module(__name__, params.kind).create(params)
     return learner
 
 
 def load(folder: Path) -> Learner:
-    """The fitted learner that `train` saved. Raises LearnerError when the folder holds none."""
+    """Load the fitted learner that the stage `train` saved.
+
+    Args:
+        folder: `models/NAME`.
+
+    Raises:
+        LearnerError: the folder holds no learner, or one of another version.
+    """
     try:
         kind = read_json(folder / SPEC)["kind"]
         learner: Learner = plugins.module(__name__, kind).load(folder)
@@ -75,5 +46,9 @@ def load(folder: Path) -> Learner:
 
 
 def predict_all(learner: Learner, rows: Reader) -> NDArray[np.float32]:
-    """Class probabilities (N, K) of every row, in the file's order."""
+    """Predict every row of a file.
+
+    Returns:
+        Class probabilities float32 (N, K), in the file's order.
+    """
     return np.concatenate(list(portions.mapped(learner.predict_proba, rows)))

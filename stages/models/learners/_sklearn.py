@@ -21,7 +21,7 @@ from stages.common.errors import LearnerError
 from stages.common.section import Seed
 from stages.data import portions
 from stages.data.store import Reader
-from stages.models.learners import LearnerParams
+from stages.models.protocols import LearnerParams
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator

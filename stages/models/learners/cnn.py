@@ -24,7 +24,7 @@ from stages.data import crops
 from stages.data.augment import Augment
 from stages.data.store import Reader
 from stages.models import networks
-from stages.models.learners import LearnerParams
+from stages.models.protocols import LearnerParams
 from stages.models.training.durations import Duration
 from stages.models.training.optimizers import Optimizer
 from stages.models.training.settings import Settings

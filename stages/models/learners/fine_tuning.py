@@ -1,11 +1,12 @@
-"""A pretrained network with a new head, trained in two phases: Practitioner Bundle ch. 5.
+"""A pretrained backbone with a new head, trained in two phases: Practitioner Bundle ch. 5.
 
-First the head alone learns, on top of a frozen body: the large gradients of random weights would destroy the
-pretrained filters. Then the last layers of the body learn with it, at a low rate.
+First the head alone learns, on top of a frozen backbone: the large gradients of random weights would destroy
+the pretrained filters. Then the last layers of the backbone learn with it, at a low rate.
 
-Batch normalization of the body stays in inference mode and keeps its weights in both phases, unfrozen layers
-included: the statistics of a large set are better than those of small batches of a small one, and features
-that shift as they are re-estimated undo what the head has learnt. The books' bodies (VGG16) have none.
+Batch normalization of the backbone stays in inference mode and keeps its weights in both phases, unfrozen
+layers included: the statistics of a large set are better than those of small batches of a small one, and
+features that shift as they are re-estimated undo what the head has learnt. The books' backbones (VGG16) have
+none.
 """
 
 import difflib
@@ -15,12 +16,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from stages.common.errors import LearnerError
-from stages.common.files import digest
 from stages.common.history import History, OnEpoch
 from stages.common.section import Positive, Section
 from stages.data.augment import Augment
 from stages.data.store import Reader
-from stages.models.learners import LearnerParams, cnn
+from stages.models import backbones
+from stages.models.learners import cnn
+from stages.models.protocols import LearnerParams
 from stages.models.training.durations import Duration
 from stages.models.training.optimizers import Optimizer
 from stages.models.training.settings import Settings
@@ -30,16 +32,19 @@ if TYPE_CHECKING:
 
 
 class Body(Section):
-    """A network of keras.applications by its name, and its weights.
+    """The backbone and its weights.
 
-    `weights` is `imagenet` (downloaded by Keras once), a file of the network without its top, or null for
-    random ones. DVC watches the params, not that file: state its `sha256` to have it checked and to make a
-    new file a change. `options` go to the network's constructor, such as `{alpha: 0.35}`.
+    Attributes:
+        backbone: a network of keras.applications in any spelling.
+        weights: `imagenet` (downloaded by Keras once), a file of the network without its top, or null for
+            random ones.
+        sha256: of that file. DVC watches the params and not the file; with it a new file is a change.
+        options: arguments of the network's constructor, such as `{alpha: 0.35}`.
     """
 
     backbone: str
-    weights: Annotated[str, Field(min_length=1)] | None
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None
+    weights: backbones.Weights | None
+    sha256: backbones.Sha256 | None
     options: dict[str, float | int | bool]
 
 
@@ -52,15 +57,18 @@ class Head(Section):
 
 
 class WarmUp(Duration):
-    """How long the head learns alone, and how."""
+    """How long the head learns alone, and with which optimizer."""
 
     optimizer: Optimizer
 
 
 class FineTune(Duration):
-    """How long the body learns too, how, and from where on: a layer's name, or the last share of its layers.
+    """How long the backbone learns too, and from which layer on.
 
-    The share, above 0 to 1, is of the layers that have weights.
+    Attributes:
+        optimizer: of this phase; its rate should be low.
+        unfreeze: the name of the first layer that learns, or the share (above 0, up to 1) of the backbone's
+            layers with weights, counted from its end.
     """
 
     optimizer: Optimizer
@@ -68,11 +76,11 @@ class FineTune(Duration):
 
 
 class Params(LearnerParams):
-    """The pretrained body, the new head, and the two phases."""
+    """The pretrained backbone, the new head, and the two phases."""
 
     kind: Literal["fine_tuning"]
     input: Literal["data/packed"]
-    code: Literal["stages/models/networks/keras_applications.py"]
+    code: Literal["stages/models/backbones.py"]
     body: Body
     head: Head
     augment: Augment | None
@@ -82,60 +90,75 @@ class Params(LearnerParams):
 
 
 class FineTuned(cnn.Network):
-    """A Keras model that takes uint8 images (N, H, W, C) and gives class probabilities (N, K)."""
+    """A Keras model: images uint8 (N, H, W, C) → class probabilities (N, K)."""
 
     def __init__(self, params: Params) -> None:
         super().__init__(None, None)
-        self._chosen = params
+        self._tuning = params
 
     def fit(self, train: Reader, val: Reader, on_epoch: OnEpoch) -> History:
-        """Train the head, then more; one history, whose series `phase` says 1 or 2. Epochs go on counting.
+        """Train the head, then the end of the backbone too.
 
-        Raises LearnerError when the network cannot be built, has no layer of the name to unfreeze from, or
-        the loss is no longer a number.
+        Returns:
+            One history, whose series `phase` is 1 or 2; epochs count on from one phase to the next.
+
+        Raises:
+            ParamsError: the backbone cannot be built, see `backbones.attach`.
+            LearnerError: the backbone has no layer of the name to unfreeze from, or the loss is not a number.
         """
         import keras
 
         from stages.models.training import computing
 
-        params, settings = self._chosen, self._chosen.train
+        params, settings = self._tuning, self._tuning.train
         if settings.deterministic:
             computing.deterministic()
         keras.utils.set_random_seed(settings.seed)
         with computing.precision(settings.precision):
             self._model, body = build(params, train.shape[1:], len(train.provenance["classes"]))
-        # Before an hour of warm-up.
-        trained = last_layers(body, params.fine_tune.unfreeze)
+        # Looked up before an hour of warm-up, so that a wrong name fails now.
+        unfrozen = last_layers(body, params.fine_tune.unfreeze)
         with self._training(settings, params.augment, None, train, val, on_epoch) as trainer:
             trainer.fit(params.warm_up.optimizer, params.warm_up)
-            for layer in trained:
+            for layer in unfrozen:
                 layer.trainable = True
             trainer.fit(params.fine_tune.optimizer, params.fine_tune)
         return trainer.history
 
 
 def create(params: Params) -> FineTuned:
-    """An untrained network; it is built when the images' size is known."""
+    """Make an untrained network; it is built when the images' size is known."""
     return FineTuned(params)
 
 
 def load(folder: Path) -> cnn.Network:
-    """A trained network. Raises LearnerError when Keras cannot read it."""
+    """Load a trained network.
+
+    Raises:
+        LearnerError: Keras cannot read it.
+    """
     return cnn.load(folder)
 
 
 def build(params: Params, shape: tuple[int, ...], classes: int) -> "tuple[keras.Model, list[keras.Layer]]":
-    """The network for uint8 images (H, W, C), its body frozen, and the body's layers that have weights.
+    """Build the network with a frozen backbone.
 
-    Raises LearnerError as `keras_applications.backbone` does, or for a file of another SHA-256.
+    Args:
+        params: backbone and head.
+        shape: (H, W, C) of the images.
+        classes: their number K.
+
+    Returns:
+        The network, uint8 (N, H, W, C) → probabilities (N, K), and the backbone's layers that have weights.
+
+    Raises:
+        ParamsError: as `backbones.attach`.
     """
     import keras
     from keras import layers as kl
 
-    from stages.models.networks.keras_applications import backbone
-
-    _check(params.body)
-    body = backbone(params.body.backbone, shape, params.body.weights, params.body.options)
+    chosen = params.body
+    body = backbones.feature_network(chosen.backbone, shape, chosen.weights, chosen.sha256, chosen.options)
     body.trainable = False
     pools = {"avg": kl.GlobalAveragePooling2D, "max": kl.GlobalMaxPooling2D, "flatten": kl.Flatten}
     x = pools[params.head.pooling](name="head_pool")(body.output)
@@ -143,32 +166,30 @@ def build(params: Params, shape: tuple[int, ...], classes: int) -> "tuple[keras.
         x = kl.Dense(width, activation="relu", name=f"head_{number}")(x)
         x = kl.Dropout(params.head.dropout, name=f"head_dropout_{number}")(x)
     x = kl.Dense(classes, activation="softmax", dtype="float32", name="head")(x)
-    return keras.Model(body.input, x, name=body.name), [one for one in body.layers if one.weights]
+    return keras.Model(body.input, x, name=body.name), [layer for layer in body.layers if layer.weights]
 
 
 def last_layers(body: "list[keras.Layer]", unfreeze: str | float) -> "list[keras.Layer]":
-    """The layers of the body, batch normalization left out, from a name on or the last share of all.
+    """The layers at the end of the backbone that learn in the second phase, without batch normalization.
 
-    Raises LearnerError for a name that no layer with weights has.
+    Args:
+        body: the backbone's layers that have weights, in order.
+        unfreeze: the first layer's name, or the share of layers.
+
+    Raises:
+        LearnerError: no layer with weights has this name.
     """
     import keras
 
     names = [layer.name for layer in body]
     if isinstance(unfreeze, str):
         if unfreeze not in names:
-            like = difflib.get_close_matches(unfreeze, names, n=3, cutoff=0.0)
+            similar = difflib.get_close_matches(unfreeze, names, n=3, cutoff=0.0)
             raise LearnerError(
-                f"fine_tune.unfreeze is {unfreeze!r}; no such layer with weights, but {', '.join(like)}"
+                f"fine_tune.unfreeze is {unfreeze!r}; no layer with weights has this name; "
+                f"similar names: {', '.join(similar)}"
             )
         start = names.index(unfreeze)
     else:
         start = len(body) - max(1, round(unfreeze * len(body)))
     return [layer for layer in body[start:] if not isinstance(layer, keras.layers.BatchNormalization)]
-
-
-def _check(body: Body) -> None:
-    if not body.sha256 or body.weights in {None, "imagenet"}:
-        return
-    path = Path(str(body.weights)).expanduser()
-    if path.is_file() and (found := digest(path)) != body.sha256:
-        raise LearnerError(f"weights {path} have sha256 {found}, the params ask for {body.sha256}")

@@ -6,7 +6,7 @@ import numpy as np
 
 from stages.data.augment import augment_batch, mix
 from stages.data.store import Reader
-from stages.models.learners import LearnerParams
+from stages.models.protocols import LearnerParams
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

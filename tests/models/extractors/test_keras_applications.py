@@ -10,7 +10,8 @@ import pytest
 from stages.common.errors import ParamsError
 from stages.common.files import digest
 from stages.models import extractors
-from stages.models.extractors import Extract, keras_applications
+from stages.models.extractors import keras_applications
+from stages.models.protocols import Extract
 
 SHAPE = (32, 32, 3)
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, *SHAPE), np.uint8)
@@ -74,9 +75,23 @@ def test_another_network_gets_its_own_preprocessing(tmp_path: Path) -> None:
     assert differ(prepare(file, backbone="vgg16", options={})(IMAGES), expected) < 1e-4
 
 
-def test_gray_images_are_taken_as_colour(averaged: Extract) -> None:
+def test_gray_images_are_taken_as_colour(weights: Path, averaged: Extract) -> None:
     gray = IMAGES[..., :1]
-    np.testing.assert_array_equal(averaged(gray), averaged(np.repeat(gray, 3, axis=3)))
+    of_gray = prepare(weights, (32, 32, 1))(gray)
+    np.testing.assert_array_equal(of_gray, averaged(np.repeat(gray, 3, axis=3)))
+
+
+def test_features_of_a_chosen_layer(network: keras.Model, weights: Path) -> None:
+    layer = network.get_layer("block_3_expand_relu").output
+    maps = np.asarray(keras.Model(network.input, layer)(IMAGES.astype(np.float32) / 127.5 - 1))
+    chosen = prepare(weights, layer="block_3_expand_relu")(IMAGES)
+    assert chosen.shape == (2, maps.shape[-1])
+    assert differ(chosen, maps.mean(axis=(1, 2))) < 1e-4
+
+
+def test_a_layer_that_the_network_lacks_is_refused_with_similar_names(weights: Path) -> None:
+    with pytest.raises(ParamsError, match=r"has no layer 'block_3_exp'; similar names: .*block_3_expand"):
+        prepare(weights, layer="block_3_exp")
 
 
 def test_mirrored_features_do_not_know_left_from_right(weights: Path, averaged: Extract) -> None:
@@ -86,7 +101,7 @@ def test_mirrored_features_do_not_know_left_from_right(weights: Path, averaged: 
 
 
 def test_another_file_than_the_stated_one_is_refused(weights: Path) -> None:
-    with pytest.raises(ParamsError, match=rf"have sha256 {digest(weights)}, the params ask for 0{{64}}"):
+    with pytest.raises(ParamsError, match=rf"have sha256 {digest(weights)}; the params state 0{{64}}"):
         prepare(weights, sha256="0" * 64)
 
 
@@ -94,9 +109,9 @@ def test_another_file_than_the_stated_one_is_refused(weights: Path) -> None:
     ("changes", "message"),
     [
         ({"backbone": "ResNet9000"}, r"no network 'ResNet9000'; allowed: .*MobileNetV2.*VGG16"),
-        ({"options": {"alpha": 0.5}}, "MobileNetV2 with input .* cannot be built"),
-        ({"options": {"colour": 1}}, "MobileNetV2 with input .* cannot be built: .*colour"),
-        ({"backbone": "VGG16", "options": {}}, "VGG16 with input .* cannot be built"),
+        ({"options": {"alpha": 0.5}}, "MobileNetV2 with images of .* cannot be built"),
+        ({"options": {"colour": 1}}, "MobileNetV2 with images of .* cannot be built: .*colour"),
+        ({"backbone": "VGG16", "options": {}}, "VGG16 with images of .* cannot be built"),
     ],
 )
 def test_what_does_not_go_together_is_refused_in_one_line(
@@ -125,5 +140,7 @@ def test_a_download_that_fails_is_no_traceback(
     tmp_path: Path, no_network: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keras.src.utils.file_utils.config, "keras_home", lambda: str(tmp_path))
-    with pytest.raises(ParamsError, match=r"MobileNetV2 with input .* cannot be built: .*URL fetch failure"):
+    with pytest.raises(
+        ParamsError, match=r"MobileNetV2 with images of .* cannot be built: .*URL fetch failure"
+    ):
         prepare("imagenet")

@@ -16,7 +16,8 @@ from stages.common.history import History
 from stages.data import store
 from stages.data.store import Reader
 from stages.models import learners
-from stages.models.learners import LearnerParams, _incremental, _linear, _sklearn
+from stages.models.learners import _incremental, _linear, _sklearn
+from stages.models.protocols import Learner, LearnerParams
 from stages.params import Model
 
 MODELS = Path(__file__).parents[3] / "conf" / "model"
@@ -34,7 +35,7 @@ def params(kind: str, **changes: Any) -> LearnerParams:
     return TypeAdapter(Model).validate_python(values)
 
 
-def fit(folder: Path, kind: str, **changes: Any) -> tuple[learners.Learner, History]:
+def fit(folder: Path, kind: str, **changes: Any) -> tuple[Learner, History]:
     learner = learners.create(params(kind, **changes))
     with Reader(folder / "train.h5") as train, Reader(folder / "val.h5") as val:
         return learner, learner.fit(train, val, lambda number, values: None)
@@ -53,7 +54,7 @@ def written(folder: Path, rows: Any, labels: Any, classes: int = 2) -> Path:
     return folder
 
 
-def answers(learner: learners.Learner, folder: Path) -> list[int]:
+def answers(learner: Learner, folder: Path) -> list[int]:
     with Reader(folder / "train.h5") as rows:
         return learners.predict_all(learner, rows).argmax(axis=1).tolist()
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from stages.common.errors import LearnerError
+from stages.common.errors import LearnerError, ParamsError
 from stages.common.files import digest, write_json
 from stages.data.store import Reader
 from stages.models import learners
@@ -117,7 +117,9 @@ def packed_larger(packed: Any, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 def test_a_layer_that_is_not_there_is_refused_with_some_that_are() -> None:
     _, body = fine_tuning.build(params(), SHAPE, 3)
-    with pytest.raises(LearnerError, match=r"is 'block_16_projct'; no such layer .* but block_16_project"):
+    with pytest.raises(
+        LearnerError, match=r"is 'block_16_projct'; no layer .* similar names: block_16_project"
+    ):
         fine_tuning.last_layers(body, "block_16_projct")
 
 
@@ -130,9 +132,9 @@ def test_weights_of_a_file_are_checked(tmp_path: Path) -> None:
     read, written = (one.get_layer("Conv1").get_weights()[0] for one in (again, network))
     np.testing.assert_array_equal(read, written)
     assert model.count_params() == again.count_params()
-    with pytest.raises(LearnerError, match=rf"have sha256 {digest(file)}, the params ask for 0{{64}}"):
+    with pytest.raises(ParamsError, match=rf"have sha256 {digest(file)}; the params state 0{{64}}"):
         fine_tuning.build(params(body__weights=str(file), body__sha256="0" * 64), SHAPE, 3)
-    with pytest.raises(LearnerError, match=r"nowhere\.h5"):
+    with pytest.raises(ParamsError, match=r"nowhere\.h5"):
         fine_tuning.build(params(body__weights=str(tmp_path / "nowhere.h5")), SHAPE, 3)
 
 

@@ -17,7 +17,7 @@ from stages import params
 from stages.common.errors import LearnerError
 from stages.common.files import read_json, remove
 from stages.models import learners
-from stages.models.learners import Resumable
+from stages.models.protocols import Resumable
 from stages.models.training import checkpoints
 from stages.models.training.checkpoints import Progress
 from stages.train import train

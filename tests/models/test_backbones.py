@@ -8,9 +8,8 @@ import keras
 import numpy as np
 import pytest
 
-from stages.common.errors import LearnerError
-from stages.models import networks
-from stages.models.networks import keras_applications
+from stages.common.errors import ParamsError
+from stages.models import backbones, networks
 
 SHAPE = (32, 32, 3)
 SMALL = {"alpha": 0.35}
@@ -21,7 +20,7 @@ def images(channels: int = 3) -> np.ndarray[Any, Any]:
 
 
 def convolutions(network: keras.Model) -> list[str]:
-    return [one.name for one in network.layers if isinstance(one, keras.layers.Conv2D)]
+    return [layer.name for layer in network.layers if isinstance(layer, keras.layers.Conv2D)]
 
 
 # One of each way: to -1-1; means of BGR; nothing outside, as the network brings its own layers.
@@ -30,7 +29,7 @@ def test_a_backbone_is_keras_network_behind_its_preprocessing(name: str, tmp_pat
     constructor = getattr(keras.applications, name)
     keras_own = constructor(include_top=False, weights=None, input_shape=SHAPE)
     keras_own.save_weights(tmp_path / "own.weights.h5")
-    ours = keras_applications.backbone(name, SHAPE, str(tmp_path / "own.weights.h5"))
+    ours = backbones.feature_network(name, SHAPE, str(tmp_path / "own.weights.h5"))
 
     prepared = sys.modules[constructor.__module__].preprocess_input(images().astype(np.float32))
     # Called and not `predict`, which traces a graph first.
@@ -42,7 +41,7 @@ def test_a_backbone_is_keras_network_behind_its_preprocessing(name: str, tmp_pat
 
 
 def test_any_spelling_names_a_backbone_and_gray_images_are_repeated() -> None:
-    gray = keras_applications.backbone("mobilenet_v2", (32, 32, 1), None, SMALL)
+    gray = backbones.feature_network("mobilenet_v2", (32, 32, 1), None, options=SMALL)
     assert gray.output_shape == (None, 1, 1, 1280)
     assert gray.predict_on_batch(images(1)).shape == (2, 1, 1, 1280)
 
@@ -54,7 +53,7 @@ def test_it_is_a_network_like_any_other_and_survives_saving(tmp_path: Path) -> N
     network = networks.build("keras_applications", SHAPE, 4, None, options)
     probabilities = np.asarray(network.predict_on_batch(images()))
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
-    assert not [one for one in network.layers if one.name in {"scale", "standardize"}]
+    assert not [layer for layer in network.layers if layer.name in {"scale", "standardize"}]
     network.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
     np.testing.assert_array_equal(np.asarray(again.predict_on_batch(images())), probabilities)
@@ -64,7 +63,7 @@ def test_it_is_a_network_like_any_other_and_survives_saving(tmp_path: Path) -> N
     ("name", "weights", "options", "message"),
     [
         ("VGG17", None, {}, "keras.applications has no network 'VGG17'; allowed: ConvNeXtBase, "),
-        ("VGG16", "nowhere.h5", {}, "weights 'nowhere.h5' of VGG16 are neither 'imagenet' nor a file"),
+        ("VGG16", "nowhere.h5", {}, "weights 'nowhere.h5' are neither 'imagenet' nor a file"),
         ("VGG16", None, {"alpha": 0.5}, "VGG16 with images of 32x32x3 cannot be built: "),
         ("InceptionV3", None, {}, "InceptionV3 with images of 32x32x3 cannot be built: "),
     ],
@@ -72,8 +71,8 @@ def test_it_is_a_network_like_any_other_and_survives_saving(tmp_path: Path) -> N
 def test_what_keras_does_not_take_is_refused_in_one_line(
     name: str, weights: str | None, options: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(LearnerError) as caught:
-        keras_applications.backbone(name, SHAPE, weights, options)
+    with pytest.raises(ParamsError) as caught:
+        backbones.feature_network(name, SHAPE, weights, options=options)
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
 
@@ -81,5 +80,7 @@ def test_what_keras_does_not_take_is_refused_in_one_line(
 def test_weights_of_another_network_are_refused_in_one_line(tmp_path: Path) -> None:
     other = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=SHAPE, alpha=0.35)
     other.save_weights(tmp_path / "other.weights.h5")
-    with pytest.raises(LearnerError, match="MobileNetV2 with images of 32x32x3 cannot be built: "):
-        keras_applications.backbone("MobileNetV2", SHAPE, str(tmp_path / "other.weights.h5"), {"alpha": 0.5})
+    with pytest.raises(ParamsError, match="MobileNetV2 with images of 32x32x3 cannot be built: "):
+        backbones.feature_network(
+            "MobileNetV2", SHAPE, str(tmp_path / "other.weights.h5"), options={"alpha": 0.5}
+        )
