@@ -47,11 +47,11 @@ def train(name: str, *, params: LearnerParams, recipe: str, data: Path, model: P
         folder.mkdir()
         run.params(params.model_dump())
         run.dataset(rows.provenance["manifest"], "train", {"train": len(rows), "val": len(val)})
-        if sheet := augmented.sheet(params, rows):
+        if sheet := augmented.sheet(rows, getattr(params, "augment", None), getattr(params, "patch", None)):
             run.figure(sheet, "augmented.png")
         learner = learners.create(params)
         if isinstance(learner, Resumable):
-            learner.checkpoints = kept
+            learner.checkpoints, learner.draw_curves = kept, _draw_curves
         with _curves_of_failures(kept, run), _cost(run):
             history = learner.fit(rows, val, run.epoch)
         learner.save(folder)
@@ -102,6 +102,13 @@ def _curves_of_failures(kept: Path, run: tracking.Run) -> Iterator[None]:
         raise
 
 
+def _draw_curves(history: History, path: Path) -> None:
+    """Draw the history of a running training into a PNG file."""
+    from stages.report.figures import charts
+
+    charts.history(history).savefig(path, format="png")
+
+
 def _diagnosis(history: History, rows: store.Reader) -> list[dict[str, str]]:
     images = np.bincount(rows.column("labels"), minlength=len(rows.provenance["classes"]))
     found = diagnosis.of_training(history, images.tolist())
@@ -135,7 +142,7 @@ def _report(run: tracking.Run, learner: Learner, history: History, val: store.Re
     found = metrics.score(labels, probabilities, bins=metrics.DEFAULT_BINS)
     run.metrics({f"final_val_{name}": value for name, value in found.items()})
     images = val.take if len(val.shape) == 4 else None
-    results.track(run, "val", labels, probabilities, classes, images)
+    results.log_results(run, "val", labels, probabilities, classes, images)
     # Nearest neighbours have none.
     if history:
         run.figure(charts.history(history), "learning_curves.png")
