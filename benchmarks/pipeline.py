@@ -1,6 +1,7 @@
 """The pipeline's own data stages on a folder of images, with the arguments that dvc.yaml gives them."""
 
 import importlib
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -15,7 +16,6 @@ from stages.data.sizing import Quality
 from stages.params import Params
 
 EXTRACTOR = "pixels"
-SOURCE = "${ingest.source.path}"
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ class Pipeline:
 
     def arguments(self, name: str) -> list[str]:
         """A stage's command line without the command, its paths below `root`."""
-        words = _definition(name)["cmd"].split()[3:]
-        return [self._place(word) if "/" in word or word == SOURCE else word for word in words]
+        words = shlex.split(_definition(name)["cmd"])[3:]
+        return [str(self.root / word) if "/" in word else word for word in words]
 
     def forget(self) -> None:
         """Remove what the stages after ingest wrote, so that they start from nothing."""
@@ -84,9 +84,6 @@ class Pipeline:
 
     def _manifest(self) -> Manifest:
         return Manifest.read(self.root / "data" / "manifest.parquet")
-
-    def _place(self, word: str) -> str:
-        return str(self.source if word == SOURCE else self.root / word)
 
 
 def _definition(name: str) -> dict[str, Any]:

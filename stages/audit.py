@@ -24,7 +24,7 @@ from stages.params import Audit, Drift
 from stages.report.pages import data as report
 
 
-@cli.stage(params="audit")
+@cli.stage(params="audit", source="ingest.source.path")
 def audit(
     params: Audit,
     *,

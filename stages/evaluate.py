@@ -4,6 +4,7 @@ import csv
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages import cli, tracking
+from stages.common import log
 from stages.common.errors import StoreError
 from stages.common.files import digest, read_json, replacing, write_json
 from stages.common.history import History
@@ -21,7 +23,7 @@ from stages.models.learners import HISTORY
 from stages.models.protocols import LearnerParams
 from stages.params import Evaluate
 from stages.report.figures import results
-from stages.scoring import metrics
+from stages.scoring import diagnosis, metrics
 from stages.scoring.judged import Judged
 
 ENSEMBLE = "ensemble"
@@ -48,7 +50,8 @@ def evaluate(
 
     Writes into `report`: metrics.json (member → metric → value), classification_report.txt, run.json and
     tracking (what MLflow was told, with the predictions that `python -m stages.tools.compare` reads);
-    into `plots`: loss and accuracy per epoch of each network and (actual, predicted) of each member.
+    diagnosis.json (network → what its learning curves say in words); into `plots`: loss and accuracy per
+    epoch of each network and (actual, predicted) of each member.
     Raises StoreError when predictions are missing or of images that are not this manifest's test split.
     """
     names: list[str] = read_json(classes)
@@ -60,6 +63,7 @@ def evaluate(
     with tracking.run(recipe, "evaluate", tags, keep=report) as run:
         _write_plots(plots, judged, names, {name: folder / HISTORY for name, folder in folders.items()})
         _write_report(report, judged, names)
+        _write_diagnoses(report, folders, packed / "train.h5")
         run.dataset(tags["manifest"], "test", Counter(table.strings("split").tolist()))
         _track(run, report, judged, names, packed / "test.h5")
         _link(run, folders, judged)
@@ -86,6 +90,27 @@ def _write_report(folder: Path, judged: dict[str, Judged], names: list[str]) -> 
     ]
     with replacing(folder / TEXT) as aside:
         aside.write_text("\n".join(parts), encoding="utf-8")
+
+
+def _write_diagnoses(folder: Path, members: dict[str, Path], train: Path) -> None:
+    """Of each network: what its learning curves say, and what to try next."""
+    with store.Reader(train) as rows:
+        images = np.bincount(rows.column("labels"), minlength=len(rows.provenance["classes"])).tolist()
+    histories = {name: read_json(path / HISTORY) for name, path in members.items()}
+    diagnoses = {
+        name: diagnosis.of_training(history, images)
+        for name, history in histories.items()
+        if "phase" in history
+    }
+    for name, findings in diagnoses.items():
+        for finding in findings:
+            log.event(
+                "diagnosis", member=name, finding=finding.name, because=finding.figure, next=finding.advice
+            )
+    write_json(
+        folder / diagnosis.FILE,
+        {name: [asdict(finding) for finding in findings] for name, findings in diagnoses.items()},
+    )
 
 
 def _write_plots(
@@ -129,7 +154,7 @@ def _track(
             run.metrics({f"{name}.{metric}": value for metric, value in one.scores.items()})
             numbers = np.asarray([place[identity] for identity in one.ids.tolist()])
             images = partial(_images, rows, numbers)
-            results.log_results(run, name, one.actual, one.probabilities, names, images)
+            results.track(run, name, one.actual, one.probabilities, names, images)
             run.predictions(name, one.ids, one.actual, one.probabilities)
     run.text(results.table({name: one.scores for name, one in judged.items()}), "comparison.csv")
     for name in (METRICS, TEXT):

@@ -41,7 +41,9 @@ class Comparison:
     verdict: Verdict
 
 
-@cli.stage(params="promote", members="models", predict="predict", recipe="recipe")
+@cli.stage(
+    params="promote", members="models", predict="predict", recipe="recipe", source="ingest.source.path"
+)
 def promote(
     params: Promote,
     members: dict[str, LearnerParams],

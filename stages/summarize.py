@@ -49,6 +49,7 @@ def summarize(
         name: _read((ensemble if name == ENSEMBLE else predictions / name) / "test.h5", one)
         for name, one in scores.items()
     }
+    diagnoses: dict[str, list[dict[str, str]]] = read_json(report / diagnosis.FILE)
     members = {name: one for name, one in judged.items() if name != ENSEMBLE}
     # An average of one is that one.
     shown = judged if len(members) > 1 else members
@@ -59,7 +60,7 @@ def summarize(
         data=_data(data, manifest) | {"drift": read_json(report / "drift.json")},
         board=overview.scoreboard(shown),
         books=overview.books(book, judged),
-        members=[_member(name, models / name) for name in members],
+        members=[_member(name, models / name, diagnoses.get(name, [])) for name in members],
         gains=overview.gains(judged[ENSEMBLE], members),
         weighed=read_json(ensemble / SUMMARY),
         matrices={name: overview.matrix(shown[name], classes) for name in [subject, *list(shown)[:-1]]},
@@ -96,16 +97,15 @@ def _data(folder: Path, manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def _member(name: str, folder: Path) -> dict[str, Any]:
+def _member(name: str, folder: Path, findings: list[dict[str, str]]) -> dict[str, Any]:
     """What it is, its curves, the run that made it, and of a network what the curves say in words."""
-    words = folder / diagnosis.FILE
     panels = charts.panels(read_json(folder / learners.HISTORY))
     return {
         "name": name,
         "spec": read_json(folder / learners.SPEC),
         "run": read_json(folder / tracking.LINK),
         "curves": {title: style.figure_uri(figure) for title, figure in panels.items()},
-        "diagnosis": read_json(words) if words.exists() else [],
+        "diagnosis": findings,
     }
 
 

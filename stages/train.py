@@ -6,16 +6,13 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from stages import cli, tracking
-from stages.common import log
-from stages.common.files import digest, read_json, replacing, write_json
+from stages.common import fingerprint, log
+from stages.common.files import read_json, replacing, write_json
 from stages.common.history import History
 from stages.data import store
 from stages.models import learners
@@ -23,7 +20,7 @@ from stages.models.learners import HISTORY, SPEC
 from stages.models.protocols import Learner, LearnerParams, Resumable
 from stages.models.training import checkpoints, monitor
 from stages.report.figures import augmented
-from stages.scoring import diagnosis, metrics
+from stages.scoring import metrics
 
 
 @cli.stage(params="models.{name}", recipe="recipe")
@@ -31,15 +28,15 @@ def train(name: str, *, params: LearnerParams, recipe: str, data: Path, model: P
     """Fit one member on the train split of `data` and look at its val split; the test split stays closed.
 
     Writes the folder `model`: the fitted learner, spec.json (what it is and how to feed it), history.json,
-    of a network learning_curves.png and diagnosis.json (the curves in words), and run.json (the MLflow run
-    that made it, which later stages point at even when this one is cached).
+    of a network learning_curves.png, and run.json (the MLflow run that made it, which later stages point at
+    even when this one is cached).
 
     A network's training that was killed goes on from its last checkpoint, in the same run.
     """
     with (
         store.Reader(data / "train.h5") as rows,
         store.Reader(data / "val.h5") as val,
-        checkpoints.reserved(name, {"recipe": recipe, **_identity(params, rows)}) as kept,
+        checkpoints.reserved(name, _identity(params, rows)) as kept,
         replacing(model) as folder,
         tracking.run(recipe, name, _tags(name, rows), keep=folder, resume=_earlier(kept)) as run,
     ):
@@ -47,11 +44,11 @@ def train(name: str, *, params: LearnerParams, recipe: str, data: Path, model: P
         folder.mkdir()
         run.params(params.model_dump())
         run.dataset(rows.provenance["manifest"], "train", {"train": len(rows), "val": len(val)})
-        if sheet := augmented.sheet(rows, getattr(params, "augment", None), getattr(params, "patch", None)):
+        if sheet := augmented.sheet(params, rows):
             run.figure(sheet, "augmented.png")
         learner = learners.create(params)
         if isinstance(learner, Resumable):
-            learner.checkpoints, learner.draw_curves = kept, _draw_curves
+            learner.checkpoints = kept
         with _curves_of_failures(kept, run), _cost(run):
             history = learner.fit(rows, val, run.epoch)
         learner.save(folder)
@@ -59,8 +56,6 @@ def train(name: str, *, params: LearnerParams, recipe: str, data: Path, model: P
         write_json(folder / HISTORY, history)
         if (drawn := kept / monitor.CURVES).exists():
             shutil.move(drawn, folder / monitor.CURVES)
-        if "phase" in history:
-            write_json(folder / diagnosis.FILE, _diagnosis(history, rows))
         _report(run, learner, history, val)
         _track_phases(run, history)
         _track_architecture(run, learner)
@@ -69,12 +64,12 @@ def train(name: str, *, params: LearnerParams, recipe: str, data: Path, model: P
 
 def _identity(params: LearnerParams, rows: store.Reader) -> dict[str, Any]:
     """What a training follows from: with another of these, an earlier attempt's checkpoints mean nothing."""
-    training = Path(monitor.__file__).parent
-    code = [Path(params.code), *sorted(training.glob("*.py"))]
+    code = Path(params.code)
+    plugins = {f"stages.models.{code.parent.name}": (code.stem,), learners.__name__: (params.kind,)}
     return {
         "params": params.model_dump(mode="json"),
         "data": rows.provenance,
-        "code": {path.name: digest(path) for path in code if path.exists()},
+        "code": fingerprint.code("stages.train", plugins),
         "keras": [version("keras"), os.environ.get("KERAS_BACKEND", "tensorflow")],
     }
 
@@ -102,21 +97,6 @@ def _curves_of_failures(kept: Path, run: tracking.Run) -> Iterator[None]:
         raise
 
 
-def _draw_curves(history: History, path: Path) -> None:
-    """Draw the history of a running training into a PNG file."""
-    from stages.report.figures import charts
-
-    charts.history(history).savefig(path, format="png")
-
-
-def _diagnosis(history: History, rows: store.Reader) -> list[dict[str, str]]:
-    images = np.bincount(rows.column("labels"), minlength=len(rows.provenance["classes"]))
-    found = diagnosis.of_training(history, images.tolist())
-    for finding in found:
-        log.event("diagnosis", finding=finding.name, because=finding.figure, next=finding.advice)
-    return [asdict(finding) for finding in found]
-
-
 def _tags(name: str, rows: store.Reader) -> dict[str, str]:
     return {"stage": f"train@{name}", "member": name, "manifest": rows.provenance["manifest"]}
 
@@ -142,7 +122,7 @@ def _report(run: tracking.Run, learner: Learner, history: History, val: store.Re
     found = metrics.score(labels, probabilities, bins=metrics.DEFAULT_BINS)
     run.metrics({f"final_val_{name}": value for name, value in found.items()})
     images = val.take if len(val.shape) == 4 else None
-    results.log_results(run, "val", labels, probabilities, classes, images)
+    results.track(run, "val", labels, probabilities, classes, images)
     # Nearest neighbours have none.
     if history:
         run.figure(charts.history(history), "learning_curves.png")

@@ -252,7 +252,7 @@ def test_an_edited_network_runs_its_member_again_as_a_whole_even_when_killed_bef
     assert clone.repro() == AFTER_LENET
     assert clone.half_written() == []
     files = {path.name for path in (clone.root / "models" / "lenet").iterdir()}
-    curves = {"history.json", "learning_curves.png", "diagnosis.json"}
+    curves = {"history.json", "learning_curves.png"}
     assert files == {"model.keras", "spec.json", "run.json", "tracking"} | curves
     assert clone.repro() == []
 

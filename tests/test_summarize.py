@@ -115,7 +115,7 @@ def test_a_diagnosis_stands_below_the_curves_it_is_of(make_run: MakeRun) -> None
         [1, 2, 3, 4, 5, 6], [0.9, 0.5, 0.3, 0.2, 0.1, 0.1], [1, 0.5, 0.6, 0.8, 0.9, 1]
     )
     assert found is not None
-    write_json(run.root / "models" / "alone" / diagnosis.FILE, [asdict(found)])
+    write_json(run.root / "reports" / diagnosis.FILE, {"alone": [asdict(found)]})
     html = section(text_of(run.summarize()), "curves")
     assert all(escape(words) in html for words in (found.figure, found.advice, found.source))
 

@@ -7,7 +7,6 @@
 One member and an ensemble are the same thing here: a member is an ensemble of one.
 """
 
-import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -15,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from stages.common import plugins
+from stages.common import fingerprint, plugins
 from stages.common.errors import ServingError
 from stages.common.files import digest as file_digest
 from stages.common.files import read_json, write_json
@@ -66,12 +65,16 @@ def temporary(members: Mapping[str, Path], weights: Mapping[str, float], crops: 
 
 
 def digest(folder: Path) -> str:
-    """What tells one served model from another: the SHA-256 of a bundle's files and of the code."""
-    found = hashlib.sha256()
-    for root, pattern in ((folder, "*"), (CODE, "*.py")):
-        for path in sorted(path for path in root.rglob(pattern) if path.is_file()):
-            found.update(f"{path.relative_to(root).as_posix()} {file_digest(path)}\n".encode())
-    return found.hexdigest()
+    """What tells one served model from another: the SHA-256 of a bundle's files and of the code they run."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = {path.relative_to(folder).as_posix(): file_digest(path) for path in paths}
+    members = [read_json(path / learners.SPEC) for path in (folder / MEMBERS).iterdir()]
+    extracted = [member["provenance"].get("extractor") for member in members]
+    choices: dict[str, fingerprint.Choice] = {
+        learners.__name__: tuple(sorted({member["kind"] for member in members})),
+        extractors.__name__: tuple(sorted({described["kind"] for described in extracted if described})),
+    }
+    return fingerprint.digest(files, fingerprint.code("stages.serving.pyfunc", choices))
 
 
 def _spec(member: Path) -> dict[str, Any]:

@@ -19,11 +19,7 @@ def preview(models: dict[str, LearnerParams], *, packed: Path, sheets: Path) -> 
     """
     with store.Reader(packed / "train.h5") as rows, replacing(sheets) as folder:
         folder.mkdir()
-        sheets_by_member = {
-            name: augmented.sheet(rows, getattr(params, "augment", None), getattr(params, "patch", None))
-            for name, params in models.items()
-        }
-        drawn = {name: sheet for name, sheet in sheets_by_member.items() if sheet}
+        drawn = {name: sheet for name, params in models.items() if (sheet := augmented.sheet(params, rows))}
         for name, sheet in drawn.items():
             sheet.savefig(folder / f"{name}.png")
         if not drawn:

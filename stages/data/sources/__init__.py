@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from stages.common import plugins
 from stages.common.section import Section
@@ -24,11 +25,14 @@ MAX_BYTES = 2**30
 TOO_LARGE = f"larger than the {MAX_BYTES} bytes an image may have"
 
 
-def _relative_to_home(path: Path) -> Path:
-    return path.expanduser()
+def _without_home(path: Path) -> Path:
+    """Refuse `~`: DVC, which watches the same path, takes it for the name of a folder."""
+    if path.parts[:1] and path.parts[0].startswith("~"):
+        raise PydanticCustomError("home", "~ is not expanded; write the whole path")
+    return path
 
 
-SourcePath = Annotated[Path, Field(strict=False), AfterValidator(_relative_to_home)]
+SourcePath = Annotated[Path, Field(strict=False), AfterValidator(_without_home)]
 
 
 class SourceParams(Section):

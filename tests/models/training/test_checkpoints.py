@@ -83,7 +83,7 @@ def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(
     assert "number=4/" not in log
     resumed, history = weights(folder), read_json(folder / "history.json")
     assert read_json(folder / "run.json")["run_id"] == run_id
-    assert {"learning_curves.png", "diagnosis.json"} <= {one.name for one in folder.iterdir()}
+    assert {"learning_curves.png"} <= {one.name for one in folder.iterdir()}
     assert MlflowClient().get_run(run_id).info.status == "FINISHED"
     logged = MlflowClient().get_metric_history(run_id, "val_loss")
     assert {one.step: one.value for one in logged} == dict(enumerate(history["val_loss"], start=1))
