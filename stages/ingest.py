@@ -46,6 +46,7 @@ def ingest(
         given={row.sha256: row.split for row in rows} if params.split == "from_path" else None,
         groups=groups,
     )
+    _report_damaged(rows)
     names = sorted({row.label for row in rows})
     write_manifest(manifest, rows, splits)
     write_json(classes, names)
@@ -59,6 +60,7 @@ def _examined(params: Ingest) -> Iterator[tuple[Image, Row | Reject]]:
     wanted = {
         "official": params.split == "from_path",
         "hashed": params.near_duplicates.distance is not None,
+        "damaged": params.damaged == "accept",
     }
 
     def work(batch: list[Image]) -> list[tuple[Image, Row | Reject]]:
@@ -120,6 +122,14 @@ def _near_duplicates(rows: list[Row], distance: int | None, path: Path) -> list[
     for row, group in zip(hashed, similarity.groups(len(hashed), pairs), strict=True):
         members[group].append(row.sha256)
     return [group for group in members.values() if len(group) > 1]
+
+
+def _report_damaged(rows: list[Row]) -> None:
+    damaged = [row for row in rows if row.damage]
+    if damaged:
+        log.warning(
+            "accepted_damaged_images", images=len(damaged), first=damaged[0].path, damage=damaged[0].damage
+        )
 
 
 def _write_rejects(path: Path, refused: Iterable[Reject]) -> None:

@@ -65,10 +65,12 @@ class Ingest(Section):
 
     With `split: from_path` the source says which split an image is in, by a folder named train, val or test
     or in words of its own (a column, an official test set); only a split that it lacks is cut out of train.
+    `damaged: accept` takes JPEGs some of whose pixels are the decoder's guesses, and counts them.
     """
 
     source: Source
     max_pixels: Positive
+    damaged: Literal["reject", "accept"]
     split: Literal["content", "from_path"]
     val_fraction: Fraction
     test_fraction: Fraction

@@ -67,6 +67,7 @@ class Project:
     def ingest(self, source: SourceParams | None = None, **params: Any) -> None:
         values: dict[str, Any] = {
             "max_pixels": 1_000_000,
+            "damaged": "reject",
             "split": "content",
             "val_fraction": 0.2,
             "test_fraction": 0.2,

@@ -22,6 +22,10 @@ class ImageError(ConvoyError):
     """One file is not an image that can be used; the message is the reason, without the name."""
 
 
+class DamagedError(ImageError):
+    """A decoder has to guess pixels of an image: it is cut off, overwritten or has a wrong checksum."""
+
+
 class StoreError(ConvoyError):
     """A stage's input file is missing, foreign or not what the params say it is."""
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from stages.common.errors import ImageError
+from stages.common.errors import DamagedError, ImageError
 from stages.data import decoding
 from stages.data.manifest import Row
 from stages.data.sources import Image
@@ -17,7 +17,8 @@ from stages.data.sources._naming import split_of
 _IMAGES_PER_BATCH = 16
 _BYTES_PER_BATCH = 2**20
 
-Reason = Literal["name", "label", "split", "file", "picture", "duplicate", "conflict"]
+# Written to data/rejects.csv; "picture" is an older key for what is no image that can be used.
+Reason = Literal["name", "label", "split", "file", "picture", "damaged", "duplicate", "conflict"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +31,17 @@ class Reject:
     detail: str
 
 
-def examine(image: Image, max_pixels: int, *, official: bool, hashed: bool) -> Row | Reject:
+def examine(
+    image: Image, max_pixels: int, *, official: bool, hashed: bool, damaged: bool = False
+) -> Row | Reject:
     """Read and decode one file.
 
-    With `official`, the row has the split that the source says, else train; without `hashed`, no `phash`.
+    Args:
+        image: The candidate.
+        max_pixels: Images with more pixels are rejected before they are decoded.
+        official: Whether the row has the split that the source says; else it has train.
+        hashed: Whether to compute the perceptual hash.
+        damaged: Whether to accept a damaged JPEG; its row says what the damage is.
     """
     label = unicodedata.normalize("NFC", image.label or "")
     split = image.split or split_of(image.name) if official else "train"
@@ -43,7 +51,9 @@ def examine(image: Image, max_pixels: int, *, official: bool, hashed: bool) -> R
         return Reject(image.name, label, "split", "no folder named train, val or test in its path")
     try:
         data = image.read()
-        facts = decoding.inspect(data, max_pixels, hashed=hashed)
+        facts = decoding.inspect(data, max_pixels, hashed=hashed, damaged=damaged)
+    except DamagedError as error:
+        return Reject(image.name, label, "damaged", str(error))
     except ImageError as error:
         return Reject(image.name, label, "picture", str(error))
     except OSError as error:
@@ -62,6 +72,7 @@ def examine(image: Image, max_pixels: int, *, official: bool, hashed: bool) -> R
         phash=facts.phash,
         offset=-1,
         bytes=len(data),
+        damage=facts.damage,
     )
 
 

@@ -44,7 +44,10 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One accepted image; the fields and `id` are the columns of SCHEMA."""
+    """One accepted image; the fields and `id` are the columns of SCHEMA.
+
+    `damage` is no column: only ingest counts damaged images.
+    """
 
     path: str
     label: str
@@ -57,6 +60,7 @@ class Row:
     phash: int | None
     offset: int
     bytes: int
+    damage: str | None = None
 
     @property
     def id(self) -> str:

@@ -51,17 +51,20 @@ class Classifier:
         height, width = self.resize["size"]
         return height, width, 3 if self.resize["color"] == "rgb" else 1
 
-    def __call__(self, images: Sequence[Any], *, views: str, max_pixels: int) -> NDArray[np.float32]:
+    def __call__(
+        self, images: Sequence[Any], *, views: str, max_pixels: int, damaged: bool = False
+    ) -> NDArray[np.float32]:
         """Class probabilities (N, K) of files' bytes, paths and arrays, as intake.prepared takes them.
 
-        Members trained on patches see what `views` says: `center`, or `ten` crops.
+        Members trained on patches see what `views` says: `center`, or `ten` crops. Without `damaged`, a JPEG
+        whose decoder has to guess pixels is refused.
         Raises ImageError with the number of the first image that cannot be used, counted from 0.
         """
 
         def prepare(numbered: tuple[int, Any]) -> Pixels:
             number, given = numbered
             try:
-                return intake.prepared(given, self.resize, max_pixels)
+                return intake.prepared(given, self.resize, max_pixels, damaged=damaged)
             except ImageError as error:
                 raise ImageError(f"image {number}: {error}") from None
 

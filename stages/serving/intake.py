@@ -14,13 +14,14 @@ from stages.data.sizing import View, to_size
 from stages.data.sources import MAX_BYTES, TOO_LARGE
 
 
-def prepared(given: Any, resize: Mapping[str, Any], max_pixels: int) -> Pixels:
+def prepared(given: Any, resize: Mapping[str, Any], max_pixels: int, *, damaged: bool = False) -> Pixels:
     """One image, uint8 (H, W, C), decoded and brought to size as `resize` (the stage's params) says.
 
     `given` is a file's bytes, its path as a pathlib.Path, or its pixels: uint8, (H, W), (H, W, 1) gray or
     (H, W, 3) RGB. A path given as text is refused: text comes in over the network too, and a server must not
     open files by it.
-    Raises ImageError with the reason when it is no image, or has more than `max_pixels` pixels.
+    Raises ImageError with the reason when it is no image, has more than `max_pixels` pixels, or is damaged
+    and `damaged` is false.
     """
     height, width = resize["size"]
     view = View(height, width, resize["color"], resize["keep_aspect"], resize["quality"])
@@ -29,7 +30,7 @@ def prepared(given: Any, resize: Mapping[str, Any], max_pixels: int) -> Pixels:
         return to_size(pixels, height, width, keep_aspect=view.keep_aspect, quality=view.quality)
     data = _read(given)
     # The same look that ingest takes, so that a truncated file is refused here as it is there.
-    facts = decoding.inspect(data, max_pixels, hashed=False)
+    facts = decoding.inspect(data, max_pixels, hashed=False, damaged=damaged)
     return view.of(data, facts.height, facts.width, plain=facts.plain)
 
 

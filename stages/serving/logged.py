@@ -19,6 +19,7 @@ MAX_PIXELS = 50_000_000
 _ALWAYS = (
     "h5py",
     "hdf5plugin",
+    "imagecodecs",
     "mlflow",
     "numpy",
     "opencv-python-headless",
@@ -27,6 +28,8 @@ _ALWAYS = (
     "pydantic",
     "pyyaml",
     "scipy",
+    "simplejpeg",
+    "tifffile",
     "tqdm",
     "xxhash",
 )
@@ -56,7 +59,7 @@ def log(folder: Path) -> str:
             signature=_signature(spec["crops"]),
             input_example=_example(spec),
             pip_requirements=_requirements(folder),
-            model_config={"max_pixels": MAX_PIXELS},
+            model_config={"max_pixels": MAX_PIXELS, "damaged": "reject"},
         )
     uri: str = info.model_uri
     return uri

@@ -27,6 +27,7 @@ class Served(PythonModel):
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         self._classifier = Classifier(Path(context.artifacts["bundle"]))
         self._max_pixels = int(context.model_config["max_pixels"])
+        self._damaged = context.model_config.get("damaged") == "accept"
 
     def predict(
         self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
@@ -39,7 +40,9 @@ class Served(PythonModel):
         if views not in VIEWS:
             raise _refused(f"crops is {views!r}; allowed: {', '.join(VIEWS)}")
         try:
-            found = self._classifier(list(model_input["image"]), views=views, max_pixels=self._max_pixels)
+            found = self._classifier(
+                list(model_input["image"]), views=views, max_pixels=self._max_pixels, damaged=self._damaged
+            )
         except ImageError as error:
             raise _refused(str(error)) from None
         classes = self._classifier.classes

@@ -144,7 +144,7 @@ def png(height: int, width: int) -> bytes:
     [
         (b"", "the file is empty"),
         (b"no image", "not an image in one of the formats"),
-        (png(40, 40)[:-30], "broken image"),
+        (png(40, 40)[:-30], "damaged PNG"),
         (png(40, 41), "41x40 pixels are more than the 1600 allowed"),
         (np.zeros((40, 41), np.uint8), "41x40 pixels are more than the 1600 allowed"),
         (np.zeros((4, 4, 4), np.uint8), r"is an array uint8\(4, 4, 4\); must be uint8"),

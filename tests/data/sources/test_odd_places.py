@@ -145,7 +145,7 @@ def test_odd_images_go_all_the_way(project: Project, images: Images) -> None:
     run(project)
     assert len(accepted(project)) == 26
     assert {path: kind for path, (kind, _) in rejects(project).items()} == {
-        "cat/half.jpg": "picture",
+        "cat/half.jpg": "damaged",
         "cat/large.png": "picture",
         "cat/text.jpg": "picture",
     }

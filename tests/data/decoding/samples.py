@@ -1,0 +1,40 @@
+"""Photographs to decode and other decoders to compare with."""
+
+import io
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+# Debian's ImageMagick 6; `magick` is version 7.
+_MAGICK = next(filter(None, map(shutil.which, ("convert-im6.q16", "magick"))), None)
+
+
+def photograph(seed: int, height: int = 200, width: int = 300) -> np.ndarray:
+    """Smooth shapes with grain, (H, W, 3), as photographs have them."""
+    draw = np.random.default_rng(seed)
+    coarse = draw.integers(0, 256, (height // 25, width // 25, 3)).astype(np.uint8)
+    smooth = np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC), float)
+    return np.clip(smooth + draw.normal(0, 6, smooth.shape), 0, 255).astype(np.uint8)
+
+
+def jpeg(pixels: np.ndarray | Image.Image, **options: object) -> bytes:
+    file = io.BytesIO()
+    image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
+    image.save(file, "JPEG", **{"quality": 90} | options)
+    return file.getvalue()
+
+
+def by_imagemagick(data: bytes, folder: Path, *options: str) -> np.ndarray:
+    """The pixels (H, W, 3) that ImageMagick sees after `options`; skips the test without ImageMagick."""
+    if _MAGICK is None:
+        pytest.skip("ImageMagick is not installed (Debian: apt-get install imagemagick)")
+    file = folder / "image"
+    file.write_bytes(data)
+    # The first page; the format follows from the content.
+    words = [_MAGICK, f"{file}[0]", *options, "-depth", "8", "ppm:-"]
+    done = subprocess.run(words, capture_output=True, check=True)
+    return np.asarray(Image.open(io.BytesIO(done.stdout)).convert("RGB"))
