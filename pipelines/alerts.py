@@ -1,4 +1,4 @@
-"""Who is told what: failures as one log line and a webhook, the plan and the links as the run's note."""
+"""Messages about runs: a log line and a webhook for each event, and notes on Airflow's pages."""
 
 import json
 import logging
@@ -6,69 +6,108 @@ import urllib.request
 from typing import Any
 from urllib.parse import quote
 
+from tenacity import before_sleep_log, retry, retry_if_exception, stop_after_attempt, wait_exponential
+
 from pipelines.config import Config, load
 
 log = logging.getLogger(__name__)
-# Airflow's own limit.
-_LONGEST_NOTE = 1000
+# Airflow's own limit, in characters.
+_MAX_NOTE = 1000
 
 
-def failed(context: Any) -> None:
-    """Airflow's failure callback: one line in the log and in the run's note, and JSON to the webhook."""
-    ti, error, config = context["ti"], context.get("exception") or "it was killed", load()
-    event = {
+def on_failure(context: Any) -> None:
+    """Airflow's failure callback: log the error, note it on the run and post it to the webhook."""
+    ti, error, config = context["ti"], context.get("exception") or "the task was killed", load()
+    message = " ".join(str(error).split())
+    log.error("failed: %s", message)
+    add_note(config, ti, f"Failed: {message}")
+    add_task_note(config, ti, f"Failed: {message}")
+    post(config, context, "failed", error=message)
+
+
+def post(config: Config, context: Any, event: str, **details: Any) -> None:
+    """Post an event to the webhook; without a webhook, only log it.
+
+    Args:
+        config: Names the webhook.
+        context: Airflow's context of the task that the event is about.
+        event: failed, succeeded, promoted, refused or drifted.
+        details: What else the message says; must be JSON.
+    """
+    ti = context["ti"]
+    message = {
+        "event": event,
         "dag": ti.dag_id,
         "run": ti.run_id,
         "task": ti.task_id,
         "member": getattr(context["task"], "member", None),
         "try": ti.try_number,
-        "error": " ".join(str(error).split()),
         "log": ti.log_url,
+        **details,
     }
-    log.error("failed: %s", json.dumps(event, ensure_ascii=False))
-    note(config, ti, f"Failed: {event['error']}")
+    log.info("%s: %s", event, json.dumps(message, ensure_ascii=False))
     if config.webhook:
         try:
-            _send(config.webhook, "POST", event, {})
+            _request(config.webhook, "POST", message, {})
         except OSError as error:
-            log.warning("the webhook does not answer: %s", error)
+            log.warning("webhook unreachable, message not sent: %s", error)
 
 
-def note(config: Config, ti: Any, text: str) -> None:
-    """Put text above the note of a task's run.
+def add_note(config: Config, ti: Any, text: str) -> None:
+    """Put text above the note of a task's run. A task can do so only through the API, with a login."""
+    _annotate(config, ti, text, f"dagRuns/{quote(ti.run_id)}")
 
-    A task has no other way to it than the API, for which a login is configured.
-    """
+
+def add_task_note(config: Config, ti: Any, text: str) -> None:
+    """Put text above the note of a task itself, which its page shows first."""
+    index = f"/{ti.map_index}" if ti.map_index is not None and ti.map_index >= 0 else ""
+    _annotate(config, ti, text, f"dagRuns/{quote(ti.run_id)}/taskInstances/{quote(ti.task_id)}{index}")
+
+
+def _annotate(config: Config, ti: Any, text: str, path: str) -> None:
     api = config.airflow_api or config.airflow_url
     if not (config.airflow_login and api):
-        log.info("no CONVOY_AIRFLOW_LOGIN: the run has no note")
+        log.info("note not written: CONVOY_AIRFLOW_LOGIN is not set")
         return
     user, _, password = config.airflow_login.partition(":")
     try:
-        token = _send(f"{api}/auth/token", "POST", {"username": user, "password": password}, {})
-        bearer = {"Authorization": f"Bearer {token['access_token']}"}
-        page = f"{api}/api/v2/dags/{quote(ti.dag_id)}/dagRuns/{quote(ti.run_id)}"
-        before = _send(page, "GET", None, bearer)["note"]
-        _send(page, "PATCH", {"note": shortened("\n\n".join(filter(None, [text, before])))}, bearer)
+        token = _request(f"{api}/auth/token", "POST", {"username": user, "password": password}, {})
+        header = {"Authorization": f"Bearer {token['access_token']}"}
+        page = f"{api}/api/v2/dags/{quote(ti.dag_id)}/{path}"
+        earlier = _request(page, "GET", None, header)["note"]
+        _request(page, "PATCH", {"note": shortened("\n\n".join(filter(None, [text, earlier])))}, header)
     except OSError as error:
-        log.warning("the run's note is not written: %s", error)
+        log.warning("note not written: %s", error)
 
 
 def shortened(text: str) -> str:
-    """The beginning, up to a whole line, where it is too long for a note."""
-    if len(text) <= _LONGEST_NOTE:
+    """Cut a text that is too long for a note after a whole line, and say so."""
+    if len(text) <= _MAX_NOTE:
         return text
-    rest = "\n… the rest stands in the log of plan"
-    return text[: _LONGEST_NOTE - len(rest)].rpartition("\n")[0] + rest
+    ending = "\n… the rest is in the log of plan"
+    return text[: _MAX_NOTE - len(ending)].rpartition("\n")[0] + ending
 
 
-def _send(url: str, method: str, body: Any, headers: dict[str, str]) -> Any:
+def _is_transient(error: BaseException) -> bool:
+    """Whether another try may succeed: the server is unreachable, or says that the fault is its own."""
+    return isinstance(error, OSError) and getattr(error, "code", 500) >= 500
+
+
+# SQLite answers 500 "database is locked" while another process writes; that is over within a second or two.
+@retry(
+    retry=retry_if_exception(_is_transient),
+    stop=stop_after_attempt(5),
+    wait=wait_exponential(multiplier=0.5, max=8),
+    before_sleep=before_sleep_log(log, logging.INFO),
+    reraise=True,
+)
+def _request(url: str, method: str, body: Any, headers: dict[str, str]) -> Any:
     request = urllib.request.Request(
         url,
         method=method,
         data=None if body is None else json.dumps(body).encode(),
         headers={"Content-Type": "application/json", **headers},
     )
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        text = answer.read()
+    with urllib.request.urlopen(request, timeout=10) as response:
+        text = response.read()
     return json.loads(text) if text.startswith(b"{") else None

@@ -1,38 +1,44 @@
-"""Where everything is, from the environment of Airflow's own processes, with defaults for one machine."""
+"""Configuration from the environment of Airflow's own processes, with defaults for one machine."""
 
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-# The code this file belongs to: its dvc.yaml is the graph, its conf/ has the recipes.
+# The checkout that this file belongs to: its dvc.yaml is the graph, its conf/ has the recipes.
 CODE = Path(__file__).parents[1]
 DVC_YAML = CODE / "dvc.yaml"
+# Seconds that a connection waits for another one's write; with the default of 5, busy machines answered 500.
+SQLITE_CONNECT_ARGS = {"timeout": 60}
 
 
 @dataclass(frozen=True)
 class Config:
-    """Paths as the runners' tasks see them. Each field is the variable CONVOY_ and its name in capitals.
+    """Where everything is, as the runners' tasks see it.
 
-    repository      what tasks clone: a folder or a URL
-    commit          what they check out: a branch or a commit
-    cache           the shared DVC cache; empty with `remote`
-    remote          a DVC remote of the repository instead of a shared cache
-    state           a folder that outlives tasks: checkpoints, durations, results
-    data            what stands in for datasets/; empty for nothing
-    python          the Python of the stages' environment (process runner)
-    runner          process, docker or kubernetes: what the form proposes and retrain uses
-    images          the name of an image, from the target that a stage's meta names
-    mlflow_url      MLflow as a browser reaches it
-    airflow_url     Airflow as a browser reaches it
-    airflow_api     Airflow as a task reaches it; airflow_url if not set
-    airflow_login   user:password of Airflow's API, to write a run's note; empty: no notes
-    webhook         a URL that is told of failures, as JSON; empty: nobody
-    retrain_cron    when retrain runs by the clock; empty: only when new data are reported
-    docker_network  the network of a stage's container
-    namespace       where pods are started
-    claim           a persistent volume claim, mounted at /convoy in every pod; empty: none
-    passes          names of more variables, with commas, that are handed on to the stages
+    Each field is the variable CONVOY_ and its name in capitals.
+
+    Attributes:
+        repository: What tasks clone: a folder or a URL.
+        commit: What they check out: a branch or a commit.
+        cache: The shared DVC cache, a folder; empty with `remote`.
+        remote: A DVC remote of the repository, used instead of a shared cache.
+        state: A folder that outlives tasks: checkpoints, durations, results.
+        data: The folder that tasks see as datasets/; empty for none.
+        python: The Python of the stages' environment (process runner).
+        runner: process, docker or kubernetes: the form's default, and what retrain uses.
+        images: The name of an image, with {target} for the target that a stage's meta names.
+        mlflow_url: MLflow as a browser reaches it.
+        airflow_url: Airflow as a browser reaches it.
+        airflow_api: Airflow as a task reaches it; airflow_url if not set.
+        airflow_login: user:password of Airflow's API, for notes; empty for no notes.
+        webhook: A URL that gets a JSON message for each failure and success; empty for none.
+        retrain_cron: When retrain runs by the clock; empty for only when new data are reported.
+        docker_network: The network of a stage's container.
+        namespace: The Kubernetes namespace of the pods.
+        claim: A persistent volume claim, mounted at /convoy in every pod; empty for none.
+        passes: Comma-separated names of further variables that the stages get.
+        passed_variables: Those variables with their values; not read from the environment itself.
     """
 
     repository: str = str(CODE)
@@ -54,14 +60,15 @@ class Config:
     namespace: str = "convoy"
     claim: str = ""
     passes: str = ""
-    handed_on: dict[str, str] = field(default_factory=dict)
+    passed_variables: dict[str, str] = field(default_factory=dict)
 
 
 def load(environment: Mapping[str, str] = os.environ) -> Config:
-    """The configuration that the variables describe."""
-    names = [name for name in Config.__dataclass_fields__ if name != "handed_on"]
-    given = {name: environment[key] for name in names if (key := f"CONVOY_{name.upper()}") in environment}
-    if given.get("remote"):
-        given.setdefault("cache", "")
-    passed = [*filter(None, given.get("passes", "").split(",")), "MLFLOW_TRACKING_URI", "KERAS_BACKEND"]
-    return Config(**given, handed_on={name: environment[name] for name in passed if environment.get(name)})
+    """Read the configuration from environment variables."""
+    fields = [name for name in Config.__dataclass_fields__ if name != "passed_variables"]
+    values = {name: environment[key] for name in fields if (key := f"CONVOY_{name.upper()}") in environment}
+    if values.get("remote"):
+        values.setdefault("cache", "")
+    names = [*filter(None, values.get("passes", "").split(",")), "MLFLOW_TRACKING_URI", "KERAS_BACKEND"]
+    passed = {name: environment[name] for name in names if environment.get(name)}
+    return Config(**values, passed_variables=passed)

@@ -11,20 +11,25 @@ from pipelines import alerts
 from pipelines.graph import Stage
 from pipelines.operators import PLAN, Plan, Record, RunStage
 
-# Of all tasks. An error that the worker calls refused is not tried again, whatever stands here.
+# For all tasks. A permanent error is not retried, whatever these say.
 DEFAULTS = {
     "retries": 2,
     "retry_delay": timedelta(seconds=10),
     "retry_exponential_backoff": True,
     "max_retry_delay": timedelta(minutes=10),
-    # A task that is skipped because it has nothing to do holds nobody up.
+    # A task that was skipped because it had nothing to do does not hold up those after it.
     "trigger_rule": "none_failed",
-    "on_failure_callback": alerts.failed,
+    "on_failure_callback": alerts.on_failure,
 }
 
 
 def add_tasks(stages: Mapping[str, Stage], *, skips_rest: bool = False) -> None:
-    """Fill the DAG that is open. `skips_rest`: a plan with nothing to do ends the run, all else skipped."""
+    """Add plan, stages and record to the DAG whose `with` block is open.
+
+    Args:
+        stages: The graph, as `graph.load` returns it.
+        skips_rest: Skip all other tasks where the plan has nothing to do.
+    """
     plan = Plan(
         task_id=PLAN,
         skips_rest=skips_rest,
@@ -42,10 +47,10 @@ def add_tasks(stages: Mapping[str, Stage], *, skips_rest: bool = False) -> None:
         execution_timeout=timedelta(hours=1),
         doc_md="Proves that the cache has the whole run; saves it as a DVC experiment; links it with MLflow.",
     )
-    for name, made in tasks.items():
-        made.set_upstream([tasks[other] for other in sorted(stages[name].upstream)] or plan)
+    for name, stage_task in tasks.items():
+        stage_task.set_upstream([tasks[other] for other in sorted(stages[name].upstream)] or plan)
     followed = {other for stage in stages.values() for other in stage.upstream}
-    record.set_upstream([made for name, made in tasks.items() if name not in followed])
+    record.set_upstream([stage_task for name, stage_task in tasks.items() if name not in followed])
 
 
 def _task(stage: Stage, **options: Any) -> RunStage:
@@ -63,17 +68,17 @@ def _task(stage: Stage, **options: Any) -> RunStage:
 
 
 def _for_each_member(stages: list[Stage], plan: Plan) -> dict[str, RunStage]:
-    """A group that is there once per member of the run: within it a member waits for nobody else."""
+    """Map a group of stages over the run's members: within the group a member waits for no other member."""
     tasks: dict[str, RunStage] = {}
-    together = "_".join(stage.name for stage in stages)
+    group = "_".join(stage.name for stage in stages)
 
     # Airflow maps over what a task returns, not over a part of it.
-    @task(task_id=f"members_of_{together}", doc_md="The members that this run's params name.")
+    @task(task_id=f"members_of_{group}", doc_md="The members that this run's params name.")
     def members() -> list[str]:
         params = yaml.safe_load(get_current_context()["ti"].xcom_pull(task_ids=PLAN)["params"])
         return [address.partition("@")[2] for address in stages[0].addresses(params)]
 
-    @task_group(group_id=f"{together}_each", prefix_group_id=False)
+    @task_group(group_id=f"{group}_each", prefix_group_id=False)
     def each(member: str) -> None:
         for stage in stages:
             tasks[stage.name] = _task(stage, member=member, map_index_template="{{ task.member }}")
@@ -85,10 +90,10 @@ def _for_each_member(stages: list[Stage], plan: Plan) -> dict[str, RunStage]:
 
 
 def _groups(stages: Mapping[str, Stage]) -> list[list[str]]:
-    """Names of stages; together are those whose members pair one to one: predict@a needs only train@a."""
+    """Group the names of stages whose members pair one to one: predict@a needs only train@a."""
     groups: list[list[str]] = []
     for name, stage in stages.items():
         paired = [group for group in groups if stage.paired & set(group)]
-        merged = [*(one for group in paired for one in group), name]
+        merged = [*(member for group in paired for member in group), name]
         groups = [group for group in groups if group not in paired] + [merged]
     return groups

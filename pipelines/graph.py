@@ -1,8 +1,8 @@
-"""dvc.yaml as a graph of stages: read with a YAML parser alone, so that a scheduler can do it at every look.
+"""Read dvc.yaml as a graph of stages, with a YAML parser alone.
 
-DVC itself would need 0.4 to 0.7 s for it, its import included. What it fills in from the params is left open
-here, because the params are those of a run and not known before it: a `foreach` stage stays one stage with
-open members, and what its paths will be is known up to `${…}`.
+A scheduler parses its DAG files again and again. DVC would need 0.4 to 0.7 s for it, its import included.
+Values that DVC fills in from the params stay open, because each run has params of its own: a `foreach` stage
+is one stage with open members, and its paths are known up to `${…}`.
 """
 
 import re
@@ -16,6 +16,7 @@ import yaml
 # Safe, in C where PyYAML has it: that reads dvc.yaml in a tenth of the time.
 _LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TEMPLATE = re.compile(r"\$\{[^}]*\}")
+_OUTPUT_KEYS = ("outs", "metrics", "plots")
 SETTINGS: dict[str, type] = {
     "image": str,
     "cpu": float,
@@ -33,10 +34,16 @@ class GraphError(Exception):
 
 @dataclass(frozen=True)
 class Settings:
-    """How a stage is run, from `meta:` beside it in dvc.yaml.
+    """How a stage is run: its `meta:` in dvc.yaml.
 
-    `image` names a target of docker/stage.Dockerfile, or any image by its full name; `cpu` is in cores,
-    `memory` a number with a unit that docker and Kubernetes both know, `gpu` a count, `timeout` in minutes.
+    Attributes:
+        image: A target of docker/stage.Dockerfile, or any image by its full name.
+        cpu: Cores; None for no limit.
+        memory: A number with a unit that Docker and Kubernetes both accept: 4Gi; None for no limit.
+        gpu: Number of GPUs.
+        pool: The Airflow pool whose slots the task takes.
+        retries: How often a transient error is retried.
+        timeout: Minutes after which the task is stopped.
     """
 
     image: str = "data"
@@ -50,9 +57,16 @@ class Settings:
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage. `members` is the params key whose entries a `foreach` stage has its members from.
+    """A stage of dvc.yaml.
 
-    `paired` are those of `upstream` of which a member needs its own counterpart only: predict@a, train@a.
+    Attributes:
+        name: Its key in dvc.yaml.
+        description: Its `desc:`.
+        members: For a `foreach` stage, the params key whose entries are its members; else None.
+        upstream: Names of the stages that it waits for directly.
+        paired: Those of `upstream` of which a member needs only the member of the same name: predict@a needs
+            train@a.
+        settings: How it is run.
     """
 
     name: str
@@ -63,51 +77,67 @@ class Stage:
     settings: Settings
 
     def addresses(self, params: Mapping[str, Any]) -> list[str]:
-        """What DVC calls the stage under these params: its name, or NAME@MEMBER for each member."""
+        """List what DVC calls the stage under these params: NAME, or NAME@MEMBER for each member."""
         if self.members is None:
             return [self.name]
-        inside: Any = params
-        for part in self.members.split("."):
-            inside = inside.get(part) or {}
-        return [f"{self.name}@{member}" for member in inside]
+        section: Any = params
+        for key in self.members.split("."):
+            section = section.get(key) or {}
+        return [f"{self.name}@{member}" for member in section]
 
 
 def load(path: Path) -> dict[str, Stage]:
-    """The stages of a dvc.yaml by name, each after those it depends on. Raises GraphError."""
+    """Read the stages of a dvc.yaml.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The stages by name, each after those it depends on.
+
+    Raises:
+        GraphError: A stage cannot become a task.
+    """
     declared = yaml.load(path.read_bytes(), Loader=_LOADER)["stages"]  # noqa: S506
     bodies = {name: stage.get("do", stage) for name, stage in declared.items()}
-    upstream: dict[str, frozenset[str]] = {name: frozenset() for name in bodies}
-    for sure in (True, False):
-        for name, body in bodies.items():
-            for other, maker in bodies.items():
-                if _feeds(maker, body, sure) and name not in _all_before(other, upstream) | {other}:
-                    upstream[name] |= {other}
+    ancestors = _direct_upstream(bodies)
     stages = {
         name: Stage(
             name=name,
             description=str(bodies[name].get("desc", "")),
-            members=_members(name, declared[name]),
-            upstream=(direct := _reduced(upstream[name], upstream)),
-            paired=frozenset(one for one in direct if _pairs(declared[one], declared[name])),
+            members=_members_key(name, declared[name]),
+            upstream=(upstream := _without_transitive(ancestors[name], ancestors)),
+            paired=frozenset(other for other in upstream if _pairs(declared[other], declared[name])),
             settings=_settings(name, declared[name].get("meta", bodies[name].get("meta", {}))),
         )
         for name in bodies
     }
-    return {name: stages[name] for name in _ordered(upstream)}
+    return {name: stages[name] for name in _topological_order(ancestors)}
 
 
-def _members(name: str, declared: Mapping[str, Any]) -> str | None:
+def _direct_upstream(bodies: Mapping[str, Mapping[str, Any]]) -> dict[str, frozenset[str]]:
+    """By stage, the stages whose outputs it reads: certain ones first, then what `${item.…}` may name."""
+    upstream: dict[str, frozenset[str]] = {name: frozenset() for name in bodies}
+    for certain in (True, False):
+        for name, body in bodies.items():
+            for other, producer in bodies.items():
+                if _feeds(producer, body, certain) and name not in _ancestors(other, upstream) | {other}:
+                    upstream[name] |= {other}
+    return upstream
+
+
+def _members_key(name: str, declared: Mapping[str, Any]) -> str | None:
     """The params key that `foreach` names."""
     if "matrix" in declared:
         raise GraphError(
             f"dvc.yaml: {name}: matrix is not supported; foreach over a section of the params is"
         )
-    over = declared.get("foreach")
-    if over is None:
+    section = declared.get("foreach")
+    if section is None:
         return None
-    if not isinstance(over, str) or not re.fullmatch(r"\$\{[\w.]+\}", over):
+    if not isinstance(section, str) or not re.fullmatch(r"\$\{[\w.]+\}", section):
         raise GraphError(f"dvc.yaml: {name}: foreach must name a section of the params: ${{models}}")
-    return over[2:-1]
+    return section[2:-1]
 
 
 def _settings(name: str, meta: Mapping[str, Any]) -> Settings:
@@ -121,73 +151,81 @@ def _settings(name: str, meta: Mapping[str, Any]) -> Settings:
     return Settings(**meta)
 
 
-def _feeds(maker: Mapping[str, Any], user: Mapping[str, Any], sure: bool) -> bool:
+def _feeds(producer: Mapping[str, Any], consumer: Mapping[str, Any], certain: bool) -> bool:
     """Whether an output of one stage can be a dependency of the other.
 
-    `${item.…}` as a whole path can be any output: such a stage waits for all that do not wait for it (`sure`
-    is False). Other values of the params, as `${ingest.source.path}`, are what a user brings, no output.
+    A path that is `${item.…}` as a whole is a folder that another stage makes, so it can be any folder among
+    the outputs (`certain` is False): `${item.input}` is data/packed or features/NAME, never a report.
+    Other templates, such as `${ingest.source.path}`, are what a user brings and no output.
     """
-    for dep in _paths(user, "deps"):
-        whole = _TEMPLATE.fullmatch(dep)
-        if whole and not sure and dep.startswith("${item."):
-            return True
-        if not whole and any(_overlap(dep, out) for kind in _OUTS for out in _paths(maker, kind)):
+    for dep in _paths(consumer, ("deps",)):
+        if _TEMPLATE.fullmatch(dep):
+            if (
+                not certain
+                and dep.startswith("${item.")
+                and any(map(_is_folder, _paths(producer, ("outs",))))
+            ):
+                return True
+        elif any(_overlap(dep, out) for out in _paths(producer, _OUTPUT_KEYS)):
             return True
     return False
 
 
-def _pairs(maker: Mapping[str, Any], user: Mapping[str, Any]) -> bool:
-    """Whether a member of one foreach stage needs of the other nothing but what the same member makes."""
-    if "foreach" not in user or maker.get("foreach") != user["foreach"]:
+def _is_folder(out: str) -> bool:
+    """Whether an output is a folder: DVC declares folders and files alike, so a suffix decides."""
+    return not Path(_TEMPLATE.sub("x", out)).suffix
+
+
+def _pairs(producer: Mapping[str, Any], consumer: Mapping[str, Any]) -> bool:
+    """Whether a member of one foreach stage needs of the other only the member of the same name."""
+    if "foreach" not in consumer or producer.get("foreach") != consumer["foreach"]:
         return False
-    outs = [out for kind in _OUTS for out in _paths(maker["do"], kind)]
-    deps = [dep for dep in _paths(user["do"], "deps") if any(_overlap(dep, out) for out in outs)]
+    outs = list(_paths(producer["do"], _OUTPUT_KEYS))
+    deps = [dep for dep in _paths(consumer["do"], ("deps",)) if any(_overlap(dep, out) for out in outs)]
     return all("${key}" in dep for dep in deps if not _TEMPLATE.fullmatch(dep))
 
 
-_OUTS = ("outs", "metrics", "plots")
-
-
-def _paths(body: Mapping[str, Any], kind: str) -> Iterator[str]:
-    """The paths of a list that may hold options for them."""
-    for one in body.get(kind, []):
-        yield one if isinstance(one, str) else next(iter(one))
+def _paths(body: Mapping[str, Any], keys: tuple[str, ...]) -> Iterator[str]:
+    """The paths of lists whose entries are a path or a mapping from a path to its options."""
+    for key in keys:
+        for entry in body.get(key, []):
+            yield entry if isinstance(entry, str) else next(iter(entry))
 
 
 def _overlap(first: str, second: str) -> bool:
-    """Whether one path can be the other, or lie in it."""
-    for one, other in zip(first.strip("/").split("/"), second.strip("/").split("/"), strict=False):
-        if one == other:
+    """Whether one path can equal the other, or be inside it."""
+    for left, right in zip(first.strip("/").split("/"), second.strip("/").split("/"), strict=False):
+        if left == right:
             continue
-        template, text = (one, other) if "${" in one else (other, one)
+        template, text = (left, right) if "${" in left else (right, left)
         if "${" not in template:
             return False
-        # Two templates side by side can always be the same.
+        # Two templates can always be equal.
         if "${" not in text and not re.fullmatch(".+".join(map(re.escape, _TEMPLATE.split(template))), text):
             return False
     return True
 
 
-def _all_before(name: str, upstream: Mapping[str, frozenset[str]]) -> frozenset[str]:
-    """Every stage that this one waits for, directly or not."""
-    found: set[str] = set()
-    ahead = list(upstream[name])
-    while ahead:
-        if (one := ahead.pop()) not in found:
-            found.add(one)
-            ahead += upstream[one]
-    return frozenset(found)
+def _ancestors(name: str, upstream: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    """Every stage that this stage waits for, directly or not."""
+    ancestors: set[str] = set()
+    pending = list(upstream[name])
+    while pending:
+        if (parent := pending.pop()) not in ancestors:
+            ancestors.add(parent)
+            pending += upstream[parent]
+    return frozenset(ancestors)
 
 
-def _reduced(direct: frozenset[str], upstream: Mapping[str, frozenset[str]]) -> frozenset[str]:
-    """Without those that others of them wait for already: the image of the graph stays readable."""
+def _without_transitive(direct: frozenset[str], upstream: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    """Leave out stages that another of them already waits for, so that the drawn graph stays readable."""
     return frozenset(
-        one for one in direct if not any(one in _all_before(other, upstream) for other in direct - {one})
+        name for name in direct if not any(name in _ancestors(other, upstream) for other in direct - {name})
     )
 
 
-def _ordered(upstream: Mapping[str, frozenset[str]]) -> list[str]:
-    """Names so that each comes after those it waits for, otherwise as the file has them."""
+def _topological_order(upstream: Mapping[str, frozenset[str]]) -> list[str]:
+    """Names so that each comes after those it waits for, otherwise in the file's order."""
     order: list[str] = []
     while len(order) < len(upstream):
         order.append(next(name for name in upstream if name not in order and upstream[name] <= set(order)))

@@ -1,7 +1,7 @@
 """`make airflow`: Airflow and MLflow on this machine without containers, until Ctrl-C.
 
-Airflow's own `standalone` would do most of it, but leaves its children behind when it is killed, and knows
-nothing of MLflow. Each part is started by itself here and ends within seconds of SIGTERM.
+Airflow's own `standalone` would do most of it, but it leaves its children running when it is killed, and it
+does not start MLflow. Here each program is started separately and ends within seconds of SIGTERM.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import IO
@@ -29,43 +30,44 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make airflow", description=main.__doc__)
     parser.add_argument("--port", type=int, default=8080, help="of Airflow; the next free one if taken")
     parser.add_argument("--mlflow-port", type=int, default=5000, help="of MLflow; likewise")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     for program in (*_AIRFLOW, load().python):
         if shutil.which(program) is None:
             sys.exit(f"error: {program} is missing; `make airflow` installs it and starts this")
     state = Path(load().state)
     logs = state / "airflow" / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    lock = _alone(state / "airflow" / "lock")
-    airflow, mlflow = (f"http://127.0.0.1:{_free(port)}" for port in (asked.port, asked.mlflow_port))
-    known = _secrets(state / "airflow" / "secrets.json")
-    environment = _environment(state, airflow, mlflow, known)
-    # SIGINT too: what a script starts with `&` has it ignored.
-    for one in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(one, signal.default_int_handler)
+    lock = _exclusive_lock(state / "airflow" / "lock")
+    airflow, mlflow = (f"http://127.0.0.1:{_free_port(port)}" for port in (options.port, options.mlflow_port))
+    credentials = _credentials(state / "airflow" / "secrets.json")
+    environment = _environment(state, airflow, mlflow, credentials)
+    # SIGINT too: a program that a script starts with `&` ignores it.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     parts = Parts(environment, logs)
     try:
         parts.start("mlflow", _mlflow(mlflow))
-        _say("Preparing Airflow's database")
+        _print("Preparing Airflow's database")
         subprocess.run([*_AIRFLOW, "db", "migrate"], env=environment, check=True, stdout=subprocess.DEVNULL)
-        _end_schedulers(state / "airflow" / _DATABASE)
+        _prepare_database(state / "airflow" / _DATABASE)
         port = airflow.rpartition(":")[2]
         parts.start("api-server", [*_AIRFLOW, "api-server", "--port", port, "--host", "127.0.0.1"])
         parts.start("dag-processor", [*_AIRFLOW, "dag-processor"])
         parts.start("triggerer", [*_AIRFLOW, "triggerer", *_NO_LOG_SERVER])
         parts.wait_for(f"{airflow}/api/v2/monitor/health")
         parts.wait_for(f"{mlflow}/health")
-        # Last: tasks that wait since the last time start at once, and fail where these two do not answer.
+        # Last: tasks left over from an earlier start begin at once, and fail where these two do not answer.
         parts.start("scheduler", [*_AIRFLOW, "scheduler", *_NO_LOG_SERVER])
-        _say(f"Airflow  {airflow}  user admin, password {known['password']}")
-        _say(f"MLflow   {mlflow}")
-        _say(f"Logs     {logs}")
-        _say("Ctrl-C stops both.")
+        parts.wait_for(f"{airflow}/api/v2/monitor/health", _scheduler_is_healthy)
+        _print(f"Airflow  {airflow}  user admin, password {credentials['password']}")
+        _print(f"MLflow   {mlflow}")
+        _print(f"Logs     {logs}")
+        _print("Ctrl-C stops both.")
         while True:
             parts.check()
             time.sleep(1)
     except KeyboardInterrupt:
-        _say("Stopping")
+        _print("Stopping")
     finally:
         parts.stop()
         lock.close()
@@ -85,11 +87,11 @@ def _mlflow(url: str) -> list[str]:
     return [load().python, *words, "--port", port, *places, "--artifacts-destination", f"{CODE}/mlartifacts"]
 
 
-def _environment(state: Path, airflow: str, mlflow: str, known: dict[str, str]) -> dict[str, str]:
-    """What the parts are told; what the user has set stands above it."""
+def _environment(state: Path, airflow: str, mlflow: str, credentials: Mapping[str, str]) -> dict[str, str]:
+    """The environment of all programs; variables that the user has set override the defaults."""
     home = state / "airflow"
     passwords = home / "passwords.json"
-    _write(passwords, {"admin": known["password"]})
+    _write(passwords, {"admin": credentials["password"]})
     defaults = {
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(CODE / "pipelines" / "dags"),
@@ -100,17 +102,17 @@ def _environment(state: Path, airflow: str, mlflow: str, known: dict[str, str]) 
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{airflow}/execution/",
         "AIRFLOW__API__BASE_URL": airflow,
-        "AIRFLOW__API__SECRET_KEY": known["secret_key"],
+        "AIRFLOW__API__SECRET_KEY": credentials["secret_key"],
         "AIRFLOW__API__WORKERS": "1",
-        "AIRFLOW__API_AUTH__JWT_SECRET": known["jwt_secret"],
+        "AIRFLOW__API_AUTH__JWT_SECRET": credentials["jwt_secret"],
         "AIRFLOW__CORE__FERNET_KEY": "",
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
-        # A day: a scheduler that wakes up with its laptop would take itself for dead, and its tasks for lost.
+        # A day: after its laptop slept, a scheduler would take itself for dead and its tasks for lost.
         "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "86400",
-        # A machine that trains answers slowly; by default a task is given up after 3 answers over 5 s.
+        # A machine that trains answers slowly; by default a task fails after 3 answers that take over 5 s.
         "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "30",
         "AIRFLOW__WORKERS__MAX_FAILED_HEARTBEATS": "30",
-        # How soon the end of a task is noticed: at the default of 5 s, skipping a run of 14 took a minute.
+        # Seconds until the end of a task is noticed: with the default of 5, a run of 14 skips took a minute.
         "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         "AIRFLOW__TRIGGERER__CAPACITY": "100",
         "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -119,49 +121,62 @@ def _environment(state: Path, airflow: str, mlflow: str, known: dict[str, str]) 
     }
     fixed = {
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/{_DATABASE}",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS": "pipelines.config.SQLITE_CONNECT_ARGS",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS_ASYNC": "pipelines.config.SQLITE_CONNECT_ARGS",
         "PYTHONPATH": os.pathsep.join(filter(None, [str(CODE), os.environ.get("PYTHONPATH")])),
         "MLFLOW_TRACKING_URI": mlflow,
         "CONVOY_MLFLOW_URL": mlflow,
         "CONVOY_AIRFLOW_URL": airflow,
-        "CONVOY_AIRFLOW_LOGIN": f"admin:{known['password']}",
+        "CONVOY_AIRFLOW_LOGIN": f"admin:{credentials['password']}",
     }
     return defaults | os.environ | fixed
 
 
-def _secrets(path: Path) -> dict[str, str]:
-    """Passwords and keys, made at the first start."""
+def _credentials(path: Path) -> dict[str, str]:
+    """Password and keys, generated at the first start."""
     if not path.exists():
         _write(path, {name: secrets.token_urlsafe(24) for name in ("password", "secret_key", "jwt_secret")})
-    known: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
-    return known
+    credentials: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+    return credentials
 
 
 def _write(path: Path, value: dict[str, str]) -> None:
-    """For this user's eyes only, from the start."""
+    """Write a file that only this user can read, from its first byte."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
         json.dump(value, file)
 
 
-def _alone(path: Path) -> IO[str]:
-    """A lock on this working tree's Airflow: two schedulers on one SQLite file would stop each other."""
+def _exclusive_lock(path: Path) -> IO[str]:
+    """Lock this working tree's Airflow: two schedulers on one SQLite file would stop each other."""
     lock = path.open("w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        sys.exit(f"error: Airflow is running here already; {path.parent} is its folder")
+        sys.exit(f"error: Airflow already runs on this folder: {path.parent}")
     return lock
 
 
-def _end_schedulers(database: Path) -> None:
-    """Note that no earlier scheduler runs, as the lock proves: the next one takes up what they left."""
-    with closing(sqlite3.connect(database)) as connection, connection:
+def _prepare_database(path: Path) -> None:
+    """Let readers and a writer work at once, and note that no earlier scheduler runs.
+
+    In SQLite's default mode each writer locks out all readers: two runs with a few triggers got 13 answers
+    "database is locked" in 20 minutes. The lock on the folder proves that an earlier scheduler has ended; the
+    next one takes over its tasks.
+    """
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("UPDATE job SET state = 'failed' WHERE state = 'running'")
 
 
-def _free(wanted: int) -> int:
-    """The wanted port, or the next one that nobody listens on."""
+def _scheduler_is_healthy(text: bytes) -> bool:
+    """Whether Airflow's health page says that the scheduler sends heartbeats."""
+    return bool(json.loads(text)["scheduler"]["status"] == "healthy")
+
+
+def _free_port(wanted: int) -> int:
+    """The wanted port, or the next one that is free."""
     for port in range(wanted, wanted + 100):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -173,7 +188,7 @@ def _free(wanted: int) -> int:
     sys.exit(f"error: no free port from {wanted} to {wanted + 99}")
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     print(text, flush=True)
 
 

@@ -1,9 +1,9 @@
-"""The tasks of a run: each is one call of the worker by a runner, and what its result means for Airflow."""
+"""The tasks of a run. Each calls the worker once through a runner and reports its result to Airflow."""
 
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from airflow.sdk import BaseOperator, BaseOperatorLink
 from airflow.sdk.exceptions import (
@@ -13,24 +13,34 @@ from airflow.sdk.exceptions import (
     DownstreamTasksSkipped,
 )
 
-from pipelines import alerts, config, form, runners
+from pipelines import alerts, config, overrides, runners
 from pipelines.graph import Settings
 
 PLAN = "plan"
 
 
 class Worker(BaseOperator):
-    """What the three have in common: to start the worker, to stop it, to tell how it ended."""
+    """Base of the three tasks: starts the worker, stops it, and turns its outcome into a task state."""
 
     action = ""
     settings = Settings()
     _runner: runners.Runner | None = None
 
     def work(self, context: Any, address: str = "", **variables: str) -> dict[str, Any]:
-        """Run the worker; return its result.
+        """Run the worker.
 
-        Raises AirflowSkipException when there was nothing to do, AirflowFailException when a retry cannot
-        help, AirflowException when it can.
+        Args:
+            context: Airflow's context of the task.
+            address: The stage as DVC calls it; empty for plan and record.
+            variables: Further variables of the worker, without the prefix CONVOY_.
+
+        Returns:
+            The worker's result; pipelines/worker/__init__.py lists its keys.
+
+        Raises:
+            AirflowSkipException: There was nothing to do.
+            AirflowFailException: A permanent error.
+            AirflowException: A transient error; Airflow retries.
         """
         settings, run = config.load(), run_name(context["dag_run"])
         self._runner = runners.create(context["params"]["runner"], settings)
@@ -44,22 +54,24 @@ class Worker(BaseOperator):
             "DATA": settings.data,
             "WORK": f"{settings.state}/work",
         }
-        given = {f"CONVOY_{key}": value for key, value in (common | variables).items()}
-        name = re.sub(r"[^A-Za-z0-9.-]+", "-", f"convoy-{run}-{address or self.action}")
-        result = self._runner.run(runners.Work(name, given | settings.handed_on, self.settings), context)
-        where = address or self.action
+        environment = {f"CONVOY_{key}": value for key, value in (common | variables).items()}
+        label = address or self.action
+        name = re.sub(r"[^A-Za-z0-9.-]+", "-", f"convoy-{run}-{label}")
+        work = runners.Work(name, environment | settings.passed_variables, self.settings)
+        result = self._runner.run(work, context)
         if result is None:
-            raise AirflowException(f"{where}: it was killed and left no result")
+            raise AirflowException(f"{label}: the task was killed and left no result")
+        reason = f"{label}: {result['reason']}"
         if result["outcome"] == "restored":
-            raise AirflowSkipException(f"{where}: {result['reason']}")
+            skip(context, reason)
         if result["outcome"] == "refused":
-            raise AirflowFailException(f"{where}: {result['reason']}")
+            raise AirflowFailException(reason)
         if result["outcome"] in ("failed", "stopped"):
-            raise AirflowException(f"{where}: {result['reason']}")
+            raise AirflowException(reason)
         return result
 
     def on_kill(self) -> None:
-        """Stop it: the run was cancelled in the UI, or the task took too long."""
+        """Stop the worker: the run was cancelled in the UI, or the task took too long."""
         if self._runner is not None:
             self._runner.cancel()
 
@@ -70,23 +82,32 @@ class Plan(Worker):
     action = PLAN
 
     def __init__(self, *, skips_rest: bool = False, **kwargs: Any) -> None:
-        """`skips_rest`: where there is nothing to do, the run ends here, all else skipped."""
+        """Create the task.
+
+        Args:
+            skips_rest: Skip all other tasks of the run where there is nothing to do.
+            kwargs: Those of every operator.
+        """
         super().__init__(**kwargs)
         self.skips_rest = skips_rest
 
     def execute(self, context: Any) -> dict[str, Any]:
-        """Return the worker's result: the others take the params and the commit from it."""
-        overrides = json.dumps(form.overrides(context["params"]))
-        result = self.work(context, OVERRIDES=overrides, COMMIT=config.load().commit)
-        alerts.note(config.load(), context["ti"], described(result))
-        if self.skips_rest and not any(one["runs"] for one in result["stages"].values()):
+        """Return the worker's result, from which the other tasks take the params and the commit."""
+        try:
+            overrides.check_field_names(context["dag_run"].conf or {}, self.dag.params)
+            lines = json.dumps(overrides.from_form(context["params"]))
+        except overrides.FormError as error:
+            raise AirflowFailException(f"plan: {error}") from None
+        result = self.work(context, OVERRIDES=lines, COMMIT=config.load().commit)
+        alerts.add_note(config.load(), context["ti"], describe_plan(result))
+        if self.skips_rest and not any(stage["runs"] for stage in result["stages"].values()):
             context["ti"].xcom_push("return_value", result)
             raise DownstreamTasksSkipped(tasks=sorted(self.get_flat_relative_ids(upstream=False)))
         return result
 
 
 class RunStage(Worker):
-    """Brings one stage up to date; of a foreach stage, one member."""
+    """Brings a stage up to date; of a foreach stage, a member."""
 
     action = "stage"
     template_fields = ("member",)
@@ -101,8 +122,8 @@ class RunStage(Worker):
         address = f"{self.stage}@{self.member}" if self.member else self.stage
         planned = plan["stages"].get(address, {"runs": True, "reason": ""})
         if not planned["runs"]:
-            # A worker would come to the same, in seconds instead of none.
-            raise AirflowSkipException(f"{address}: {planned['reason']}")
+            # A worker would come to the same result, in seconds instead of none.
+            skip(context, f"{address}: {planned['reason']}")
         result = self.work(context, address, STAGE=address, PARAMS=plan["params"], COMMIT=plan["commit"])
         reason = "; ".join(filter(None, [planned["reason"], result["reason"]]))
         return result | {"reason": reason}
@@ -114,7 +135,7 @@ class MlflowLink(BaseOperatorLink):
     name = "MLflow"
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
-        """The page of the run; empty when nothing was tracked."""
+        """Return the page of the run; empty when nothing was tracked."""
         return str(operator.mlflow_url)
 
 
@@ -126,24 +147,35 @@ class Record(Worker):
     mlflow_url = ""
 
     def execute(self, context: Any) -> dict[str, Any]:
-        """Return the worker's result; the links stand in the run's note too."""
+        """Return the worker's result, and put the links into the run's note too."""
         plan, settings, run = context["ti"].xcom_pull(task_ids=PLAN), config.load(), context["dag_run"]
         url = f"{settings.airflow_url}/dags/{run.dag_id}/runs/{run.run_id}" if settings.airflow_url else ""
-        given = {"PARAMS": plan["params"], "COMMIT": plan["commit"], "RUN_URL": url}
-        result = self.work(context, MLFLOW_URL=settings.mlflow_url, **given)
+        variables = {"PARAMS": plan["params"], "COMMIT": plan["commit"], "RUN_URL": url}
+        result = self.work(context, MLFLOW_URL=settings.mlflow_url, **variables)
         self.mlflow_url = result["mlflow_url"] or ""
         links = f"[MLflow]({self.mlflow_url}), " if self.mlflow_url else ""
-        alerts.note(settings, context["ti"], f"Recorded: {links}DVC experiment `{result['experiment']}`")
+        alerts.add_note(settings, context["ti"], f"Recorded: {links}DVC experiment `{result['experiment']}`")
+        alerts.post(settings, context, "succeeded", experiment=result["experiment"], mlflow=self.mlflow_url)
         return result
 
 
+def skip(context: Any, reason: str) -> NoReturn:
+    """End a task as skipped, with the reason where people look: the open part of the log and the task's note.
+
+    Airflow logs the exception's own message in a group that the page shows closed.
+    """
+    context["task"].log.info("Skipped: %s", reason)
+    alerts.add_task_note(config.load(), context["ti"], f"Skipped: {reason}")
+    raise AirflowSkipException(reason)
+
+
 def run_name(run: Any) -> str:
-    """A run's name outside Airflow: allowed as a branch of git and in the name of a container."""
-    own = re.sub(r"^(manual|scheduled|asset_triggered)__", "", run.run_id)
-    return re.sub(r"[^A-Za-z0-9]+", "-", f"{run.dag_id}-{own}").strip("-")
+    """Name a run outside Airflow: allowed as a git branch and in the name of a container."""
+    own_id = re.sub(r"^(manual|scheduled|asset_triggered)__", "", run.run_id)
+    return re.sub(r"[^A-Za-z0-9]+", "-", f"{run.dag_id}-{own_id}").strip("-")
 
 
-def described(plan: Mapping[str, Any]) -> str:
-    """The plan as a note: its summary, then what will run and why."""
-    running = [f"- **{name}**: {one['reason']}" for name, one in plan["stages"].items() if one["runs"]]
-    return "\n".join([f"Plan: {plan['reason']}", "", *running])
+def describe_plan(plan: Mapping[str, Any]) -> str:
+    """Write the plan as a note: its summary, then what will run and why."""
+    lines = [f"- **{name}**: {stage['reason']}" for name, stage in plan["stages"].items() if stage["runs"]]
+    return "\n".join([f"Plan: {plan['reason']}", "", *lines])

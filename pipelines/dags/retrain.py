@@ -1,4 +1,4 @@
-"""retrain: the same run by the clock, and whenever new data are reported."""
+"""retrain: the pipeline by the clock, and whenever new data are reported."""
 
 from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, CronTriggerTimetable
 
@@ -6,7 +6,7 @@ from pipelines import config, form, graph
 from pipelines.dag import DEFAULTS, add_tasks
 
 SETTINGS = config.load()
-# Reported by an asset event: in the UI, or POST /api/v2/assets/events by whoever brings the data.
+# Reported by an asset event: in the UI, or with POST /api/v2/assets/events by the process that adds data.
 NEW_DATA = Asset("new-data")
 CRON = SETTINGS.retrain_cron
 

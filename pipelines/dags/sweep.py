@@ -5,8 +5,9 @@ from typing import Any
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import DAG, Param, get_current_context, task
+from airflow.sdk.exceptions import AirflowFailException
 
-from pipelines import alerts, config, form
+from pipelines import alerts, config, form, overrides
 
 GRID = Param(
     [],
@@ -23,13 +24,18 @@ def points() -> list[dict[str, Any]]:
     """Every combination of the grid's values, as the run that it becomes."""
     context = get_current_context()
     values, run = dict(context["params"]), context["dag_run"].run_id
+    try:
+        overrides.check_field_names(context["dag_run"].conf or {}, context["params"])
+        grid = overrides.grid(values["grid"], overrides.from_form(values))
+    except overrides.FormError as error:
+        raise AirflowFailException(f"sweep: {error}") from None
     return [
         {
             "trigger_run_id": f"{run}-{number}",
             "conf": {key: value for key, value in values.items() if key != "grid"}
             | {"overrides": [*(values["overrides"] or []), *point]},
         }
-        for number, point in enumerate(form.grid(values["grid"]), start=1)
+        for number, point in enumerate(grid, start=1)
     ]
 
 
@@ -38,7 +44,7 @@ with DAG(
     description="Train on every point of a grid",
     doc_md="Each point is a run of `train`; what points have in common is trained once.",
     params={"grid": GRID, **form.fields(config.load())},
-    default_args={"on_failure_callback": alerts.failed},
+    default_args={"on_failure_callback": alerts.on_failure},
     schedule=None,
     tags=["convoy"],
 ):
@@ -46,11 +52,11 @@ with DAG(
         task_id="run",
         trigger_dag_id="train",
         wait_for_completion=True,
-        # Waiting takes no slot that the runs themselves need.
+        # A deferred task takes none of the slots that the runs themselves need.
         deferrable=True,
         poke_interval=5,
         allowed_states=["success"],
         execution_timeout=timedelta(days=7),
         map_index_template="{{ task.conf['overrides'] | join(' ') }}",
-        doc_md="A run of `train`; this task is as that run ends.",
+        doc_md="A run of `train`; this task ends as that run ends.",
     ).expand_kwargs(points())

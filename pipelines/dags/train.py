@@ -1,4 +1,4 @@
-"""train: one run of the pipeline, from the form."""
+"""train: a run of the pipeline, from the form."""
 
 from airflow.sdk import DAG
 
@@ -8,7 +8,7 @@ from pipelines.dag import DEFAULTS, add_tasks
 with DAG(
     "train",
     description="Train, compare and evaluate as a recipe says",
-    doc_md="Choose a recipe, turn knobs if you like, trigger. What has not changed is not run again.",
+    doc_md="Choose a recipe, change params if you like, trigger. Unchanged stages are skipped.",
     params=form.fields(config.load()),
     default_args=DEFAULTS,
     schedule=None,

@@ -14,22 +14,37 @@ from pipelines.worker.lines import mistake_in
 
 
 def compose(root: Path, overrides: list[str]) -> None:
-    """Write params.yaml and have it checked as a whole. Raises RefusedError with one line.
+    """Write params.yaml and check it as a whole.
 
-    A `*` in an override's key stands for every entry that has the rest of the key:
-    `models.*.train.epochs=3` is for all networks, and leaves out members that have no epochs.
+    A `*` in an override's key is every entry that has the rest of the key: `models.*.train.epochs=3` sets
+    the epochs of all networks and leaves out members that have none. An override without `*` wins over one
+    with it.
+
+    Raises:
+        RefusedError: One line that says which param is wrong.
     """
-    plain = [one for one in overrides if "*" not in one.partition("=")[0]]
-    values = _composed(root, plain)
-    every = [one for pattern in overrides if pattern not in plain for one in _expanded(pattern, values)]
-    if every:
-        values = _composed(root, [*plain, *every])
+    exact = [override for override in overrides if "*" not in override.partition("=")[0]]
+    values = _composed(root, exact)
+    exact_keys = {override.partition("=")[0].lstrip("+~") for override in exact}
+    expanded = [
+        override
+        for pattern in overrides
+        if pattern not in exact
+        for override in _expanded(pattern, values)
+        if override.partition("=")[0] not in exact_keys
+    ]
+    if expanded:
+        values = _composed(root, [*exact, *expanded])
     (root / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
     check(root)
 
 
 def check(root: Path) -> None:
-    """Have the stages check the whole of params.yaml. Raises RefusedError with their one line."""
+    """Check the whole of params.yaml with the stages' own command.
+
+    Raises:
+        RefusedError: That command's line.
+    """
     done = subprocess.run(
         [sys.executable, "-m", "stages.tools.check"],
         cwd=root,
@@ -39,8 +54,8 @@ def check(root: Path) -> None:
         check=False,
     )
     if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"stages.tools.check: exit status {done.returncode}"]
-        raise RefusedError(mistake_in(said[-1]) or said[-1])
+        lines = done.stderr.strip().splitlines() or [f"stages.tools.check: exit status {done.returncode}"]
+        raise RefusedError(mistake_in(lines[-1]) or lines[-1])
 
 
 def _composed(root: Path, overrides: list[str]) -> dict[str, Any]:
@@ -63,10 +78,10 @@ def _composed(root: Path, overrides: list[str]) -> dict[str, Any]:
 def _expanded(pattern: str, values: Mapping[str, Any]) -> list[str]:
     """The override for each key that matches. Raises RefusedError when none does."""
     key, _, value = pattern.partition("=")
-    found = [f"{one}={value}" for one in _keys(key.lstrip("+~").split("."), values, "")]
-    if not found:
+    overrides = [f"{match}={value}" for match in _keys(key.lstrip("+~").split("."), values, "")]
+    if not overrides:
         raise RefusedError(f"{pattern}: these params have no {key}")
-    return found
+    return overrides
 
 
 def _keys(parts: list[str], values: Any, before: str) -> Iterator[str]:

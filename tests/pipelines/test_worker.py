@@ -33,6 +33,16 @@ def run(repository: Repository, params: str, *stages: str, name: str = "run-1") 
     return outcomes
 
 
+def test_an_override_of_a_member_wins_over_one_for_all(repository: Repository) -> None:
+    params, _ = planned(repository, "recipe=large", "models.a.train.epochs=1", "models.*.train.epochs=2")
+    epochs = {
+        name: model["train"]["epochs"]
+        for name, model in yaml.safe_load(params)["models"].items()
+        if "train" in model
+    }
+    assert epochs == {"a": 1, "d": 2}
+
+
 def test_a_run_from_plan_to_record_and_again(repository: Repository) -> None:
     params, reasons = planned(repository, "models.*.train.epochs=7", "base=3")
     # Only a has epochs; the pattern leaves b as it is.

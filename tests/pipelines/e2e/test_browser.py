@@ -37,7 +37,7 @@ class Person:
         form = self.page.get_by_role("dialog")
         assert form.locator("input[name=element_recipe]").input_value() == recipe, "the default"
         form.locator("textarea[name=element_overrides]").fill("\n".join(overrides))
-        form.get_by_role("button", name="Common knobs").click()
+        form.get_by_role("button", name="Common params").click()
         form.get_by_role("spinbutton").first.fill(str(epochs))
         self.keeps("airflow-form")
         form.get_by_role("button", name="Trigger").click()

@@ -1,0 +1,98 @@
+"""What a filled trigger form means: Hydra overrides, of one run or of every point of a grid."""
+
+import itertools
+import re
+from collections.abc import Collection, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+import yaml
+
+# Field of the form → the params it sets; `*` is every member that has the rest of the key.
+FIELD_KEYS = {
+    "epochs": "models.*.train.epochs",
+    "batch_size": "models.*.train.batch_size",
+    "val_fraction": "ingest.val_fraction",
+    "test_fraction": "ingest.test_fraction",
+    "seed": "seed",
+}
+
+
+class FormError(Exception):
+    """The form is filled in a way that no run can mean."""
+
+
+def check_field_names(submitted: Collection[str], allowed: Collection[str]) -> None:
+    """Refuse a field that the form does not have: Airflow ignores what the API sends beyond its params.
+
+    Raises:
+        FormError: With the nearest field's name.
+    """
+    for name in submitted:
+        if name not in allowed:
+            nearest = get_close_matches(name, allowed, n=1)
+            hint = f"; did you mean {nearest[0]}?" if nearest else ""
+            raise FormError(f"the form has no field {name}{hint} (it has {', '.join(allowed)})")
+
+
+def from_form(values: Mapping[str, Any]) -> list[str]:
+    """Turn a filled form into Hydra overrides, those of the fields first.
+
+    Raises:
+        FormError: A field and an override set the same param to different values.
+    """
+    size = values.get("image_size")
+    from_fields = [
+        *(f"{key}={values[name]}" for name, key in FIELD_KEYS.items() if values.get(name) is not None),
+        *([f"resize.size=[{size},{size}]"] if size else []),
+    ]
+    written = values.get("overrides") or []
+    _check_contradictions(from_fields + written)
+    return [f"recipe={values['recipe']}", *from_fields, *written]
+
+
+def grid(lines: list[str], common: list[str]) -> list[list[str]]:
+    """List the overrides of every point of a grid.
+
+    `a=1,2` and `b=x` are `[a=1, b=x]` and `[a=2, b=x]`. A comma inside brackets belongs to the value:
+    `resize.size=[16,16],[32,32]` has two.
+
+    Args:
+        lines: The grid's axes.
+        common: Overrides that every point shares, those of the fields included.
+
+    Raises:
+        FormError: Two points set the same params to the same values, or an axis contradicts `common`.
+    """
+    axes = []
+    for line in lines:
+        key, _, values = line.partition("=")
+        axes.append([f"{key}={value}" for value in re.split(r",(?![^\[{(]*[\]})])", values)])
+    points = [list(point) for point in itertools.product(*axes)]
+    for number, point in enumerate(points):
+        _check_contradictions(common + point)
+        for earlier in points[:number]:
+            if dict(map(_parsed, earlier)) == dict(map(_parsed, point)):
+                raise FormError(f"two points of the grid are the same run: {earlier} and {point}")
+    return points
+
+
+def _check_contradictions(lines: list[str]) -> None:
+    """Refuse two values for the same key. A key with `*` yields to one that names the member."""
+    values: dict[str, tuple[Any, str]] = {}
+    for line in lines:
+        if "=" not in line:
+            continue
+        key, value = _parsed(line)
+        if key in values and values[key][0] != value:
+            raise FormError(f"{key} is set twice: {values[key][1]} and {line}; keep one of them")
+        values[key] = value, line
+
+
+def _parsed(line: str) -> tuple[str, Any]:
+    """Key and value of an override; 1 and 1.0 are the same value, `1` and `'1'` are not."""
+    key, _, value = line.partition("=")
+    try:
+        return key.lstrip("+~"), yaml.safe_load(value)
+    except yaml.YAMLError:
+        return key.lstrip("+~"), value

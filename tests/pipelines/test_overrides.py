@@ -1,0 +1,49 @@
+"""What a filled form means: overrides, contradictions, the points of a grid."""
+
+import pytest
+
+from pipelines import overrides
+
+EMPTY = {"recipe": "digits", "overrides": None}
+
+
+def test_fields_become_overrides_and_empty_fields_none() -> None:
+    form = {**EMPTY, "epochs": 3, "image_size": 32, "seed": None, "overrides": ["models.lenet.kind=cnn"]}
+    assert overrides.from_form(form) == [
+        "recipe=digits",
+        "models.*.train.epochs=3",
+        "resize.size=[32,32]",
+        "models.lenet.kind=cnn",
+    ]
+
+
+def test_a_field_and_an_override_that_contradict_are_refused_with_both_values() -> None:
+    with pytest.raises(overrides.FormError, match="seed is set twice: seed=7 and seed=8; keep one of them"):
+        overrides.from_form({**EMPTY, "seed": 7, "overrides": ["seed=8"]})
+    assert overrides.from_form({**EMPTY, "seed": 7, "overrides": ["seed=7"]})
+    # A member's own value is more specific than a field that sets all members.
+    assert overrides.from_form({**EMPTY, "epochs": 2, "overrides": ["models.lenet.train.epochs=1"]})
+
+
+def test_a_field_that_the_form_lacks_is_refused_with_the_nearest() -> None:
+    overrides.check_field_names(["epochs"], ["recipe", "epochs"])
+    with pytest.raises(
+        overrides.FormError, match=r"no field epoch; did you mean epochs\? \(it has recipe, epochs\)"
+    ):
+        overrides.check_field_names(["epoch"], ["recipe", "epochs"])
+
+
+def test_a_grid_has_every_combination() -> None:
+    assert overrides.grid(["a=1,2", "b=[1,2],[3]"], []) == [
+        ["a=1", "b=[1,2]"],
+        ["a=1", "b=[3]"],
+        ["a=2", "b=[1,2]"],
+        ["a=2", "b=[3]"],
+    ]
+
+
+def test_points_that_are_the_same_run_are_refused() -> None:
+    with pytest.raises(overrides.FormError, match=r"the same run: \['a=1'\] and \['a=1.0'\]"):
+        overrides.grid(["a=1,2,1.0"], [])
+    with pytest.raises(overrides.FormError, match="seed is set twice: seed=7 and seed=8"):
+        overrides.grid(["seed=8"], ["seed=7"])
