@@ -154,7 +154,7 @@ def _track(
             run.metrics({f"{name}.{metric}": value for metric, value in one.scores.items()})
             numbers = np.asarray([place[identity] for identity in one.ids.tolist()])
             images = partial(_images, rows, numbers)
-            results.track(run, name, one.actual, one.probabilities, names, images)
+            results.log_results(run, name, one.actual, one.probabilities, names, images)
             run.predictions(name, one.ids, one.actual, one.probabilities)
     run.text(results.table({name: one.scores for name, one in judged.items()}), "comparison.csv")
     for name in (METRICS, TEXT):

@@ -44,11 +44,11 @@ def train(name: str, *, params: LearnerParams, recipe: str, data: Path, model: P
         folder.mkdir()
         run.params(params.model_dump())
         run.dataset(rows.provenance["manifest"], "train", {"train": len(rows), "val": len(val)})
-        if sheet := augmented.sheet(params, rows):
+        if sheet := augmented.sheet(rows, getattr(params, "augment", None), getattr(params, "patch", None)):
             run.figure(sheet, "augmented.png")
         learner = learners.create(params)
         if isinstance(learner, Resumable):
-            learner.checkpoints = kept
+            learner.checkpoints, learner.draw_curves = kept, _draw_curves
         with _curves_of_failures(kept, run), _cost(run):
             history = learner.fit(rows, val, run.epoch)
         learner.save(folder)
@@ -97,6 +97,13 @@ def _curves_of_failures(kept: Path, run: tracking.Run) -> Iterator[None]:
         raise
 
 
+def _draw_curves(history: History, path: Path) -> None:
+    """Draw the history of a running training into a PNG file."""
+    from stages.report.figures import charts
+
+    charts.history(history).savefig(path, format="png")
+
+
 def _tags(name: str, rows: store.Reader) -> dict[str, str]:
     return {"stage": f"train@{name}", "member": name, "manifest": rows.provenance["manifest"]}
 
@@ -122,7 +129,7 @@ def _report(run: tracking.Run, learner: Learner, history: History, val: store.Re
     found = metrics.score(labels, probabilities, bins=metrics.DEFAULT_BINS)
     run.metrics({f"final_val_{name}": value for name, value in found.items()})
     images = val.take if len(val.shape) == 4 else None
-    results.track(run, "val", labels, probabilities, classes, images)
+    results.log_results(run, "val", labels, probabilities, classes, images)
     # Nearest neighbours have none.
     if history:
         run.figure(charts.history(history), "learning_curves.png")

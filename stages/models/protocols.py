@@ -97,6 +97,8 @@ class Resumable(Protocol):
 
     Attributes:
         checkpoints: the folder of the checkpoints; None trains without.
+        draw_curves: draws the history of a running training into a PNG file; None leaves it out.
     """
 
     checkpoints: Path | None
+    draw_curves: Callable[[History, Path], None] | None

@@ -19,7 +19,11 @@ def preview(models: dict[str, LearnerParams], *, packed: Path, sheets: Path) -> 
     """
     with store.Reader(packed / "train.h5") as rows, replacing(sheets) as folder:
         folder.mkdir()
-        drawn = {name: sheet for name, params in models.items() if (sheet := augmented.sheet(params, rows))}
+        sheets_by_member = {
+            name: augmented.sheet(rows, getattr(params, "augment", None), getattr(params, "patch", None))
+            for name, params in models.items()
+        }
+        drawn = {name: sheet for name, sheet in sheets_by_member.items() if sheet}
         for name, sheet in drawn.items():
             sheet.savefig(folder / f"{name}.png")
         if not drawn:

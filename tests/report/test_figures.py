@@ -1,13 +1,14 @@
 """Figures show what they are given."""
 
 import io
+from typing import Any
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from stages.report.figures import charts
+from stages.report.figures import charts, results
 from stages.scoring.calibration import reliability
 
 
@@ -15,6 +16,19 @@ def render(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()
+
+
+class Recorder:
+    """Keeps what it is handed, by file name."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, Any] = {}
+
+    def figure(self, figure: Figure, name: str) -> None:
+        self.files[name] = figure
+
+    def text(self, text: str, name: str) -> None:
+        self.files[name] = text
 
 
 def test_learning_curves_show_training_and_validation() -> None:
@@ -77,6 +91,25 @@ def test_confusion_writes_counts_and_class_names() -> None:
 def test_numbers_are_left_out_where_they_could_not_be_read(classes: int, numbers: int) -> None:
     figure = charts.confusion(np.eye(classes, dtype=np.int64), [str(n) for n in range(classes)], "")
     assert len(figure.axes[0].texts) == numbers
+
+
+@pytest.mark.parametrize(("classes", "named"), [(40, 40), (41, 0), (1000, 0)])
+def test_names_and_size_of_a_confusion_matrix_are_bounded(classes: int, named: int) -> None:
+    figure = charts.confusion(np.eye(classes, dtype=np.int64), [str(n) for n in range(classes)], "")
+    assert len(figure.axes[0].get_xticklabels()) == named
+    assert max(figure.get_size_inches()) < 20
+
+
+def test_beyond_the_bound_confusions_are_a_table_and_no_figure() -> None:
+    log = Recorder()
+    count = results.MATRIX_CLASSES + 1
+    labels = np.arange(count)
+    probabilities = np.roll(np.eye(count, dtype=np.float32), 1, axis=1)
+    results.log_results(log, "net", labels, probabilities, [f"c{n}" for n in range(count)], None)
+    assert set(log.files) == {"confusions/net.csv", "per_class/net.csv", "reliability_net.png"}
+    lines = log.files["confusions/net.csv"].splitlines()
+    assert lines[:2] == ["actual,predicted,images", "c0,c1,1"]
+    assert len(lines) == 1 + results.CONFUSIONS
 
 
 @pytest.mark.filterwarnings("error")

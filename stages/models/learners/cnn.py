@@ -26,6 +26,7 @@ from stages.data.store import Reader
 from stages.models import networks
 from stages.models.protocols import LearnerParams
 from stages.models.training.durations import Duration
+from stages.models.training.monitor import Draw
 from stages.models.training.optimizers import Optimizer
 from stages.models.training.settings import Settings
 
@@ -104,6 +105,7 @@ class Network:
     def __init__(self, model: "keras.Model | None", params: Params | None) -> None:
         self._model, self._params = model, params
         self.checkpoints: Path | None = None
+        self.draw_curves: Draw | None = None
 
     def fit(self, train: Reader, val: Reader, on_epoch: OnEpoch) -> History:
         """Build the network for these images, or patches of them, and train it; one entry per epoch.
@@ -169,7 +171,9 @@ class Network:
             ) as batches,
             Loader(val, size, patch=patch, soft=batches.soft) as val_batches,
         ):
-            yield Trainer(self._model, settings, batches, val_batches, on_epoch, self.checkpoints)
+            yield Trainer(
+                self._model, settings, batches, val_batches, on_epoch, self.checkpoints, self.draw_curves
+            )
 
     def predict_proba(self, rows: NDArray[Any]) -> NDArray[np.float32]:
         """Class probabilities (N, K) of uint8 images (N, H, W, C); of larger ones, of their centre."""

@@ -11,7 +11,7 @@ from stages.data.loader import Loader
 from stages.models.training import callbacks, checkpoints, optimizers, range_test, regularization, schedules
 from stages.models.training.callbacks import Span
 from stages.models.training.durations import Duration
-from stages.models.training.monitor import Monitor
+from stages.models.training.monitor import Draw, Monitor
 from stages.models.training.optimizers import AnyOptimizer
 from stages.models.training.range_test import RangeTest
 from stages.models.training.schedules import Constant
@@ -38,11 +38,12 @@ class Trainer:
         val: Loader,
         on_epoch: OnEpoch,
         folder: Path | None = None,
+        draw_curves: Draw | None = None,
     ) -> None:
         self.history: History = {}
         self._model, self._settings = model, settings
         self._train, self._val, self._on_epoch = train, val, on_epoch
-        self._folder, self._monitor = folder, Monitor(folder)
+        self._folder, self._monitor = folder, Monitor(folder, draw_curves)
         self._phase = 0
         self._best = callbacks.Best(settings.monitor) if settings.keep == "best" else None
         self._saved = checkpoints.read(folder) if folder else None

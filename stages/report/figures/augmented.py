@@ -1,12 +1,12 @@
-"""A contact sheet of what augmentation makes of training images."""
+"""A contact sheet of augmented training images."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stages.data.augment import augment_batch, mix
+from stages.data.augment import Augment, augment_batch, mix
 from stages.data.store import Reader
-from stages.models.protocols import LearnerParams
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -14,12 +14,17 @@ if TYPE_CHECKING:
 _IMAGES, _VERSIONS = 6, 7
 
 
-def sheet(params: LearnerParams, rows: Reader) -> "Figure | None":
-    """Up to six images of `rows`, a line each: as packed, then seven times as the network may see it.
+def sheet(rows: Reader, augment: Augment | None, patch: Sequence[int] | None) -> "Figure | None":
+    """Draw up to six images, a line each: as packed, then seven times as the network may see it.
 
-    None for a member that does not augment. Mixed images keep the name of the class they started from.
+    Args:
+        rows: packed images, uint8 (N, H, W, C).
+        augment: the member's augmentation; None draws nothing.
+        patch: height and width in pixels of the patches that the member trains on; None for whole images.
+
+    Returns:
+        The figure, or None without augmentation. Mixed images keep the name of the class they started from.
     """
-    augment, patch = getattr(params, "augment", None), getattr(params, "patch", None)
     if augment is None:
         return None
     from stages.report.figures import charts
@@ -27,10 +32,11 @@ def sheet(params: LearnerParams, rows: Reader) -> "Figure | None":
     classes: list[str] = rows.provenance["classes"]
     numbers = np.linspace(0, len(rows) - 1, min(_IMAGES, len(rows))).astype(int)
     images, labels = rows.take(numbers), rows.column("labels")[numbers]
+    size = (patch[0], patch[1]) if patch else None
     columns = [images]
     for version in range(_VERSIONS):
         rng = np.random.default_rng(version)
-        changed = augment_batch(images, augment, rng, patch)
+        changed = augment_batch(images, augment, rng, size)
         if augment.soft:
             changed, _ = mix(changed, np.eye(len(classes), dtype=np.float32)[labels], augment, rng)
         columns.append(changed)

@@ -17,7 +17,10 @@ History = Mapping[str, Sequence[float]]
 # Inches; 326 pixels wide in a browser.
 _PANEL = (3.4, 2.6)
 _MAX_NUMBERED = 20
+MAX_NAMED = 40
 _LONGEST = 30
+# Inches: a pixel per class at 100 pixels an inch and 1,000 classes.
+_UNNAMED_SIDE = 10.0
 
 
 @rc_context(style.FIGURE)
@@ -97,18 +100,26 @@ def reliability(found: Reliability) -> Figure:
 def confusion(
     matrix: NDArray[np.int64], classes: list[str], title: str, *, normalized: bool = False
 ) -> Figure:
-    """Counts, or `normalized` shares of the actual class, which shade both; no numbers above 20 classes."""
+    """Draw a confusion matrix: counts, or `normalized` shares of the actual class. Shares shade both.
+
+    Args:
+        matrix: counts (K, K), actual classes in rows.
+        classes: the K names; shown up to 40 classes.
+        title: above the matrix.
+        normalized: write shares instead of counts; either is written up to 20 classes.
+    """
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    named = len(classes) <= MAX_NAMED
     # Long names would leave no place for the matrix.
-    names = [name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…" for name in classes]
-    side = 1.5 + 0.45 * min(len(names), 40) + 0.09 * max(map(len, names))
+    names = [_short(name) for name in classes] if named else []
+    side = 1.5 + 0.45 * len(names) + 0.09 * max(map(len, names)) if named else _UNNAMED_SIDE
     figure = Figure(figsize=(side, side), layout="constrained")
     axes = figure.subplots()
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     axes.grid(visible=False)
-    ticks = range(len(classes))
-    axes.set_xticks(ticks, names, rotation=90)
-    axes.set_yticks(ticks, names)
+    # Above 40 classes names would overlap, and laying them out takes longer than all else.
+    axes.set_xticks(range(len(names)), names, rotation=90)
+    axes.set_yticks(range(len(names)), names)
     axes.set(xlabel="predicted", ylabel="actual", title=title)
     if len(classes) <= _MAX_NUMBERED:
         for (row, column), count in np.ndenumerate(matrix):
@@ -131,3 +142,7 @@ def contact_sheet(columns: list[NDArray[np.uint8]], names: list[str]) -> Figure:
             axes.set(xticks=[], yticks=[])
     grid[0, 0].set_title("packed", fontsize=8)
     return figure
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"

@@ -1,9 +1,13 @@
-"""What is tracked of a member or an ensemble on a split: the same files by train and by evaluate."""
+"""Files about a member or an ensemble on a split: the same from `train` and from `evaluate`.
+
+Bounds, so that a run stays small for any number of classes: a confusion matrix is drawn up to 1,000 classes,
+with names up to 40; beyond, and always, `confusions/NAME.csv` lists the 1,000 commonest confusions.
+"""
 
 import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from matplotlib import rc_context
@@ -11,47 +15,67 @@ from numpy.typing import NDArray
 
 from stages.data.decoding import Pixels
 from stages.report.figures import charts, style
-from stages.scoring import Labels, Probabilities, metrics
+from stages.scoring import Labels, Probabilities, confusions, metrics
 from stages.scoring.calibration import reliability
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from stages.tracking import Run
-
 # Images (n, H, W, C) of rows by their numbers.
 Images = Callable[[NDArray[np.int64]], Pixels]
 _ERRORS, _ACROSS = 24, 6
+MATRIX_CLASSES = 1_000
+CONFUSIONS = 1_000
 
 
-def track(
-    run: "Run",
+class Log(Protocol):
+    """What takes the files: a run."""
+
+    def figure(self, figure: "Figure", name: str) -> None:
+        """Take a figure under a file name."""
+
+    def text(self, text: str, name: str) -> None:
+        """Take text under a file name."""
+
+
+def log_results(
+    log: Log,
     name: str,
     labels: Labels,
     probabilities: Probabilities,
     classes: Sequence[str],
     images: Images | None,
 ) -> None:
-    """Log confusion tables, the table of classes, the reliability diagram and the surest errors as `name`.
+    """Log confusion matrices, confusions, figures of each class, the reliability diagram and errors.
 
-    `labels` (N,) are class indices, `probabilities` (N, K); without `images` the errors are left out.
+    Args:
+        log: takes each file.
+        name: part of every file's name: a member, the ensemble, or a split.
+        labels: class indices (N,).
+        probabilities: class probabilities (N, K).
+        classes: the K names.
+        images: reads images by row number, for the 24 most confident errors; None leaves the errors out.
     """
-    matrix = metrics.confusion(labels, probabilities)
-    run.figure(charts.confusion(matrix, list(classes), name), f"confusion_{name}.png")
-    shares = charts.confusion(matrix, list(classes), name, normalized=True)
-    run.figure(shares, f"confusion_normalized_{name}.png")
-    found = reliability(labels, probabilities, metrics.DEFAULT_BINS)
-    run.figure(charts.reliability(found), f"reliability_{name}.png")
-    run.text(_per_class(labels, probabilities, classes), f"per_class/{name}.csv")
+    if len(classes) <= MATRIX_CLASSES:
+        matrix = metrics.confusion(labels, probabilities)
+        log.figure(charts.confusion(matrix, list(classes), name), f"confusion_{name}.png")
+        shares = charts.confusion(matrix, list(classes), name, normalized=True)
+        log.figure(shares, f"confusion_normalized_{name}.png")
+    log.text(_confusions(labels, probabilities, classes), f"confusions/{name}.csv")
+    log.figure(
+        charts.reliability(reliability(labels, probabilities, metrics.DEFAULT_BINS)),
+        f"reliability_{name}.png",
+    )
+    log.text(_per_class(labels, probabilities, classes), f"per_class/{name}.csv")
     wrong = metrics.surest_errors(labels, probabilities, _ERRORS)
     if images and wrong:
         captions = [_caption(labels[row], probabilities[row], classes) for row in wrong]
-        run.figure(errors(images(np.asarray(wrong)), captions), f"errors_{name}.png")
+        log.figure(errors(images(np.asarray(wrong)), captions), f"errors_{name}.png")
 
 
 @rc_context(style.FIGURE)
 def errors(images: Pixels, captions: Sequence[str]) -> "Figure":
-    """Images uint8 (N, H, W, 1 or 3), six to a line, each with its caption above."""
+    """Draw images uint8 (N, H, W, 1 or 3), six to a line, each with its caption above."""
     from matplotlib.figure import Figure
 
     lines = -(-len(images) // _ACROSS)
@@ -66,7 +90,7 @@ def errors(images: Pixels, captions: Sequence[str]) -> "Figure":
 
 
 def table(rows: Mapping[str, Mapping[str, Any]]) -> str:
-    """CSV: a line per row, with its name in front, and the columns of the first."""
+    """Write CSV text: a line per row, its name first, with the columns of the first row."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["name", *next(iter(rows.values()))])
@@ -74,15 +98,24 @@ def table(rows: Mapping[str, Mapping[str, Any]]) -> str:
     return text.getvalue()
 
 
+def _confusions(labels: Labels, probabilities: Probabilities, classes: Sequence[str]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["actual", "predicted", "images"])
+    for pair in confusions.commonest(labels, probabilities.argmax(axis=1), CONFUSIONS):
+        writer.writerow([classes[pair.actual], classes[pair.predicted], pair.count])
+    return text.getvalue()
+
+
 def _per_class(labels: Labels, probabilities: Probabilities, classes: Sequence[str]) -> str:
-    found = metrics.per_class(labels, probabilities)
+    scores = metrics.per_class(labels, probabilities)
     return table(
         {
             name: {
-                "precision": found.precision[row],
-                "recall": found.recall[row],
-                "f1": found.f1[row],
-                "support": found.support[row],
+                "precision": scores.precision[row],
+                "recall": scores.recall[row],
+                "f1": scores.f1[row],
+                "support": scores.support[row],
             }
             for row, name in enumerate(classes)
         }
@@ -90,8 +123,8 @@ def _per_class(labels: Labels, probabilities: Probabilities, classes: Sequence[s
 
 
 def _caption(label: int, probabilities: NDArray[np.floating[Any]], classes: Sequence[str]) -> str:
-    taken_for = int(probabilities.argmax())
-    return f"{_short(classes[label])} taken for\n{_short(classes[taken_for])}, {probabilities[taken_for]:.0%}"
+    predicted = int(probabilities.argmax())
+    return f"{_short(classes[label])} taken for\n{_short(classes[predicted])}, {probabilities[predicted]:.0%}"
 
 
 def _short(name: str) -> str:
