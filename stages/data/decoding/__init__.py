@@ -45,7 +45,7 @@ class Facts:
     Attributes:
         width: Pixels, upright.
         height: Pixels, upright.
-        channels: Channels in the file.
+        channels: Channels in the file; of a TIFF, without alpha.
         plain: Whether the file is a JPEG or PNG of 8-bit gray or RGB, stored upright, opaque, in sRGB: then
             libjpeg or OpenCV decode it directly.
         phash: The perceptual hash of the upright image, see similarity.py; None without `hashed`.

@@ -6,6 +6,7 @@ Colour spaces other than gray, RGB and palette are left to Pillow and libtiff, a
 """
 
 import io
+import logging
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,9 @@ _ORIENTATION, _PROFILE, _DNG_VERSION = 274, 34675, 50706
 # The first page that is no thumbnail is among the first; a hostile file may chain millions.
 _PAGES = 32
 _CHANNELS = 16
+
+# What tifffile would write to standard error about odd tags.
+logging.getLogger("tifffile").disabled = True
 
 
 def is_tiff(data: bytes) -> bool:
@@ -68,9 +72,11 @@ def read(data: bytes, max_pixels: int | None) -> Image.Image:
     return image
 
 
-def _page(file: TiffFile) -> TiffPage:
+def _page(file: TiffFile) -> Any:
     """The first page that is no reduced version of another; the first page where all are."""
-    first = file.pages.first
+    first: Any = next(iter(file.pages), None)
+    if first is None:
+        raise ImageError("broken TIFF: it has no page")
     if _tag(first, _DNG_VERSION) or int(first.photometric) == _COLOR_FILTER:
         raise ImageError("a raw file of a camera; convert it to TIFF or JPEG, for example with darktable-cli")
     for number, page in enumerate(file.pages):
@@ -120,7 +126,8 @@ def _channels_last(page: TiffPage, samples: NDArray[Any]) -> NDArray[Any]:
 def _opaque(page: TiffPage, samples: NDArray[Any]) -> Pixels:
     """8 bits, (H, W, 1) or (H, W, 3), on white."""
     if int(page.photometric) == _PALETTE:
-        return np.asarray(_palette(page)[samples[:, :, 0]])
+        # One bit comes as bool, which would be a mask.
+        return np.asarray(_palette(page)[samples[:, :, 0].astype(np.intp)])
     pixels = tones.in_8_bits(samples, _bits(page))
     colors = 3 if int(page.photometric) == _RGB else 1
     values = pixels[:, :, :colors]
