@@ -4,6 +4,7 @@ import itertools
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -145,7 +146,7 @@ def test_a_thumbnail_as_first_page_is_not_the_image() -> None:
     np.testing.assert_array_equal(pixels_of(only), small)
 
 
-REFUSED = {
+REFUSED: dict[str, tuple[Any, ...]] = {
     "signed 8 bits": (scene(1, 8).astype(np.int8), BLACK_IS_ZERO, 8),
     "signed 16 bits": (scene(1, 16).astype(np.int16), BLACK_IS_ZERO, 16),
     "unsigned 32 bits": (scene(1, 8).astype(np.uint32), BLACK_IS_ZERO, 32),

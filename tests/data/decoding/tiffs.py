@@ -1,7 +1,8 @@
 """A writer of TIFF files with any tags, for what no library writes."""
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +35,7 @@ def tiff(
     return pages([(samples, photometric, bits, separate, extra, tags or {})], order)
 
 
-def pages(contents: list[tuple], order: str = "<") -> bytes:
+def pages(contents: Sequence[tuple[Any, ...]], order: str = "<") -> bytes:
     """Several pages; each is (samples, photometric, bits, separate, extra, further tags)."""
     file = bytearray((b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 0))
     link = 4
