@@ -168,7 +168,8 @@ REFUSED: dict[str, tuple[Any, ...]] = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_has_no_agreed_meaning_is_refused(name: str) -> None:
     samples, space, bits, *rest = REFUSED[name]
-    separate, extra, tags = [*rest, *(False, (), {})[len(rest) :]]
+    defaults: list[Any] = [False, (), {}]
+    separate, extra, tags = [*rest, *defaults[len(rest) :]]
     data = pages([(samples, space, bits, separate, extra, tags)])
     with pytest.raises(ImageError) as error:
         inspect(data, 10**6, hashed=True)
