@@ -111,8 +111,6 @@ def main(*benchmarks: Benchmark, argv: Sequence[str] | None = None) -> None:
     given = parser.parse_args(argv)
     if given.data and not given.data.is_dir():
         parser.error(f"--data: {given.data} is not a folder")
-    # TensorFlow greets at length on every import.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with tempfile.TemporaryDirectory(prefix="convoy-bench-") as work:
         settings = Settings(given.data, given.scale, given.repeats, Path(work))
         rows = []

@@ -9,7 +9,7 @@ from typing import Any, Self
 import yaml
 
 from stages import params
-from stages.cli import Stage
+from stages.cli import Command
 from stages.common.files import remove
 from stages.data.manifest import Manifest, Row
 from stages.data.sizing import Quality
@@ -61,7 +61,7 @@ class Pipeline:
     def run(self, *names: str) -> None:
         """Run stages as functions in this process."""
         for name in names:
-            stage: Stage[..., Any] = getattr(importlib.import_module(f"stages.{name}"), name)
+            stage: Command[..., Any] = getattr(importlib.import_module(f"stages.{name}"), name)
             checked = {argument: self.params.at(key) for argument, key in stage.reads.items()}
             words = self.arguments(name)
             given = {

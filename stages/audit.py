@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from stages import cli
 from stages.common import log
 from stages.common.errors import ImageError, SourceError, StoreError
-from stages.common.files import read_json, replacing, write_json
+from stages.common.files import read_json, replace_atomically, write_json
 from stages.common.parallel import mapped
 from stages.data import decoding
 from stages.data import drift as drifting
@@ -24,7 +24,7 @@ from stages.params import Audit, Drift
 from stages.report.pages import data as report
 
 
-@cli.stage(params="audit", source="ingest.source.path")
+@cli.command(params="audit", source="ingest.source.path")
 def audit(
     params: Audit,
     *,
@@ -52,7 +52,7 @@ def audit(
     found = _drift(params.drift, summary)
     write_json(profile, summary)
     write_json(drift, found)
-    with replacing(page) as aside:
+    with replace_atomically(page) as aside:
         html = report.page(table, _table(rejects), pairs, figures, small, sheets, found)
         aside.write_text(html, encoding="utf-8")
     log.event(

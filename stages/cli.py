@@ -1,34 +1,44 @@
-"""The one command line every `python -m stages.X` shares.
+"""The command line that all stages, tools and applications share: `python -m stages.X [--debug] …`.
 
-A stage is a function marked with `@stage(argument="params.key", …)`. From its signature follow the options:
-an argument named there gets the checked value at that key of the params, a `Path` becomes `--name PATH`, a
-`str` becomes a positional. Errors the user can mend end in one line and exit status 1, or 75 where the same
-may work in a while.
+A command is a function. Its signature gives the options: an argument before `*` is a positional, an argument
+after it an option. Its Google-style docstring gives the help text. A function under
+`@command(argument="params.key", …)` gets these arguments from the checked params file, and the option
+`--params` for that file's name.
+
+Every error ends in one line and an exit status by type (stages/common/errors.py). `--debug` shows the
+traceback first; so does CONVOY_DEBUG=1, where another program, such as DVC, starts the command.
+
+cyclopts parses. It reads signatures and docstrings as they are and adds 0.15 s to a command that takes 0.03 s
+with argparse; typer adds 0.33 s and needs each option declared a second time (median of three,
+`time python -m …` for one positional and two options).
 """
 
-import argparse
 import inspect
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Annotated, Any, Generic, ParamSpec, TypeVar
 
-from stages import params
+import cyclopts
+
 from stages.common import log
-from stages.common.errors import ConvoyError
+from stages.common.errors import INTERRUPTED, UsageError, describe, exit_status
+
+DEBUG_VARIABLE = "CONVOY_DEBUG"
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Stage(Generic[Arguments, Result]):
-    """A stage's function together with the params it reads: argument name → key in the params.
+class Command(Generic[Arguments, Result]):
+    """A function together with the params it reads: argument name → key in the params.
 
-    A key may hold `{name}`, filled from the positional of that name: `models.{name}`.
+    A key may hold `{name}`, filled with the positional of that name: `models.{name}`.
     """
 
     function: Callable[Arguments, Result]
@@ -39,49 +49,127 @@ class Stage(Generic[Arguments, Result]):
         return self.function(*args, **kwargs)
 
 
-def stage(
+def command(
     **reads: str,
-) -> Callable[[Callable[Arguments, Result]], Stage[Arguments, Result]]:
-    """Mark a function as a stage; `reads` says which argument gets which key of the params."""
-    return lambda function: Stage(function, reads)
+) -> Callable[[Callable[Arguments, Result]], Command[Arguments, Result]]:
+    """Mark a function as one that is run with a params file, all of which is checked before it starts.
+
+    Args:
+        **reads: For each argument that comes from the params, its dotted key there.
+
+    Returns:
+        A decorator. The decorated function can still be called directly.
+    """
+    return lambda function: Command(function, reads)
 
 
-def main(stage: Stage[..., Any], argv: list[str] | None = None) -> None:
-    """Run a stage from the command line. Exits after one line for a ConvoyError or an OSError."""
-    name = stage.function.__name__
-    parser = argparse.ArgumentParser(
-        prog=f"python -m stages.{name}", description=inspect.getdoc(stage.function)
-    )
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="default: %(default)s")
-    for argument in inspect.signature(stage.function).parameters.values():
-        if argument.name in stage.reads:
-            continue
-        if argument.annotation is str:
-            parser.add_argument(argument.name)
-        else:
-            parser.add_argument(f"--{argument.name.replace('_', '-')}", type=Path, required=True)
-    given = vars(parser.parse_args(argv))
-    with told(name):
-        checked = params.load(given.pop("params"))
-        values = {argument: checked.at(key.format(**given)) for argument, key in stage.reads.items()}
-        stage(**values, **given)
+def main(target: Command[..., Any] | Callable[..., Any], argv: list[str] | None = None) -> None:
+    """Run a function as a command line program.
+
+    Args:
+        target: The function, or the result of `@command(…)`.
+        argv: The words of the command line without the program's name; by default those of this process.
+
+    Raises:
+        SystemExit: With the status of `stages.common.errors` when the command fails.
+    """
+    function, reads = (target.function, target.reads) if isinstance(target, Command) else (target, None)
+    module = _module_name(function)
+    with error_boundary(module.rpartition(".")[2]):
+        run, arguments = _parse(function, reads, f"python -m {module}", argv)
+        if arguments.pop("debug", False):
+            # A variable, so that processes that this one starts show their tracebacks as well.
+            os.environ[DEBUG_VARIABLE] = "1"
+        run(**arguments)
 
 
 @contextmanager
-def told(name: str) -> Iterator[None]:
-    """Run a block as the command `name`: events go to standard error, what a user can mend is one line."""
-    # TensorFlow greets at length on every import.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+def error_boundary(name: str) -> Iterator[None]:
+    """Log events of the block under `name`; end the process after one line when the block fails.
+
+    Args:
+        name: What log lines call this command.
+
+    Raises:
+        SystemExit: With the status that `stages.common.errors.exit_status` gives the error.
+    """
     log.configure(name)
     try:
         yield
-    except ConvoyError as error:
-        log.error(str(error))
-        sys.exit(error.status)
-    except OSError as error:
-        # A full disk, a folder without permission: nothing that a traceback would explain better.
-        log.error(f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error))
-        sys.exit(1)
     except KeyboardInterrupt:
         log.error("stopped by the keyboard")
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
+    except Exception as error:
+        if os.environ.get(DEBUG_VARIABLE, "0") not in ("", "0"):
+            traceback.print_exc()
+        log.error(describe(error))
+        sys.exit(exit_status(error))
+
+
+def _parse(
+    function: Callable[..., Any], reads: Mapping[str, str] | None, program: str, argv: list[str] | None
+) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """What to call, and the arguments that the command line gives it."""
+    parameters = [
+        parameter
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.name not in (reads or {})
+    ]
+    if reads is not None:
+        parameters.append(_option("params", Path, Path("params.yaml"), "The params file."))
+    parameters.append(_option("debug", bool, False, "Show the traceback of an error."))
+
+    def run(**arguments: Any) -> None:
+        if reads is not None:
+            arguments |= _read_params(arguments.pop("params"), reads, arguments)
+        function(**arguments)
+
+    def shown(**arguments: Any) -> None:
+        """Carry the signature and docstring that cyclopts reads."""
+
+    shown.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    shown.__doc__ = function.__doc__
+    app = cyclopts.App(
+        name=program,
+        version_flags=[],
+        help_format="plaintext",
+        help_formatter="plain",
+        # No `--no-debug` beside `--debug`.
+        default_parameter=cyclopts.Parameter(negative=""),
+    )
+    app.default(shown)
+    try:
+        chosen, bound, *_ = app.parse_args(argv, exit_on_error=False, print_error=False)
+    except cyclopts.CycloptsError as error:
+        raise UsageError(f"{str(error).rstrip('.')}; --help lists the options") from None
+    if chosen is not shown:
+        # --help. Its own arguments are bound.
+        return chosen, bound.arguments
+    bound.apply_defaults()
+    return run, bound.arguments
+
+
+def _read_params(path: Path, reads: Mapping[str, str], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that come from the params, all of which are checked."""
+    # A tool without params starts in half the time without the import.
+    from stages import params
+
+    checked = params.load(path)
+    return {name: checked.at(key.format(**arguments)) for name, key in reads.items()}
+
+
+def _option(name: str, kind: type, default: Any, text: str) -> inspect.Parameter:
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=default,
+        annotation=Annotated[kind, cyclopts.Parameter(help=text)],
+    )
+
+
+def _module_name(function: Callable[..., Any]) -> str:
+    """The module that `python -m` was called with, or the function's own when it is called in a test."""
+    if function.__module__ != "__main__":
+        return function.__module__
+    spec = sys.modules["__main__"].__spec__
+    return spec.name if spec else function.__name__

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from stages import cli, tracking
 from stages.common import log
 from stages.common.errors import StoreError
-from stages.common.files import digest, read_json, replacing, write_json
+from stages.common.files import digest, read_json, replace_atomically, write_json
 from stages.common.history import History
 from stages.data import store
 from stages.data.decoding import Pixels
@@ -31,7 +31,7 @@ METRICS, TEXT = "metrics.json", "classification_report.txt"
 _CURVES = ("loss", "accuracy")
 
 
-@cli.stage(params="evaluate", members="models", recipe="recipe")
+@cli.command(params="evaluate", members="models", recipe="recipe")
 def evaluate(
     params: Evaluate,
     members: dict[str, LearnerParams],
@@ -88,7 +88,7 @@ def _write_report(folder: Path, judged: dict[str, Judged], names: list[str]) -> 
         f"{name}\n{metrics.classification_report(one.actual, one.probabilities, names)}"
         for name, one in judged.items()
     ]
-    with replacing(folder / TEXT) as aside:
+    with replace_atomically(folder / TEXT) as aside:
         aside.write_text("\n".join(parts), encoding="utf-8")
 
 
@@ -117,7 +117,7 @@ def _write_plots(
     plots: Path, judged: dict[str, Judged], names: list[str], histories: dict[str, Path]
 ) -> None:
     """The tables that dvc.yaml's `plots` draws."""
-    with replacing(plots) as folder:
+    with replace_atomically(plots) as folder:
         for part in (*_CURVES, "confusion"):
             (folder / part).mkdir(parents=True)
         for name, one in judged.items():

@@ -7,7 +7,7 @@ import numpy as np
 
 from stages import cli
 from stages.common import log
-from stages.common.files import replacing
+from stages.common.files import replace_atomically
 from stages.data import portions, store
 from stages.data.manifest import SPLITS
 from stages.models import extractors
@@ -15,7 +15,7 @@ from stages.models.protocols import Extract, ExtractorParams
 from stages.params import PACKED
 
 
-@cli.stage(params="extractors.{name}")
+@cli.command(params="extractors.{name}")
 def extract(name: str, *, params: ExtractorParams, packed: Path, features: Path) -> None:
     """Run one extractor over every split.
 
@@ -24,7 +24,7 @@ def extract(name: str, *, params: ExtractorParams, packed: Path, features: Path)
     with store.Reader(packed / "train.h5") as train:
         run = extractors.prepare(params, train.shape[1:])
     described = {"input": PACKED, "extractor": {"name": name, **params.model_dump()}}
-    with replacing(features) as folder:
+    with replace_atomically(features) as folder:
         folder.mkdir()
         for split in SPLITS:
             with store.Reader(packed / f"{split}.h5") as images:

@@ -12,7 +12,7 @@ import numpy as np
 from stages import cli
 from stages.common import log
 from stages.common.errors import SourceError
-from stages.common.files import replacing, write_json
+from stages.common.files import replace_atomically, write_json
 from stages.common.parallel import mapped
 from stages.data import blobs, candidates, similarity, sources, splitting
 from stages.data.candidates import Reject
@@ -21,7 +21,7 @@ from stages.data.sources import Image
 from stages.params import Ingest
 
 
-@cli.stage(params="ingest")
+@cli.command(params="ingest")
 def ingest(
     params: Ingest, *, manifest: Path, classes: Path, rejects: Path, near_duplicates: Path, blob: Path
 ) -> None:
@@ -112,7 +112,7 @@ def _near_duplicates(rows: list[Row], distance: int | None, path: Path) -> list[
     hashed = [row for row in rows if row.phash is not None and distance is not None]
     hashes = np.asarray([row.phash for row in hashed], np.uint64)
     pairs = similarity.close_pairs(hashes, distance or 0)
-    with replacing(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
+    with replace_atomically(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["path", "other", "distance", "same_label"])
         for pair in pairs:
@@ -133,7 +133,7 @@ def _report_damaged(rows: list[Row]) -> None:
 
 
 def _write_rejects(path: Path, refused: Iterable[Reject]) -> None:
-    with replacing(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
+    with replace_atomically(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["path", "label", "reason", "detail"])
         writer.writerows([one.path, one.label, one.reason, one.detail] for one in refused)

@@ -10,7 +10,7 @@ from stages.data.manifest import Manifest
 from stages.data.statistics import ChannelStatistics
 
 
-@cli.stage()
+@cli.command()
 def mean(*, manifest: Path, resized: Path, stats: Path) -> None:
     """Add up the channel sums of the training images (RGB order, values 0-255).
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from stages import cli
 from stages.common import log
-from stages.common.files import digest, read_json, replacing
+from stages.common.files import digest, read_json, replace_atomically
 from stages.common.parallel import mapped
 from stages.data import store
 from stages.data.manifest import SPLITS, Manifest
@@ -16,7 +16,7 @@ from stages.params import Pack
 _ROWS_PER_TASK = 64
 
 
-@cli.stage(params="pack")
+@cli.command(params="pack")
 def pack(params: Pack, *, manifest: Path, classes: Path, stats: Path, resized: Path, packed: Path) -> None:
     """Write train.h5, val.h5 and test.h5 into the folder `packed`.
 
@@ -26,7 +26,7 @@ def pack(params: Pack, *, manifest: Path, classes: Path, stats: Path, resized: P
     table, names = Manifest.read(manifest), read_json(classes)
     splits, label_of = table.strings("split"), table.labels(names)
     order = np.random.default_rng(params.seed).permutation(len(table))
-    with store.Reader(resized) as images, replacing(packed) as folder:
+    with store.Reader(resized) as images, replace_atomically(packed) as folder:
         table.require(images.ids, resized)
         folder.mkdir()
         provenance = {

@@ -21,7 +21,7 @@ from pydantic_core import PydanticCustomError
 
 from stages.common import plugins
 from stages.common.errors import ParamsError
-from stages.common.section import Fraction, Positive, Section, Seed, described
+from stages.common.section import Fraction, Positive, Section, Seed, describe_error
 from stages.data import sizing, sources
 from stages.models import extractors, learners, protocols
 from stages.scoring import weighting
@@ -266,7 +266,7 @@ def load(path: Path) -> Params:
     try:
         return Params.model_validate(values)
     except ValidationError as error:
-        raise ParamsError(f"{path}: {described(error, values)}") from None
+        raise ParamsError(f"{path}: {describe_error(error, values)}") from None
 
 
 def _refuse(key: str, value: str, allowed: list[str]) -> None:

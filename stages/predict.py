@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from stages import cli
 from stages.common import log
-from stages.common.files import read_json, replacing
+from stages.common.files import read_json, replace_atomically
 from stages.data import crops, portions, store
 from stages.data.crops import Patch, Pixels
 from stages.data.manifest import HELD_OUT
@@ -19,7 +19,7 @@ from stages.models.protocols import Learner
 from stages.params import Predict
 
 
-@cli.stage(params="predict")
+@cli.command(params="predict")
 def predict(name: str, *, params: Predict, model: Path, data: Path, predictions: Path) -> None:
     """Write val.h5 and test.h5 with `probabilities` float32 (N, K), labels and ids in packed order.
 
@@ -28,7 +28,7 @@ def predict(name: str, *, params: Predict, model: Path, data: Path, predictions:
     learner = learners.load(model)
     patch = read_json(model / learners.SPEC).get("patch") if params.crops == "ten" else None
     work = partial(_ten_crops, learner, patch) if patch else learner.predict_proba
-    with replacing(predictions) as folder:
+    with replace_atomically(predictions) as folder:
         folder.mkdir()
         for split in HELD_OUT:
             with store.Reader(data / f"{split}.h5") as rows:

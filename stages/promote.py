@@ -10,7 +10,7 @@ import numpy as np
 from stages import cli, tracking
 from stages.common import log
 from stages.common.errors import ServingError
-from stages.common.files import digest, read_json, replacing, write_json
+from stages.common.files import digest, read_json, replace_atomically, write_json
 from stages.data import store
 from stages.data.blobs import BlobReader
 from stages.data.manifest import Row
@@ -41,7 +41,7 @@ class Comparison:
     verdict: Verdict
 
 
-@cli.stage(
+@cli.command(
     params="promote", members="models", predict="predict", recipe="recipe", source="ingest.source.path"
 )
 def promote(
@@ -194,7 +194,7 @@ def write_page(
 
         images = flipped.images(flips, rows, read)
     values = {"verdict": verdict, "flips": flips, "images": images, "shown": flipped.SHOWN}
-    with replacing(page) as aside:
+    with replace_atomically(page) as aside:
         aside.write_text(rendering.render("promotion.html.j2", **values), encoding="utf-8")
 
 

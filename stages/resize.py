@@ -21,7 +21,7 @@ from stages.params import Resize
 _IMAGES_PER_TASK = 16
 
 
-@cli.stage(params="resize", source="ingest.source.path")
+@cli.command(params="resize", source="ingest.source.path")
 def resize(params: Resize, *, manifest: Path, source: Path, blob: Path, resized: Path) -> None:
     """Decode and resize each image of the manifest, in its order.
 

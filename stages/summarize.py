@@ -6,7 +6,7 @@ from typing import Any
 
 from stages import cli, tracking
 from stages.common import log
-from stages.common.files import digest, read_json, replacing
+from stages.common.files import digest, read_json, replace_atomically
 from stages.data import store
 from stages.data.manifest import Manifest
 from stages.ensemble import SUMMARY
@@ -24,7 +24,7 @@ PAGE = "index.html"
 _SIDE = 160
 
 
-@cli.stage(recipe="recipe", book="book", params="evaluate")
+@cli.command(recipe="recipe", book="book", params="evaluate")
 def summarize(
     recipe: str,
     book: list[Printed],
@@ -76,7 +76,7 @@ def summarize(
         run=read_json(report / tracking.LINK),
         params=composed.read_text(encoding="utf-8"),
     )
-    with replacing(report / PAGE) as aside:
+    with replace_atomically(report / PAGE) as aside:
         aside.write_text(html, encoding="utf-8")
     log.event("summarized", page=report / PAGE)
 

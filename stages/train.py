@@ -12,7 +12,7 @@ from typing import Any
 
 from stages import cli, tracking
 from stages.common import fingerprint, log
-from stages.common.files import read_json, replacing, write_json
+from stages.common.files import read_json, replace_atomically, write_json
 from stages.common.history import History
 from stages.data import store
 from stages.models import learners
@@ -23,7 +23,7 @@ from stages.report.figures import augmented
 from stages.scoring import metrics
 
 
-@cli.stage(params="models.{name}", recipe="recipe")
+@cli.command(params="models.{name}", recipe="recipe")
 def train(name: str, *, params: LearnerParams, recipe: str, data: Path, model: Path) -> None:
     """Fit one member on the train split of `data` and look at its val split; the test split stays closed.
 
@@ -37,7 +37,7 @@ def train(name: str, *, params: LearnerParams, recipe: str, data: Path, model: P
         store.Reader(data / "train.h5") as rows,
         store.Reader(data / "val.h5") as val,
         checkpoints.reserved(name, _identity(params, rows)) as kept,
-        replacing(model) as folder,
+        replace_atomically(model) as folder,
         tracking.run(recipe, name, _tags(name, rows), keep=folder, resume=_earlier(kept)) as run,
     ):
         write_json(kept / tracking.LINK, run.link)

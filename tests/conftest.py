@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from stages import cli
 from stages.audit import audit
+from stages.common import log
 from stages.data.sources import SourceParams, folder
 from stages.extract import extract
 from stages.ingest import ingest
@@ -23,6 +25,14 @@ from stages.resize import resize
 
 Images = Callable[..., Path]
 MakeRun = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def restored_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Undo what a test's command lines set: where the log goes, and whether tracebacks are shown."""
+    monkeypatch.setattr(log._LOGGER, "handlers", [])
+    monkeypatch.setattr(log._LOGGER, "propagate", True)
+    monkeypatch.setenv(cli.DEBUG_VARIABLE, "")
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,12 @@
-"""The command line every stage shares."""
+"""The command line that stages, tools and applications share."""
 
+import errno
 from pathlib import Path
 
 import pytest
 
 from stages import cli
-from stages.common import log
-from stages.common.errors import SourceError
+from stages.common.errors import LockedError, SourceError
 from stages.params import Ensemble
 from stages.tracking import Unreachable
 from stages.train import train
@@ -15,15 +15,7 @@ ROOT = Path(__file__).parents[1]
 PARAMS = ["--params", str(ROOT / "params.yaml")]
 
 
-@pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave the log and the variables of other tests as they were."""
-    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "2")
-    monkeypatch.setattr(log._LOGGER, "handlers", [])
-    monkeypatch.setattr(log._LOGGER, "propagate", True)
-
-
-@cli.stage(params="ensemble", epochs="models.{name}.train.epochs")
+@cli.command(params="ensemble", epochs="models.{name}.train.epochs")
 def bake(name: str, *, params: Ensemble, epochs: int, hot_oven: Path) -> None:
     """Bake one."""
     if name == "lenet":
@@ -42,19 +34,19 @@ def test_options_follow_from_the_signature(capsys: pytest.CaptureFixture[str]) -
     assert "stopped by the keyboard" in said.err
 
 
-def test_a_mistake_that_can_be_mended_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_error_is_one_line_with_status_1(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main(bake, ["minivggnet", "--hot-oven", "x", *PARAMS])
     assert ended.value.code == 1
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert 'level=error stage=bake event="no flour; buy some"' in said
+    assert 'level=error stage=test_cli event="no flour; buy some"' in said
 
 
-def test_what_may_work_in_a_while_has_a_status_of_its_own() -> None:
-    with pytest.raises(SystemExit) as ended, cli.told("bake"):
-        raise Unreachable("tracking is away; this needs it")
-    assert ended.value.code == 75, "EX_TEMPFAIL: under Airflow, a reason to try again"
+def test_a_transient_error_has_a_status_of_its_own() -> None:
+    with pytest.raises(SystemExit) as ended, cli.error_boundary("bake"):
+        raise Unreachable("tracking at x: no answer")
+    assert ended.value.code == 75, "EX_TEMPFAIL: Airflow's worker tries again"
 
 
 def test_a_name_that_the_params_do_not_have(capsys: pytest.CaptureFixture[str]) -> None:
@@ -79,16 +71,83 @@ def test_a_missing_option_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main(bake, ["lenet"])
     assert ended.value.code == 2
-    assert "required: --hot-oven" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "--hot-oven" in said
+    assert "--help lists the options" in said
 
 
-def test_help_is_the_functions_own_text(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        cli.main(train, ["--help"])
-    assert ended.value.code == 0
+def test_help_is_the_docstring_and_lists_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(train, ["--help"])
     said = capsys.readouterr().out
     assert "python -m stages.train" in said
     assert "Fit one member on the train split" in said
+    for option in ("--data", "--model", "--params", "--debug"):
+        assert option in said
+
+
+def test_a_misspelled_option_is_suggested(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(bake, ["lenet", "--hot-ovn", "x", *PARAMS])
+    assert ended.value.code == 2
+    assert "Did you mean --hot-oven" in capsys.readouterr().err
+
+
+def fail(*, how: str) -> None:
+    """Fail in one of the ways that a command can fail."""
+    match how:
+        case "bug":
+            raise ValueError("two\nlines")
+        case "full":
+            raise OSError(errno.ENOSPC, "No space left on device", "data/resized.h5")
+        case "stale":
+            raise OSError(errno.ESTALE, "Stale file handle", "data/resized.h5")
+        case "missing":
+            Path("nowhere").read_bytes()
+        case "locked":
+            raise LockedError("another process trains it")
+        case "unknown":
+            raise OSError("something")
+
+
+@pytest.mark.parametrize(
+    ("how", "status", "message"),
+    [
+        ("full", 75, "data/resized.h5: No space left on device"),
+        ("stale", 75, "data/resized.h5: Stale file handle"),
+        ("locked", 75, "another process trains it"),
+        ("unknown", 75, "something"),
+        ("missing", 1, "nowhere: No such file or directory"),
+        ("bug", 70, f"ValueError: two lines at {__file__}:"),
+    ],
+)
+def test_every_error_is_one_line_with_a_status_by_its_type(
+    how: str, status: int, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(fail, ["--how", how])
+    assert ended.value.code == status
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+    assert ("run again with --debug for the traceback" in line) == (how == "bug")
+
+
+@pytest.mark.parametrize("how", ["bug", "full", "locked", "missing"])
+def test_debug_shows_the_traceback_of_any_error(how: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(fail, ["--how", how, "--debug"])
+    *trace, last = capsys.readouterr().err.splitlines()
+    assert trace[0] == "Traceback (most recent call last):"
+    assert "level=error" in last, "the last line is still the reason"
+
+
+def test_a_variable_shows_the_traceback_where_dvc_starts_the_stage(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONVOY_DEBUG", "1")
+    with pytest.raises(SystemExit):
+        cli.main(fail, ["--how", "full"])
+    assert "Traceback" in capsys.readouterr().err
 
 
 def test_a_stage_can_be_called_as_a_function(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -48,10 +48,10 @@ class Declared:
     outs: list[str]
 
     @property
-    def stage(self) -> cli.Stage[..., Any]:
+    def stage(self) -> cli.Command[..., Any]:
         """The function behind `python -m stages.NAME`."""
         found = getattr(import_module(f"stages.{self.module}"), self.module)
-        assert isinstance(found, cli.Stage)
+        assert isinstance(found, cli.Command)
         return found
 
 

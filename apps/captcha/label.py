@@ -1,11 +1,5 @@
-"""Cut captchas into digits and sort these into one folder per digit, ready for `ingest`.
+"""Cut captchas into digits and sort these into one folder per digit, ready for `ingest`."""
 
-A captcha named after what it says (`4821-00007.png`) labels itself. Any other is shown digit by digit in the
-terminal, and a key is asked for: 1-9, `s` to skip the captcha, `q` to stop. What has been labelled is kept;
-labelling goes on where it was left.
-"""
-
-import argparse
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,91 +7,106 @@ from pathlib import Path
 import cv2
 
 from apps.captcha import DIGITS, LENGTH
-from apps.captcha.segment import Digit, digits
-from apps.model import AppError, Pixels, png, read, run
-from stages.common.files import replacing
+from apps.captcha.segment import Digit, segment
+from apps.model import AppError, Pixels, png, read
+from stages import cli
+from stages.common import log
+from stages.common.files import replace_atomically
 
 _NAMED = re.compile(rf"^([{DIGITS}]{{{LENGTH}}})\b")
 _COLUMNS = 32
-# Saved last of a captcha: it says that all of it is there.
+# The ending of the digit of a captcha that is saved last: where it exists, all digits of the captcha do.
 _FIRST = "-0.png"
+# Shows a text and returns what the person typed.
 Ask = Callable[[str], str]
 
 
-def label(captchas: Path, to: Path, ask: Ask = input) -> tuple[int, int]:
-    """Label every captcha below a folder; returns how many were labelled and how many had to be left out.
+def label(captchas: Path, *, to: Path) -> None:
+    """Cut captchas into digits and save each digit in a folder named after its label.
 
-    `ask` shows a text and returns what was typed. Raises AppError when the folder holds no images.
+    A captcha named after its digits (4821-00007.png) labels itself. Any other is shown digit by digit in the
+    terminal, which asks for a key: 1-9, `s` to skip the captcha, `q` to stop. Labelled captchas are saved at
+    once; the next call continues after them.
+
+    Args:
+        captchas: The folder of captchas.
+        to: The folder of the folders to write into.
+
+    Raises:
+        AppError: When the folder of captchas holds no files.
+    """
+    labelled, skipped = label_all(captchas, to, input)
+    log.event("labelled_captchas", labelled=labelled, skipped=skipped, folder=to)
+
+
+def label_all(captchas: Path, to: Path, ask: Ask) -> tuple[int, int]:
+    """Label every captcha below a folder.
+
+    Args:
+        captchas: The folder of captchas.
+        to: The folder of the folders to write into.
+        ask: Called with a text for each digit of a captcha that does not label itself.
+
+    Returns:
+        How many captchas were labelled and how many skipped.
+
+    Raises:
+        AppError: When the folder of captchas holds no files.
     """
     paths = sorted(path for path in captchas.rglob("*") if path.is_file())
     if not paths:
         raise AppError(f"{captchas} holds no files")
     done = {saved.name.removesuffix(_FIRST) for saved in to.glob(f"*/*{_FIRST}")}
-    labelled = left_out = 0
+    labelled = skipped = 0
     for path in paths:
         if path.stem in done:
             continue
         try:
-            found = digits(read(path))
+            digits = segment(read(path))
         except AppError as error:
-            print(f"{path.name}: {error}")
-            left_out += 1
+            log.warning(f"{path.name}: {error}")
+            skipped += 1
             continue
         named = _NAMED.match(path.name)
-        answers = list(named.group(1)) if named else _asked(found, ask)
-        if answers is None:
-            return labelled, left_out
-        if not answers:
-            left_out += 1
+        labels = list(named.group(1)) if named else _ask_labels(digits, ask)
+        if labels is None:
+            return labelled, skipped
+        if not labels:
+            skipped += 1
             continue
-        _save(to, path.stem, found, answers)
+        _save(to, path.stem, digits, labels)
         labelled += 1
-    return labelled, left_out
+    return labelled, skipped
 
 
-def _asked(found: list[Digit], ask: Ask) -> list[str] | None:
-    """What the person says of each digit; empty to skip this captcha, None to stop."""
-    answers = []
-    for digit in found:
+def _ask_labels(digits: list[Digit], ask: Ask) -> list[str] | None:
+    """The person's label of each digit; empty to skip this captcha, None to stop."""
+    labels = []
+    for digit in digits:
         key = ""
         while key not in (*DIGITS, "s", "q"):
-            key = ask(
-                "\n".join(_drawn(digit.pixels)) + f"\n{DIGITS[0]}-{DIGITS[-1]}, s(kip), q(uit): "
-            ).strip()
+            question = f"\n{DIGITS[0]}-{DIGITS[-1]}, s(kip), q(uit): "
+            key = ask("\n".join(_draw_blocks(digit.pixels)) + question).strip()
         if key == "q":
             return None
         if key == "s":
             return []
-        answers.append(key)
-    return answers
+        labels.append(key)
+    return labels
 
 
-def _drawn(pixels: Pixels) -> Iterator[str]:
+def _draw_blocks(pixels: Pixels) -> Iterator[str]:
     """A digit in block characters, two rows of pixels to a line."""
     ink = cv2.resize(pixels, (_COLUMNS, _COLUMNS), interpolation=cv2.INTER_AREA) < 160
     for upper, lower in zip(ink[::2], ink[1::2], strict=True):
         yield "".join(" ▀▄█"[int(up) + 2 * int(down)] for up, down in zip(upper, lower, strict=True))
 
 
-def _save(to: Path, name: str, found: list[Digit], answers: list[str]) -> None:
-    for place, (digit, answer) in reversed(list(enumerate(zip(found, answers, strict=True)))):
-        with replacing(to / answer / f"{name}-{place}.png") as aside:
-            aside.write_bytes(png(digit.pixels))
-
-
-def main(argv: list[str] | None = None) -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m apps.captcha.label", description=__doc__)
-    parser.add_argument("captchas", type=Path)
-    parser.add_argument("--to", type=Path, required=True, help="the folder of folders to write into")
-    given = parser.parse_args(argv)
-
-    def work() -> None:
-        labelled, left_out = label(given.captchas, given.to)
-        print(f"labelled {labelled} captchas, left out {left_out}")
-
-    run(work)
+def _save(to: Path, name: str, digits: list[Digit], labels: list[str]) -> None:
+    for place, (digit, chosen) in reversed(list(enumerate(zip(digits, labels, strict=True)))):
+        with replace_atomically(to / chosen / f"{name}-{place}.png") as partial:
+            partial.write_bytes(png(digit.pixels))
 
 
 if __name__ == "__main__":
-    main()
+    cli.main(label)

@@ -1,63 +1,75 @@
-"""Read captchas: one line per file, and copies with boxes and digits drawn where asked for."""
+"""Read captchas: one line per file, and annotated copies where wanted."""
 
-import argparse
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from apps.captcha.segment import Digit, digits
-from apps.model import AppError, Classifier, Pixels, load, png, read, run
-from stages.common.files import replacing
+from apps.captcha.segment import Digit, segment
+from apps.model import AppError, Classifier, Pixels, load, png, read
+from stages import cli
+from stages.common.files import replace_atomically
 
 _INK = (200, 30, 30)
 
 
-def text(captcha: Pixels, classify: Classifier) -> tuple[str, float, list[Digit]]:
-    """What a captcha says, the least sure digit's probability, and the digits.
+def read_captchas(captchas: list[Path], *, model: str, drawn: Path | None = None) -> None:
+    """Print the digits of captchas, with the confidence in the least certain digit.
 
-    Raises AppError as segment.digits.
+    Args:
+        captchas: Image files.
+        model: The model's URI in MLflow: models:/NAME@champion.
+        drawn: A folder for copies with boxes and digits drawn in.
+
+    Raises:
+        AppError: When there is no such model, or a file is no image.
     """
-    found = digits(captcha)
-    answers = classify([digit.pixels for digit in found])
-    return "".join(label for label, _ in answers), min(sure for _, sure in answers), found
+    classify = load(model)
+    for path in captchas:
+        captcha = read(path)
+        try:
+            text, confidence, digits = read_text(captcha, classify)
+        except AppError as error:
+            print(f"{path}\t?\t{error}")
+            continue
+        print(f"{path}\t{text}\t{confidence:.3f}")
+        if drawn:
+            with replace_atomically(drawn / f"{path.stem}.png") as partial:
+                partial.write_bytes(png(annotate(captcha, text, digits)))
 
 
-def drawn(captcha: Pixels, said: str, found: list[Digit]) -> Pixels:
-    """The captcha, RGB and twice as large, with a box around each digit and its label above."""
+def read_text(captcha: Pixels, classify: Classifier) -> tuple[str, float, list[Digit]]:
+    """Read one captcha.
+
+    Args:
+        captcha: Gray (H, W) or RGB (H, W, 3) pixels, uint8.
+        classify: The model.
+
+    Returns:
+        Its text, the confidence in the least certain digit, and the digits.
+
+    Raises:
+        AppError: When the captcha cannot be cut into four digits.
+    """
+    digits = segment(captcha)
+    answers = classify([digit.pixels for digit in digits])
+    return (
+        "".join(label for label, _ in answers),
+        min(confidence for _, confidence in answers),
+        digits,
+    )
+
+
+def annotate(captcha: Pixels, text: str, digits: list[Digit]) -> Pixels:
+    """Return the captcha, RGB and twice as large, with a box around each digit and its label above."""
     canvas = cv2.resize(captcha, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
     canvas = cv2.copyMakeBorder(canvas, 28, 4, 4, 4, cv2.BORDER_CONSTANT, value=(255, 255, 255))
-    for label, digit in zip(said, found, strict=True):
+    for label, digit in zip(text, digits, strict=True):
         left, top = 2 * digit.left + 4, 2 * digit.top + 28
         cv2.rectangle(canvas, (left, top), (left + 2 * digit.width, top + 2 * digit.height), _INK, 1)
         cv2.putText(canvas, label, (left, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.7, _INK, 2, cv2.LINE_AA)
     return np.asarray(canvas, np.uint8)
 
 
-def main(argv: list[str] | None = None) -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m apps.captcha.read", description=__doc__)
-    parser.add_argument("--model", required=True, help="an MLflow model URI: models:/NAME@champion")
-    parser.add_argument("--drawn", type=Path, help="a folder for copies with the answers drawn in")
-    parser.add_argument("captchas", type=Path, nargs="+")
-    given = parser.parse_args(argv)
-
-    def work() -> None:
-        classify = load(given.model)
-        for path in given.captchas:
-            captcha = read(path)
-            try:
-                said, sure, found = text(captcha, classify)
-            except AppError as error:
-                print(f"{path}\t?\t{error}")
-                continue
-            print(f"{path}\t{said}\t{sure:.3f}")
-            if given.drawn:
-                with replacing(given.drawn / f"{path.stem}.png") as aside:
-                    aside.write_bytes(png(drawn(captcha, said, found)))
-
-    run(work)
-
-
 if __name__ == "__main__":
-    main()
+    cli.main(read_captchas)

@@ -1,7 +1,7 @@
 """A captcha → its digits, from left to right (Starter Bundle ch. 21).
 
-The book pads by repeating the border, which lengthens a stroke that touches it, and lets a box at the edge
-become an empty image; here the border is background and boxes are cut at the edge.
+The book pads by repeating the border, which lengthens a stroke that touches it, and accepts boxes that reach
+over the edge, which become empty images. Here the padding is background, and boxes end at the edge.
 """
 
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from apps.captcha import LENGTH
 from apps.model import AppError, Pixels
 
 _BORDER, _MARGIN = 8, 3
-# Of the largest digit's area: less is a speck, not a digit.
+# As a share of the largest digit's area: a smaller outline is a speck, not a digit.
 _SPECK = 0.05
 
 
 @dataclass(frozen=True)
 class Digit:
-    """One digit: its box in the captcha, in pixels, and itself as a square gray image."""
+    """One digit: its box in the captcha, in pixels, and its pixels as a square gray image."""
 
     left: int
     top: int
@@ -28,10 +28,17 @@ class Digit:
     pixels: Pixels
 
 
-def digits(captcha: Pixels) -> list[Digit]:
-    """The digits of a gray or RGB captcha, dark on light.
+def segment(captcha: Pixels) -> list[Digit]:
+    """Cut a captcha into its digits.
 
-    Raises AppError when there are not four of them, as when two touch.
+    Args:
+        captcha: Gray (H, W) or RGB (H, W, 3) pixels, uint8, dark on light.
+
+    Returns:
+        The four digits, from left to right.
+
+    Raises:
+        AppError: When there are not four, for example because two touch.
     """
     gray = cv2.cvtColor(captcha, cv2.COLOR_RGB2GRAY) if captcha.ndim == 3 else captcha
     paper = int(np.median(gray))
@@ -42,12 +49,12 @@ def digits(captcha: Pixels) -> list[Digit]:
     smooth = cv2.GaussianBlur(padded, (3, 3), 0)
     ink = cv2.threshold(smooth, 0, 255, cv2.THRESH_BINARY_INV | cv2.THRESH_OTSU)[1]
     outlines = cv2.findContours(ink, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0]
-    found = [cv2.boundingRect(outline) for outline in outlines]
-    boxes = sorted((left, top, width, height) for left, top, width, height in found)
+    rectangles = [cv2.boundingRect(outline) for outline in outlines]
+    boxes = sorted((left, top, width, height) for left, top, width, height in rectangles)
     largest = max((width * height for _, _, width, height in boxes), default=0)
     boxes = [box for box in boxes if box[2] * box[3] > _SPECK * largest]
     if len(boxes) != LENGTH:
-        raise AppError(f"{len(boxes)} digits found, {LENGTH} expected")
+        raise AppError(f"the captcha has {len(boxes)} separate shapes; must have {LENGTH} digits")
     return [
         Digit(left - _BORDER, top - _BORDER, width, height, _cut(padded, left, top, width, height, paper))
         for left, top, width, height in boxes

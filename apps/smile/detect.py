@@ -1,6 +1,5 @@
-"""Find faces in photographs and videos, say of each whether it smiles, and write copies with boxes."""
+"""Detect faces in photographs and videos, classify each as smiling or not, and write annotated copies."""
 
-import argparse
 import mimetypes
 import tempfile
 from pathlib import Path
@@ -8,35 +7,68 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from apps.model import AppError, Classifier, Pixels, load, png, read, run
-from apps.smile.faces import Box, Detector, haar, yunet
-from stages.common.files import replacing
+from apps.model import AppError, Classifier, Pixels, load, png, read
+from apps.smile import faces
+from apps.smile.faces import Box, Detector
+from stages import cli
+from stages.common.files import replace_atomically
 
-# The class of the recipe's smiling faces; any other is not smiling.
+# The recipe's class of smiling faces; its other class is not smiling.
 SMILING = "positives7"
 _COLORS = {True: (30, 140, 60), False: (120, 120, 120)}
 
 
-def annotated(pixels: Pixels, detect: Detector, classify: Classifier) -> tuple[Pixels, int, int]:
-    """A copy with a box around every face, and how many faces there are and how many smile."""
+def detect_smiles(files: list[Path], *, model: str, to: Path, yunet: Path | None = None) -> None:
+    """Detect faces, classify each as smiling or not, and write copies with boxes: NAME.png or NAME.avi.
+
+    Args:
+        files: Photographs and videos.
+        model: The model's URI in MLflow: models:/NAME@champion.
+        to: The folder to write the copies into.
+        yunet: YuNet's ONNX file; by default, OpenCV's Haar cascade detects.
+
+    Raises:
+        AppError: When a file, the model or the detector's weights cannot be read.
+    """
+    detector = faces.yunet(yunet) if yunet else faces.haar()
+    classify = load(model)
+    for path in files:
+        is_video = (mimetypes.guess_type(path)[0] or "").startswith("video/")
+        print((annotate_video if is_video else annotate_photograph)(path, to, detector, classify))
+
+
+def annotate(pixels: Pixels, detect: Detector, classify: Classifier) -> tuple[Pixels, int, int]:
+    """Draw a box around each face.
+
+    Args:
+        pixels: RGB (H, W, 3) uint8.
+        detect: Finds the faces.
+        classify: Classifies gray faces.
+
+    Returns:
+        A copy with the boxes, the number of faces and the number of smiling ones.
+    """
     boxes = detect(pixels)
-    answers = classify([_gray(pixels, box) for box in boxes])
+    answers = classify([_crop_gray(pixels, box) for box in boxes])
     canvas = pixels.copy()
-    for box, (label, sure) in zip(boxes, answers, strict=True):
-        _draw(canvas, box, smiling=label == SMILING, sure=sure)
+    for box, (label, confidence) in zip(boxes, answers, strict=True):
+        _draw(canvas, box, smiling=label == SMILING, confidence=confidence)
     return canvas, len(boxes), sum(label == SMILING for label, _ in answers)
 
 
-def photograph(path: Path, to: Path, detect: Detector, classify: Classifier) -> str:
-    """Write `to`/NAME.png; returns a line for people. Raises AppError when it cannot be read."""
-    canvas, faces, smiles = annotated(read(path), detect, classify)
-    with replacing(to / f"{path.stem}.png") as aside:
-        aside.write_bytes(png(canvas))
-    return f"{path}\t{faces} faces\t{smiles} smiling"
+def annotate_photograph(path: Path, to: Path, detect: Detector, classify: Classifier) -> str:
+    """Write `to`/NAME.png and return a line for people. Raises AppError when `path` cannot be read."""
+    canvas, count, smiles = annotate(read(path), detect, classify)
+    with replace_atomically(to / f"{path.stem}.png") as partial:
+        partial.write_bytes(png(canvas))
+    return f"{path}\t{count} faces\t{smiles} smiling"
 
 
-def video(path: Path, to: Path, detect: Detector, classify: Classifier) -> str:
-    """Write `to`/NAME.avi, frame by frame; returns a line for people. Raises AppError as `photograph`."""
+def annotate_video(path: Path, to: Path, detect: Detector, classify: Classifier) -> str:
+    """Write `to`/NAME.avi, frame by frame, and return a line for people.
+
+    Raises AppError when `path` cannot be read.
+    """
     capture = cv2.VideoCapture(str(path))
     size = (int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)))
     if not capture.isOpened() or not all(size):
@@ -44,60 +76,43 @@ def video(path: Path, to: Path, detect: Detector, classify: Classifier) -> str:
     rate = capture.get(cv2.CAP_PROP_FPS) or 25.0
     frames = with_smile = 0
     to.mkdir(parents=True, exist_ok=True)
-    # A folder and not only another name: the writer tells the container from the name's end.
-    with tempfile.TemporaryDirectory(dir=to) as aside:
-        unfinished = Path(aside) / f"{path.stem}.avi"
+    with (
+        replace_atomically(to / f"{path.stem}.avi") as partial,
+        tempfile.TemporaryDirectory(dir=to) as folder,
+    ):
+        # The writer tells the container from the name's ending, which `partial` does not have.
+        unfinished = Path(folder) / "unfinished.avi"
         writer = cv2.VideoWriter(str(unfinished), cv2.VideoWriter.fourcc(*"MJPG"), rate, size)
         try:
             while True:
-                there, frame = capture.read()
-                if not there:
+                has_frame, frame = capture.read()
+                if not has_frame:
                     break
                 pixels = np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), np.uint8)
-                canvas, _, smiles = annotated(pixels, detect, classify)
+                canvas, _, smiles = annotate(pixels, detect, classify)
                 writer.write(cv2.cvtColor(canvas, cv2.COLOR_RGB2BGR))
                 frames, with_smile = frames + 1, with_smile + bool(smiles)
         finally:
             writer.release()
             capture.release()
-        unfinished.replace(to / unfinished.name)
+        unfinished.replace(partial)
     return f"{path}\t{frames} frames\t{with_smile} with a smile"
 
 
-def _gray(pixels: Pixels, box: Box) -> Pixels:
+def _crop_gray(pixels: Pixels, box: Box) -> Pixels:
     left, top, width, height = box
     return np.asarray(
         cv2.cvtColor(pixels[top : top + height, left : left + width], cv2.COLOR_RGB2GRAY), np.uint8
     )
 
 
-def _draw(canvas: Pixels, box: Box, *, smiling: bool, sure: float) -> None:
+def _draw(canvas: Pixels, box: Box, *, smiling: bool, confidence: float) -> None:
     left, top, width, height = box
     color = _COLORS[smiling]
     cv2.rectangle(canvas, (left, top), (left + width, top + height), color, 2)
-    words = f"{'smiling' if smiling else 'not smiling'} {sure:.0%}"
+    words = f"{'smiling' if smiling else 'not smiling'} {confidence:.0%}"
     cv2.putText(canvas, words, (left, max(14, top - 6)), cv2.FONT_HERSHEY_SIMPLEX, 0.5, color, 1, cv2.LINE_AA)
 
 
-def main(argv: list[str] | None = None) -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m apps.smile.detect", description=__doc__)
-    parser.add_argument("--model", required=True, help="an MLflow model URI: models:/NAME@champion")
-    parser.add_argument("--to", type=Path, required=True, help="the folder for the annotated copies")
-    parser.add_argument("--yunet", type=Path, help="YuNet's ONNX file; without it, OpenCV's Haar cascade")
-    parser.add_argument("files", type=Path, nargs="+", help="photographs and videos")
-    given = parser.parse_args(argv)
-
-    def work() -> None:
-        detect = yunet(given.yunet) if given.yunet else haar()
-        classify = load(given.model)
-        for path in given.files:
-            kind = mimetypes.guess_type(path)[0] or ""
-            way = video if kind.startswith("video/") else photograph
-            print(way(path, given.to, detect, classify))
-
-    run(work)
-
-
 if __name__ == "__main__":
-    main()
+    cli.main(detect_smiles)

@@ -1,4 +1,4 @@
-"""Where the faces are: YuNet, a small network, where its file is given, else OpenCV's Haar cascade.
+"""Face detectors: YuNet, a small network, where the user has its file; otherwise OpenCV's Haar cascade.
 
 YuNet finds turned and half-covered faces that the cascade misses, but its weights (face_detection_yunet, from
 OpenCV's model zoo) are not part of OpenCV; the cascade is.
@@ -19,17 +19,21 @@ Box = tuple[int, int, int, int]
 Detector = Callable[[Pixels], list[Box]]
 
 _CASCADE = "haarcascade_frontalface_default.xml"
-# Faces do not get easier to find above this, only slower; the book's 300 loses those in the background.
+# Detection gets slower above this size, not better; the book's 300 misses faces in the background.
 _LONG_SIDE = 640
 
 
 def haar() -> Detector:
-    """The cascade of Viola and Jones 2001, with the book's settings."""
+    """Return the cascade of Viola and Jones 2001, with the book's settings.
+
+    Raises:
+        AppError: When this version of OpenCV does not contain the cascade.
+    """
     # Beside the package: `cv2.data` has no types.
     cascade = cv2.CascadeClassifier(str(Path(cv2.__file__).parent / "data" / _CASCADE))
     # A missing file is no error to OpenCV.
     if cascade.empty():
-        raise AppError(f"OpenCV {cv2.__version__} comes without {_CASCADE}; give --yunet FILE")
+        raise AppError(f"OpenCV {cv2.__version__} comes without {_CASCADE}; use --yunet FILE")
 
     def detect(pixels: Pixels) -> list[Box]:
         gray = cv2.equalizeHist(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY))
@@ -39,7 +43,14 @@ def haar() -> Detector:
 
 
 def yunet(weights: Path) -> Detector:
-    """YuNet (Wu, Peng, Yu 2023) from an ONNX file. Raises AppError when OpenCV cannot read it."""
+    """Return YuNet (Wu, Peng, Yu 2023).
+
+    Args:
+        weights: Its ONNX file.
+
+    Raises:
+        AppError: When OpenCV cannot read the file.
+    """
     try:
         network = cv2.FaceDetectorYN.create(str(weights), "", (320, 320))
     except cv2.error as error:
@@ -47,22 +58,22 @@ def yunet(weights: Path) -> Detector:
 
     def detect(pixels: Pixels) -> list[Box]:
         network.setInputSize(pixels.shape[1::-1])
-        found = network.detect(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1]
-        return [] if found is None else _boxes(found)
+        faces = network.detect(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1]
+        return [] if faces is None else _boxes(faces)
 
     return _scaled(detect)
 
 
-def _boxes(found: Any) -> list[Box]:
-    """The first four columns of what OpenCV found."""
+def _boxes(faces: Any) -> list[Box]:
+    """The first four columns of OpenCV's result."""
     return [
         (round(left), round(top), round(width), round(height))
-        for left, top, width, height in (face[:4].tolist() for face in found)
+        for left, top, width, height in (face[:4].tolist() for face in faces)
     ]
 
 
 def _scaled(detect: Detector) -> Detector:
-    """Look at large images in a smaller size; cut boxes at the border."""
+    """The detector on a smaller copy of large images, its boxes cut at the border."""
 
     def scaled(pixels: Pixels) -> list[Box]:
         height, width = pixels.shape[:2]

@@ -1,1 +1,7 @@
 """Shared helpers of every room: logging, files, errors, threads, plug-ins. Imports nothing else of Convoy."""
+
+import os
+
+# TensorFlow prints a page of notices on every import, before it can be configured. Here, as every module that
+# imports Keras, served models included, imports one of these helpers first.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

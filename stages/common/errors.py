@@ -1,25 +1,81 @@
-"""The mistakes a user can mend. The command line shows each as one line and exits with its `status`."""
+"""The errors that a command reports in one line, and which of them a retry may cure.
+
+This module is the one place that tells permanent errors from transient ones. `exit_status` goes by type:
+
+    1    permanent: bad params, bad data, refused, a path that is wrong; a person has to act
+    2    permanent: the command line is wrong
+    70   unexpected: a bug, or an error that nobody classified; a retry may help (EX_SOFTWARE)
+    75   transient: network, download, disk full, lock held, stale file handle, server unreachable, and any
+         OSError of unknown cause (EX_TEMPFAIL)
+
+Airflow's worker retries everything but 1 and 2 (pipelines/worker/dvc.py).
+"""
+
+import errno
+import traceback
+
+PERMANENT, WRONG_USAGE, UNEXPECTED, TRANSIENT, INTERRUPTED = 1, 2, 70, 75, 130
+
+# The operating system's errors that repeat until a person changes a path or its permissions.
+_PERMANENT_ERRNO = frozenset(
+    {
+        errno.EACCES,
+        errno.EEXIST,
+        errno.EISDIR,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.ENOTEMPTY,
+        errno.EPERM,
+        errno.EROFS,
+    }
+)
 
 
 class ConvoyError(Exception):
-    """Base of every error whose message is meant for the user: what, where, and what is allowed.
+    """Base of all errors whose message is meant for users: what happened, where, and what is allowed.
 
-    `status` is the command's exit status: EX_TEMPFAIL (75) where the same may work in a while, else 1.
+    Permanent unless the class also derives from TransientError. `status` is the command's exit status.
     """
 
-    status = 1
+    status = PERMANENT
+
+
+class TransientError(ConvoyError):
+    """A retry may succeed without any change by a person."""
+
+    status = TRANSIENT
+
+
+class DownloadError(TransientError):
+    """A file cannot be downloaded: no network, or a server that does not answer."""
+
+
+class LockedError(TransientError):
+    """Another process holds what this one needs."""
+
+
+class UsageError(ConvoyError):
+    """The command line is wrong."""
+
+    status = WRONG_USAGE
 
 
 class ParamsError(ConvoyError):
     """A value or key in the params is not allowed."""
 
 
+class OutputError(ConvoyError):
+    """An output's path holds something that this command did not write."""
+
+
 class SourceError(ConvoyError):
-    """The images cannot be taken from the source as it stands."""
+    """The images cannot be taken from the source."""
 
 
 class ImageError(ConvoyError):
-    """One file is not an image that can be used; the message is the reason, without the name."""
+    """A file is not an image that can be used; the message is the reason, without the name."""
 
 
 class DamagedError(ImageError):
@@ -27,12 +83,45 @@ class DamagedError(ImageError):
 
 
 class StoreError(ConvoyError):
-    """A stage's input file is missing, foreign or not what the params say it is."""
+    """A stage's input file is missing, was not written by this project, or contradicts the params."""
 
 
 class LearnerError(ConvoyError):
-    """A member cannot be fitted or loaded as its params ask."""
+    """A member cannot be fitted or loaded with its params."""
 
 
 class ServingError(ConvoyError):
     """A model cannot be put together, loaded, exported or promoted."""
+
+
+def exit_status(error: BaseException) -> int:
+    """Return the exit status of a command that ends with `error`; the module's docstring lists them."""
+    if isinstance(error, ConvoyError):
+        return error.status
+    if isinstance(error, OSError):
+        return PERMANENT if error.errno in _PERMANENT_ERRNO else TRANSIENT
+    return UNEXPECTED
+
+
+def is_transient(error: BaseException) -> bool:
+    """Return whether a retry may cure `error`."""
+    return exit_status(error) not in (PERMANENT, WRONG_USAGE)
+
+
+def describe(error: BaseException) -> str:
+    """Return one line about `error` for users.
+
+    An unexpected error is described by type, message and the place it was raised at, so that it can be
+    reported without a second run.
+    """
+    message = " ".join(str(error).split())
+    if isinstance(error, ConvoyError):
+        return message
+    if isinstance(error, OSError):
+        if error.filename and error.strerror:
+            return f"{error.filename}: {error.strerror}"
+        return error.strerror or message or type(error).__name__
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    name = f"{type(error).__name__}: {message}" if message else type(error).__name__
+    return f"{name}{place}; run again with --debug for the traceback"

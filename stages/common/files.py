@@ -10,7 +10,7 @@ from typing import Any
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replace_atomically(path: Path) -> Iterator[Path]:
     """Yield a name beside `path` to write a file or folder under; it takes the place of `path` on success.
 
     A killed process leaves `path` as it was. A half-written file of an earlier attempt is removed first.
@@ -39,7 +39,7 @@ def remove(path: Path) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON that a person can read, whole or not at all."""
-    with replacing(path) as aside:
+    with replace_atomically(path) as aside:
         aside.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

@@ -26,7 +26,7 @@ def configure(stage: str) -> None:
 
 
 @contextmanager
-def copied(path: Path, stage: str) -> Iterator[None]:
+def write_to_file(path: Path, stage: str) -> Iterator[None]:
     """Write the events of this stage to a file as well."""
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(_KeyValue(stage))

@@ -42,7 +42,7 @@ class Section(BaseModel):
         return values
 
 
-def described(error: ValidationError, values: Any) -> str:
+def describe_error(error: ValidationError, values: Any) -> str:
     """One line for all that is wrong with `values`: every wrong key, its value and what is allowed."""
     return " | ".join(_line(one, values) for one in error.errors())
 

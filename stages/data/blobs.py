@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
-from stages.common.files import replacing
+from stages.common.files import replace_atomically
 
 # The earliest moment zip can express: the same images give the same bytes on any day.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -20,7 +20,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 @contextmanager
 def writing(path: Path) -> Iterator[Callable[[str, bytes], int]]:
     """Yield add(name, data) -> offset; the file appears when the block ends without an error."""
-    with replacing(path) as aside, zipfile.ZipFile(aside, "w", zipfile.ZIP_STORED) as archive:
+    with replace_atomically(path) as aside, zipfile.ZipFile(aside, "w", zipfile.ZIP_STORED) as archive:
 
         def add(name: str, data: bytes) -> int:
             archive.writestr(zipfile.ZipInfo(name, _EPOCH), data)

@@ -1,7 +1,7 @@
 """Cuts of one size out of larger images: random to train on, the centre or ten to predict from."""
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from stages.data import recycled
 
 Pixels = NDArray[np.uint8]
+# What a member trained on patches sees of an image: its middle, or ten crops, half of them mirrored.
+Crops = Literal["center", "ten"]
 # Height and width.
 Patch = tuple[int, int]
 

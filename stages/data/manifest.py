@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from stages.common.errors import StoreError
-from stages.common.files import replacing
+from stages.common.files import replace_atomically
 
 # Arrow's own allocator takes 27 MB for a manifest of 1.6 MB and keeps it; the system's takes 5.
 pa.set_memory_pool(pa.system_memory_pool())
@@ -72,7 +72,7 @@ def write_manifest(path: Path, rows: Sequence[Row], splits: Mapping[str, Split])
     """Write the rows in the given order, each with the split that `splits` has for its sha256."""
     columns = [pa.array([getattr(row, field.name) for row in rows], field.type) for field in SCHEMA]
     columns[SCHEMA.names.index("split")] = pa.array([splits[row.sha256] for row in rows], pa.string())
-    with replacing(path) as aside:
+    with replace_atomically(path) as aside:
         pq.write_table(pa.table(columns, schema=SCHEMA), aside, compression="zstd")
 
 

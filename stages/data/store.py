@@ -22,7 +22,7 @@ import xxhash
 from numpy.typing import DTypeLike, NDArray
 
 from stages.common.errors import StoreError
-from stages.common.files import replacing
+from stages.common.files import replace_atomically
 from stages.data import codec
 from stages.data.codec import Put
 
@@ -68,7 +68,7 @@ def create(
 
     `shape` is (rows, …); `provenance` says where the rows come from, kept as JSON in the file's attributes.
     """
-    with replacing(path) as aside:
+    with replace_atomically(path) as aside:
         with _new_file(aside) as file:
             file.create_dataset("ids", data=np.asarray(ids, dtype="S"), track_times=False)
             file.attrs["provenance"] = json.dumps(provenance, sort_keys=True, ensure_ascii=False)

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,7 @@ from stages.models import extractors, learners
 from stages.models.protocols import Extract, Learner
 from stages.serving import bundle, intake
 
-# What a member trained on patches may see of an image: its middle, or corners and centre, each mirrored too.
-VIEWS = ("center", "ten")
+VIEWS: tuple[str, ...] = get_args(crops.Crops)
 # Images in memory at a time, at their full size one per thread.
 _BATCH = 64
 

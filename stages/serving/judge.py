@@ -21,7 +21,6 @@ def main(uri: str, job: str, answers: str) -> None:
 
     JSON: `classes`, `probabilities` (a row per image), `latency_ms` and the model's size in `bytes`.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     import mlflow
     import pandas as pd

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from stages.common import log
 from stages.common.errors import ParamsError
+from stages.data.decoding import MAX_PIXELS
 from stages.models import backbones
 from stages.serving import intake
 
 _BATCH = 16
-_MAX_PIXELS = 200_000_000
 
 
 def classify(network: str, weights: str, paths: Sequence[Path]) -> tuple[list[str], NDArray[np.float32]]:
@@ -29,7 +29,7 @@ def classify(network: str, weights: str, paths: Sequence[Path]) -> tuple[list[st
     resize = {"size": [height, width], "keep_aspect": True, "color": "rgb", "quality": "exact"}
     found = []
     for start in range(0, len(paths), _BATCH):
-        pixels = [intake.prepared(path, resize, _MAX_PIXELS) for path in paths[start : start + _BATCH]]
+        pixels = [intake.prepared(path, resize, MAX_PIXELS) for path in paths[start : start + _BATCH]]
         found.append(np.asarray(model.predict_on_batch(np.stack(pixels)), np.float32))
     probabilities = np.concatenate(found)
     return _names(probabilities.shape[1]), probabilities

@@ -1,6 +1,5 @@
 """The model as MLflow serves it: images in, labels and probabilities out. MLflow runs this file."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +22,6 @@ class Served(PythonModel):
 
     def load_context(self, context: Any) -> None:
         """MLflow calls this once."""
-        # TensorFlow greets at length on every import.
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         self._classifier = Classifier(Path(context.artifacts["bundle"]))
         self._max_pixels = int(context.model_config["max_pixels"])
         self._damaged = context.model_config.get("damaged") == "accept"

@@ -1,13 +1,14 @@
-"""check: are all the params allowed? Every stage asks this of itself; here it is asked before any runs."""
+"""check: are all params allowed? Every stage checks them first; this checks before any stage runs."""
 
 from stages import cli
 from stages.common import log
 
 
-@cli.stage()
+@cli.command()
 def check() -> None:
-    """Do nothing: the command line has checked the whole of the params file by then."""
-    log.event("params allowed")
+    """Check the whole params file."""
+    # The command line has checked it: it does so for every command that is run with params.
+    log.event("checked_params")
 
 
 if __name__ == "__main__":

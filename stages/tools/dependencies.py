@@ -13,7 +13,7 @@ import yaml
 
 from stages import cli
 from stages.common import fingerprint, log, plugins
-from stages.common.files import replacing
+from stages.common.files import replace_atomically
 from stages.common.fingerprint import ROOT, Choice
 
 _SOURCES, _EXTRACTORS = "stages.data.sources", "stages.models.extractors"
@@ -29,7 +29,7 @@ def main() -> None:
         text = path.read_text(encoding="utf-8")
         renewed = renew(text)
         if renewed != text:
-            with replacing(path) as aside:
+            with replace_atomically(path) as aside:
                 aside.write_text(renewed, encoding="utf-8")
         log.event("renewed_dependencies" if renewed != text else "found_no_change", path="dvc.yaml")
 

@@ -1,65 +1,73 @@
-"""List every network, or the layers of one: `python -m stages.tools.networks [NAME]`."""
+"""networks: the table of all networks, or the layers of one."""
 
-import argparse
-import os
-import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import yaml
+from cyclopts import Parameter
 from pydantic import ValidationError
 
+from stages import cli
 from stages.common import plugins, section
-from stages.common.errors import ConvoyError, ParamsError
+from stages.common.errors import ParamsError, UsageError
 from stages.models import networks
 
 if TYPE_CHECKING:
     import keras
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Print the table of all networks, or the layers of one. Exits with 1 after one line for a mistake."""
-    parser = argparse.ArgumentParser(prog="python -m stages.tools.networks", description=main.__doc__)
-    parser.add_argument("name", nargs="?", help="a network; without it, the table of all")
-    parser.add_argument("--classes", type=int, help="default: as its authors had")
-    parser.add_argument(
-        "--input", type=int, nargs=3, metavar=("H", "W", "C"), help="default: as its authors had"
-    )
-    parser.add_argument("--options", type=yaml.safe_load, default={}, help="as in the params: '{reg: 0.0}'")
-    given = parser.parse_args(argv)
-    # TensorFlow greets at length on every import.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+def show_networks(
+    name: str | None = None,
+    *,
+    classes: int | None = None,
+    input: tuple[int, int, int] | None = None,  # noqa: A002 (the option's name)
+    options: Annotated[str, Parameter(name="--options")] = "{}",
+) -> None:
+    """Print the table of all networks, or the layers of one.
+
+    Args:
+        name: A network; without it, the table of all.
+        classes: The number of classes; by default its authors' number.
+        input: Height, width and channels of the images; by default its authors' numbers.
+        options: The network's options as in the params, in YAML: '{reg: 0.0}'.
+
+    Raises:
+        ParamsError: When there is no such network, or it has no such options.
+    """
+    if name is None:
+        _print_table()
+    else:
+        _build(name, input, classes, _parse(options)).summary(line_length=110)
+
+
+def _parse(options: str) -> Any:
     try:
-        if given.name is None:
-            _list_all()
-        else:
-            network = _unfilled(given.name, given.input, given.classes, given.options)
-            network.summary(line_length=110)
-    except ConvoyError as error:
-        sys.exit(f"[networks] error: {error}")
+        return yaml.safe_load(options)
+    except yaml.YAMLError as error:
+        raise UsageError(f"--options is not valid YAML: {' '.join(str(error).split())}") from None
 
 
-def _list_all() -> None:
+def _print_table() -> None:
     print(f"{'network':<20}{'input':>12}{'classes':>9}{'parameters':>14}")
     for name in networks.names():
-        network = _unfilled(name, None, None, {})
+        network = _build(name, None, None, {})
         size = "x".join(map(str, network.input_shape[1:]))
         print(f"{name:<20}{size:>12}{network.output_shape[1]:>9,}{network.count_params():>14,}")
 
 
-def _unfilled(name: str, shape: list[int] | None, classes: int | None, chosen: Any) -> "keras.Model":
+def _build(name: str, shape: tuple[int, int, int] | None, classes: int | None, options: Any) -> "keras.Model":
     """The network without values for its weights: VGG19 in a second and without its half a gigabyte."""
     import keras
 
     if name not in networks.names():
         raise ParamsError(f"no network {name!r}; allowed: {', '.join(networks.names())}")
     try:
-        options = networks.options(name).model_validate(chosen)
+        checked = networks.options(name).model_validate(options)
     except ValidationError as error:
-        raise ParamsError(f"--options: {section.described(error, chosen)}") from None
+        raise ParamsError(f"--options: {section.describe_error(error, options)}") from None
     module = plugins.module(networks.__name__, name)
     with keras.StatelessScope(initialize_variables=False):
-        return networks.build(name, tuple(shape or module.SHAPE), classes or module.CLASSES, None, options)
+        return networks.build(name, shape or module.SHAPE, classes or module.CLASSES, None, checked)
 
 
 if __name__ == "__main__":
-    main()
+    cli.main(show_networks)

@@ -5,33 +5,39 @@ from pathlib import Path
 from stages import cli
 from stages.common import log
 from stages.common.errors import ParamsError
-from stages.common.files import replacing
+from stages.common.files import replace_atomically
 from stages.data import store
 from stages.models.protocols import LearnerParams
 from stages.report.figures import augmented
 
 
-@cli.stage(models="models")
+@cli.command(models="models")
 def preview(models: dict[str, LearnerParams], *, packed: Path, sheets: Path) -> None:
-    """Write NAME.png into the folder `sheets` for every member that augments its training images.
+    """Draw augmented training images of every member that augments, one sheet NAME.png per member.
 
-    Raises ParamsError when none does.
+    Args:
+        models: The members' params, by name.
+        packed: The folder of packed images.
+        sheets: The folder to write. Earlier sheets there are replaced; anything else is refused.
+
+    Raises:
+        ParamsError: When no member augments its training images.
     """
-    with store.Reader(packed / "train.h5") as rows, replacing(sheets) as folder:
-        folder.mkdir()
+    with store.Reader(packed / "train.h5") as rows, replace_atomically(sheets) as partial:
+        partial.mkdir()
         sheets_by_member = {
             name: augmented.sheet(rows, getattr(params, "augment", None), getattr(params, "patch", None))
             for name, params in models.items()
         }
         drawn = {name: sheet for name, sheet in sheets_by_member.items() if sheet}
         for name, sheet in drawn.items():
-            sheet.savefig(folder / f"{name}.png")
+            sheet.savefig(partial / f"{name}.png")
         if not drawn:
             raise ParamsError(
                 "no model has an augment section; give one a set of conf/augment in the recipe's defaults: "
                 f"/augment@models.{next(iter(models))}.augment: a1"
             )
-    log.event("previewed", models=", ".join(drawn), folder=sheets)
+    log.event("drew_augmentation", models=", ".join(drawn), folder=sheets)
 
 
 if __name__ == "__main__":

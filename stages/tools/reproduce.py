@@ -1,26 +1,26 @@
-"""reproduce: run recipes and set what comes out beside what the books print.
+"""reproduce: run recipes and put the results beside the figures of the books.
 
-`make reproduce RECIPES="lenet_mnist shallownet_animals"` runs `dvc exp run evaluate` for each, adds the
-results to results/reproduction.csv, which is committed, and writes the table of all recipes, run or not, into
-reports/reproduction.md. Without recipes it only writes the table.
+`make reproduce RECIPES="lenet_mnist shallownet_animals"` runs `dvc exp run evaluate` for each recipe, adds
+the results to results/reproduction.csv, which is committed, and writes the table of all recipes, run or not,
+to reports/reproduction.md.
 """
 
-import argparse
 import os
 import platform
 import statistics
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import yaml
+from cyclopts import Parameter
 from pydantic import TypeAdapter, ValidationError
 
-from stages import params
-from stages.common import log, section
+from stages import cli, params
+from stages.common import git, log, section
 from stages.common.errors import ConvoyError, ParamsError
-from stages.common.files import read_json, replacing
+from stages.common.files import read_json, replace_atomically
 from stages.params import Params, Printed
 from stages.report.pages import reproduction
 from stages.report.pages.reproduction import Result
@@ -39,94 +39,110 @@ were timed on machines that had other work to do as well.
 """
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Run recipes and write the table. Exits with 1 after one line when something is wrong."""
-    parser = argparse.ArgumentParser(prog="python -m stages.tools.reproduce", description=main.__doc__)
-    parser.add_argument("recipes", nargs="*", metavar="RECIPE", help="a file of conf/recipe; none: the table")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[42], help="default: 42")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="as -S of dvc exp run"
-    )
-    given = parser.parse_args(argv)
-    log.configure("reproduce")
-    try:
-        books = printed()
-        unknown = [name for name in given.recipes if name not in books]
-        if unknown:
-            raise ParamsError(f"no recipe of a book: {', '.join(unknown)}; allowed: {', '.join(books)}")
-        for recipe in given.recipes:
-            for seed in given.seeds:
-                found = run(recipe, seed, given.set)
-                reproduction.write(RESULTS, reproduction.merged(reproduction.read(RESULTS), found))
-        TABLE.parent.mkdir(exist_ok=True)
-        with replacing(TABLE) as aside:
-            aside.write_text(_HEADING + reproduction.markdown(books, reproduction.read(RESULTS)), "utf-8")
-    except ConvoyError as error:
-        log.error(str(error))
-        sys.exit(1)
-    log.event("reproduced", recipes=", ".join(given.recipes) or "none", table=TABLE)
+def reproduce(
+    recipes: list[str] | None = None,
+    *,
+    seeds: Annotated[list[int], Parameter(consume_multiple=True)] = [42],  # noqa: B006 (never changed)
+    set: list[str] | None = None,  # noqa: A002 (the option's name)
+) -> None:
+    """Run recipes of the books, once per seed, and write the table of all results.
+
+    Args:
+        recipes: Files of conf/recipe, without the ending; none: only the table is written.
+        seeds: The seeds to run each recipe with.
+        set: KEY=VALUE, as -S of `dvc exp run`; may be repeated.
+
+    Raises:
+        ParamsError: When a recipe is none of a book's, or its file is wrong.
+        ConvoyError: When a run fails.
+    """
+    books = read_books()
+    names = recipes or []
+    if unknown := [name for name in names if name not in books]:
+        raise ParamsError(f"no recipe of a book: {', '.join(unknown)}; allowed: {', '.join(books)}")
+    for recipe in names:
+        for seed in seeds:
+            results = run(recipe, seed, set or [])
+            reproduction.write(RESULTS, reproduction.merged(reproduction.read(RESULTS), results))
+    with replace_atomically(TABLE) as partial:
+        partial.write_text(_HEADING + reproduction.markdown(books, reproduction.read(RESULTS)), "utf-8")
+    log.event("wrote_reproduction", recipes=", ".join(names) or "none", table=TABLE)
 
 
-def printed() -> dict[str, list[Printed]]:
-    """What the books print, by recipe; recipes without a book are left out. Raises ParamsError."""
+def read_books() -> dict[str, list[Printed]]:
+    """Return the figures that the books print, by recipe; recipes without a book are left out.
+
+    Raises:
+        ParamsError: When a recipe's `book` section is wrong.
+    """
     books = {}
     for path in sorted(RECIPES.glob("*.yaml")):
         values = yaml.safe_load(path.read_bytes()).get("book", [])
         try:
             books[path.stem] = TypeAdapter(list[Printed]).validate_python(values)
         except ValidationError as error:
-            raise ParamsError(f"{path}: book: {section.described(error, values)}") from None
-    return {name: found for name, found in books.items() if found}
+            raise ParamsError(f"{path}: book: {section.describe_error(error, values)}") from None
+    return {name: figures for name, figures in books.items() if figures}
 
 
 def run(recipe: str, seed: int, overrides: Sequence[str]) -> list[Result]:
-    """Run one recipe with DVC in this workspace, and put params.yaml back as it was.
+    """Run one recipe with DVC in this workspace, and restore params.yaml.
 
-    Stages whose results DVC has cached are not run again. Raises ConvoyError when the run fails.
+    Stages whose results DVC has cached are not run again.
+
+    Args:
+        recipe: The recipe's name.
+        seed: The seed of splits, weights and order.
+        overrides: `KEY=VALUE` words of Hydra.
+
+    Raises:
+        ConvoyError: When the run fails.
     """
     before = _PARAMS.read_bytes()
-    options = [word for one in (f"recipe={recipe}", f"seed={seed}", *overrides) for word in ("-S", one)]
+    changes = (f"recipe={recipe}", f"seed={seed}", *overrides)
+    options = [word for change in changes for word in ("-S", change)]
     try:
         # Up to the metrics: a reproduction is no candidate for the registry.
         command = ["dvc", "exp", "run", "evaluate", *options]
         if subprocess.run(command, check=False).returncode:
-            raise ConvoyError(f"{' '.join(command)} failed; its last lines say why")
-        return _results(params.load(_PARAMS))
+            raise ConvoyError(f"{' '.join(command)} failed; the last lines of its output have the reason")
+        return _read_results(params.load(_PARAMS))
     finally:
-        with replacing(_PARAMS) as aside:
-            aside.write_bytes(before)
+        with replace_atomically(_PARAMS) as partial:
+            partial.write_bytes(before)
 
 
-def _results(checked: Params) -> list[Result]:
-    """What the pipeline's outputs hold of the numbers that the book prints."""
+def _read_results(checked: Params) -> list[Result]:
+    """The figures of this workspace's outputs that the book prints too."""
     from stages.data.manifest import Manifest
 
     splits = Manifest.read(Path("data/manifest.parquet")).strings("split").tolist()
     scores = read_json(Path("reports/metrics.json"))
     results = []
-    for one in checked.book:
-        epochs, seconds = _epochs(one.of, splits.count("train"))
+    for figure in checked.book:
+        epochs, seconds = _read_epochs(figure.of, splits.count("train"))
         results.append(
             Result(
                 recipe=checked.recipe,
                 seed=checked.seed,
-                of=one.of,
-                metric=one.metric,
-                value=round(scores[one.of][one.metric], 5),
+                of=figure.of,
+                metric=figure.metric,
+                value=round(scores[figure.of][figure.metric], 5),
                 train=splits.count("train"),
                 test=splits.count("test"),
                 epochs=epochs,
                 epoch_seconds=seconds,
                 machine=_machine(),
                 backend=os.environ.get("KERAS_BACKEND", "tensorflow"),
-                commit=_commit(),
+                # A plus sign where code or recipes differ from the commit.
+                commit=git.commit(7) + ("+" if git.changes("stages", "conf") else ""),
             )
         )
     return results
 
 
-def _epochs(member: str, images: int) -> tuple[int | None, float | None]:
-    """How many epochs a member took and how many seconds one of them, or None where it has none."""
+def _read_epochs(member: str, images: int) -> tuple[int | None, float | None]:
+    """A member's number of epochs and the seconds per epoch, or None for a learner without epochs."""
     path = Path("models") / member / "history.json"
     history = read_json(path) if path.exists() else {}
     if "images_per_second" not in history:
@@ -135,7 +151,7 @@ def _epochs(member: str, images: int) -> tuple[int | None, float | None]:
 
 
 def _machine() -> str:
-    """Processor, or graphics card where the driver shows one."""
+    """The processor, or the graphics card where the driver lists one."""
     try:
         cards = subprocess.run(
             ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"],
@@ -148,16 +164,5 @@ def _machine() -> str:
         return f"{os.cpu_count()} cores {platform.machine()}"
 
 
-def _commit() -> str:
-    """The commit, with a plus sign where code or recipes differ from it."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
-    )
-    changed = subprocess.run(
-        ["git", "diff", "--quiet", "HEAD", "--", "stages", "conf"], check=False
-    ).returncode
-    return commit.stdout.strip() + ("+" if changed else "")
-
-
 if __name__ == "__main__":
-    main()
+    cli.main(reproduce)

@@ -1,4 +1,4 @@
-"""rollback: the champion before the present one is champion again."""
+"""rollback: make the previous champion the champion again."""
 
 from stages import cli, tracking
 from stages.common import log
@@ -6,11 +6,16 @@ from stages.common.errors import ServingError
 from stages.serving.registry import BEFORE, Registry
 
 
-@cli.stage()
 def rollback(name: str) -> None:
-    """Move the alias `champion` of the model `name` back to the version that was champion before.
+    """Move the alias `champion` of a registered model back to the version that had it before.
 
-    Once more goes back one further. Raises ServingError when there is no champion, or none before it.
+    A second call goes back one version further.
+
+    Args:
+        name: The registered model, which has its recipe's name.
+
+    Raises:
+        ServingError: When there is no champion or none before it, or the champion has just changed.
     """
     with tracking.connected():
         registry = Registry(name)
@@ -19,10 +24,10 @@ def rollback(name: str) -> None:
             raise ServingError(f"models:/{name} has no champion")
         if BEFORE not in champion.tags:
             raise ServingError(f"{champion.uri} is the first champion; there is none before it")
-        before = registry.get(champion.tags[BEFORE])
-        if not registry.move(before, champion):
-            raise ServingError(f"the champion of {name} has just changed; look, and run it again")
-    log.event("rolled back", now=before.uri, was=champion.uri)
+        previous = registry.get(champion.tags[BEFORE])
+        if not registry.move(previous, champion):
+            raise ServingError(f"the champion of {name} has just changed; check it, and run rollback again")
+    log.event("moved_champion", to=previous.uri, previous=champion.uri)
 
 
 if __name__ == "__main__":

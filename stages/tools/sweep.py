@@ -5,7 +5,6 @@ Every trial is `python -m stages.train` with other params, a process of its own 
 Trials are kept in sweeps.db: a sweep that was stopped goes on, and another `--trials 10` adds ten.
 """
 
-import argparse
 import copy
 import os
 import subprocess
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from stages import params
+from stages import cli, params
 from stages.common import log
 from stages.common.errors import ConvoyError, ParamsError
 from stages.common.files import read_json
@@ -35,24 +34,22 @@ class SweepError(ConvoyError):
     """No trial came to its end."""
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Run trials and print the best. Exits with 1 after one line when something is wrong."""
-    parser = argparse.ArgumentParser(prog="python -m stages.tools.sweep", description=__doc__)
-    parser.add_argument("member", help="a name of models in params.yaml")
-    parser.add_argument(
-        "--space", type=Path, default=Path("conf/sweep/cnn.yaml"), help="default: %(default)s"
-    )
-    parser.add_argument("--trials", type=int, default=20, help="default: %(default)s")
-    given = parser.parse_args(argv)
-    log.configure("sweep")
-    try:
-        study = sweep(given.member, given.space, given.trials)
-    except ConvoyError as error:
-        log.error(str(error))
-        sys.exit(1)
-    chosen = " ".join(f"-S models.{given.member}.{key}={value}" for key, value in study.best_params.items())
-    log.event("swept", trials=len(study.trials), best_val_loss=f"{study.best_value:.4f}")
-    print(f"dvc exp run {chosen}")
+def search(member: str, *, space: Path = Path("conf/sweep/cnn.yaml"), trials: int = 20) -> None:
+    """Search a member's params, and print the command that runs the best trial's.
+
+    Args:
+        member: A name of models in params.yaml.
+        space: The file with the ranges to search.
+        trials: How many trials to run.
+
+    Raises:
+        ParamsError: When the space names a key that the member does not have.
+        SweepError: When every trial failed.
+    """
+    study = sweep(member, space, trials)
+    log.event("searched_params", trials=len(study.trials), best_val_loss=f"{study.best_value:.4f}")
+    best = " ".join(f"-S models.{member}.{key}={value}" for key, value in study.best_params.items())
+    print(f"dvc exp run {best}")
 
 
 def sweep(member: str, space: Path, trials: int) -> "optuna.Study":
@@ -138,4 +135,4 @@ def _read(space: Path) -> dict[str, dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    main()
+    cli.main(search)

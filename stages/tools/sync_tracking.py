@@ -1,32 +1,30 @@
-"""sync-tracking: what a server has missed while it was away → the server. No stage: `make sync-tracking`."""
+"""sync_tracking: upload to MLflow what could not be logged while its server was unreachable."""
 
 import os
-import sys
 from pathlib import Path
 
-from stages import tracking
+from stages import cli, tracking
 from stages.common import log
-from stages.tracking import TrackingError
 
-# Where dvc.yaml lets the stages that track put their outputs.
+# Where dvc.yaml has the outputs of stages that track.
 _OUTPUTS = ("models/*", "reports", "reports/*")
 
 
-def main() -> None:
-    """Write what is missing of all records here; exits with 1 where a server refuses or is away."""
-    log.configure("sync-tracking")
-    try:
-        count = tracking.sync(path for place in _OUTPUTS for path in sorted(Path().glob(place)))
-        waiting = tracking.write_left()
-    except TrackingError as error:
-        log.error(str(error))
-        sys.exit(1)
-    if waiting:
-        log.error(f"{waiting} records of stages that ended early have to wait; see .tracking")
-        sys.exit(1)
+def sync_tracking() -> None:
+    """Upload the missing lines of all records in this workspace: those in outputs and those in .tracking.
+
+    Raises:
+        TrackingError: When the server refuses a record.
+        Unreachable: When the server does not answer, or a record of an ended stage cannot be uploaded yet.
+    """
+    count = tracking.sync(path for pattern in _OUTPUTS for path in sorted(Path().glob(pattern)))
+    if waiting := tracking.write_left():
+        raise tracking.Unreachable(
+            f"{waiting} records in .tracking, of stages that ended early, cannot be uploaded yet"
+        )
     uri = os.environ.get("MLFLOW_TRACKING_URI") or tracking.DEFAULT_URI
-    log.event("tracking has everything", at=uri, records=count)
+    log.event("synced_tracking", server=uri, records=count)
 
 
 if __name__ == "__main__":
-    main()
+    cli.main(sync_tracking)

@@ -64,7 +64,7 @@ def run(
 @contextmanager
 def _log_kept(opened: Run, stage: str) -> Iterator[None]:
     """Keep the lines that the stage says."""
-    with log.copied(opened.artifact(LOG), stage):
+    with log.write_to_file(opened.artifact(LOG), stage):
         try:
             yield
         finally:

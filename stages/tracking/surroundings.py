@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 
+from stages.common import git
 from stages.common.files import digest
 from stages.common.parallel import cores
 from stages.tracking import executions
@@ -21,7 +22,7 @@ from stages.tracking import executions
 def tags() -> dict[str, str]:
     """Of the run: commit, DVC's stage and lock file, machine, process, and what MLflow's page shows."""
     found = {
-        **git(),
+        **_git_tags(),
         executions.PROCESS: executions.described(os.getpid()),
         "host": platform.node(),
         "mlflow.source.name": Path(sys.argv[0]).name,
@@ -41,18 +42,10 @@ def tags() -> dict[str, str]:
     return found
 
 
-def git() -> dict[str, str]:
+def _git_tags() -> dict[str, str]:
     """The commit and whether files differ from it; nothing outside a git repository."""
-
-    def ask(*words: str) -> str:
-        answer = subprocess.run(["git", *words], capture_output=True, text=True, check=False)
-        return answer.stdout.strip()
-
-    commit = ask("rev-parse", "HEAD")
-    if not commit:
-        return {}
-    dirty = "true" if ask("status", "--porcelain", "--untracked-files=no") else "false"
-    return {"git.commit": commit, "git.dirty": dirty}
+    commit = git.commit()
+    return {"git.commit": commit, "git.dirty": "true" if git.changes() else "false"} if commit else {}
 
 
 def machine() -> dict[str, Any]:

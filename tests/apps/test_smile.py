@@ -1,4 +1,4 @@
-"""Faces are found, judged and marked, in photographs and in videos."""
+"""Faces are detected, classified and marked, in photographs and in videos."""
 
 from pathlib import Path
 
@@ -46,17 +46,17 @@ def test_boxes_of_a_large_photograph_are_in_its_own_pixels() -> None:
     assert box[2] > 500
 
 
-def test_what_is_seen_is_the_gray_face_and_what_is_written_has_a_box(tmp_path: Path) -> None:
-    seen: list[np.ndarray] = []
+def test_the_model_sees_the_gray_face_and_the_copy_has_a_box(tmp_path: Path) -> None:
+    seen_by_model: list[np.ndarray] = []
 
     def classify(images: list[np.ndarray]) -> list[tuple[str, float]]:
-        seen.extend(images)
+        seen_by_model.extend(images)
         return smiling(images)
 
     (tmp_path / "photo.png").write_bytes(cv2.imencode(".png", face())[1])
-    line = detect.photograph(tmp_path / "photo.png", tmp_path / "to", faces.haar(), classify)
+    line = detect.annotate_photograph(tmp_path / "photo.png", tmp_path / "to", faces.haar(), classify)
     assert line.endswith("1 faces\t1 smiling")
-    assert seen[0].ndim == 2
+    assert seen_by_model[0].ndim == 2
     written = cv2.imread(str(tmp_path / "to" / "photo.png"))
     assert (written != cv2.cvtColor(face(), cv2.COLOR_RGB2BGR)).any()
 
@@ -67,7 +67,7 @@ def test_a_video_is_written_frame_by_frame(tmp_path: Path) -> None:
     for number in range(4):
         writer.write(face() if number < 3 else np.full((400, 400, 3), 200, np.uint8))
     writer.release()
-    line = detect.video(path, tmp_path / "to", faces.haar(), smiling)
+    line = detect.annotate_video(path, tmp_path / "to", faces.haar(), smiling)
     assert line.endswith("4 frames\t3 with a smile")
     assert [file.name for file in (tmp_path / "to").iterdir()] == ["party.avi"]
     assert cv2.VideoCapture(str(tmp_path / "to" / "party.avi")).get(cv2.CAP_PROP_FRAME_COUNT) == 4
@@ -76,6 +76,6 @@ def test_a_video_is_written_frame_by_frame(tmp_path: Path) -> None:
 def test_mistakes_are_named(tmp_path: Path) -> None:
     (tmp_path / "no.mp4").write_text("no video")
     with pytest.raises(AppError, match=r"no\.mp4: not a video"):
-        detect.video(tmp_path / "no.mp4", tmp_path / "to", faces.haar(), smiling)
+        detect.annotate_video(tmp_path / "no.mp4", tmp_path / "to", faces.haar(), smiling)
     with pytest.raises(AppError, match="--yunet"):
         faces.yunet(tmp_path / "missing.onnx")

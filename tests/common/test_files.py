@@ -14,7 +14,7 @@ from stages.common import files
 
 def test_a_file_appears_when_the_block_ends(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "out.txt"
-    with files.replacing(path) as aside:
+    with files.replace_atomically(path) as aside:
         aside.write_text("new")
         assert not path.exists()
     assert path.read_text() == "new"
@@ -25,7 +25,7 @@ def test_a_folder_takes_the_place_of_a_full_one(tmp_path: Path) -> None:
     path = tmp_path / "out"
     path.mkdir()
     (path / "old").touch()
-    with files.replacing(path) as aside:
+    with files.replace_atomically(path) as aside:
         aside.mkdir()
         (aside / "new").touch()
     assert [one.name for one in path.iterdir()] == ["new"]
@@ -34,7 +34,7 @@ def test_a_folder_takes_the_place_of_a_full_one(tmp_path: Path) -> None:
 def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
     path = tmp_path / "out.txt"
     path.write_text("old")
-    with pytest.raises(ZeroDivisionError), files.replacing(path) as aside:  # noqa: PT012
+    with pytest.raises(ZeroDivisionError), files.replace_atomically(path) as aside:  # noqa: PT012
         aside.write_text("half")
         _ = 1 / 0
     assert path.read_text() == "old"
@@ -44,8 +44,8 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
 def test_a_killed_process_leaves_no_result_and_the_next_one_starts_clean(tmp_path: Path) -> None:
     path = tmp_path / "out"
     script = (
-        "import sys, time; from pathlib import Path; from stages.common.files import replacing\n"
-        "with replacing(Path(sys.argv[1])) as aside:\n"
+        "import sys, time; from pathlib import Path; from stages.common.files import replace_atomically\n"
+        "with replace_atomically(Path(sys.argv[1])) as aside:\n"
         "    aside.mkdir(); (aside / 'half').touch(); print('ready', flush=True); time.sleep(600)\n"
     )
     root = Path(__file__).parents[2]
@@ -56,7 +56,7 @@ def test_a_killed_process_leaves_no_result_and_the_next_one_starts_clean(tmp_pat
         assert process.stdout.readline() == "ready\n"
         os.kill(process.pid, signal.SIGKILL)
     assert not path.exists()
-    with files.replacing(path) as aside:
+    with files.replace_atomically(path) as aside:
         aside.mkdir()
         (aside / "whole").touch()
     assert [one.name for one in path.iterdir()] == ["whole"]

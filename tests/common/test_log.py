@@ -18,13 +18,6 @@ class Terminal(io.StringIO):
         return True
 
 
-@pytest.fixture(autouse=True)
-def unconfigured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave the log of other tests as it was."""
-    monkeypatch.setattr(log._LOGGER, "handlers", [])
-    monkeypatch.setattr(log._LOGGER, "propagate", True)
-
-
 def test_events_are_key_value_pairs_off_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     log.configure("resize")
     log.event("resized", images=3, size="16x16")

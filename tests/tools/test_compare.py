@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stages import tracking
+from stages import cli, tracking
 from stages.report.pages import comparison
-from stages.tools.compare import main
+from stages.tools.compare import compare
 from stages.tracking.reading import Compared, Part
 from tests.browser import PHONE, WIDE, Scheme, needs_chromium, opened
 
@@ -60,7 +60,7 @@ def test_executions_of_a_recipe_stand_side_by_side(
     runs: list[dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page = tmp_path / "compare.html"
-    main(["--recipe", "compared", "--page", str(page)])
+    cli.main(compare, ["--recipe", "compared", "--page", str(page)])
     said = capsys.readouterr().out
     assert said.split()[:2] == ["short", "long"]
     found = rows(said)
@@ -97,7 +97,7 @@ def test_the_page_is_whole_and_readable(
     runs: list[dict[str, Any]], tmp_path: Path, width: int, scheme: Scheme
 ) -> None:
     page = tmp_path / "compare.html"
-    main(["--recipe", "compared", "--page", str(page)])
+    cli.main(compare, ["--recipe", "compared", "--page", str(page)])
     with opened(page, width=width, scheme=scheme) as shown:
         shown.screenshot(f"compare-{width}-{scheme}")
         assert shown.undecoded() == []
@@ -111,7 +111,7 @@ def test_trainings_and_executions_are_found_by_id_beginning_and_name(
     runs: list[dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = [str(runs[1]["member"])[:12], "short", str(runs[1]["evaluation"])]
-    main([*words, "--page", str(tmp_path / "page.html")])
+    cli.main(compare, [*words, "--page", str(tmp_path / "page.html")])
     said = capsys.readouterr().out
     assert said.split()[:3] == ["net", "short", "long"]
     assert rows(said)["train.epochs"] == ["4", "2", "4"]
@@ -130,7 +130,7 @@ def test_what_is_not_there_is_one_line(
     runs: list[dict[str, Any]], words: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit, match="1"):
-        main(words)
+        cli.main(compare, words)
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1
     assert said in lines[0]

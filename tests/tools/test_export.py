@@ -7,10 +7,11 @@ import keras
 import numpy as np
 import pytest
 
+from stages import cli
 from stages.common.files import read_json
 from stages.data import crops
 from stages.serving.classifier import Classifier
-from stages.tools import export
+from stages.tools.export import export
 
 pytestmark = pytest.mark.slow
 
@@ -20,9 +21,7 @@ def uri_of(folder: Path) -> str:
 
 
 def exported(model: str, kind: str, to: Path) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        export.main(["--model", model, "--format", kind, "--to", str(to)])
-    assert stopped.value.code == 0
+    cli.main(export, ["--model", model, "--format", kind, "--to", str(to)])
 
 
 @pytest.fixture
@@ -73,8 +72,10 @@ def test_a_classifier_on_features_is_no_network(
     members: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as stopped:
-        export.main(["--model", uri_of(members["logistic"]), "--format", "onnx", "--to", str(tmp_path / "x")])
+        cli.main(
+            export, ["--model", uri_of(members["logistic"]), "--format", "onnx", "--to", str(tmp_path / "x")]
+        )
     assert stopped.value.code == 1
     (line,) = [one for one in capsys.readouterr().err.splitlines() if "level=error" in one]
-    assert "no networks, and so not to be exported: logistic" in line
+    assert "only networks can be exported; these are none: logistic" in line
     assert not (tmp_path / "x").exists()

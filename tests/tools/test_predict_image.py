@@ -2,6 +2,7 @@
 
 import csv
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,10 @@ import keras
 import pytest
 import yaml
 
+from stages import cli
 from stages.common.files import read_json
 from stages.models.learners import cnn
-from stages.tools import predict_image
+from stages.tools.predict_image import predict_image
 from stages.train import train
 
 pytestmark = pytest.mark.slow
@@ -30,9 +32,9 @@ def model(tracked: Path, packed: Any) -> str:
 
 
 def said(capsys: pytest.CaptureFixture[str], *words: object, status: int = 0) -> tuple[str, str]:
-    with pytest.raises(SystemExit) as stopped:
-        predict_image.main([str(word) for word in words])
-    assert stopped.value.code == status
+    with pytest.raises(SystemExit) if status else nullcontext() as stopped:
+        cli.main(predict_image, [str(word) for word in words])
+    assert stopped is None or stopped.value.code == status
     return capsys.readouterr()
 
 
@@ -64,17 +66,36 @@ def test_json_and_csv_hold_the_same_rows(model: str, packed: Any, capsys: pytest
     assert ten[0]["probability"] != as_json[0]["probability"]
 
 
-def test_what_is_no_image_is_told_and_the_rest_answered(
+def test_a_file_that_is_no_image_is_named_and_the_others_are_predicted(
     model: str, packed: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "notes.txt").write_text("no image")
     out, err = said(capsys, "--model", model, tmp_path, packed.source / "cat" / "000.png", status=1)
     assert len(out.splitlines()) == 1
     assert f"{tmp_path / 'notes.txt'}: not an image in one of the formats" in err
+    assert "1 of 2 files are no images" in err
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
+    [
+        (["--top", "0", "IMAGE"], "for --top"),
+        (["--model", "x", "--network", "vgg16", "IMAGE"], "name either --model or --network"),
+        (["--output", "xml", "IMAGE"], "for --output"),
+        ([], "IMAGES"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line(
+    capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    _, err = said(capsys, *words, status=2)
+    (line,) = err.splitlines()
+    assert message in line
+    assert "--help lists the options" in line or message.startswith("name")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
     [
         (["nowhere.png"], "nowhere.png: no such file, folder or pattern"),
         (["--model", "models:/none@champion", "IMAGE"], "models:/none@champion cannot be used: "),
@@ -83,13 +104,13 @@ def test_what_is_no_image_is_told_and_the_rest_answered(
     ],
 )
 def test_mistakes_are_one_line(
-    tracked: Path, packed: Any, capsys: pytest.CaptureFixture[str], words: list[str], told: str
+    tracked: Path, packed: Any, capsys: pytest.CaptureFixture[str], words: list[str], message: str
 ) -> None:
     image = str(packed.source / "cat" / "000.png")
     out, err = said(capsys, *[image if word == "IMAGE" else word for word in words], status=1)
     assert out == ""
     (line,) = [one for one in err.splitlines() if "level=error" in one]
-    assert told in line
+    assert message in line
     assert "Traceback" not in err
 
 

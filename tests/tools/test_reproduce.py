@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stages.tools import reproduce
+from stages import cli
+from stages.tools.reproduce import reproduce
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,7 +23,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_without_recipes_the_table_lists_every_recipe_of_a_book(project: Path) -> None:
-    reproduce.main([])
+    cli.main(reproduce, [])
     table = (project / "reports" / "reproduction.md").read_text(encoding="utf-8")
     for path in (ROOT / "conf" / "recipe").glob("*.yaml"):
         of_a_book = bool(yaml.safe_load(path.read_text(encoding="utf-8")).get("book"))
@@ -32,7 +33,7 @@ def test_without_recipes_the_table_lists_every_recipe_of_a_book(project: Path) -
 
 def test_results_already_run_are_in_the_table(project: Path) -> None:
     shutil.copytree(ROOT / "results", project / "results")
-    reproduce.main([])
+    cli.main(reproduce, [])
     table = (project / "reports" / "reproduction.md").read_text(encoding="utf-8")
     assert "| pass |" in table
     assert "| not run |" in table
@@ -42,7 +43,7 @@ def test_a_recipe_of_no_book_is_refused_in_one_line(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as caught:
-        reproduce.main(["lenet_minst"])
+        cli.main(reproduce, ["lenet_minst"])
     assert caught.value.code == 1
     assert "no recipe of a book: lenet_minst; allowed: alexnet_dogs_vs_cats, " in capsys.readouterr().err
 
@@ -51,7 +52,7 @@ def test_a_wrong_band_in_a_recipe_is_named(project: Path, capsys: pytest.Capture
     path = project / "conf" / "recipe" / "knn_animals.yaml"
     path.write_text(path.read_text(encoding="utf-8").replace("tolerance: 0.06", "tolerance: -1.0"))
     with pytest.raises(SystemExit):
-        reproduce.main([])
+        cli.main(reproduce, [])
     assert "knn_animals.yaml: book: 0.tolerance is -1.0; must be greater" in capsys.readouterr().err
 
 

@@ -7,8 +7,9 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
+from stages import cli
 from stages.common.errors import ParamsError
-from stages.tools.sweep import SweepError, main, sweep
+from stages.tools.sweep import SweepError, search, sweep
 from tests.conftest import Project
 
 ROOT = Path(__file__).parents[2]
@@ -39,8 +40,8 @@ def test_trials_are_kept_added_to_and_siblings_in_mlflow(
     workspace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ranges = space(workspace, learning_rate={"low": 0.001, "high": 0.01, "log": True})
-    main(["linear", "--space", str(ranges), "--trials", "1"])
-    main(["linear", "--space", str(ranges), "--trials", "1"])
+    cli.main(search, ["linear", "--space", str(ranges), "--trials", "1"])
+    cli.main(search, ["linear", "--space", str(ranges), "--trials", "1"])
     assert "dvc exp run -S models.linear.learning_rate=0.00" in capsys.readouterr().out
     client = MlflowClient()
     experiment = client.get_experiment_by_name("digits")

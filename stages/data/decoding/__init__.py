@@ -25,11 +25,13 @@ from stages.data.decoding.orientation import UPRIGHT, orientation, upright
 from stages.data.decoding.types import Color, Pixels
 from stages.data.similarity import perceptual_hash
 
-__all__ = ["FORMATS", "REDUCTIONS", "Color", "Facts", "Pixels", "decode", "inspect"]
+__all__ = ["FORMATS", "MAX_PIXELS", "REDUCTIONS", "Color", "Facts", "Pixels", "decode", "inspect"]
 
 # Formats that photographs and scans come in; Pillow's list has 40 more, each a decoder open to hostile files.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
+# The limit for images that a user names on a command line; of a source, it is the param ingest.max_pixels.
+MAX_PIXELS = 200_000_000
 # The limit on pixels is a param and holds before anything is decoded; Pillow's own is mostly a warning.
 Image.MAX_IMAGE_PIXELS = None
 # Stages decode on a thread per core; OpenCV's own threads would only get in their way.

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from stages.common import log
 from stages.common.errors import LearnerError
-from stages.common.files import remove, replacing
+from stages.common.files import remove, replace_atomically
 from stages.common.history import History
 
 VARIABLE = "CONVOY_CHECKPOINTS"
@@ -114,7 +114,7 @@ def _write(path: Path, arrays: Arrays, progress: Progress | None = None) -> None
     named: dict[str, Any] = {str(number): array for number, array in enumerate(arrays)}
     if progress:
         named[_PROGRESS] = np.array(json.dumps(asdict(progress)))
-    with replacing(path) as aside, aside.open("wb") as file:
+    with replace_atomically(path) as aside, aside.open("wb") as file:
         np.savez(file, **named)
 
 

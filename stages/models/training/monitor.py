@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from stages.common.files import replacing, write_json
+from stages.common.files import replace_atomically, write_json
 from stages.common.history import History
 
 CURVES = "learning_curves.png"
@@ -43,7 +43,7 @@ class Monitor:
         if self._folder is None or self._draw is None or "epoch" not in history:
             return
         started = time.monotonic()
-        with replacing(self._folder / CURVES) as aside:
+        with replace_atomically(self._folder / CURVES) as aside:
             self._draw(history, aside)
         now = time.monotonic()
         self._next = now + (now - started) / _SHARE

@@ -3,12 +3,13 @@
 import json
 import re
 import shlex
-import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from stages.common import git
 
 
 def reproduce(recipe: str, composed: Path, conf: Path) -> list[str]:
@@ -22,7 +23,7 @@ def reproduce(recipe: str, composed: Path, conf: Path) -> list[str]:
         run = shlex.join(["dvc", "exp", "run", *options])
     else:
         run = "dvc repro"
-    commit = _git("rev-parse", "--short=12", "HEAD")
+    commit = git.commit(12)
     return [f"git checkout {commit}", run] if commit else [run]
 
 
@@ -31,11 +32,7 @@ def uncommitted() -> bool:
 
     params.yaml may differ: the options of the command say how.
     """
-    return bool(_git("status", "--porcelain", "--untracked-files=no", "--", ":!params.yaml", ":!dvc.lock"))
-
-
-def _git(*words: str) -> str:
-    return subprocess.run(["git", *words], capture_output=True, text=True, check=False).stdout.strip()
+    return bool(git.changes(":!params.yaml", ":!dvc.lock"))
 
 
 def _recipe(recipe: str, conf: Path) -> Any:

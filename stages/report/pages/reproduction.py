@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import fmean
 
 from stages.common.errors import ConvoyError
-from stages.common.files import replacing
+from stages.common.files import replace_atomically
 from stages.params import Printed
 
 
@@ -48,7 +48,7 @@ def read(path: Path) -> list[Result]:
 def write(path: Path, results: Iterable[Result]) -> None:
     """The results as a table, sorted, so that a new one is one new line for git."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as aside, aside.open("w", encoding="utf-8", newline="") as file:
+    with replace_atomically(path) as aside, aside.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, [one.name for one in fields(Result)], lineterminator="\n")
         writer.writeheader()
         writer.writerows(

@@ -9,11 +9,12 @@ import keras
 import numpy as np
 import pytest
 
+from stages import cli
 from stages.common import plugins
 from stages.common.errors import LearnerError
 from stages.models import networks
 from stages.models.learners import cnn
-from stages.tools import networks as table
+from stages.tools.networks import show_networks
 
 NAMES = networks.names()
 FILTERS = {1: [16, 16, 32, 64], 2: [16, 64, 128, 256], 3: [64, 64, 128, 256]}
@@ -280,7 +281,7 @@ def test_a_saved_network_gives_the_same_probabilities(tmp_path: Path) -> None:
 def test_the_table_names_every_network_with_its_input_and_parameters(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    table.main([])
+    cli.main(show_networks, [])
     lines = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines()[1:]}
     assert list(lines) == NAMES
     assert lines["lenet5"] == ["28x28x1", "10", "61,706"]
@@ -288,9 +289,9 @@ def test_the_table_names_every_network_with_its_input_and_parameters(
 
 
 def test_one_network_is_shown_layer_by_layer(capsys: pytest.CaptureFixture[str]) -> None:
-    table.main(["shallownet", "--classes", "3", "--input", "32", "32", "3"])
+    cli.main(show_networks, ["shallownet", "--classes", "3", "--input", "32", "32", "3"])
     assert "99,203" in capsys.readouterr().out
-    table.main(["mlp", "--input", "8", "8", "1", "--options", "{widths: [7]}"])
+    cli.main(show_networks, ["mlp", "--input", "8", "8", "1", "--options", "{widths: [7]}"])
     assert "(None, 7)" in capsys.readouterr().out
 
 
@@ -304,8 +305,11 @@ def test_one_network_is_shown_layer_by_layer(capsys: pytest.CaptureFixture[str])
         (["vgg16", "--options", "3"], "--options: the file is 3; must be a mapping"),
     ],
 )
-def test_a_mistake_is_one_line(arguments: list[str], message: str) -> None:
+def test_a_mistake_is_one_line(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as caught:
-        table.main(arguments)
-    assert str(caught.value.code).startswith(f"[networks] error: {message}")
-    assert "\n" not in str(caught.value.code)
+        cli.main(show_networks, arguments)
+    assert caught.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f'level=error stage=networks event="{message}' in line
