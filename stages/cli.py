@@ -111,7 +111,10 @@ def _parse(
 ) -> tuple[Callable[..., Any], dict[str, Any]]:
     """What to call, and the arguments that the command line gives it."""
     parameters = [
-        parameter
+        # cyclopts would offer what may be named by position as an option, too.
+        parameter.replace(kind=inspect.Parameter.POSITIONAL_ONLY)
+        if parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+        else parameter
         for parameter in inspect.signature(function).parameters.values()
         if parameter.name not in (reads or {})
     ]

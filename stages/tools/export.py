@@ -20,7 +20,7 @@ def export(*, model: str, format: Format, to: Path) -> None:  # noqa: A002 (the 
     spec.json says what to do with an image first (resize, colours), the order of the classes, and the
     members' weights. Networks take uint8 images and normalize them themselves.
 
-        python -m stages.tools.export --model models:/digits@champion --format onnx --to exported
+    python -m stages.tools.export --model models:/digits@champion --format onnx --to exported
 
     Args:
         model: The model's URI in MLflow.

@@ -36,8 +36,8 @@ def predict_image(
 ) -> None:
     """Print the most probable classes of images.
 
-        python -m stages.tools.predict_image --model models:/digits@champion seven.png scans 'more/*.png'
-        python -m stages.tools.predict_image --network vgg16 --top 5 holiday.jpg
+    python -m stages.tools.predict_image --model models:/digits@champion seven.png scans 'more/*.png'
+    python -m stages.tools.predict_image --network vgg16 --top 5 holiday.jpg
 
     Args:
         images: Files, folders or quoted glob patterns.

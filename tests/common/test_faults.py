@@ -55,7 +55,7 @@ def test_fifty_kills_leave_no_trace(stage: Callable[[Project], None], tmp_path: 
     undisturbed = visible(project)
     # A server that has imported the stages forks children at once, so that kills hit the work, not imports.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.common.test_faults", "stages.resize", "stages.pack", "stages.extract"])
+    context.set_forkserver_preload([__name__, "stages.resize", "stages.pack", "stages.extract"])
     draw = random.Random(1)
     for _ in range(KILLS):
         child = context.Process(target=stage, args=(project,))

@@ -82,7 +82,7 @@ def test_a_file_that_is_no_image_is_named_and_the_others_are_predicted(
         (["--top", "0", "IMAGE"], "for --top"),
         (["--model", "x", "--network", "vgg16", "IMAGE"], "name either --model or --network"),
         (["--output", "xml", "IMAGE"], "for --output"),
-        ([], "IMAGES"),
+        ([], "IMAGES requires an argument"),
     ],
 )
 def test_a_wrong_command_line_is_one_line(
