@@ -22,16 +22,15 @@ _LEARNERS, _NETWORKS = "stages.models.learners", "stages.models.networks"
 _FINE_TUNED = "stages/models/networks/keras_applications.py"
 
 
-def main() -> None:
+def renew_dependencies() -> None:
     """Write dvc.yaml anew where its deps differ from the import closures."""
-    with cli.told("dependencies"):
-        path = ROOT / "dvc.yaml"
-        text = path.read_text(encoding="utf-8")
-        renewed = renew(text)
-        if renewed != text:
-            with replace_atomically(path) as aside:
-                aside.write_text(renewed, encoding="utf-8")
-        log.event("renewed_dependencies" if renewed != text else "found_no_change", path="dvc.yaml")
+    path = ROOT / "dvc.yaml"
+    text = path.read_text(encoding="utf-8")
+    renewed = renew(text)
+    if renewed != text:
+        with replace_atomically(path) as partial:
+            partial.write_text(renewed, encoding="utf-8")
+    log.event("renewed_dependencies" if renewed != text else "found_no_change", path="dvc.yaml")
 
 
 def renew(text: str) -> str:
@@ -90,4 +89,4 @@ def _choices(stage: str) -> Iterator[tuple[dict[str, Choice], dict[str, str]]]:
 
 
 if __name__ == "__main__":
-    main()
+    cli.main(renew_dependencies)
