@@ -10,7 +10,7 @@ export DVC_NO_ANALYTICS := 1
 need = $(if $($(1)),:,echo 'error: name $(2): make $@ $(1)=$(3)' >&2; exit 1)
 
 .DEFAULT_GOAL := help
-.PHONY: help run audit accept-data reproduce find-learning-rate sweep sync-tracking preview predict test test-fast \
+.PHONY: help run audit docs accept-data reproduce find-learning-rate sweep sync-tracking preview predict test test-fast \
 	images up down e2e-docker bench plan airflow e2e-airflow replay lint format pins clean
 
 help:  ## Show this list
@@ -105,6 +105,10 @@ format: $(VENV)/dev.installed  ## Bring the code into shape
 
 # Hashes make an index that serves another file under a pinned version an error.
 PIN := uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --generate-hashes
+
+docs: $(VENV)/dev.installed  ## Build the documentation into docs/_build
+	@sphinx-build --quiet --fail-on-warning --keep-going docs docs/_build
+	@echo "docs/_build/index.html"
 
 pins: $(VENV)/uv.installed  ## Renew requirements/ from pyproject.toml
 	@$(PIN) --extra data --extra train --extra tracking pyproject.toml -o requirements/stages.txt

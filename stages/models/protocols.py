@@ -25,7 +25,7 @@ class LearnerParams(Section):
         kind: the learner's file in `stages/models/learners`, without `.py`.
         input: the folder that the member reads, `data/packed` or `features/EXTRACTOR`.
         code: the file that DVC watches for this member alone. DVC's templates know no conditions, and only
-            some learners have a network, so dvc.yaml cannot derive it; conf/model/*.yaml does.
+            some learners have a network, so dvc.yaml cannot derive it; the files of conf/model/ do.
     """
 
     kind: str

@@ -1,0 +1,25 @@
+"""Sphinx builds this folder into a site: `make docs`. It downloads nothing."""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
+
+import generate  # noqa: E402
+
+generate.write_params(ROOT / "docs" / "reference" / "params.md", ROOT / "params.yaml")
+generate.write_targets(ROOT / "Makefile", ROOT / "docs" / "reference" / "targets.md")
+
+project = "Convoy"
+author = "The Convoy developers"
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = "Convoy"
+myst_heading_anchors = 3
+autodoc_typehints = "description"
+autodoc_member_order = "bysource"
+napoleon_numpy_docstring = False
+# Links to files of the repository that are no pages of the site.
+suppress_warnings = ["myst.xref_missing"]
