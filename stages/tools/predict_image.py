@@ -18,6 +18,7 @@ from stages.common.errors import ImageError, SourceError, UsageError
 from stages.data import decoding
 from stages.data.crops import Crops
 from stages.data.decoding import MAX_PIXELS
+from stages.data.sources._naming import is_ignored
 from stages.serving import answers, pretrained
 
 # Path → the most probable classes with their probabilities, best first.
@@ -87,7 +88,8 @@ def _read_images(names: Iterable[str]) -> tuple[list[Path], int]:
 def _list_files(name: str) -> Iterator[Path]:
     path = Path(name)
     if path.is_dir():
-        yield from sorted(file for file in path.rglob("*") if file.is_file())
+        below = (file for file in path.rglob("*") if not is_ignored(file.relative_to(path).as_posix()))
+        yield from sorted(file for file in below if file.is_file())
     elif path.is_file():
         yield path
     elif matches := sorted(glob.glob(name, recursive=True)):  # noqa: PTH207  (an absolute pattern too)

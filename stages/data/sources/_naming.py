@@ -22,6 +22,18 @@ SPLIT_NAMES: Mapping[str, "Split"] = {
     "testing": "test",
 }
 
+# Windows' previews and settings, macOS' resource forks, Synology's previews, Java's manifest.
+_LEFT_BEHIND = {
+    "$recycle.bin",
+    "@eadir",
+    "__macosx",
+    "desktop.ini",
+    "ehthumbs.db",
+    "meta-inf",
+    "system volume information",
+    "thumbs.db",
+}
+
 
 def _checked(pattern: str) -> str:
     try:
@@ -54,6 +66,9 @@ def split_of(name: str) -> "Split | None":
     return next((SPLIT_NAMES[folder] for folder in folders if folder in SPLIT_NAMES), None)
 
 
-def is_hidden(name: str) -> bool:
-    """Whether any part of the POSIX path starts with a dot or is a resource fork of a Mac archive."""
-    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+def is_ignored(name: str) -> bool:
+    """Whether a part of the POSIX path starts with a dot or is what operating systems and NAS leave behind.
+
+    Ingest and predict_image leave out the same files.
+    """
+    return any(part.startswith(".") or part.casefold() in _LEFT_BEHIND for part in name.split("/"))

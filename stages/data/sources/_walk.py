@@ -6,7 +6,7 @@ from pathlib import Path
 
 from stages.common.errors import SourceError
 from stages.data.sources import Image
-from stages.data.sources._naming import is_hidden, label_of
+from stages.data.sources._naming import is_ignored, label_of
 
 
 def walk(root: Path, pattern: str | None) -> Iterator[Image]:
@@ -23,7 +23,7 @@ def walk(root: Path, pattern: str | None) -> Iterator[Image]:
         folder = folders.pop()
         inside = folder.relative_to(root)
         try:
-            entries = [entry for entry in os.scandir(folder) if not is_hidden(entry.name)]
+            entries = [entry for entry in os.scandir(folder) if not is_ignored(entry.name)]
         except OSError as error:
             yield Image(inside.as_posix(), None, problem=error.strerror)
             continue

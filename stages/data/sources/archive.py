@@ -1,55 +1,88 @@
 """A tar (plain, gz, bz2, xz) or zip archive, read as a stream and never unpacked onto the disk."""
 
-import lzma
+import codecs
 import posixpath
+import struct
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator
+from pydantic_core import PydanticCustomError
 
 from stages.common.errors import SourceError
-from stages.data.sources import MAX_BYTES, TOO_LARGE, Image, SourceParams
-from stages.data.sources._naming import Pattern, is_hidden, label_of
+from stages.data.sources import Image, SourceParams, _tar, _zip
+from stages.data.sources._naming import Pattern, is_ignored, label_of
 
-# What reading one member of a zip can raise; RuntimeError stands for "needs a password".
-_MEMBER = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError)
-_BROKEN = (tarfile.TarError, *_MEMBER)
+# Of broken archives, Python raises the last two too.
+_BROKEN = (tarfile.TarError, *_zip.MEMBER_ERRORS, ValueError, struct.error)
+_ZIP = (b"PK\3\4", b"PK\5\6", b"PK\7\10")
+_TAR_COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x5d\0\0")
+_TAR_MAGIC, _TAR_MAGIC_PLACE = b"ustar", 257
+# What other programs' archives begin with, and what unpacks them.
+_OTHERS = {b"7z\xbc\xaf\x27\x1c": "7z x", b"Rar!": "unrar x", b"\x28\xb5\x2f\xfd": "unzstd"}
+
+
+def _known_encoding(name: str) -> str:
+    try:
+        codecs.lookup(name)
+    except LookupError:
+        raise PydanticCustomError("encoding", "not an encoding that Python knows, such as cp932") from None
+    return name
+
+
+Encoding = Annotated[str, AfterValidator(_known_encoding)]
 
 
 class Params(SourceParams):
-    """`path` is the archive; the class is the parent folder or, with `pattern`, told by the file name."""
+    """An archive on disk.
+
+    Attributes:
+        path: The archive.
+        pattern: Searched in file names; its group is the class. None: the class is the parent folder.
+        encoding: Of names that the archive does not mark as UTF-8, such as cp866 or cp932. None: UTF-8 or, in
+            a zip, the code page of DOS.
+    """
 
     kind: Literal["archive"]
     pattern: Pattern | None = None
+    encoding: Encoding | None = None
 
 
 def images(params: Params) -> Iterator[Image]:
-    """Every member that is not hidden, in the archive's own order; links have a problem instead of data.
+    """Every member, in the archive's own order; links have a problem instead of data.
 
     A name is a name only and can do no harm; `..` in it and a leading slash are dropped, as tar itself does.
-    Raises SourceError when the archive is missing, unknown or breaks off, or when a class folder is empty.
+    Files that operating systems leave behind are left out. Of members with one name, the first counts and
+    the others have a problem.
+
+    Raises:
+        SourceError: The archive is missing, unknown or breaks off, or a class folder is empty.
     """
-    return members(params.path, params.pattern)
+    return members(params.path, params.pattern, params.encoding)
 
 
-def members(path: Path, pattern: str | None) -> Iterator[Image]:
+def members(path: Path, pattern: str | None, encoding: str | None) -> Iterator[Image]:
     """The images of the archive at `path`; see `images`."""
     if not path.is_file():
         raise SourceError(f"ingest.source.path: {path} is not a file; put a tar or zip archive there")
     folders: set[str] = set()
     filled: set[str] = set()
+    names: set[str] = set()
     try:
-        for member in (_zip if zipfile.is_zipfile(path) else _tar)(path):
+        for member in _reader(path).members(path, encoding):
             name = "/".join(part for part in member.name.split("/") if part not in ("", ".", ".."))
-            if is_hidden(name):
+            if not name or is_ignored(name):
                 continue
             if member.data is None and member.problem is None:
                 folders.add(name)
-            else:
-                filled.add(posixpath.dirname(name))
-                yield Image(name, label_of(name, pattern), data=member.data, problem=member.problem)
+                continue
+            filled.add(posixpath.dirname(name))
+            problem = "the archive has another member of this name" if name in names else member.problem
+            names.add(name)
+            yield Image(name, label_of(name, pattern), data=member.data, problem=problem)
     except _BROKEN as error:
         raise SourceError(f"ingest.source.path: {path} cannot be read as tar or zip: {error}") from None
     filled |= {str(parent) for folder in filled for parent in PurePosixPath(folder).parents}
@@ -57,37 +90,21 @@ def members(path: Path, pattern: str | None) -> Iterator[Image]:
         raise SourceError(f"class {empty[0]!r} has no images; delete that folder from {path}")
 
 
-def _tar(path: Path) -> Iterator[Image]:
-    with tarfile.open(path, "r|*") as archive:
-        while (member := archive.next()) is not None:
-            if member.isdir():
-                yield Image(member.name, None)
-            elif not member.isfile():
-                yield Image(member.name, None, problem="a link or device in an archive is not followed")
-            elif member.size > MAX_BYTES:
-                yield Image(member.name, None, problem=TOO_LARGE)
-            else:
-                content = archive.extractfile(member)
-                yield Image(member.name, None, data=content.read() if content else b"")
-            # tarfile remembers every member for random access, a kilobyte each.
-            archive.members.clear()  # type: ignore[attr-defined]
+def _reader(path: Path) -> Any:
+    """The module that reads the archive, by its first bytes.
 
-
-def _zip(path: Path) -> Iterator[Image]:
-    with zipfile.ZipFile(path) as archive:
-        for member in archive.infolist():
-            # Some Windows programs write backslashes.
-            name = member.filename.replace("\\", "/")
-            if name.endswith("/"):
-                yield Image(name, None)
-            elif member.file_size > MAX_BYTES:
-                yield Image(name, None, problem=TOO_LARGE)
-            else:
-                yield _read(archive, member, name)
-
-
-def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> Image:
-    try:
-        return Image(name, None, data=archive.read(member))
-    except _MEMBER as error:
-        return Image(name, None, problem=str(error) or type(error).__name__)
+    Not by its end: a tar whose last member is a zip ends as a zip does.
+    """
+    with path.open("rb") as file:
+        start = file.read(512)
+    for magic, command in _OTHERS.items():
+        if start.startswith(magic):
+            raise SourceError(
+                f"ingest.source.path: {path} cannot be read as tar or zip; unpack it: {command}"
+            )
+    if start.startswith(_ZIP):
+        return _zip
+    if start.startswith(_TAR_COMPRESSED) or start[_TAR_MAGIC_PLACE:].startswith(_TAR_MAGIC):
+        return _tar
+    # Programs that unpack themselves are zip files with a program before them.
+    return _zip if zipfile.is_zipfile(path) else _tar

@@ -14,6 +14,7 @@ from stages.common.errors import SourceError
 from stages.common.files import digest
 from stages.data.sources import Image, SourceParams, SourcePath, archive
 from stages.data.sources._naming import Pattern
+from stages.data.sources.archive import Encoding
 
 _ATTEMPTS = 5
 _SECONDS_WITHOUT_A_BYTE = 60
@@ -28,6 +29,7 @@ class Params(SourceParams):
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
     cache: SourcePath
     pattern: Pattern | None = None
+    encoding: Encoding | None = None
 
 
 def images(params: Params) -> Iterator[Image]:
@@ -35,7 +37,7 @@ def images(params: Params) -> Iterator[Image]:
 
     Raises SourceError when the download fails, or when its digest is not the one in the params.
     """
-    return archive.members(_fetched(params), params.pattern)
+    return archive.members(_fetched(params), params.pattern, params.encoding)
 
 
 def _fetched(params: Params) -> Path:
