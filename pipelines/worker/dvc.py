@@ -14,8 +14,9 @@ from pipelines.worker.job import FailedError, Job
 from pipelines.worker.lines import mistake_in
 
 _DVC = [sys.executable, "-m", "dvc"]
-# EX_TEMPFAIL: the stage foresaw the error, and that it may be over by the next try.
-_PASSES = re.compile(r"^ERROR: .*exited with 75$")
+# A stage's exit status says whether its error is permanent (stages/common/errors.py): 1 bad params or data, 2
+# a wrong command line. Every other status is worth a retry: 75 transient, 70 unexpected, a signal's.
+_PERMANENT = re.compile(r"^ERROR: .*exited with [12]$")
 _EVENT = re.compile(r"^Stage '(?P<restored>.+)' is cached|^Running stage '(?P<ran>.+)':$")
 # DVC runs a stage by `$SHELL -c CMD`. With this one every stage fails at once that would have to run.
 _NO_SHELL = {"SHELL": "/bin/false"}
@@ -25,15 +26,15 @@ _NO_SHELL = {"SHELL": "/bin/false"}
 class Repro:
     """What `dvc repro` did: the stages it restored from the cache and those it ran.
 
-    `mistake` is the first error that a stage reported itself, `error` the first that DVC did. `passes`: the
-    stage says that it may work in a while.
+    `mistake` is the first error that a stage reported itself, `error` the first that DVC did. `permanent`:
+    the stage's exit status says that a retry cannot help.
     """
 
     restored: list[str] = field(default_factory=list)
     ran: list[str] = field(default_factory=list)
     mistake: str = ""
     error: str = ""
-    passes: bool = False
+    permanent: bool = False
     status: int = 0
     shown: bool = True
 
@@ -45,7 +46,7 @@ class Repro:
             ran, restored = event["ran"], event["restored"]
             (self.ran if ran else self.restored).append(ran or restored)
         self.mistake = self.mistake or mistake_in(line) or ""
-        self.passes = self.passes or bool(_PASSES.match(line))
+        self.permanent = self.permanent or bool(_PERMANENT.match(line))
         self.error = self.error or line.removeprefix("ERROR: ") * line.startswith("ERROR: ")
 
 

@@ -31,7 +31,7 @@ def stage(job: Job) -> dict[str, Any]:
         done = dvc.repro(root, job, job.stage, variables=_variables(job))
         seconds = time.monotonic() - started
         kept = _keep_outputs(root, job) if done.status else ""
-        if done.mistake and not done.passes:
+        if done.mistake and done.permanent:
             raise RefusedError(f"{done.mistake}{kept}")
         if done.status:
             why = done.mistake or done.error or f"dvc repro {job.stage}: exit status {done.status}"

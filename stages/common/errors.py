@@ -13,6 +13,8 @@ Airflow's worker retries everything but 1 and 2 (pipelines/worker/dvc.py).
 
 import errno
 import traceback
+from http.client import HTTPException
+from urllib.error import HTTPError, URLError
 
 PERMANENT, WRONG_USAGE, UNEXPECTED, TRANSIENT, INTERRUPTED = 1, 2, 70, 75, 130
 
@@ -31,6 +33,8 @@ _PERMANENT_ERRNO = frozenset(
         errno.EROFS,
     }
 )
+# A server's answers that repeat: bad request, no permission, not there.
+_PERMANENT_HTTP = frozenset({400, 401, 403, 404, 405, 410, 451})
 
 
 class ConvoyError(Exception):
@@ -98,14 +102,29 @@ def exit_status(error: BaseException) -> int:
     """Return the exit status of a command that ends with `error`; the module's docstring lists them."""
     if isinstance(error, ConvoyError):
         return error.status
+    if isinstance(error, HTTPError):
+        return PERMANENT if error.code in _PERMANENT_HTTP else TRANSIENT
+    if isinstance(error, HTTPException):
+        return TRANSIENT
     if isinstance(error, OSError):
         return PERMANENT if error.errno in _PERMANENT_ERRNO else TRANSIENT
     return UNEXPECTED
 
 
-def is_transient(error: BaseException) -> bool:
-    """Return whether a retry may cure `error`."""
-    return exit_status(error) not in (PERMANENT, WRONG_USAGE)
+def is_failed_download(error: BaseException) -> bool:
+    """Return whether a library's error comes from the network or the disk, and not from the data.
+
+    Keras raises a bare Exception when a download fails, in answer to the network's own error. An OSError
+    without a number is no sign of either: damaged gzip and HDF5 files raise it, too.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        by_network = isinstance(cause, URLError | HTTPException | ConnectionError | TimeoutError)
+        by_disk = isinstance(cause, OSError) and cause.errno is not None
+        if (by_network or by_disk) and exit_status(cause) == TRANSIENT:
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
 
 
 def describe(error: BaseException) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from stages.common.errors import ParamsError
+from stages.common.errors import DownloadError, ParamsError, is_failed_download
 from stages.common.files import digest
 
 if TYPE_CHECKING:
@@ -94,6 +94,7 @@ def attach(
     Raises:
         ParamsError: Keras has no such network, the network does not take the options or the image size, or
             the weights are missing, changed or of another network.
+        DownloadError: ImageNet's weights cannot be downloaded.
     """
     import keras
 
@@ -131,6 +132,7 @@ def feature_network(
         layer: the layer whose output is returned, by Keras' name; None takes the last one.
 
     Raises:
+        DownloadError: as `attach`.
         ParamsError: as `attach`; or the network has no such layer.
     """
     import keras
@@ -146,7 +148,7 @@ def save_imagenet_weights(name: str, shape: tuple[int, ...], options: Arguments,
     """Write ImageNet's weights of a backbone for images (H, W, 3) to a file that `checked_weights` accepts.
 
     Raises:
-        ParamsError: as `attach`.
+        ParamsError, DownloadError: as `attach`.
     """
     function = constructor(name)
     network = _built(
@@ -167,7 +169,7 @@ def whole_network(name: str, weights: str) -> "keras.Model":
         A model of images uint8 (N, H, W, 3) → class probabilities (N, 1000).
 
     Raises:
-        ParamsError: as `attach`.
+        ParamsError, DownloadError: as `attach`.
     """
     import keras
 
@@ -215,7 +217,8 @@ def _built(description: str, build: "Callable[[], keras.Model]") -> "keras.Model
             return build()
     except Exception as error:  # Keras raises nothing more special when a download fails
         reason = textwrap.shorten(str(error), 300)
-        raise ParamsError(f"{description} cannot be built: {reason}") from None
+        kind = DownloadError if is_failed_download(error) else ParamsError
+        raise kind(f"{description} cannot be built: {reason}") from error
 
 
 def _layer(network: "keras.Model", name: str) -> "keras.Layer":

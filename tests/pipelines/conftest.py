@@ -51,6 +51,8 @@ if values.get("crashes"):
 if status := values.get("fails"):
     path.write_text("half")
     print('time=x level=error stage=work event="the member is told to \\\\"fail\\\\""', file=sys.stderr)
+    if int(status) < 0:
+        os.kill(os.getpid(), -int(status))
     sys.exit(int(status))
 if values.get("waits"):
     folder = pathlib.Path(os.environ["CONVOY_CHECKPOINTS"])

@@ -160,10 +160,13 @@ def test_an_unknown_commit_is_refused_and_an_unknown_repository_fails(repository
 @pytest.mark.parametrize(
     ("how", "status", "outcome", "reason"),
     [
-        # What the stage foresaw, a second try would meet again, unless it says otherwise (75, EX_TEMPFAIL);
-        # after a crash it might work.
+        # A retry meets a permanent error again. 75 (EX_TEMPFAIL) says that the error is transient; 70, and a
+        # signal after a line with level=error, that it is unexpected.
         ("fails=true", 2, "refused", 'the member is told to "fail"'),
+        ("fails=2", 2, "refused", 'the member is told to "fail"'),
         ("fails=75", 1, "failed", 'the member is told to "fail"'),
+        ("fails=70", 1, "failed", 'the member is told to "fail"'),
+        ("fails=-9", 1, "failed", 'the member is told to "fail"'),
         ("crashes=true", 1, "failed", "failed to reproduce 'train@a'"),
     ],
 )

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import TYPE_CHECKING, Literal
 
-from stages.common.errors import SourceError
+from stages.common.errors import DownloadError, SourceError, is_failed_download
 from stages.data.sources import Image, SourceParams
 from stages.data.sources._png import png
 
@@ -22,14 +22,16 @@ class Params(SourceParams):
 def images(params: Params) -> Iterator[Image]:
     """Each image as SPLIT/CLASS/NUMBER.png with its official split, train or test; classes are numbers.
 
-    Raises SourceError when the set is not there and cannot be downloaded.
+    Raises DownloadError when the set is not there and cannot be downloaded, SourceError when its files are
+    damaged.
     """
     try:
         parts = import_module(f"keras.datasets.{params.name}").load_data()
     except Exception as error:
         # Keras raises a bare Exception when a download fails.
         why = " ".join(str(error).split())
-        raise SourceError(f"ingest.source.name: keras cannot load {params.name}: {why}") from None
+        kind = DownloadError if is_failed_download(error) else SourceError
+        raise kind(f"ingest.source.name: keras cannot load {params.name}: {why}") from error
     splits: tuple[Split, Split] = ("train", "test")
     for split, (images, labels) in zip(splits, parts, strict=True):
         for number, (pixels, label) in enumerate(zip(images, labels.ravel().tolist(), strict=True)):

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import StringConstraints
 
 from stages.common import log
-from stages.common.errors import SourceError
+from stages.common.errors import PERMANENT, DownloadError, SourceError, exit_status
 from stages.common.files import digest
 from stages.data.sources import Image, SourceParams, SourcePath, archive
 from stages.data.sources._naming import Pattern
@@ -35,7 +35,8 @@ class Params(SourceParams):
 def images(params: Params) -> Iterator[Image]:
     """The archive's images; see `stages.data.sources.archive`.
 
-    Raises SourceError when the download fails, or when its digest is not the one in the params.
+    Raises DownloadError when the network or the server fails, SourceError when the server has no such file or
+    the digest is not the one in the params.
     """
     return archive.members(_fetched(params), params.pattern, params.encoding)
 
@@ -66,8 +67,11 @@ def _download(url: str, part: Path) -> None:
                 problem = error
     except OSError as error:
         problem = error
-    why = problem or "the connection breaks off again and again"
-    raise SourceError(f"ingest.source.url: {url} cannot be downloaded: {why}; run again to go on")
+    message = f"ingest.source.url: {url} cannot be downloaded"
+    if problem and exit_status(problem) == PERMANENT:
+        raise SourceError(f"{message}: {problem}") from problem
+    why = problem or f"the connection broke off {_ATTEMPTS} times"
+    raise DownloadError(f"{message}: {why}; a second run continues where this one ended") from problem
 
 
 def _go_on(url: str, part: Path) -> bool:

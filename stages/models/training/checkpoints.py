@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.common import log
-from stages.common.errors import LearnerError
+from stages.common.errors import LockedError
 from stages.common.files import remove, replace_atomically
 from stages.common.history import History
 
@@ -56,7 +56,7 @@ def reserved(member: str, identity: Mapping[str, Any]) -> Iterator[Path]:
     Removed on success, unless CONVOY_CHECKPOINTS is set. `identity` is all that the training follows from, as
     JSON: another one is another folder.
 
-    Raises LearnerError while another process trains the same.
+    Raises LockedError while another process trains the same.
     """
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     given = os.environ.get(VARIABLE)
@@ -67,7 +67,7 @@ def reserved(member: str, identity: Mapping[str, Any]) -> Iterator[Path]:
             # The kernel drops it with the process, however that ends.
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise LearnerError(f"{folder}: another process is training the same member") from None
+            raise LockedError(f"{folder}: another process is training the same member") from None
         yield folder
         if not given:
             remove(folder)

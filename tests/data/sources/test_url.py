@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from stages.common.errors import SourceError
+from stages.common.errors import DownloadError, SourceError
 from stages.data.sources import images, url
 
 
@@ -119,7 +119,7 @@ def test_a_connection_that_breaks_off_is_taken_up_again(server: Server, tmp_path
 
 def test_what_arrived_is_kept_when_the_server_gives_too_little(server: Server, tmp_path: Path) -> None:
     server.sends_at_most = 100
-    with pytest.raises(SourceError, match="breaks off again and again; run again to go on"):
+    with pytest.raises(DownloadError, match="broke off 5 times; a second run continues where this one ended"):
         labels(params(server, tmp_path))
     assert (tmp_path / "cache" / f"{params(server, tmp_path).sha256}.part").stat().st_size == 500
 
@@ -142,7 +142,7 @@ def test_a_damaged_file_in_the_cache_is_downloaded_again(server: Server, tmp_pat
 def test_a_missing_page_and_a_missing_server_are_named(server: Server, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"missing\.zip cannot be downloaded: .*404"):
         labels(params(server, tmp_path, url=server.address.replace("a.zip", "missing.zip")))
-    with pytest.raises(SourceError, match=r"cannot be downloaded: .*refused"):
+    with pytest.raises(DownloadError, match=r"cannot be downloaded: .*refused"):
         labels(params(server, tmp_path, url="http://127.0.0.1:9/a.zip"))
 
 

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from stages.common.errors import ParamsError
+from stages.common.errors import DownloadError, ParamsError
 from stages.common.files import digest
 from stages.models import extractors
 from stages.models.extractors import keras_applications
@@ -141,6 +141,6 @@ def test_a_download_that_fails_is_no_traceback(
 ) -> None:
     monkeypatch.setattr(keras.src.utils.file_utils.config, "keras_home", lambda: str(tmp_path))
     with pytest.raises(
-        ParamsError, match=r"MobileNetV2 with images of .* cannot be built: .*URL fetch failure"
+        DownloadError, match=r"MobileNetV2 with images of .* cannot be built: .*URL fetch failure"
     ):
         prepare("imagenet")

@@ -14,7 +14,7 @@ import yaml
 from mlflow import MlflowClient
 
 from stages import params
-from stages.common.errors import LearnerError
+from stages.common.errors import LearnerError, LockedError
 from stages.common.files import read_json, remove
 from stages.models import learners
 from stages.models.protocols import Resumable
@@ -146,7 +146,7 @@ def test_who_says_where_clears_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_the_same_training_runs_once_at_a_time(places: Path) -> None:
     with (
         checkpoints.reserved("net", {}),
-        pytest.raises(LearnerError, match="another process is training the same member"),
+        pytest.raises(LockedError, match="another process is training the same member"),
         checkpoints.reserved("net", {}),
     ):
         pass
