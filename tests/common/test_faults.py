@@ -4,13 +4,13 @@ import hashlib
 import multiprocessing
 import os
 import random
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from stages.extract import extract
 from stages.models.extractors import pixels
@@ -85,11 +85,12 @@ def test_a_full_disk_is_one_clear_line_and_leaves_nothing(
 ) -> None:
     images({"cat": 40, "dog": 40})
     project.ingest()
-    shutil.copy(ROOT / "params.yaml", project.root / "params.yaml")
-    text = (project.root / "params.yaml").read_text().replace("- 16\n  - 16", "- 128\n  - 128")
-    (project.root / "params.yaml").write_text(text)
+    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    values["resize"]["size"] = [128, 128]
+    values["ingest"]["source"] = {"kind": "folder", "path": str(project.source)}
+    (project.root / "params.yaml").write_text(yaml.safe_dump(values))
     command = [sys.executable, "-m", "stages.resize", "--params", str(project.root / "params.yaml")]
-    paths = {"manifest": project.manifest, "source": project.source, "blob": project.blob}
+    paths = {"manifest": project.manifest, "blob": project.blob}
     for name, path in (paths | {"resized": small_disk / "resized.h5"}).items():
         command += [f"--{name}", str(path)]
     found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
