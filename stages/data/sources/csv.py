@@ -11,11 +11,16 @@ from stages.data.sources import Image, SourceParams
 from stages.data.sources._naming import SPLIT_NAMES
 from stages.data.sources._walk import check_folder
 
+_NEEDED = {"path", "label"}
+
 
 class Params(SourceParams):
-    """`path` is the folder of table and images, all of which DVC watches; `table` is the CSV file in it.
+    """A folder with a table.
 
-    Its first line names the columns: path (relative to the table), label, and split where there is one.
+    Attributes:
+        path: The folder of table and images, all of which DVC watches.
+        table: The CSV file in it. Its first line names the columns: path (relative to the table), label, and
+            split where there is one.
     """
 
     kind: Literal["csv"]
@@ -25,31 +30,78 @@ class Params(SourceParams):
 def images(params: Params) -> Iterator[Image]:
     """One candidate per line, in the table's order; other columns than the three play no role.
 
-    Raises SourceError for a missing table, missing columns, a broken line and an unknown split.
+    Quotes are read strictly. A stray quote would join all lines up to the next one; so a record of several
+    lines is refused, unless it is the name of a file that exists.
+
+    Raises:
+        SourceError: The table or columns are missing, a line is broken, or a split is unknown; the message
+            has the number of the line.
     """
     check_folder(params.path)
     table = params.path / params.table
+    line = 0
     try:
         # -sig: spreadsheets begin their files with a byte order mark.
         with table.open(newline="", encoding="utf-8-sig") as file:
-            lines = csv.DictReader(file, skipinitialspace=True)
-            columns = lines.fieldnames or ()
-            if not {"path", "label"} <= set(columns):
-                found = ", ".join(columns) or "nothing"
-                raise SourceError(f"{table}: the first line must name columns path and label, not {found}")
-            for line in lines:
-                yield _image(line, params, f"{table}, line {lines.line_num}")
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+            records = csv.reader(file, skipinitialspace=True, strict=True)
+            columns = next(records, [])
+            _check_columns(columns, table)
+            line = records.line_num
+            for record in records:
+                first, line = line + 1, records.line_num
+                if record:
+                    yield _image(_cells(columns, record, table, first, line, params), params, table, first)
+    except (OSError, UnicodeDecodeError) as error:
         raise SourceError(f"ingest.source.table: {table} cannot be read: {error}") from None
+    except csv.Error as error:
+        raise SourceError(
+            f"ingest.source.table: {table} cannot be read: {error}, "
+            f"in the record that begins in line {line + 1}"
+        ) from None
 
 
-def _image(line: Mapping[str, str | None], params: Params, where: str) -> Image:
-    # A short line has None where a column is missing.
-    path, label, split = ((line.get(column) or "").strip() for column in ("path", "label", "split"))
+def _check_columns(columns: list[str], table: Path) -> None:
+    if not set(columns) >= _NEEDED:
+        seen = ", ".join(columns) or "nothing"
+        raise SourceError(f"{table}: the first line must name columns path and label, not {seen}")
+    if repeated := sorted({name for name in columns if name and columns.count(name) > 1}):
+        raise SourceError(f"{table}: the first line names {', '.join(repeated)} more than once")
+
+
+def _cells(
+    columns: list[str], record: list[str], table: Path, first: int, last: int, params: Params
+) -> dict[str, str]:
+    """Column → value. Raises SourceError for more values than columns, and for joined lines."""
+    if any(cell.strip() for cell in record[len(columns) :]):
+        raise SourceError(
+            f"{table}, line {first}: {len(record)} values for {len(columns)} columns; "
+            "a value with a comma must be in quotes"
+        )
+    # A short line has nothing where a column is missing.
+    cells = dict(zip(columns, record, strict=False))
+    if last > first:
+        others = [value for name, value in cells.items() if name != "path"]
+        joined = any("\n" in value or "\r" in value for value in others)
+        if joined or not Path(params.path, _name(params, cells.get("path", ""))).is_file():
+            raise SourceError(
+                f"{table}, line {first}: a quote joins it with the lines up to {last}; "
+                "remove the quote, or the line breaks in the value"
+            )
+    return cells
+
+
+def _image(cells: Mapping[str, str], params: Params, table: Path, line: int) -> Image:
+    path, label, split = (cells.get(column, "").strip() for column in ("path", "label", "split"))
+    where = f"{table}, line {line}"
     if split and split.casefold() not in SPLIT_NAMES:
         raise SourceError(f"{where}: split is {split!r}; allowed: {', '.join(SPLIT_NAMES)}, or nothing")
-    name = posixpath.normpath(PurePosixPath(params.table).parent / path)
+    name = _name(params, path)
     if not path or name.startswith(("/", "../")):
         problem = f"{where}: {'no path' if not path else f'outside of {params.path}'}"
         return Image(path, label, problem=problem)
     return Image(name, label, path=Path(params.path, name), split=SPLIT_NAMES.get(split.casefold()))
+
+
+def _name(params: Params, path: str) -> str:
+    """The POSIX path inside the source."""
+    return posixpath.normpath(PurePosixPath(params.table).parent / path)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import hydra
 import pytest
 
 from stages.common.errors import SourceError
@@ -75,3 +76,49 @@ def test_a_missing_table_or_folder_is_named(tmp_path: Path) -> None:
         found(tmp_path)
     with pytest.raises(SourceError, match="nowhere does not exist"):
         found(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        # The quote of line 3 is closed in line 6.
+        (["a,cat", 'b,"cat', "c,cat", "d,dog", 'e,dog"', "f,dog"], "line 3: a quote joins .* up to 6"),
+        (["a,cat", '"b,cat', "c,cat", 'd",dog'], "line 3: a quote joins .* up to 5"),
+        (["a,cat,x", 'b,cat,"5 inch', "c,cat,x", 'd,cat,6 inch"'], "line 3: a quote joins .* up to 5"),
+        (["a,cat", 'b,"cat', "c,cat"], "unexpected end of data, in the record that begins in line 3"),
+        (["a,cat", 'b,"cat"s', "c,cat"], "expected after '\"', in the record that begins in line 3"),
+        (["a,cat", "b, small,cat,x", "c,cat"], "line 3: 4 values for 3 columns"),
+    ],
+)
+def test_a_stray_quote_or_comma_is_named_with_its_line(
+    tmp_path: Path, lines: list[str], message: str
+) -> None:
+    write(tmp_path / "labels.csv", "\n".join(["path,label,note", *lines]))
+    with pytest.raises(SourceError, match=message):
+        found(tmp_path)
+
+
+def test_a_line_break_in_the_name_of_a_file_is_one(tmp_path: Path) -> None:
+    write(tmp_path / "two\nlines.png", "image")
+    write(tmp_path / "labels.csv", 'path,label\n"two\nlines.png",cat\nb.png,dog\n')
+    assert [image.name for image in found(tmp_path)] == ["two\nlines.png", "b.png"]
+
+
+def test_empty_values_and_lines_of_spreadsheets_are_passed_over(tmp_path: Path) -> None:
+    write(tmp_path / "labels.csv", "path,label\n\na.png,cat,,\n\nb.png,dog\r\n")
+    assert [(image.name, image.label) for image in found(tmp_path)] == [("a.png", "cat"), ("b.png", "dog")]
+
+
+def test_a_column_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "labels.csv", "path,label,label\na.png,cat,dog\n")
+    with pytest.raises(SourceError, match="names label more than once"):
+        found(tmp_path)
+
+
+@pytest.mark.parametrize("recipe", ["digits", "lenet_smiles", "flowers17"])
+def test_any_recipe_takes_a_table_without_a_plus(recipe: str) -> None:
+    conf = Path(__file__).parents[3] / "conf"
+    words = ["dataset=csv", "ingest.source.path=my images", "ingest.source.table=my table.csv"]
+    with hydra.initialize_config_dir(str(conf), version_base=None):
+        source = hydra.compose("config", [f"recipe={recipe}", *words]).ingest.source
+    assert dict(source) == {"kind": "csv", "path": "my images", "table": "my table.csv"}
