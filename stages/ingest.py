@@ -14,9 +14,9 @@ from stages.common import log
 from stages.common.errors import SourceError
 from stages.common.files import replace_atomically, write_json
 from stages.common.parallel import mapped
-from stages.data import blobs, candidates, similarity, sources, splitting
+from stages.data import blobs, candidates, frames, similarity, sources, splitting
 from stages.data.candidates import Reject
-from stages.data.manifest import SPLITS, Row, write_manifest
+from stages.data.manifest import SPLITS, Row, Split, write_manifest
 from stages.data.sources import Image
 from stages.params import Ingest
 
@@ -43,10 +43,10 @@ def ingest(
         params.val_fraction,
         params.test_fraction,
         params.seed,
-        given={row.sha256: row.split for row in rows} if params.split == "from_path" else None,
+        fixed={row.sha256: row.split for row in rows} if params.split == "from_path" else None,
         groups=groups,
     )
-    _report_damaged(rows)
+    _warn(rows, splits)
     names = sorted({row.label for row in rows})
     write_manifest(manifest, rows, splits)
     write_json(classes, names)
@@ -124,12 +124,17 @@ def _near_duplicates(rows: list[Row], distance: int | None, path: Path) -> list[
     return [group for group in members.values() if len(group) > 1]
 
 
-def _report_damaged(rows: list[Row]) -> None:
-    damaged = [row for row in rows if row.damage]
-    if damaged:
+def _warn(rows: list[Row], splits: dict[str, Split]) -> None:
+    """Log what is accepted and yet spoils results."""
+    if damaged := [row for row in rows if row.damage]:
         log.warning(
             "accepted_damaged_images", images=len(damaged), first=damaged[0].path, damage=damaged[0].damage
         )
+    absent = splitting.absent_classes({row.sha256: row.label for row in rows}, splits)
+    for split, labels in absent.items():
+        log.warning("found_classes_without_images", split=split, classes=len(labels), first=labels[0])
+    if films := frames.films_across_splits(rows, splits):
+        log.warning("found_frames_of_films_in_several_splits", films=len(films), first=films[0].first)
 
 
 def _write_rejects(path: Path, refused: Iterable[Reject]) -> None:

@@ -283,3 +283,27 @@ def test_blank_images_are_no_near_duplicates(project: Project, images: Images) -
     project.ingest()
     assert len(project.near_duplicates.read_text().splitlines()) == 1
     assert len(rows_of(project)) == 25
+
+
+def test_a_class_that_a_split_lacks_is_warned_of(
+    project: Project, images: Images, caplog: pytest.LogCaptureFixture
+) -> None:
+    official(project, images)
+    shutil.rmtree(project.source / "Test" / "dog")
+    project.ingest(split="from_path")
+    (record,) = [record for record in caplog.records if record.message == "found_classes_without_images"]
+    assert vars(record)["fields"] == {"split": "test", "classes": 1, "first": "dog"}
+
+
+def test_frames_of_a_film_in_several_splits_are_warned_of(
+    project: Project, images: Images, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = images()
+    draw = np.random.default_rng(0)
+    scene = draw.integers(0, 256, (12, 60, 3)).astype(np.uint8)
+    large = Image.fromarray(scene).resize((1200, 240), Image.Resampling.BICUBIC)
+    # A camera that pans.
+    for number in range(100):
+        large.crop((10 * number, 0, 10 * number + 200, 200)).save(source / "cat" / f"film {number:03d}.png")
+    project.ingest()
+    assert "found_frames_of_films_in_several_splits" in caplog.messages

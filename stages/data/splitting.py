@@ -1,6 +1,7 @@
 """Which image is for training, which for validation, which for the test: decided by content."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from stages.common.errors import SourceError
@@ -12,27 +13,38 @@ def assign(
     val_fraction: float,
     test_fraction: float,
     seed: int,
-    given: Mapping[str, Split] | None = None,
+    fixed: Mapping[str, Split] | None = None,
     groups: Sequence[Sequence[str]] = (),
 ) -> dict[str, Split]:
-    """Split images, given the label of each sha256: stratified, and the same on every machine.
+    """Split images: stratified by class, and the same on every machine.
 
-    Within a class, images stand in the order of hash(seed, content); the first part is the test split,
-    the next the val split. So the names and the order of files play no role, one image is in one split,
-    and every class has its share of each. An alternative, a threshold on the hash alone, would never move a
-    image when others are added (here about as many move as are added), but leaves small classes
-    without test images.
+    Within a class, images are in the order of hash(seed, content); the first are the test split, the next
+    the val split. So the names and the order of files play no role, one image is in one split, and every
+    class has its share of each. Rejected: a threshold on the hash alone. It would never move an image when
+    others are added (here about as many move as are added), but leaves small classes without test images.
 
-    Each of `groups`, near duplicates by their sha256, goes to one split as a whole, as if it were one large
-    image of the class of its first in that order; one that a split has no room for is left for the next.
+    Each group goes to one split as a whole, as if it were one large image of the class of its first member
+    in that order. A group that a split has no room for goes to the next split.
 
-    Where `given` says the split of every image, only val or test, if it has none, is cut out of train; a
-    group that the given splits cut stays cut, as results must be comparable with those of others.
-    Raises SourceError naming each class with too few images to have one in every split.
+    Args:
+        labels: SHA-256 of each image → its class.
+        val_fraction: Share of each class for val, between 0 and 1.
+        test_fraction: Share of each class for test, between 0 and 1.
+        seed: Another seed gives another split of the same sizes.
+        fixed: SHA-256 of every image → the split that the source says, or None. Then only val or test, if
+            there is none, is cut out of train. A group that the fixed splits cut stays cut, as results must
+            be comparable with those of others.
+        groups: Near duplicates, by their SHA-256.
+
+    Returns:
+        SHA-256 → split, of every image.
+
+    Raises:
+        SourceError: Fewer than two classes, or classes with too few images to have one in every split.
     """
-    chosen: dict[str, Split] = {digest: split for digest, split in (given or {}).items() if split != "train"}
+    chosen: dict[str, Split] = {digest: split for digest, split in (fixed or {}).items() if split != "train"}
     fractions: dict[Split, float] = {"test": test_fraction, "val": val_fraction}
-    missing = {split: part for split, part in fractions.items() if split not in chosen.values()}
+    missing = {split: share for split, share in fractions.items() if split not in chosen.values()}
 
     def place(digest: str) -> bytes:
         return hashlib.sha256(f"{seed}:{digest}".encode()).digest()
@@ -44,7 +56,7 @@ def assign(
     for unit in units:
         if free := sorted((digest for digest in unit if digest not in chosen), key=place):
             classes[labels[free[0]]].append(free)
-    _check_counts({label: len(members) for label, members in classes.items()}, list(missing))
+    _check_counts(classes, list(missing))
     for members in classes.values():
         chosen.update(_cut(sorted(members, key=lambda unit: place(unit[0])), missing))
     return chosen
@@ -52,42 +64,63 @@ def assign(
 
 def counts(splits: Iterable[Split]) -> dict[Split, int]:
     """How many images each split has."""
-    listed = list(splits)
-    return {split: listed.count(split) for split in SPLITS}
+    images = Counter(splits)
+    return {split: images[split] for split in SPLITS}
+
+
+def absent_classes(labels: Mapping[str, str], splits: Mapping[str, Split]) -> dict[Split, list[str]]:
+    """The classes, sorted, without an image in a split; only splits that lack one."""
+    present = {(splits[digest], label) for digest, label in labels.items()}
+    classes = sorted(set(labels.values()))
+    absent = {split: [label for label in classes if (split, label) not in present] for split in SPLITS}
+    return {split: names for split, names in absent.items() if names}
 
 
 def _cut(units: Sequence[Sequence[str]], fractions: Mapping[Split, float]) -> Iterator[tuple[str, Split]]:
-    """The first units that have room in the first of the splits, and so on; the rest is train."""
+    """Give the first units that have room to the first of the splits, and so on; the rest is train."""
     images = sum(map(len, units))
     rest = list(units)
     for place, (split, fraction) in enumerate(fractions.items()):
         # Each later split, and train, gets one unit at least.
-        most = len(rest) - (len(fractions) - place)
-        taken = _taken(rest, max(1, round(images * fraction)), most)
+        max_units = len(rest) - (len(fractions) - place)
+        taken = _take(rest, max(1, round(images * fraction)), max_units)
         yield from ((digest, split) for unit in taken for digest in unit)
         gone = {unit[0] for unit in taken}
         rest = [unit for unit in rest if unit[0] not in gone]
     yield from ((digest, "train") for unit in rest for digest in unit)
 
 
-def _taken(units: Sequence[Sequence[str]], images: int, most: int) -> list[Sequence[str]]:
-    """The first units, at most `most` of them, that together hold no more images; one in any case."""
+def _take(units: Sequence[Sequence[str]], max_images: int, max_units: int) -> list[Sequence[str]]:
+    """Take units in order, up to `max_units` and `max_images`; at least one unit."""
     taken: list[Sequence[str]] = []
     for unit in units:
-        if len(taken) < most and len(unit) <= images:
+        if len(taken) < max_units and len(unit) <= max_images:
             taken.append(unit)
-            images -= len(unit)
+            max_images -= len(unit)
     return taken or [min(units, key=len)]
 
 
-def _check_counts(images: Mapping[str, int], cut: Sequence[Split]) -> None:
-    if len(images) < 2:
-        found = ", ".join(map(repr, images)) or "none"
-        raise SourceError(f"a classifier needs at least 2 classes with readable images; found {found}")
+def _check_counts(classes: Mapping[str, Sequence[Sequence[str]]], cut: Sequence[Split]) -> None:
+    """Raise SourceError unless each class has a unit for train and for each split that is cut out of it."""
+    if len(classes) < 2:
+        names = ", ".join(map(repr, classes)) or "none"
+        raise SourceError(f"a classifier needs at least 2 classes with readable images; found {names}")
     needed = len(cut) + 1
-    small = [f"{label!r} has {number}" for label, number in sorted(images.items()) if number < needed]
+    small = [_described(label, units) for label, units in sorted(classes.items()) if len(units) < needed]
     if small:
         splits = ", ".join(split for split in SPLITS if split == "train" or split in cut)
         raise SourceError(
             f"each class needs at least {needed} different readable images for {splits}: {', '.join(small)}"
         )
+
+
+def _described(label: str, units: Sequence[Sequence[str]]) -> str:
+    images = sum(map(len, units))
+    if images == len(units):
+        return f"{label!r} has {images}"
+    # Sixty frames of one still camera are one image in that sense.
+    return (
+        f"{label!r} has {len(units)}: its {images} images are near duplicates of one another, and each group "
+        "of near duplicates stays in one split (data/near_duplicates.csv lists them; a smaller "
+        "ingest.near_duplicates.distance makes smaller groups, null none)"
+    )

@@ -6,7 +6,8 @@ from collections import Counter
 import pytest
 
 from stages.common.errors import SourceError
-from stages.data.splitting import assign, counts
+from stages.data.manifest import Split
+from stages.data.splitting import absent_classes, assign, counts
 
 
 def contents(number: int, salt: str = "") -> list[str]:
@@ -74,33 +75,33 @@ def test_fewer_than_two_classes_are_no_task_for_a_classifier(classes: list[str])
         assign(labels, 0.2, 0.2, seed=1)
 
 
-def test_given_splits_stand_and_only_a_missing_one_is_cut_out_of_train() -> None:
+def test_fixed_splits_stay_and_only_a_missing_one_is_cut_out_of_train() -> None:
     labels = {one: "ab"[number % 2] for number, one in enumerate(contents(200))}
-    given = {one: "test" if number < 50 else "train" for number, one in enumerate(labels)}
-    splits = assign(labels, 0.2, 0.2, seed=1, given=given)
+    fixed = {one: "test" if number < 50 else "train" for number, one in enumerate(labels)}
+    splits = assign(labels, 0.2, 0.2, seed=1, fixed=fixed)
     assert {one for one, split in splits.items() if split == "test"} == set(contents(50))
     per_class = Counter((labels[one], split) for one, split in splits.items())
     assert per_class["a", "val"] == per_class["b", "val"] == 15
     assert counts(splits.values()) == {"train": 120, "val": 30, "test": 50}
 
 
-def test_three_given_splits_stand_as_they_are() -> None:
+def test_three_fixed_splits_stay_as_they_are() -> None:
     labels = {one: "ab"[number % 2] for number, one in enumerate(contents(60))}
-    given = {one: ("train", "val", "test")[number % 3] for number, one in enumerate(labels)}
-    assert assign(labels, 0.2, 0.2, seed=1, given=given) == given
+    fixed = {one: ("train", "val", "test")[number % 3] for number, one in enumerate(labels)}
+    assert assign(labels, 0.2, 0.2, seed=1, fixed=fixed) == fixed
 
 
-def test_given_no_more_than_train_the_rest_is_cut_as_by_content() -> None:
+def test_fixed_no_more_than_train_the_rest_is_cut_as_by_content() -> None:
     labels = {one: "ab"[number % 2] for number, one in enumerate(contents(60))}
-    given = dict.fromkeys(labels, "train")
-    assert assign(labels, 0.2, 0.2, seed=1, given=given) == assign(labels, 0.2, 0.2, seed=1)
+    fixed = dict.fromkeys(labels, "train")
+    assert assign(labels, 0.2, 0.2, seed=1, fixed=fixed) == assign(labels, 0.2, 0.2, seed=1)
 
 
 def test_a_class_without_training_images_is_named() -> None:
     labels = {one: "ab"[number % 2] for number, one in enumerate(contents(60))}
-    given = {one: "test" if label == "b" else "train" for one, label in labels.items()}
+    fixed = {one: "test" if label == "b" else "train" for one, label in labels.items()}
     with pytest.raises(SourceError, match="at least 2 different readable images for train, val: 'b' has 0"):
-        assign(labels, 0.2, 0.2, seed=1, given=given)
+        assign(labels, 0.2, 0.2, seed=1, fixed=fixed)
 
 
 def in_groups(digests: list[str], members: int) -> list[list[str]]:
@@ -136,3 +137,18 @@ def test_a_class_of_copies_of_one_image_is_too_small() -> None:
     labels = dict.fromkeys(contents(50), "a") | dict.fromkeys(contents(9, "b"), "b")
     with pytest.raises(SourceError, match="'b' has 1"):
         assign(labels, 0.2, 0.2, seed=1, groups=[contents(9, "b")])
+
+
+def test_many_frames_of_one_still_camera_are_called_near_duplicates() -> None:
+    labels = dict.fromkeys(contents(50), "a") | dict.fromkeys(contents(180, "b"), "still camera")
+    with pytest.raises(
+        SourceError, match=r"'still camera' has 1: its 180 images are near duplicates .* null none"
+    ):
+        assign(labels, 0.2, 0.2, seed=1, groups=[contents(180, "b")])
+
+
+def test_classes_that_a_split_lacks_are_named() -> None:
+    labels = {"1": "a", "2": "b", "3": "c", "4": "a"}
+    splits: dict[str, Split] = {"1": "train", "2": "train", "3": "train", "4": "test"}
+    assert absent_classes(labels, splits) == {"val": ["a", "b", "c"], "test": ["b", "c"]}
+    assert absent_classes({"1": "a"}, {"1": "train"}) == {"val": ["a"], "test": ["a"]}
