@@ -48,8 +48,8 @@ ENV PATH=/opt/venv/bin:$PATH \
     AIRFLOW__USAGE_DATA_COLLECTION__ENABLED=False
 USER 1000
 EXPOSE 8080
-# Of the API server; compose.yaml replaces it for the others.
-HEALTHCHECK --interval=10s --timeout=5s --start-period=90s --retries=6 \
+# Of the API server; compose.yaml replaces it for the others. A loaded machine needs minutes for the first answer.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=600s --retries=6 \
     CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8080/api/v2/monitor/health', timeout=4)"]
 ENTRYPOINT ["tini", "--", "airflow.sh"]
 CMD ["api-server"]

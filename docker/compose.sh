@@ -1,8 +1,17 @@
 #!/usr/bin/env bash
 # docker/compose.sh WORD…: Docker Compose, as docker's plugin or as the program of Debian's package.
 # COMPOSE_PROJECT_NAME=NAME: another set of services beside the first, with volumes of its own.
+#
+# Passwords and paths are in ~/.config/convoy/NAME.env, or in CONVOY_ENV: outside of the repository, which is
+# mounted into containers.
 set -euo pipefail
 cd "$(dirname "$0")"
 export COMPOSE_PROJECT_NAME=${COMPOSE_PROJECT_NAME:-convoy}
-if docker compose version >/dev/null 2>&1; then exec docker compose "$@"; fi
-exec docker-compose "$@"
+export CONVOY_ENV=${CONVOY_ENV:-${XDG_CONFIG_HOME:-$HOME/.config}/convoy/$COMPOSE_PROJECT_NAME.env}
+# Compose of Debian gives an engine under load a minute for an answer.
+export COMPOSE_HTTP_TIMEOUT=${COMPOSE_HTTP_TIMEOUT:-600}
+[ -e "$CONVOY_ENV" ] || { echo "error: $CONVOY_ENV is missing; docker/up.sh (make up) writes it" >&2; exit 1; }
+# The file decides, whatever the shell has: paths in it have no links, and the first start chose them.
+unset CONVOY_HOME CONVOY_REPOSITORY CONVOY_DATA CONVOY_UID CONVOY_GID
+if docker compose version >/dev/null 2>&1; then exec docker compose --env-file "$CONVOY_ENV" "$@"; fi
+exec docker-compose --env-file "$CONVOY_ENV" "$@"

@@ -25,7 +25,7 @@ RUN apt-get update \
     && useradd --uid 1000 --create-home mlflow \
     && install --directory --owner mlflow /artifacts
 COPY --from=builder /opt/venv /opt/venv
-COPY --chmod=755 docker/mlflow.sh /usr/local/bin/mlflow.sh
+COPY --chmod=755 docker/mlflow.sh docker/mlflow_user.py /usr/local/bin/
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     MLFLOW_DISABLE_TELEMETRY=true \
@@ -33,7 +33,7 @@ ENV PATH=/opt/venv/bin:$PATH \
 USER 1000
 WORKDIR /home/mlflow
 EXPOSE 5000
-HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=6 \
+HEALTHCHECK --interval=10s --timeout=5s --start-period=600s --retries=6 \
     CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:5000/health', timeout=4)"]
 ENTRYPOINT ["tini", "--"]
 CMD ["mlflow.sh"]

@@ -1,21 +1,20 @@
 #!/bin/sh
 # Start MLflow's server with authentication. The environment says:
-#   MLFLOW_DATABASE          the runs' database: postgresql://…
-#   MLFLOW_USERS_DATABASE    the users' database
-#   MLFLOW_ADMIN_PASSWORD    of the user admin, set when the users' database is made
+#   MLFLOW_DATABASE             the runs' database: postgresql://…, without a password
+#   MLFLOW_USERS_DATABASE       the users' database, likewise
+#   PGPASSWORD                  the databases' password; in a URL, some characters would need quoting
+#   MLFLOW_AUTH_ADMIN_PASSWORD  of the user admin, set when the users' database is made; 12 characters or more
 #   MLFLOW_FLASK_SERVER_SECRET_KEY
-#   MLFLOW_ALLOWED_HOSTS     names under which the server may be called
-#   MLFLOW_ARTIFACTS         where artifacts go, /artifacts or s3://…
+#   MLFLOW_ALLOWED_HOSTS        names under which the server may be called
+#   MLFLOW_ARTIFACTS            where artifacts go, /artifacts or s3://…
 set -eu
 umask 077
-# In a file, because MLflow takes the first password from nowhere else.
 MLFLOW_AUTH_CONFIG_PATH=$HOME/auth.ini
 cat >"$MLFLOW_AUTH_CONFIG_PATH" <<INI
 [mlflow]
 default_permission = READ
 database_uri = $MLFLOW_USERS_DATABASE
 admin_username = admin
-admin_password = $MLFLOW_ADMIN_PASSWORD
 # A password takes 0.13 s of a core to check, and a model is a hundred requests. A password that was changed may
 # be good for this many seconds more.
 auth_cache_ttl_seconds = 60

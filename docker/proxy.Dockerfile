@@ -1,4 +1,4 @@
-# The way from Airflow to the Docker engine: only what running a stage's container takes (proxy.cfg).
+# The way from Airflow to the Docker engine: pipelines/proxy, and Python to run it.
 #
 # Debian's packages are not pinned: their security updates are wanted, and old versions leave its servers.
 # hadolint global ignore=DL3008
@@ -6,16 +6,20 @@ ARG BASE_IMAGE=debian:bookworm-slim
 
 FROM ${BASE_IMAGE} AS proxy
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends haproxy \
+    && apt-get install --yes --no-install-recommends python3 tini \
     && rm -rf /var/lib/apt/lists/*
-COPY docker/proxy.cfg /etc/haproxy/haproxy.cfg
+WORKDIR /opt/convoy
+COPY pipelines/__init__.py pipelines/
+COPY pipelines/proxy pipelines/proxy
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 # Root, because the socket is root's; compose.yaml takes every capability away, so that this is all it means.
 # hadolint ignore=DL3002
 USER 0
 EXPOSE 2375
 HEALTHCHECK --interval=10s --timeout=5s --retries=3 \
-    CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/2375 && printf 'GET /_ping HTTP/1.0\\r\\n\\r\\n' >&3 && grep -q OK <&3"]
-CMD ["haproxy", "-W", "-db", "-f", "/etc/haproxy/haproxy.cfg"]
+    CMD ["python3", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:2375/_ping', timeout=4)"]
+ENTRYPOINT ["tini", "--"]
+CMD ["python3", "-m", "pipelines.proxy"]
 ARG COMMIT=unknown
 LABEL org.opencontainers.image.title="convoy/proxy" \
       org.opencontainers.image.licenses="Apache-2.0" \

@@ -1,39 +1,80 @@
 #!/usr/bin/env bash
-# docker/up.sh: start the services of compose.yaml, and say where they are.
+# docker/up.sh: start the services of compose.yaml, and print their addresses and passwords.
+#
+# The first start writes the passwords into the file that compose.sh names. CONVOY_HOME=FOLDER: where stages keep
+# cache and checkpoints; .convoy of the repository if not set.
+#
+# A rootless engine (recommended: a way out of a container then ends at an ordinary user) is used through
+# DOCKER_SOCKET=$XDG_RUNTIME_DIR/docker.sock. Its user is root inside of containers, so services and stages run as
+# 0:0 there. Limits of memory and processes need cgroup v2 with delegation (docs.docker.com/engine/security/rootless).
 set -euo pipefail
 cd "$(dirname "$0")"
 
+export COMPOSE_PROJECT_NAME=${COMPOSE_PROJECT_NAME:-convoy}
+export CONVOY_ENV=${CONVOY_ENV:-${XDG_CONFIG_HOME:-$HOME/.config}/convoy/$COMPOSE_PROJECT_NAME.env}
+repository=$(cd .. && pwd -P)
+
 secret() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }
-if [ ! -e .env ]; then
-  repository=$(cd .. && pwd)
+# Single quotes: the shell and both kinds of Compose read what is between them as it is.
+setting() {
+  [[ $2 != *"'"* ]] || { echo "error: $1 is $2; a single quote is not allowed in it" >&2; exit 1; }
+  printf "%s='%s'\n" "$1" "$2"
+}
+value() { sed -n "s/^$1=//p" "$CONVOY_ENV" | tail -1 | sed "s/^'\(.*\)'\$/\1/; s/^\"\(.*\)\"\$/\1/"; }
+# Airflow and the stages run as the repository's owner, and their files are that user's.
+uid=$(stat -c %u ..) gid=$(stat -c %g ..)
+directory() { [ -d "$1" ] || install --directory --owner "$uid" --group "$gid" "$1"; }
+
+if [ ! -e "$CONVOY_ENV" ] && [ -e .env ]; then
+  # Of an earlier version: inside of the repository, every stage's container could read it.
+  mkdir -p "$(dirname "$CONVOY_ENV")"
+  (umask 077 && cp .env "$CONVOY_ENV.part")
+  mv "$CONVOY_ENV.part" "$CONVOY_ENV"
+  rm .env
+  echo "moved docker/.env to $CONVOY_ENV"
+fi
+if [ ! -e "$CONVOY_ENV" ]; then
   home=${CONVOY_HOME:-$repository/.convoy}
-  # Airflow and the stages run as whoever owns the repository, and their files are that user's.
-  uid=$(stat -c %u ..) gid=$(stat -c %g ..)
-  install --directory --owner "$uid" --group "$gid" "$home"
+  directory "$home"
+  directory "$repository/datasets"
+  if docker info --format '{{.SecurityOptions}}' 2>/dev/null | grep --quiet rootless; then uid=0 gid=0; fi
+  mkdir -p "$(dirname "$CONVOY_ENV")"
   (
     umask 077
     # Aside and renamed: half a file would be taken for a whole one at the next start.
-    cat >.env.part <<ENV
-CONVOY_HOME=$home
-CONVOY_REPOSITORY=$repository
-CONVOY_UID=$uid
-CONVOY_GID=$gid
-POSTGRES_PASSWORD=$(secret)
-AIRFLOW_ADMIN_PASSWORD=$(secret)
-AIRFLOW_FERNET_KEY=$(head -c 32 /dev/urandom | base64 | tr '+/' '-_')
-AIRFLOW_SECRET_KEY=$(secret)
-AIRFLOW_JWT_SECRET=$(secret)
-MLFLOW_ADMIN_PASSWORD=$(secret)
-MLFLOW_SECRET_KEY=$(secret)
-ENV
-    mv .env.part .env
+    {
+      # Without links: the proxy compares paths as text.
+      setting CONVOY_HOME "$(realpath "$home")"
+      setting CONVOY_REPOSITORY "$repository"
+      setting CONVOY_DATA "$(realpath "$repository/datasets")"
+      setting CONVOY_UID "$uid"
+      setting CONVOY_GID "$gid"
+      setting POSTGRES_PASSWORD "$(secret)"
+      setting AIRFLOW_ADMIN_PASSWORD "$(secret)"
+      setting AIRFLOW_FERNET_KEY "$(head -c 32 /dev/urandom | base64 | tr '+/' '-_')"
+      setting AIRFLOW_SECRET_KEY "$(secret)"
+      setting AIRFLOW_JWT_SECRET "$(secret)"
+      setting MLFLOW_ADMIN_PASSWORD "$(secret)"
+      setting MLFLOW_STAGES_PASSWORD "$(secret)"
+      setting MLFLOW_SECRET_KEY "$(secret)"
+    } >"$CONVOY_ENV.part"
+    mv "$CONVOY_ENV.part" "$CONVOY_ENV"
   )
 fi
+# What a file of an earlier version lacks.
+(
+  umask 077
+  [ -n "$(value MLFLOW_STAGES_PASSWORD)" ] || setting MLFLOW_STAGES_PASSWORD "$(secret)" >>"$CONVOY_ENV"
+  [ -n "$(value CONVOY_DATA)" ] || setting CONVOY_DATA "$(realpath --canonicalize-missing "$repository/datasets")" >>"$CONVOY_ENV"
+)
+# Compose would make missing ones as root.
+directory "$(value CONVOY_HOME)"
+directory "$(value CONVOY_DATA)"
+[ ! -d "$repository/.git" ] || directory "$repository/.git/hooks"
 
 ./compose.sh up --detach
-set -a
-. ./.env
+port() { local set; set=${!1:-$(value "$1")}; echo "${set:-$2}"; }
 cat <<WHERE
-Airflow  http://127.0.0.1:${AIRFLOW_PORT:-8080}  admin  $AIRFLOW_ADMIN_PASSWORD
-MLflow   http://127.0.0.1:${MLFLOW_PORT:-5000}  admin  $MLFLOW_ADMIN_PASSWORD
+Airflow  http://127.0.0.1:$(port AIRFLOW_PORT 8080)  admin  $(value AIRFLOW_ADMIN_PASSWORD)
+MLflow   http://127.0.0.1:$(port MLFLOW_PORT 5000)  admin  $(value MLFLOW_ADMIN_PASSWORD)
 WHERE

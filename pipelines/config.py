@@ -34,9 +34,17 @@ class Config:
         airflow_login: user:password of Airflow's API, for notes; empty for no notes.
         webhook: A URL that gets a JSON message for each failure and success; empty for none.
         retrain_cron: When retrain runs by the clock; empty for only when new data are reported.
+        memory: The memory limit of a stage whose meta names none (docker and kubernetes runners).
         docker_network: The network of a stage's container.
         namespace: The Kubernetes namespace of the pods.
         claim: A persistent volume claim, mounted at /convoy in every pod; empty for none.
+        start_timeout: Minutes that a pod may wait for a node, its image and its volumes.
+        secrets: Comma-separated names of Secrets whose keys become environment variables of every pod.
+        ssh_secret: A Secret with ssh-privatekey and known_hosts, for a repository over SSH; empty for none.
+        pull_secrets: Comma-separated names of Secrets that images are pulled with.
+        node_selector: Comma-separated labels, NAME=VALUE, of the nodes that pods may run on.
+        tolerations: A JSON list of Kubernetes' tolerations.
+        priority_class: The pods' PriorityClass; empty for the cluster's default.
         passes: Comma-separated names of further variables that the stages get.
         passed_variables: Those variables with their values; not read from the environment itself.
     """
@@ -56,9 +64,17 @@ class Config:
     airflow_login: str = ""
     webhook: str = ""
     retrain_cron: str = ""
+    memory: str = "8Gi"
     docker_network: str = "host"
     namespace: str = "convoy"
     claim: str = ""
+    start_timeout: str = "60"
+    secrets: str = ""
+    ssh_secret: str = ""
+    pull_secrets: str = ""
+    node_selector: str = ""
+    tolerations: str = "[]"
+    priority_class: str = ""
     passes: str = ""
     passed_variables: dict[str, str] = field(default_factory=dict)
 

@@ -1,4 +1,4 @@
-"""audit: the manifest and the images → a report on the data, and whether they drifted."""
+"""audit: the manifest and the images → a report on the data, and whether they drifted from the accepted."""
 
 import csv
 import json
@@ -37,22 +37,10 @@ def audit(
     profile: Path,
     drift: Path,
 ) -> None:
-    """Report on the data, profile them, and compare the profile with the one that a person accepted.
+    """Look at every image once; write the page, the profile of the data, and how far it drifted (JSON).
 
-    Args:
-        params: The section `audit`.
-        manifest: The manifest.
-        rejects: The rejects.
-        near_duplicates: The pairs of near duplicates.
-        source: The folder that paths of the manifest start from.
-        blob: The images that the source does not have as files.
-        page: The report to write, HTML.
-        profile: The profile to write, JSON.
-        drift: The comparison to write, JSON; see stages.data.drift.compare.
-
-    Raises:
-        SourceError: An image is gone; or, after writing all three files, drift reaches `stop`.
-        StoreError: The reference profile cannot be read.
+    Raises SourceError when an image is gone, or after writing all three, when drift reaches `stop`;
+    StoreError when the accepted profile cannot be read.
     """
     table = Manifest.read(manifest)
     pairs = _table(near_duplicates)
@@ -61,20 +49,16 @@ def audit(
     shown |= {pair[end] for pair in pairs[: report.PAIRS_SHOWN] for end in ("path", "other")}
     figures, small = _looks(table, shown, source, blob)
     summary = profiling.summary(table.strings("label").tolist(), figures)
-    compared = _compare(params.drift, summary)
+    found = _drift(params.drift, summary)
     write_json(profile, summary)
-    write_json(drift, compared)
+    write_json(drift, found)
     with replace_atomically(page) as aside:
-        html = report.page(table, _table(rejects), pairs, figures, small, sheets, compared)
+        html = report.page(table, _table(rejects), pairs, figures, small, sheets, found)
         aside.write_text(html, encoding="utf-8")
     log.event(
-        "audited_data",
-        images=len(table),
-        near_duplicate_pairs=len(pairs),
-        drift=compared["verdict"],
-        page=page,
+        "audited", images=len(table), near_duplicate_pairs=len(pairs), drift=found["verdict"], page=page
     )
-    _report_verdict(compared, drift)
+    _judge(found, drift)
 
 
 def _table(path: Path) -> list[dict[str, str]]:
@@ -117,17 +101,13 @@ def _looks(
     return figures, small
 
 
-def _compare(params: Drift, summary: dict[str, Any]) -> dict[str, Any]:
-    """Compare the data with the reference profile; `figures` is empty without one."""
+def _drift(params: Drift, summary: dict[str, Any]) -> dict[str, Any]:
+    if params.reference is None:
+        log.warning("nothing to compare the data with: audit.drift.reference is null; see make accept-data")
+        return {"verdict": "pass", "reference": None, "figures": {}}
     try:
         accepted = read_json(params.reference)
-        if accepted == profiling.NONE:
-            log.warning(
-                "found no reference profile: audit.drift.reference is of no images; see make accept-data"
-            )
-            return {"verdict": "pass", "reference": None, "figures": {}}
-        limits = {"warn": params.warn, "stop": params.stop, "false_alarms": params.false_alarms}
-        compared = drifting.compare(summary, accepted, **limits)
+        compared = drifting.compare(summary, accepted, params.warn, params.stop)
     except (OSError, json.JSONDecodeError, KeyError, TypeError, ZeroDivisionError):
         raise StoreError(
             f"audit.drift.reference: {params.reference} is no profile of data; run make accept-data"
@@ -135,18 +115,15 @@ def _compare(params: Drift, summary: dict[str, Any]) -> dict[str, Any]:
     return {"reference": str(params.reference), **compared}
 
 
-def _report_verdict(compared: dict[str, Any], file: Path) -> None:
-    """Warn, or raise SourceError, about the figures that drifted."""
-    beyond = {
-        name: figure["value"] for name, figure in compared["figures"].items() if figure["verdict"] != "pass"
-    }
-    if compared["verdict"] == "warn":
-        log.warning("found drift from the reference profile", **beyond, figures=file)
-    if compared["verdict"] == "stop":
+def _judge(found: dict[str, Any], listed_in: Path) -> None:
+    beyond = {name: one["value"] for name, one in found["figures"].items() if one["verdict"] != "pass"}
+    if found["verdict"] == "warn":
+        log.warning("the data drifted from the accepted", **beyond, listed_in=listed_in)
+    if found["verdict"] == "stop":
         values = ", ".join(f"{name} by {value}" for name, value in beyond.items())
         raise SourceError(
-            f"the data drifted from the reference profile: {values}; audit.drift.stop is {compared['stop']}; "
-            f"run make accept-data if the change is intended; all figures are in {file}"
+            f"the data drifted from the accepted: {values}; audit.drift.stop is {found['stop']}; "
+            f"if it is meant, run make accept-data; all figures are in {listed_in}"
         )
 
 

@@ -91,18 +91,9 @@ class Ingest(Section):
 
 
 class Drift(Section):
-    """The reference profile, and what counts as drift; see stages/data/drift.py.
+    """The accepted profile (null: none), and from which distance, of 0 to 1, drift warns and stops."""
 
-    Attributes:
-        reference: a profile that a person accepted. A DVC dependency of `audit`, so it is a file in any case:
-            conf/no_reference.json, of no images, compares with nothing.
-        false_alarms: highest chance that a run on unchanged data warns or stops, over all figures together.
-        warn: from this value on, 0 to 1, a significant difference warns.
-        stop: from this value on, a significant difference stops the pipeline.
-    """
-
-    reference: Annotated[Path, Field(strict=False)]
-    false_alarms: Annotated[float, Field(ge=0.001, lt=1)]
+    reference: Annotated[Path, Field(strict=False)] | None
     warn: Fraction
     stop: Fraction
 

@@ -1,9 +1,7 @@
 """How a task's worker is started: one file per runner, whose name is its registration.
 
-A runner starts `python -m pipelines.worker` with the variables of a `Work`, which stand above all others of
-the same name; passes every line it says to the task's log; and returns what the worker left as its result, or
-None if it left none because it was killed. `cancel` may come at any time from a signal handler: afterwards
-nothing of the work runs any more.
+A runner starts `python -m pipelines.worker` with the variables of a `Work`. They take precedence over all
+others of the same name. It passes each line of output to the task's log, and returns the result.
 """
 
 from dataclasses import dataclass
@@ -15,12 +13,19 @@ from pipelines.config import Config
 from pipelines.graph import Settings
 
 COMMAND = ("-m", "pipelines.worker")
-RUNNERS = sorted(module.name for module in iter_modules(__path__))
+RUNNERS = sorted(module.name for module in iter_modules(__path__) if not module.name.startswith("_"))
 
 
 @dataclass(frozen=True)
 class Work:
-    """One call of the worker. `name` is unique among all that can run at once: run, stage and member."""
+    """One call of the worker.
+
+    Attributes:
+        name: Unique among all works that can run at once: run, stage and member. At most 240 characters, of
+            letters, digits, dots and dashes.
+        variables: Environment variables of the worker; `pipelines/worker/__init__.py` lists them.
+        settings: Image and limits, from the stage's `meta:` in dvc.yaml.
+    """
 
     name: str
     variables: dict[str, str]
@@ -28,22 +33,47 @@ class Work:
 
     @property
     def writes_repository(self) -> bool:
-        """Only record pushes something back."""
+        """Whether the work pushes to the repository: only `record` does."""
         return self.variables["CONVOY_ACTION"] == "record"
 
 
 class Runner(Protocol):
-    """Runs one work."""
+    """Runs one work. `pipelines/runners/NAME.py` holds `create(config)`, which makes one."""
 
     def run(self, work: Work, context: Any) -> dict[str, Any] | None:
-        """Run the worker to its end; return its result. `context` is that of the Airflow task."""
+        """Run the worker to its end, and remove what was started for it.
+
+        Args:
+            work: What to run.
+            context: The context of the Airflow task.
+
+        Returns:
+            The worker's result, as `pipelines/worker/__init__.py` describes it. Where the worker left none,
+            one that the runner makes: `outcome` (`failed`, `stopped`, or `refused` where a retry cannot help)
+            and `reason` (the cause, the exit status, the last lines). None if nothing is known.
+        """
 
     def cancel(self) -> None:
-        """Stop what `run` has started."""
+        """Stop what `run` has started; nothing of the work runs afterwards.
+
+        It may be called at any time, from a signal handler: it must not log, nor wait for a lock that the
+        interrupted code may hold.
+        """
 
 
 def create(name: str, config: Config) -> Runner:
-    """The runner of this name. Raises ValueError with the names that are allowed."""
+    """Make a runner for one work.
+
+    Args:
+        name: Name of a file in this folder.
+        config: Where everything is.
+
+    Returns:
+        The runner.
+
+    Raises:
+        ValueError: There is no runner of this name.
+    """
     if name not in RUNNERS:
         raise ValueError(f"runner is {name}; allowed: {', '.join(RUNNERS)}")
     runner: Runner = import_module(f"pipelines.runners.{name}").create(config)

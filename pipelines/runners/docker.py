@@ -1,74 +1,97 @@
-"""A container per task, by Airflow's DockerOperator; the image is one of docker/stage.Dockerfile."""
+"""A container per task; the image is one of docker/stage.Dockerfile."""
 
 import json
+import logging
 import os
+import time
 from contextlib import suppress
-from inspect import unwrap
 from pathlib import Path
 from typing import Any
 
-from airflow.exceptions import AirflowException
-from airflow.providers.docker.operators.docker import DockerOperator
-from docker.errors import NotFound
-from docker.types import DeviceRequest, Mount
+from docker.api.client import APIClient
+from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.utils import kwargs_from_env
+from requests.exceptions import RequestException
+from urllib3.exceptions import HTTPError
 
 from pipelines.config import Config
-from pipelines.runners import COMMAND, Work
+from pipelines.proxy import spec
+from pipelines.runners import Work, _ended
+from pipelines.runners._patience import patiently
 
-# What pipelines.worker exits with when there was nothing to do; see its docstring.
-NOTHING_TO_DO = 99
+log = logging.getLogger(__name__)
+# The worker gives its stage ten seconds to write a checkpoint.
+_SECONDS_TO_STOP = 15
+_SECONDS_TO_RECONNECT = 1
+_UNREACHABLE = (RequestException, HTTPError, ConnectionError)
 
 
 class Docker:
     """A container with the folders that tasks share mounted at their own paths.
 
-    The repository is mounted read only, except for record. The container's user is this process's, so that
-    what it writes into the shared folders belongs to whom it should.
+    Of the repository it sees `.git`, read only except for record: a task clones, and the workspace holds
+    files that are none of a stage's business (docker/.env, .dvc/config.local). The container's user is this
+    process's, so that what it writes into the shared folders belongs to their owner.
+
+    Docker's API is called directly. Airflow's DockerOperator cannot drop capabilities or limit processes,
+    removes the container before its end can be read, and needs more calls than the proxy allows.
     """
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._operator: DockerOperator | None = None
+        self._container: str | None = None
+        self._cancelled = False
 
-    def operator(self, work: Work) -> DockerOperator:
-        """The operator that runs this work; everything about the container is said here."""
+    def container(self, work: Work) -> spec.Container:
+        """What the container of a work is, apart from what is the same for all of them.
+
+        Raises:
+            ValueError: The stage's `memory` is no amount.
+        """
         limits, config = work.settings, self._config
-        gpus = [DeviceRequest(count=limits.gpu, capabilities=[["gpu"]])] if limits.gpu else None
-        return DockerOperator(
-            task_id=work.name,
-            container_name=work.name,
+        variables = work.variables | {"CONVOY_RESULT": str(self._result(work))}
+        return spec.Container(
             image=image(config, limits.image, limits.gpu),
-            command=["python", *COMMAND],
-            environment=work.variables | {"CONVOY_RESULT": str(self._result(work)), "CONVOY_WORK": ""},
-            mounts=_folders(config, work.writes_repository),
+            run=work.variables["CONVOY_RUN"],
             user=f"{os.getuid()}:{os.getgid()}",
-            network_mode=config.docker_network,
-            cpus=limits.cpu or 0,
-            mem_limit=limits.memory.removesuffix("i") if limits.memory else None,
-            device_requests=gpus,
-            # TensorFlow and OpenCV put threads' buffers there; Docker's default is 64 MB.
-            shm_size=1 << 30,
-            mount_tmp_dir=False,
-            auto_remove="force",
-            skip_on_exit_code=NOTHING_TO_DO,
-            do_xcom_push=False,
-            labels={"org.convoy.run": work.variables["CONVOY_RUN"]},
+            network=config.docker_network,
+            variables=tuple(f"{name}={value}" for name, value in variables.items()),
+            folders=_folders(config, work.writes_repository),
+            memory=spec.bytes_of(limits.memory or config.memory),
+            nano_cpus=int((limits.cpu or 0) * 10**9),
+            gpus=limits.gpu,
         )
 
     def run(self, work: Work, context: Any) -> dict[str, Any] | None:
-        """Run the container to its end, after removing one that an earlier try left."""
+        """Run the container to its end, after removing one that an earlier try left; see `Runner.run`."""
         result = self._result(work)
         result.parent.mkdir(parents=True, exist_ok=True)
         result.unlink(missing_ok=True)
-        self._operator = self.operator(work)
+        client = patiently(_connect, _passes)
         with suppress(NotFound):
             # Airflow died and its container did not: two of one task would write the same checkpoints.
-            self._operator.cli.remove_container(work.name, force=True)
-        # The result says how it ended, a skip and a failure included.
-        with suppress(AirflowException):
-            # Without its decorator, which warns that an operator runs in another: that is what a runner is.
-            unwrap(DockerOperator.execute)(self._operator, context)
-        return json.loads(result.read_text(encoding="utf-8")) if result.exists() else None
+            client.remove_container(work.name, force=True, v=True)
+        try:
+            request = spec.request(self.container(work))
+            self._container = client.create_container_from_config(request, work.name)["Id"]
+        except ImageNotFound as error:
+            hint = "docker/images.sh builds those of docker/, `docker pull` gets others"
+            return {"outcome": "refused", "reason": f"{error.explanation}: {hint}"}
+        except ValueError as error:
+            return {"outcome": "refused", "reason": str(error)}
+        except APIError as error:
+            if _passes(error):
+                raise
+            return {"outcome": "refused", "reason": f"the engine refuses the container: {error.explanation}"}
+        try:
+            ended = self._to_its_end(client, self._container)
+        finally:
+            with suppress(NotFound):
+                client.remove_container(self._container, force=True, v=True)
+        if result.exists():
+            found: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
+            return found
+        return {"outcome": "stopped", "reason": "cancelled"} if self._cancelled else ended
 
     def cancel(self) -> None:
         """Stop the container; `run` goes on, and removes it.
@@ -76,10 +99,36 @@ class Docker:
         Airflow kills the task five seconds later; one that takes longer to stop stays, stopped, until the
         next try.
         """
-        # Not by on_kill, which logs first: this runs in a signal handler, and where the signal came while a
-        # line was logged, that would wait for the line's lock for ever.
-        if self._operator is not None and self._operator.container is not None:
-            self._operator.cli.stop(self._operator.container["Id"])
+        self._cancelled = True
+        if self._container is not None:
+            # By a client of its own: the interrupted code may hold a lock of the other's connections.
+            with suppress(NotFound):
+                _connect().stop(self._container, timeout=_SECONDS_TO_STOP)
+
+    def _to_its_end(self, client: APIClient, container: str) -> dict[str, Any]:
+        """Start a container and log what it says; return a result for one whose worker leaves none."""
+        try:
+            client.start(container)
+        except APIError as error:
+            return {"outcome": "failed", "reason": f"the container does not start: {error.explanation}"}
+        tail, since = _ended.Tail(), 0.0
+        try:
+            while (state := patiently(lambda: client.inspect_container(container), _passes))["State"][
+                "Running"
+            ]:
+                if since:
+                    time.sleep(_SECONDS_TO_RECONNECT)
+                since = _follow(client, container, since, tail)
+        except NotFound:
+            return {"outcome": "failed", "reason": "the container was removed while it ran (docker rm?)"}
+        if not since:
+            # It ended before its log was asked for.
+            _follow(client, container, since, tail)
+        ended = state["State"]
+        limit = _ended.size(state["HostConfig"]["Memory"])
+        return _ended.result(
+            ended["ExitCode"], tail, out_of_memory=ended["OOMKilled"], limit=limit, detail=ended["Error"]
+        )
 
     def _result(self, work: Work) -> Path:
         return Path(self._config.state) / "results" / f"{work.name}.json"
@@ -91,25 +140,76 @@ def create(config: Config) -> Docker:
 
 
 def image(config: Config, target: str, gpus: int) -> str:
-    """The image of a target of docker/stage.Dockerfile; what is no target's name is an image's own."""
+    """The name of an image.
+
+    Args:
+        config: Its `images` is the pattern of names.
+        target: A target of docker/stage.Dockerfile; what is no target's name is an image's own.
+        gpus: How many GPUs the stage needs.
+
+    Returns:
+        The name with its tag.
+    """
     if not target.isidentifier():
         return target
     return config.images.format(target=f"{target}-gpu" if gpus else target)
 
 
-def _folders(config: Config, writes_repository: bool) -> list[Mount]:
-    # Docker wants a folder to be there.
-    for path in filter(None, (config.cache, config.state)):
-        Path(path).mkdir(parents=True, exist_ok=True)
-    read = {config.data: True} if config.data and Path(config.data).is_dir() else {}
-    mounts = {config.repository: not writes_repository, **read} | dict.fromkeys(_shared(config), False)
-    return [
-        Mount(path, path, type="bind", read_only=only) for path, only in mounts.items() if path[:1] == "/"
-    ]
+def _connect() -> APIClient:
+    """A client of the engine that DOCKER_HOST names."""
+    return APIClient(**kwargs_from_env(), version="auto")
+
+
+def _passes(error: Exception) -> bool:
+    if isinstance(error, APIError):
+        return bool(error.is_server_error())
+    # While the engine starts, the client's first call fails with an error of this kind that says why.
+    return isinstance(error, (*_UNREACHABLE, DockerException))
+
+
+def _follow(client: APIClient, container: str, since: float, tail: _ended.Tail) -> float:
+    """Log what a container says until it ends or the connection breaks; return the time of the last line."""
+    last, rest = since or time.time(), b""
+    try:
+        for piece in client.logs(container, stream=True, follow=True, since=since or None):
+            *lines, rest = (rest + piece).split(b"\n")
+            for line in lines:
+                _show(line, tail)
+            last = time.time()
+    except _UNREACHABLE as error:
+        log.warning("the engine's log broke off, and is asked for again: %s", error)
+    if rest:
+        _show(rest, tail)
+    return last
+
+
+def _show(line: bytes, tail: _ended.Tail) -> None:
+    text = line.decode(errors="replace").rstrip("\r")
+    tail.add(text)
+    log.info("%s", text)
+
+
+def _folders(config: Config, writes_repository: bool) -> dict[str, bool]:
+    """The host folders that a container sees, and whether it may write to them."""
+    shared = _shared(config)
+    # The engine wants a folder to be there.
+    for path in (config.cache, config.state):
+        if path:
+            Path(path).mkdir(parents=True, exist_ok=True)
+    folders = {}
+    if config.repository.startswith("/"):
+        repository = Path(config.repository)
+        bare = repository.is_dir() and not (repository / ".git").exists()
+        folders[str(repository if bare else repository / ".git")] = writes_repository
+        if writes_repository and (repository / ".git").is_dir():
+            (repository / ".git" / "hooks").mkdir(exist_ok=True)
+    if config.data and Path(config.data).is_dir():
+        folders[config.data] = False
+    return folders | dict.fromkeys(shared, True)
 
 
 def _shared(config: Config) -> list[str]:
-    """Cache and state; the folder that both lie in, where that is no one else's.
+    """Cache and state; or the folder that holds both, where it holds nothing else of ours.
 
     Nothing can be linked from one mount to another: in two, DVC would copy every output into the cache.
     """

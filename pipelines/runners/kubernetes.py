@@ -11,10 +11,10 @@ from kubernetes.client import models
 
 from pipelines.config import Config
 from pipelines.runners import COMMAND, Work
-from pipelines.runners.docker import NOTHING_TO_DO, image
+from pipelines.runners.docker import image
 
 _RESULT = "/airflow/xcom/return.json"
-_OUTCOMES = {NOTHING_TO_DO: "restored", 2: "refused", 143: "stopped"}
+_OUTCOMES = {99: "restored", 2: "refused", 143: "stopped"}
 
 
 class Kubernetes:

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 ENDED = {"success", "failed"}
+AWKWARD = ' @:/#%&$HOME\\"?+'
 
 
 @dataclass
 class Stack:
-    """A clone of the repository with its own docker/.env; `up` has to be called, and then `down`.
+    """A clone of the repository with passwords of its own; `up` has to be called, and then `down`.
 
     `project` names the containers, the volumes and the network.
     """
@@ -30,6 +31,7 @@ class Stack:
 
     def up(self) -> None:
         """Start all services, and wait until Airflow has read its DAGs."""
+        self._make_passwords()
         self._docker("docker/up.sh")
         self.wait(lambda: self._knows("train"), 240)
 
@@ -109,9 +111,36 @@ class Stack:
 
     @cached_property
     def secrets(self) -> dict[str, str]:
-        """What docker/.env says."""
-        lines = (self.repository / "docker" / ".env").read_text(encoding="utf-8").splitlines()
-        return dict(line.split("=", 1) for line in lines)
+        """The settings that the first start has written."""
+        return settings(self.env)
+
+    @property
+    def env(self) -> Path:
+        """The file of passwords."""
+        return self.repository.parent / "stack.env"
+
+    @property
+    def home(self) -> Path:
+        """The folder that stages share; a blank in its path is nothing special."""
+        return self.repository.parent / "home of stages"
+
+    def _make_passwords(self) -> None:
+        """The first start's settings, with passwords that a URL, a shell or a file would have to quote."""
+        stub = self.repository.parent / "stub"
+        stub.mkdir()
+        for program in ("docker", "docker-compose"):
+            (stub / program).write_text("#!/bin/sh\nexit 0\n", encoding="utf-8")
+            (stub / program).chmod(0o755)
+        self._docker("docker/up.sh", PATH=f"{stub}{os.pathsep}{os.environ['PATH']}")
+        text = self.env.read_text(encoding="utf-8")
+        for name in (
+            "POSTGRES_PASSWORD",
+            "AIRFLOW_ADMIN_PASSWORD",
+            "MLFLOW_ADMIN_PASSWORD",
+            "MLFLOW_STAGES_PASSWORD",
+        ):
+            text = re.sub(f"{name}='(.*)'", lambda match: f"{match[0][:-1]}{AWKWARD}'", text)
+        self.env.write_text(text, encoding="utf-8")
 
     @cached_property
     def _token(self) -> str:
@@ -122,14 +151,16 @@ class Stack:
     def _knows(self, dag: str) -> bool:
         return any(one["dag_id"] == dag for one in self.airflow("dags")["dags"])
 
-    def _docker(self, *words: str) -> str:
+    def _docker(self, *words: str, **variables: str) -> str:
         environment = {
             **os.environ,
             "COMPOSE_PROJECT_NAME": self.project,
-            "CONVOY_HOME": str(self.repository.parent / "home"),
+            "CONVOY_ENV": str(self.env),
+            "CONVOY_HOME": str(self.home),
             "POSTGRES_IMAGE": "convoy/postgres:test",
             "DOCKER_SOCKET": os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")[7:],
             **{name: str(port) for name, port in self.ports.items()},
+            **variables,
         }
         done = subprocess.run(
             words, cwd=self.repository, env=environment, capture_output=True, text=True, check=False
@@ -137,6 +168,12 @@ class Stack:
         if done.returncode:
             raise RuntimeError(f"{' '.join(words)}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
         return done.stdout
+
+
+def settings(path: Path) -> dict[str, str]:
+    """The values of a file that up.sh has written."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return {name: value.strip("'") for name, _, value in (line.partition("=") for line in lines)}
 
 
 def name_of(run: str) -> str:

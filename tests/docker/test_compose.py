@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from tests.docker.conftest import ROOT
+from tests.docker.stack import AWKWARD, settings
 
 SECRETS = ("PASSWORD", "KEY", "SECRET")
 
@@ -26,12 +27,12 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path / "repository"
 
 
-def _up(checkout: Path) -> str:
+def _up(checkout: Path, **variables: str) -> str:
     path = f"{checkout.parent / 'programs'}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         ["docker/up.sh"],
         cwd=checkout,
-        env={**os.environ, "PATH": path},
+        env={**os.environ, "HOME": str(checkout.parent), "PATH": path, **variables},
         check=True,
         capture_output=True,
         text=True,
@@ -42,26 +43,68 @@ def _up(checkout: Path) -> str:
 def _composed(checkout: Path) -> dict[str, Any]:
     if not shutil.which("docker-compose"):
         pytest.skip("docker-compose is not installed (Debian: apt-get install docker-compose)")
-    words = ["docker-compose", "--file", "docker/compose.yaml", "--env-file", "docker/.env", "config"]
-    done = subprocess.run(words, cwd=checkout, check=True, capture_output=True, text=True)
-    found: dict[str, Any] = yaml.safe_load(done.stdout)
-    return found
+    words = ["docker-compose", "--file", "docker/compose.yaml", "--env-file", str(_env(checkout)), "config"]
+    environment = {**os.environ, "COMPOSE_PROJECT_NAME": "convoy"}
+    done = subprocess.run(words, cwd=checkout, env=environment, check=True, capture_output=True, text=True)
+    composed: dict[str, Any] = yaml.safe_load(done.stdout)
+    return composed
+
+
+def _env(checkout: Path) -> Path:
+    return checkout.parent / ".config" / "convoy" / "convoy.env"
 
 
 def test_the_first_start_makes_passwords_that_nobody_else_reads_and_keeps_them(checkout: Path) -> None:
     said = _up(checkout)
-    path = checkout / "docker" / ".env"
-    values = dict(line.split("=", 1) for line in path.read_text("utf-8").splitlines())
+    values = settings(_env(checkout))
     secrets = [value for name, value in values.items() if name.endswith(SECRETS)]
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert len(set(secrets)) == len(secrets) == 7
+    assert _env(checkout).stat().st_mode & 0o777 == 0o600
+    assert len(set(secrets)) == len(secrets) == 8
     assert min(map(len, secrets)) >= 32
     assert values["AIRFLOW_ADMIN_PASSWORD"] in said
     assert _up(checkout) == said
 
 
-def test_git_ignores_the_passwords() -> None:
-    subprocess.run(["git", "check-ignore", "--quiet", "docker/.env"], cwd=ROOT, check=True)
+def test_no_password_is_in_the_repository_which_containers_see(checkout: Path) -> None:
+    _up(checkout)
+    texts = [path.read_bytes() for path in checkout.rglob("*") if path.is_file()]
+    for name, value in settings(_env(checkout)).items():
+        if name.endswith(SECRETS):
+            assert not any(value.encode() in text for text in texts), name
+
+
+def test_passwords_of_an_earlier_version_are_moved_out_of_the_repository(checkout: Path) -> None:
+    old = {"CONVOY_HOME": str(checkout / ".convoy"), "CONVOY_UID": "1000", "AIRFLOW_ADMIN_PASSWORD": "old"}
+    text = "".join(f"{name}={value}\n" for name, value in old.items())
+    (checkout / "docker" / ".env").write_text(text, encoding="utf-8")
+    said = _up(checkout)
+    assert not (checkout / "docker" / ".env").exists()
+    assert "admin  old" in said
+    values = settings(_env(checkout))
+    assert values.items() >= old.items()
+    assert values["CONVOY_DATA"] == str(checkout / "datasets")
+    assert len(values["MLFLOW_STAGES_PASSWORD"]) >= 32
+
+
+def test_a_home_with_a_blank_and_an_awkward_password_reach_the_services(checkout: Path) -> None:
+    home = checkout.parent / "a home"
+    _up(checkout, CONVOY_HOME=str(home))
+    assert home.is_dir()
+    path = _env(checkout)
+    text = path.read_text("utf-8").replace("POSTGRES_PASSWORD='", f"POSTGRES_PASSWORD='{AWKWARD}")
+    path.write_text(text, encoding="utf-8")
+    assert _up(checkout, CONVOY_HOME="ignored later")
+    services = _composed(checkout)["services"]
+    password = settings(path)["POSTGRES_PASSWORD"]
+    assert password.startswith(AWKWARD)
+    for name in ("postgres", "mlflow", "scheduler"):
+        variables = services[name]["environment"]
+        # `config` prints $ as $$.
+        assert password in [str(value).replace("$$", "$") for value in variables.values()], name
+        assert not any("://" in str(value) and AWKWARD[:3] in str(value) for value in variables.values())
+    assert any(
+        mount["source"] == str(home) for mount in services["scheduler"]["volumes"] if isinstance(mount, dict)
+    )
 
 
 def test_ports_are_open_to_this_machine_alone(checkout: Path) -> None:
@@ -81,7 +124,54 @@ def test_only_the_proxy_has_the_engine_and_only_the_scheduler_the_proxy(checkout
     assert {name for name, one in services.items() if "tasks" in one["networks"]} == {"mlflow"}
 
 
-def test_no_service_of_ours_has_capabilities(checkout: Path) -> None:
+def test_no_service_has_capabilities_but_those_that_start_postgresql(checkout: Path) -> None:
+    _up(checkout)
+    for name, service in _composed(checkout)["services"].items():
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert bool(service.get("cap_add")) == (name == "postgres"), name
+
+
+def test_every_service_has_bounds(checkout: Path) -> None:
+    _up(checkout)
+    for name, service in _composed(checkout)["services"].items():
+        assert service["logging"]["options"] == {"max-size": "10m", "max-file": "3"}, name
+        assert service["mem_limit"], name
+        assert service["pids_limit"], name
+        assert service["read_only"] is True, name
+        once = name in ("migrate", "mlflow-user")
+        assert service["restart"] == ("no" if once else "unless-stopped"), name
+
+
+def test_stages_do_not_get_the_password_of_mlflows_admin(checkout: Path) -> None:
     _up(checkout)
     services = _composed(checkout)["services"]
-    assert all(one["cap_drop"] == ["ALL"] for name, one in services.items() if name != "postgres")
+    variables, values = services["scheduler"]["environment"], settings(_env(checkout))
+    assert variables["MLFLOW_TRACKING_USERNAME"] == "stages"
+    assert variables["MLFLOW_TRACKING_PASSWORD"] == values["MLFLOW_STAGES_PASSWORD"]
+    assert values["MLFLOW_ADMIN_PASSWORD"] not in variables.values()
+
+
+def test_webhook_and_clock_reach_the_tasks_and_the_webhook_gets_out(checkout: Path) -> None:
+    _up(checkout)
+    with _env(checkout).open("a", encoding="utf-8") as file:
+        file.write(
+            "CONVOY_WEBHOOK='https://chat.example.com/hook?a=1&b=2'\nCONVOY_RETRAIN_CRON='0 3 * * *'\n"
+        )
+    composed = _composed(checkout)
+    for name in ("scheduler", "dag-processor"):
+        variables = composed["services"][name]["environment"]
+        assert variables["CONVOY_WEBHOOK"] == "https://chat.example.com/hook?a=1&b=2"
+        assert variables["CONVOY_RETRAIN_CRON"] == "0 3 * * *"
+    networks = composed["services"]["scheduler"]["networks"]
+    assert any(not (composed["networks"][name] or {}).get("internal") for name in networks)
+
+
+def test_a_slow_machine_has_minutes_to_start(checkout: Path) -> None:
+    _up(checkout)
+    services = _composed(checkout)["services"]
+    waited_for = {name for service in services.values() for name in service.get("depends_on", {})}
+    for name in waited_for & {"postgres", "scheduler"}:
+        assert services[name]["healthcheck"]["start_period"] in ("600s", "10m", "10m0s"), name
+    for image in ("airflow", "mlflow"):
+        assert "--start-period=600s" in (ROOT / "docker" / f"{image}.Dockerfile").read_text("utf-8")

@@ -130,11 +130,13 @@ def test_a_stage_has_its_owners_rights_and_cancelling_the_run_stops_it(stack: St
     training = f"convoy-{name}-train-lenet"
     stack.wait(lambda: training in stack.of_run(name), 10 * MINUTES)
     (container,) = json.loads(stack.docker("inspect", training))
-    owner, home = stack.repository.stat(), stack.repository.parent / "home"
+    owner = stack.repository.stat()
     assert container["Config"]["User"] == f"{owner.st_uid}:{owner.st_gid}"
     # One mount for cache and state: files are linked within a mount and copied between two.
-    mounts = {one["Source"]: one["RW"] for one in container["Mounts"]}
-    assert mounts == {str(stack.repository): False, str(home): True}
+    binds = {mount["Source"]: mount["RW"] for mount in container["Mounts"] if mount["Type"] == "bind"}
+    repository = stack.repository
+    assert binds == {f"{repository}/.git": False, f"{repository}/datasets": False, str(stack.home): True}
+    assert stack.secrets["MLFLOW_ADMIN_PASSWORD"] not in str(container["Config"]["Env"])
     stack.airflow("dags/train/dagRuns/cancelled", {"state": "failed"}, "PATCH")
     stack.wait(lambda: not stack.of_run(name), 2 * MINUTES)
 

@@ -13,7 +13,7 @@ from typing import IO, Any
 
 import pytest
 
-from tests.docker.conftest import base_image, engine, image  # noqa: F401
+from tests.docker.conftest import base_image, engine, image, proxy_image, started_proxy  # noqa: F401
 from tests.pipelines.conftest import ROOT, Repository
 
 AIRFLOW = ROOT / ".venv-airflow" / "bin" / "python"
@@ -35,6 +35,7 @@ class Driven:
     def __init__(self, kind: str, repository: Repository) -> None:
         self.kind, self.repository = kind, repository
         self.python = sys.executable if kind == "process" else str(AIRFLOW)
+        self.environment: dict[str, str] = {}
 
     @contextmanager
     def started(self, stage: str, cancel_at: str = "", **variables: str) -> Iterator[subprocess.Popen[str]]:
@@ -67,7 +68,7 @@ class Driven:
         with subprocess.Popen(
             [self.python, "-m", "tests.pipelines.drive_runner"],
             cwd=ROOT,
-            env={**os.environ, **environment},
+            env={**os.environ, **environment, **self.environment},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -114,13 +115,29 @@ def upto(output: IO[str], word: str) -> str:
     return next(line for line in output if word in line)
 
 
-@pytest.fixture(params=["process", "docker"])
-def driven(request: pytest.FixtureRequest, repository: Repository) -> Driven:
-    if request.param == "docker":
+@pytest.fixture(params=["process", "docker", "docker behind the proxy"])
+def driven(request: pytest.FixtureRequest, repository: Repository) -> Iterator[Driven]:
+    driven = Driven(request.param.partition(" ")[0], repository)
+    if driven.kind == "docker":
         if not AIRFLOW.exists():
             pytest.skip("Airflow is not installed; `make e2e-airflow` does it")
         request.getfixturevalue("image")
-    return Driven(request.param, repository)
+    if not request.param.endswith("proxy"):
+        yield driven
+        return
+    with started_proxy(
+        request.getfixturevalue("proxy_image"),
+        HOME=str(repository.shared),
+        REPOSITORY=str(repository.root),
+        DATA="/nowhere",
+        UID=str(os.getuid()),
+        GID=str(os.getgid()),
+        DOCKER_NETWORK="host",
+        STACK=repository.root.parent.name,
+        IMAGES="convoy/data:test",
+    ) as proxy:
+        driven.environment = {"DOCKER_HOST": f"tcp://{proxy.address}"}
+        yield driven
 
 
 def params(repository: Repository, **of_a: Any) -> dict[str, str]:

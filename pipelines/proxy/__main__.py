@@ -1,0 +1,37 @@
+"""`python -m pipelines.proxy`: serve on port 2375 as the environment says."""
+
+import os
+import sys
+import threading
+
+from pipelines.proxy.engine import Engine
+from pipelines.proxy.service import Service
+from pipelines.proxy.spec import Policy
+
+
+def main() -> int:
+    """Serve until the process is ended. Returns the exit status for settings that are missing."""
+    names = ("HOME", "REPOSITORY", "DATA", "UID", "GID", "DOCKER_NETWORK", "STACK", "IMAGES")
+    values = {name: os.environ.get(f"CONVOY_{name}", "") for name in names}
+    if missing := [f"CONVOY_{name}" for name, value in values.items() if not value]:
+        print(f"error: not set: {', '.join(missing)}", file=sys.stderr)
+        return 2
+    engine = Engine(os.environ.get("DOCKER_SOCKET", "/var/run/docker.sock"), values["STACK"])
+    host = engine.call("GET", "/info")
+    policy = Policy(
+        images=frozenset(filter(None, values["IMAGES"].split(","))),
+        folders={values["HOME"]: True, f"{values['REPOSITORY']}/.git": True, values["DATA"]: False},
+        user=f"{values['UID']}:{values['GID']}",
+        network=values["DOCKER_NETWORK"],
+        memory=host["MemTotal"],
+        nano_cpus=host["NCPU"] * 10**9,
+    )
+    service = Service(("0.0.0.0", 2375), engine, policy, values["STACK"])  # noqa: S104
+    seconds = float(os.environ.get("CONVOY_UNATTENDED", "300"))
+    threading.Thread(target=service.attendance.watch, args=(seconds,), daemon=True).start()
+    service.serve_forever()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

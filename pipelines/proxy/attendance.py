@@ -1,0 +1,62 @@
+"""Which containers a runner follows. One that nobody follows any more is stopped.
+
+A task that is killed with its scheduler leaves its container: it would train on for days, in the way of the
+next try. A container that somebody kills by hand is not started again by any restart policy of Docker's.
+"""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pipelines.proxy.engine import Engine, EngineError
+
+# The worker gives its stage ten seconds to write a checkpoint.
+_SECONDS_TO_STOP = 30
+
+
+class Attendance:
+    """Counts the streams of each container's log that are open, and when there was last one."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._lock = threading.Lock()
+        self._streams: Counter[str] = Counter()
+        self._last: dict[str, float] = {}
+
+    @contextmanager
+    def of(self, container: str) -> Iterator[None]:
+        """Inside, the container is followed."""
+        with self._lock:
+            self._streams[container] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._streams[container] -= 1
+                self._last[container] = time.monotonic()
+
+    def unattended(self, seconds: float) -> list[str]:
+        """The running containers that nobody has followed for so long."""
+        now = time.monotonic()
+        running = self._engine.running()
+        with self._lock:
+            self._last = {
+                container: now if self._streams[container] > 0 else self._last.get(container, now)
+                for container in running
+            }
+            return [container for container, last in self._last.items() if now - last >= seconds]
+
+    def watch(self, seconds: float) -> None:
+        """Stop unattended containers, for ever."""
+        while True:
+            time.sleep(min(seconds / 4, 30))
+            try:
+                for container in self.unattended(seconds):
+                    print(
+                        f"stopped {container[:12]}: no runner has followed it for {seconds:.0f} s", flush=True
+                    )
+                    self._engine.stop(container, _SECONDS_TO_STOP)
+            except (OSError, EngineError) as error:
+                print(f"the engine does not answer: {error}", flush=True)
