@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from stages import cli
 from stages.common import log
 from stages.common.errors import StoreError
-from stages.common.files import replace_atomically, write_json
+from stages.common.files import replace_folder_atomically, write_json
 from stages.data import store
 from stages.data.manifest import HELD_OUT
 from stages.params import Ensemble
@@ -42,8 +42,7 @@ def ensemble(params: Ensemble, *, predictions: Path, ensemble: Path) -> None:
         _check_same_images(list(of_split.values()))
     members = {member: _look(file) for member, file in files["val"].items()}
     weights = _weights(params, members)
-    with replace_atomically(ensemble) as folder:
-        folder.mkdir()
+    with replace_folder_atomically(ensemble, [SUMMARY, *(f"{split}.h5" for split in HELD_OUT)]) as folder:
         for split in HELD_OUT:
             _average(folder / f"{split}.h5", files[split], weights)
         summary = _summary(params, weights, members, _look(folder / "val.h5"))

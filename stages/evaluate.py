@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from stages import cli, tracking
 from stages.common import log
 from stages.common.errors import StoreError
-from stages.common.files import digest, read_json, replace_atomically, write_json
+from stages.common.files import digest, read_json, replace_atomically, replace_folder_atomically, write_json
 from stages.common.history import History
 from stages.data import store
 from stages.data.decoding import Pixels
@@ -29,6 +29,7 @@ from stages.scoring.judged import Judged
 ENSEMBLE = "ensemble"
 METRICS, TEXT = "metrics.json", "classification_report.txt"
 _CURVES = ("loss", "accuracy")
+_TITLE = "Precision, recall and F1 of each class, test split\n"
 
 
 @cli.command(params="evaluate", members="models", recipe="recipe")
@@ -89,7 +90,7 @@ def _write_report(folder: Path, judged: dict[str, Judged], names: list[str]) -> 
         for name, one in judged.items()
     ]
     with replace_atomically(folder / TEXT) as aside:
-        aside.write_text("\n".join(parts), encoding="utf-8")
+        aside.write_text("\n".join([_TITLE, *parts]), encoding="utf-8")
 
 
 def _write_diagnoses(folder: Path, members: dict[str, Path], train: Path) -> None:
@@ -117,9 +118,10 @@ def _write_plots(
     plots: Path, judged: dict[str, Judged], names: list[str], histories: dict[str, Path]
 ) -> None:
     """The tables that dvc.yaml's `plots` draws."""
-    with replace_atomically(plots) as folder:
-        for part in (*_CURVES, "confusion"):
-            (folder / part).mkdir(parents=True)
+    tables = (*_CURVES, "confusion")
+    with replace_folder_atomically(plots, [f"{table}/*.csv" for table in tables]) as folder:
+        for table in tables:
+            (folder / table).mkdir()
         for name, one in judged.items():
             pairs = zip(one.actual, one.probabilities.argmax(axis=1), strict=True)
             rows = [(names[actual], names[predicted]) for actual, predicted in pairs]

@@ -7,7 +7,7 @@ import numpy as np
 
 from stages import cli
 from stages.common import log
-from stages.common.files import replace_atomically
+from stages.common.files import replace_folder_atomically
 from stages.data import portions, store
 from stages.data.manifest import SPLITS
 from stages.models import extractors
@@ -24,8 +24,7 @@ def extract(name: str, *, params: ExtractorParams, packed: Path, features: Path)
     with store.Reader(packed / "train.h5") as train:
         run = extractors.prepare(params, train.shape[1:])
     described = {"input": PACKED, "extractor": {"name": name, **params.model_dump()}}
-    with replace_atomically(features) as folder:
-        folder.mkdir()
+    with replace_folder_atomically(features, [f"{split}.h5" for split in SPLITS]) as folder:
         for split in SPLITS:
             with store.Reader(packed / f"{split}.h5") as images:
                 count = write_features(folder / f"{split}.h5", images, run, described)

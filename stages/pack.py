@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from stages import cli
 from stages.common import log
-from stages.common.files import digest, read_json, replace_atomically
+from stages.common.files import digest, read_json, replace_folder_atomically
 from stages.common.parallel import mapped
 from stages.data import store
 from stages.data.manifest import SPLITS, Manifest
@@ -26,9 +26,9 @@ def pack(params: Pack, *, manifest: Path, classes: Path, stats: Path, resized: P
     table, names = Manifest.read(manifest), read_json(classes)
     splits, label_of = table.strings("split"), table.labels(names)
     order = np.random.default_rng(params.seed).permutation(len(table))
-    with store.Reader(resized) as images, replace_atomically(packed) as folder:
+    written = [f"{split}.h5" for split in SPLITS]
+    with store.Reader(resized) as images, replace_folder_atomically(packed, written) as folder:
         table.require(images.ids, resized)
-        folder.mkdir()
         provenance = {
             **images.provenance,
             "classes": names,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from stages import cli
 from stages.common import log
-from stages.common.files import read_json, replace_atomically
+from stages.common.files import read_json, replace_folder_atomically
 from stages.data import crops, portions, store
 from stages.data.crops import Patch, Pixels
 from stages.data.manifest import HELD_OUT
@@ -28,8 +28,7 @@ def predict(name: str, *, params: Predict, model: Path, data: Path, predictions:
     learner = learners.load(model)
     patch = read_json(model / learners.SPEC).get("patch") if params.crops == "ten" else None
     work = partial(_ten_crops, learner, patch) if patch else learner.predict_proba
-    with replace_atomically(predictions) as folder:
-        folder.mkdir()
+    with replace_folder_atomically(predictions, [f"{split}.h5" for split in HELD_OUT]) as folder:
         for split in HELD_OUT:
             with store.Reader(data / f"{split}.h5") as rows:
                 count = write_probabilities(folder / f"{split}.h5", rows, work, name)

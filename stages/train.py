@@ -12,7 +12,7 @@ from typing import Any
 
 from stages import cli, tracking
 from stages.common import fingerprint, log
-from stages.common.files import read_json, replace_atomically, write_json
+from stages.common.files import read_json, replace_folder_atomically, write_json
 from stages.common.history import History
 from stages.data import store
 from stages.models import learners
@@ -21,6 +21,9 @@ from stages.models.protocols import Learner, LearnerParams, Resumable
 from stages.models.training import checkpoints, monitor
 from stages.report.figures import augmented
 from stages.scoring import metrics
+
+# All files of a member's folder. Learners save into `model.*`; former versions wrote diagnosis.json.
+_WRITTEN = ("model.*", SPEC, HISTORY, monitor.CURVES, "diagnosis.json", tracking.LINK, f"{tracking.KEPT}/*")
 
 
 @cli.command(params="models.{name}", recipe="recipe")
@@ -37,11 +40,10 @@ def train(name: str, *, params: LearnerParams, recipe: str, data: Path, model: P
         store.Reader(data / "train.h5") as rows,
         store.Reader(data / "val.h5") as val,
         checkpoints.reserved(name, _identity(params, rows)) as kept,
-        replace_atomically(model) as folder,
+        replace_folder_atomically(model, _WRITTEN) as folder,
         tracking.run(recipe, name, _tags(name, rows), keep=folder, resume=_earlier(kept)) as run,
     ):
         write_json(kept / tracking.LINK, run.link)
-        folder.mkdir()
         run.params(params.model_dump())
         run.dataset(rows.provenance["manifest"], "train", {"train": len(rows), "val": len(val)})
         if sheet := augmented.sheet(rows, getattr(params, "augment", None), getattr(params, "patch", None)):

@@ -10,7 +10,7 @@ from apps.captcha import DIGITS, LENGTH
 from apps.model import Pixels, png
 from stages import cli
 from stages.common import log
-from stages.common.files import replace_atomically
+from stages.common.files import replace_folder_atomically
 
 HEIGHT, WIDTH = 48, 160
 _FONTS = (
@@ -41,7 +41,7 @@ def captcha(text: str, rng: np.random.Generator) -> Pixels:
 
 
 def generate(*, to: Path, count: int = 600, seed: int = 42) -> None:
-    """Generate captchas of four digits whose file names begin with their digits: 4821-00007.png.
+    """Generate captchas of four digits whose file names begin with their digits: 4821-generated-00007.png.
 
     Args:
         to: The folder to write. Captchas of an earlier call are replaced; anything else is refused.
@@ -49,11 +49,10 @@ def generate(*, to: Path, count: int = 600, seed: int = 42) -> None:
         seed: The seed of all randomness.
     """
     rng = np.random.default_rng(seed)
-    with replace_atomically(to) as partial:
-        partial.mkdir()
+    with replace_folder_atomically(to, ["*-generated-*.png"]) as partial:
         for number in range(count):
             text = "".join(rng.choice(list(DIGITS), LENGTH))
-            (partial / f"{text}-{number:05d}.png").write_bytes(png(captcha(text, rng)))
+            (partial / f"{text}-generated-{number:05d}.png").write_bytes(png(captcha(text, rng)))
     log.event("generated_captchas", count=count, folder=to)
 
 

@@ -81,7 +81,7 @@ class Learner(Protocol):
         """
 
     def save(self, folder: Path) -> None:
-        """Write what `load` needs into an existing folder: data only, no pickle."""
+        """Write what `load` needs into an existing folder: data only, no pickle, in files named `model.*`."""
 
     def describe(self, folder: Path) -> list[Path]:
         """Write descriptions for people (layers, settings) into an existing folder.

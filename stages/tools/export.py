@@ -6,12 +6,20 @@ from pathlib import Path
 from stages import cli, tracking
 from stages.common import log
 from stages.common.errors import ServingError
-from stages.common.files import read_json, replace_atomically
+from stages.common.files import read_json, replace_folder_atomically
 from stages.models.networks import _export
 from stages.models.networks._export import Format
 from stages.serving import bundle
 
 _SUFFIX: dict[Format, str] = {"onnx": ".onnx", "saved_model": ""}
+# All files of an export: of each network one ONNX file or a SavedModel's folder.
+_WRITTEN = (
+    bundle.SPEC,
+    "*.onnx",
+    "*/saved_model.pb",
+    "*/fingerprint.pb",
+    "*/variables/variables.*",
+)
 
 
 def export(*, model: str, format: Format, to: Path) -> None:  # noqa: A002 (the option's name)
@@ -41,8 +49,7 @@ def export(*, model: str, format: Format, to: Path) -> None:  # noqa: A002 (the 
     files = {name: folder / bundle.MEMBERS / name / "model.keras" for name in names}
     if others := [name for name, file in files.items() if not file.is_file()]:
         raise ServingError(f"{model}: only networks can be exported; these are none: {', '.join(others)}")
-    with replace_atomically(to) as partial:
-        partial.mkdir()
+    with replace_folder_atomically(to, _WRITTEN) as partial:
         shutil.copyfile(folder / bundle.SPEC, partial / bundle.SPEC)
         for name, file in files.items():
             difference = _export.export(file, partial / f"{name}{_SUFFIX[format]}", format)

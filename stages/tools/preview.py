@@ -5,7 +5,7 @@ from pathlib import Path
 from stages import cli
 from stages.common import log
 from stages.common.errors import ParamsError
-from stages.common.files import replace_atomically
+from stages.common.files import replace_folder_atomically
 from stages.data import store
 from stages.models.protocols import LearnerParams
 from stages.report.figures import augmented
@@ -23,8 +23,7 @@ def preview(models: dict[str, LearnerParams], *, packed: Path, sheets: Path) -> 
     Raises:
         ParamsError: When no member augments its training images.
     """
-    with store.Reader(packed / "train.h5") as rows, replace_atomically(sheets) as partial:
-        partial.mkdir()
+    with store.Reader(packed / "train.h5") as rows, replace_folder_atomically(sheets, ["*.png"]) as partial:
         sheets_by_member = {
             name: augmented.sheet(rows, getattr(params, "augment", None), getattr(params, "patch", None))
             for name, params in models.items()

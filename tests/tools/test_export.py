@@ -61,6 +61,11 @@ def test_a_saved_model_gives_the_probabilities_of_the_served_model(
     model, to = uri_of(members["patchy"]), tmp_path / "exported"
     to.mkdir()
     (to / "of_before.onnx").write_bytes(b"")
+    (to / "thesis.txt").write_text("the only copy")
+    with pytest.raises(SystemExit) as stopped:
+        exported(model, "saved_model", to)
+    assert stopped.value.code == 1
+    (to / "thesis.txt").unlink()
     exported(model, "saved_model", to)
     assert {path.name for path in to.iterdir()} == {"spec.json", "patchy"}
     serve = keras.layers.TFSMLayer(to / "patchy", call_endpoint="serve")
