@@ -25,6 +25,8 @@ _ALWAYS = (
     "opencv-python-headless",
     "pandas",
     "pillow",
+    "pillow-heif",
+    "pillow-jxl-plugin",
     "pydantic",
     "pyyaml",
     "scipy",

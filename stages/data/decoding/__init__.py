@@ -3,10 +3,11 @@
 Every stage and the served model decode by this package, so one reader decides orientation, size, pixels and
 hashes. `inspect` decides whether a file is accepted; `decode` gives the pixels of an accepted file.
 
-    jpeg, png, tiff    what these formats need beyond Pillow
-    orientation        upright
-    profiles           sRGB
-    tones              8 bits, on white
+    formats                      what is accepted, and by which decoder
+    jpeg, jpeg2000, png, tiff    what these formats need beyond Pillow
+    orientation                  upright
+    profiles                     sRGB
+    tones                        8 bits, on white
 """
 
 import io
@@ -19,16 +20,14 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from stages.common.errors import DamagedError, ImageError
-from stages.data.decoding import jpeg, png, profiles, tiff, tones
+from stages.data.decoding import jpeg, jpeg2000, png, profiles, tiff, tones
+from stages.data.decoding.formats import FORMATS, open_image, refuse_raw
 from stages.data.decoding.jpeg import REDUCTIONS
 from stages.data.decoding.orientation import UPRIGHT, orientation, upright
 from stages.data.decoding.types import Color, Pixels
 from stages.data.similarity import perceptual_hash
 
 __all__ = ["FORMATS", "MAX_PIXELS", "REDUCTIONS", "Color", "Facts", "Pixels", "decode", "inspect"]
-
-# Formats that photographs and scans come in; Pillow's list has 40 more, each a decoder open to hostile files.
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 # The limit for images that a user names on a command line; of a source, it is the param ingest.max_pixels.
 MAX_PIXELS = 200_000_000
@@ -129,9 +128,10 @@ def decode(data: bytes, color: Color, *, plain: bool, reduction: int = 1) -> Pix
 
 def _open(data: bytes, max_pixels: int | None = None) -> Image.Image:
     """Pillow's image, not loaded; of a TIFF the whole image, loaded and upright."""
+    refuse_raw(data)
     if tiff.is_tiff(data):
         return tiff.read(data, max_pixels)
-    image = Image.open(io.BytesIO(data), formats=FORMATS)
+    image = open_image(data)
     tones.check_size(*image.size, max_pixels)
     return image
 
@@ -164,6 +164,8 @@ def _loaded(image: Image.Image, data: bytes, *, strict: bool, reduction: int) ->
     """The pixels as stored."""
     if jpeg.is_jpeg(data):
         return _jpeg(image, data, strict=strict, reduction=reduction)
+    if image.format == "JPEG2000":
+        return jpeg2000.in_8_bits(image, data)
     if not png.is_png(data):
         image.load()
         return image

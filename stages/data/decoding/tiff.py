@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from tifffile import TiffFile, TiffPage
 
 from stages.common.errors import DamagedError, ImageError
 from stages.data.decoding import orientation, tones
+from stages.data.decoding.formats import RAW
 from stages.data.decoding.types import Pixels
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -27,7 +27,7 @@ _PLANES = 2
 # CMYK, YCbCr, CIELab.
 _PILLOWS = (5, 6, 8)
 _COLOR_FILTER = 32803
-_ORIENTATION, _PROFILE, _DNG_VERSION = 274, 34675, 50706
+_ORIENTATION, _SUB_DIRECTORIES, _PROFILE, _DNG_VERSION = 274, 330, 34675, 50706
 # The first page that is no thumbnail is among the first; a hostile file may chain millions.
 _PAGES = 32
 _CHANNELS = 16
@@ -56,6 +56,9 @@ def read(data: bytes, max_pixels: int | None) -> Image.Image:
             which.
         DamagedError: Strips or tiles are missing.
     """
+    # Its import takes 30 ms, which stages without a TIFF need not pay.
+    from tifffile import TiffFile
+
     with TiffFile(io.BytesIO(data)) as file:
         page = _page(file)
         tones.check_size(page.imagewidth, page.imagelength, max_pixels)
@@ -72,29 +75,31 @@ def read(data: bytes, max_pixels: int | None) -> Image.Image:
     return image
 
 
-def _page(file: TiffFile) -> Any:
+def _page(file: Any) -> Any:
     """The first page that is no reduced version of another; the first page where all are."""
     first: Any = next(iter(file.pages), None)
     if first is None:
         raise ImageError("broken TIFF: it has no page")
-    if _tag(first, _DNG_VERSION) or int(first.photometric) == _COLOR_FILTER:
-        raise ImageError("a raw file of a camera; convert it to TIFF or JPEG, for example with darktable-cli")
+    # Raw files of Nikon, Sony, Pentax and Samsung have a thumbnail here and the sensor's data below it.
+    nested = int(first.subfiletype) & _REDUCED and _tag(first, _SUB_DIRECTORIES)
+    if nested or _tag(first, _DNG_VERSION) or int(first.photometric) == _COLOR_FILTER:
+        raise ImageError(RAW)
     for number, page in enumerate(file.pages):
-        if isinstance(page, TiffPage) and not int(page.subfiletype) & _REDUCED:
+        if not int(page.subfiletype) & _REDUCED:
             return page
         if number == _PAGES:
             break
     return first
 
 
-def _check_strips(page: TiffPage, length: int) -> None:
+def _check_strips(page: Any, length: int) -> None:
     """A strip outside of the file, or without bytes, would be filled with black."""
     ends = zip(page.dataoffsets, page.databytecounts, strict=False)
     if not page.dataoffsets or any(count <= 0 or start + count > length for start, count in ends):
         raise DamagedError("damaged TIFF: strips or tiles are missing")
 
 
-def _check_samples(page: TiffPage) -> None:
+def _check_samples(page: Any) -> None:
     """Refuse what has no agreed meaning in 8 bits, or what tifffile does not read."""
     bits = page.bitspersample
     if isinstance(bits, tuple) and len(set(bits)) > 1:
@@ -113,7 +118,7 @@ def _check_samples(page: TiffPage) -> None:
         raise ImageError(f"a TIFF whose {page.samplesperpixel} channels do not fit its colour space")
 
 
-def _channels_last(page: TiffPage, samples: NDArray[Any]) -> NDArray[Any]:
+def _channels_last(page: Any, samples: NDArray[Any]) -> NDArray[Any]:
     """(H, W, C), whether the file has pixels or planes one after the other."""
     shape = page.imagelength, page.imagewidth
     if page.samplesperpixel == 1:
@@ -123,7 +128,7 @@ def _channels_last(page: TiffPage, samples: NDArray[Any]) -> NDArray[Any]:
     return samples.reshape(*shape, page.samplesperpixel)
 
 
-def _opaque(page: TiffPage, samples: NDArray[Any]) -> Pixels:
+def _opaque(page: Any, samples: NDArray[Any]) -> Pixels:
     """8 bits, (H, W, 1) or (H, W, 3), on white."""
     if int(page.photometric) == _PALETTE:
         # One bit comes as bool, which would be a mask.
@@ -139,19 +144,19 @@ def _opaque(page: TiffPage, samples: NDArray[Any]) -> Pixels:
     return values
 
 
-def _palette(page: TiffPage) -> Pixels:
+def _palette(page: Any) -> Pixels:
     """The colours (N, 3)."""
     colors = np.asarray(page.colormap).T
     # The specification says 16 bits; old programs write 8, as libtiff knows.
     return np.asarray(colors >> 8 if colors.max() > 255 else colors, np.uint8)
 
 
-def _bits(page: TiffPage) -> int:
+def _bits(page: Any) -> int:
     bits = page.bitspersample
     return int(bits[0] if isinstance(bits, tuple) else bits)
 
 
-def _by_pillow(page: TiffPage, data: bytes) -> Image.Image:
+def _by_pillow(page: Any, data: bytes) -> Image.Image:
     """Inks, Lab and YCbCr, which libtiff converts."""
     if int(page.photometric) not in _PILLOWS or int(page.sampleformat) != _UNSIGNED:
         raise ImageError(f"a TIFF of a colour space that is not supported: {page.photometric!s}")

@@ -1,0 +1,131 @@
+"""What phones and cameras save today: HEIC, AVIF, JPEG 2000, JPEG XL; orientation, depth; raw files."""
+
+import io
+import shutil
+import subprocess
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from stages.common.errors import ImageError
+from stages.data.decoding import decode, inspect
+from stages.serving import intake
+from tests.conftest import Images, Project
+from tests.data.decoding.samples import jpeg, photograph
+
+HEIGHT, WIDTH = 64, 96
+SCENE = np.asarray(Image.fromarray(photograph(5, 75, 100)).crop((0, 0, WIDTH, HEIGHT)))
+ENCODERS = {
+    "heic": "heif-enc -q 95 {source} -o {out}",
+    "avif": "avifenc --min 5 --max 10 {source} {out}",
+    "jp2": "opj_compress -i {source} -o {out}",
+    "j2k": "opj_compress -i {source} -o {out}",
+    "jxl": "cjxl -d 0 {source} {out}",
+}
+PACKAGES = "Debian: apt-get install libheif-examples libavif-bin libopenjp2-tools libjxl-tools"
+
+
+def encoded(kind: str, source: Path, *options: str) -> bytes:
+    out = source.with_suffix(f".{kind}")
+    words = [word.format(source=source, out=out) for word in ENCODERS[kind].split()]
+    if shutil.which(words[0]) is None:
+        pytest.skip(f"{words[0]} is not installed ({PACKAGES})")
+    subprocess.run([words[0], *options, *words[1:]], check=True, capture_output=True)
+    return out.read_bytes()
+
+
+def pixels_of(data: bytes) -> np.ndarray:
+    facts = inspect(data, 10**6, hashed=True)
+    found = decode(data, "rgb", plain=facts.plain)
+    assert found.shape == (facts.height, facts.width, 3)
+    resize = {"size": [facts.height, facts.width], "color": "rgb", "keep_aspect": True, "quality": "exact"}
+    np.testing.assert_array_equal(intake.prepared(data, resize, 10**6), found)
+    return found.astype(int)
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+@pytest.mark.parametrize("bits", [8, 16])
+def test_other_programs_files(kind: str, bits: int, tmp_path: Path) -> None:
+    pixels = SCENE if bits == 8 else SCENE.astype(np.uint16) * 257
+    cv2.imwrite(str(tmp_path / "image.png"), pixels[:, :, ::-1])
+    options = {("avif", 16): ["-d", "12"], ("heic", 16): ["-b", "10"]}.get((kind, bits), [])
+    found = pixels_of(encoded(kind, tmp_path / "image.png", *options))
+    tolerance = {"heic": 6, "avif": 6}.get(kind, 0)
+    assert np.abs(found - SCENE).mean() <= tolerance
+
+
+@pytest.mark.parametrize("kind", ["jp2", "jxl"])
+def test_16_bits_of_gray(kind: str, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "image.png"), SCENE[:, :, 0].astype(np.uint16) * 257)
+    found = pixels_of(encoded(kind, tmp_path / "image.png"))
+    np.testing.assert_array_equal(found, np.repeat(SCENE[:, :, :1], 3, axis=2))
+
+
+@pytest.mark.parametrize("options", [[], ["--lossless_jpeg=0"]])
+def test_a_turned_jpeg_xl_is_upright(options: list[str], tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored = np.ascontiguousarray(np.rot90(SCENE, 1))
+    (tmp_path / "image.jpg").write_bytes(jpeg(stored, quality=95, subsampling=0, exif=exif))
+    if options:
+        options.append("-d=0.1")
+    found = pixels_of(encoded("jxl", tmp_path / "image.jpg", *options[:1]))
+    assert np.abs(found - SCENE).mean() < 6
+
+
+def test_a_turned_avif_is_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored = np.ascontiguousarray(np.rot90(SCENE, 1))
+    (tmp_path / "image.jpg").write_bytes(jpeg(stored, quality=95, subsampling=0, exif=exif))
+    assert np.abs(pixels_of(encoded("avif", tmp_path / "image.jpg")) - SCENE).mean() < 8
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+@pytest.mark.parametrize("part", [0.2, 0.6, 0.95])
+def test_a_file_that_ends_early_is_refused(kind: str, part: float, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3)).astype(np.uint8)
+    cv2.imwrite(str(tmp_path / "image.png"), noise)
+    data = encoded(kind, tmp_path / "image.png")
+    with pytest.raises(ImageError):
+        inspect(data[: int(len(data) * part)], 10**6, hashed=False)
+
+
+def test_the_limit_on_pixels_holds_before_decoding(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "image.png"), SCENE)
+    for kind in ENCODERS:
+        data = encoded(kind, tmp_path / "image.png")
+        with pytest.raises(ImageError, match="96x64 pixels are more than the 100 allowed"):
+            inspect(data, 100, hashed=False)
+
+
+RAW = {
+    "Canon CR2": b"II*\0\x10\0\0\0CR\2\0",
+    "Canon CR3": b"\0\0\0\x18ftypcrx ",
+    "Olympus": b"IIRO\x08\0\0\0",
+    "Panasonic": b"IIU\0\x18\0\0\0",
+    "Fujifilm": b"FUJIFILMCCD-RAW 0201",
+    "Sigma": b"FOVb",
+}
+
+
+@pytest.mark.parametrize("maker", RAW)
+def test_raw_files_are_refused_with_what_converts_them(maker: str) -> None:
+    with pytest.raises(ImageError, match=r"raw file of a camera; convert it .* darktable-cli"):
+        inspect(RAW[maker] + bytes(1000), 10**6, hashed=False)
+
+
+def test_they_go_all_the_way(project: Project, images: Images, tmp_path: Path) -> None:
+    source = images()
+    for number, kind in enumerate(("HEIF", "AVIF", "JPEG2000", "JXL")):
+        __import__("pillow_heif").register_heif_opener()
+        __import__("pillow_jxl")
+        file = io.BytesIO()
+        Image.fromarray(photograph(number)).save(file, kind)
+        (source / "cat" / f"phone.{kind.lower()}").write_bytes(file.getvalue())
+    project.ingest()
+    project.resize()
+    assert project.rejects.read_text(encoding="utf-8").count("\n") == 1
