@@ -1,7 +1,7 @@
 """Colour profiles: the numbers of an image in Display P3, Adobe RGB or a printer's inks → sRGB.
 
-Networks are trained on sRGB. Taking Adobe RGB's numbers for sRGB's makes colours dull: 96 photographs are wrong
-by 5 of 255 levels on average, their most saturated hundredth by up to 77; Display P3's by 3 and up to 57.
+Networks are trained on sRGB. Taking Adobe RGB's numbers for sRGB's makes colours dull: 96 photographs are
+wrong by 5 of 255 levels on average, the worst hundredth of an image by up to 77; Display P3's by 3 and 57.
 """
 
 import io
