@@ -33,14 +33,15 @@ def pack(params: Pack, *, manifest: Path, classes: Path, stats: Path, resized: P
             **images.provenance,
             "classes": names,
             "manifest": digest(manifest),
-            "pack": params.model_dump(),
+            # The key of the codec stays, so that files stay the same: rows are stored as they are.
+            "pack": {**params.model_dump(), "codec": "none"},
             "stats": read_json(stats),
         }
         for split in SPLITS:
             numbers = order[splits[order] == split]
             target = folder / f"{split}.h5"
             about = {**provenance, "split": split}
-            _pack_split(target, images, numbers, label_of, about, compressed=params.codec != "none")
+            _pack_split(target, images, numbers, label_of, about)
             log.event("packed", split=split, images=len(numbers))
 
 
@@ -50,16 +51,12 @@ def _pack_split(
     numbers: NDArray[np.int64],
     label_of: dict[str, int],
     provenance: dict[str, object],
-    *,
-    compressed: bool,
 ) -> None:
     """Copy the images with these row numbers, in this order."""
     ids = images.ids[numbers]
     shape = (len(numbers), *images.shape[1:])
     with (
-        store.create(
-            path, "images", shape, np.uint8, ids=ids, provenance=provenance, compressed=compressed
-        ) as out,
+        store.create(path, "images", shape, np.uint8, ids=ids, provenance=provenance) as out,
         log.Progress(f"packing {path.stem}", total=len(numbers), unit="image") as progress,
     ):
         out.columns["labels"] = np.asarray([label_of[identity] for identity in ids.tolist()], np.int64)

@@ -127,13 +127,9 @@ class Resize(Section):
 
 
 class Pack(Section):
-    """The seed of the one shuffle that decides the order of images, and how the packed files are stored.
-
-    `lz4` is lossless and for those short of disk: smaller files that are read a good deal slower.
-    """
+    """The seed of the one shuffle that decides the order of images."""
 
     seed: Seed
-    codec: Literal["none", "lz4"]
 
 
 class Predict(Section):

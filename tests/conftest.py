@@ -125,7 +125,7 @@ class Project:
 
     def pack(self, **params: Any) -> None:
         paths = {"manifest": self.manifest, "classes": self.classes, "stats": self.stats}
-        values: dict[str, Any] = {"seed": 1, "codec": "none"} | params
+        values: dict[str, Any] = {"seed": 1} | params
         pack(Pack(**values), **paths, resized=self.resized, packed=self.packed)
 
 

@@ -1,7 +1,8 @@
-"""Images that are not files on disk, kept in one stored (uncompressed) zip file.
+"""The bytes of images: of files in the source, or stored in one uncompressed zip file.
 
-A zip so that people can open it with anything; stored so that an image is one read at a known offset.
-One file and not one per image: DVC spends about a millisecond on each file it tracks.
+The zip holds images that are not files on disk. People can open it with anything; stored members make an
+image one read at a known offset. One file and not one per image: DVC spends about a millisecond on each file
+it tracks.
 """
 
 import os
@@ -9,9 +10,12 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from stages.common.files import replace_atomically
+
+if TYPE_CHECKING:
+    from stages.data.manifest import Row
 
 # The earliest moment zip can express: the same images give the same bytes on any day.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -31,7 +35,7 @@ def writing(path: Path) -> Iterator[Callable[[str, bytes], int]]:
 
 
 class BlobReader:
-    """Reads members by offset; safe to share between threads, as each read is one pread."""
+    """Reads stored images by offset; threads may share it, as each read is one pread. `with` closes it."""
 
     def __init__(self, path: Path) -> None:
         self._descriptor = os.open(path, os.O_RDONLY)
@@ -45,3 +49,46 @@ class BlobReader:
 
     def __exit__(self, *_: object) -> None:
         os.close(self._descriptor)
+
+
+class Place(NamedTuple):
+    """Where an image's bytes are: a file, the offset in it, and their number."""
+
+    file: Path
+    offset: int
+    size: int
+
+
+class ImageReader:
+    """Reads the bytes of the manifest's images, wherever they are; threads may share it. `with` closes it.
+
+    Args:
+        source: The folder of the images that are files on disk.
+        blob: The zip file that ingest wrote.
+    """
+
+    def __init__(self, source: Path, blob: Path) -> None:
+        self._source, self._blobs = source, BlobReader(blob)
+
+    def read(self, row: "Row") -> bytes:
+        """The bytes of one image.
+
+        Raises:
+            OSError: The file cannot be read any more.
+        """
+        if row.offset < 0:
+            return (self._source / row.path).read_bytes()
+        return self._blobs.read(row.offset, row.bytes)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._blobs.__exit__(*error)
+
+
+def place(row: "Row", source: Path, blob: Path) -> Place:
+    """Where the bytes of one image are, for a process that reads them itself; see ImageReader."""
+    if row.offset < 0:
+        return Place(source / row.path, 0, row.bytes)
+    return Place(blob, row.offset, row.bytes)

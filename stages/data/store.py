@@ -11,7 +11,7 @@ Every row has a checksum, looked at when the row is first read: xxh3, 12 microse
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
@@ -23,9 +23,9 @@ from numpy.typing import DTypeLike, NDArray
 
 from stages.common.errors import StoreError
 from stages.common.files import replace_atomically
-from stages.data import codec
-from stages.data.codec import Put
 
+# Puts rows into a file, from a row number on.
+Put = Callable[[int, NDArray[Any]], None]
 Key = Literal["images", "features", "probabilities"]
 KEYS: tuple[Key, ...] = get_args(Key)
 _CHECKSUMS, _COMPLETE = "checksums", "complete"
@@ -62,7 +62,6 @@ def create(
     *,
     ids: Sequence[str] | NDArray[np.str_],
     provenance: dict[str, Any],
-    compressed: bool = False,
 ) -> Iterator[Writer]:
     """Yield a Writer for a new file, which appears under `path` when the block ends without an error.
 
@@ -72,8 +71,7 @@ def create(
         with _new_file(aside) as file:
             file.create_dataset("ids", data=np.asarray(ids, dtype="S"), track_times=False)
             file.attrs["provenance"] = json.dumps(provenance, sort_keys=True, ensure_ascii=False)
-        layout = codec.writing if compressed else _contiguous
-        with layout(aside, key, shape, dtype) as put:
+        with _contiguous(aside, key, shape, dtype) as put:
             writer = Writer(put, shape, dtype)
             yield writer
         with h5py.File(aside, "r+", libver="latest") as file:
@@ -97,8 +95,9 @@ class Reader:
                 self.key: Key = next(key for key in KEYS if key in file)
                 self.shape: tuple[int, ...] = file[self.key].shape
                 self.dtype = file[self.key].dtype
+                if file[self.key].chunks is not None:
+                    raise StoreError(f"{path} is compressed, as older versions wrote it; run its stage again")
                 self._offset = file[self.key].id.get_offset()
-                compressed = file[self.key].chunks is not None
                 self._ids: NDArray[np.bytes_] = file["ids"][:]
                 self.provenance: dict[str, Any] = json.loads(file.attrs["provenance"])
                 self._columns = {name: file[name][:] for name in file if name not in (self.key, "ids")}
@@ -113,7 +112,6 @@ class Reader:
         # Bytes and not NumPy: asking for one row's mark is part of the time that reading the row takes.
         self._checked = bytearray(len(self))
         self._descriptor = os.open(path, os.O_RDONLY)
-        self._compressed = codec.CompressedRows(path, self.key) if compressed else None
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -156,7 +154,7 @@ class Reader:
 
     def expect(self, start: int, stop: int) -> None:
         """Let the system begin to read rows start to stop (exclusive), where it knows how to be told so."""
-        if hasattr(os, "posix_fadvise") and not self._compressed:
+        if hasattr(os, "posix_fadvise"):
             place, length = self._offset + start * self._size, (stop - start) * self._size
             os.posix_fadvise(self._descriptor, place, length, os.POSIX_FADV_WILLNEED)
 
@@ -168,9 +166,7 @@ class Reader:
     def _fill(self, rows: NDArray[Any], start: int) -> None:
         if not 0 <= start <= len(self) - len(rows):
             raise IndexError(f"row {start} is not in {self.path}, which has {len(self)}")
-        if self._compressed and rows.size:
-            self._compressed.fill(rows, start)
-        elif rows.size:
+        if rows.size:
             _read_all(self._descriptor, rows.data.cast("B"), self._offset + start * self._size, self.path)
         self._check(rows, start)
 
@@ -188,8 +184,6 @@ class Reader:
     def close(self) -> None:
         """Close the file; rows can no longer be read."""
         os.close(self._descriptor)
-        if self._compressed:
-            self._compressed.close()
 
     def __enter__(self) -> Self:
         return self

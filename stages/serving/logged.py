@@ -18,7 +18,6 @@ MAX_PIXELS = 50_000_000
 # What is imported to classify, besides what the learners need.
 _ALWAYS = (
     "h5py",
-    "hdf5plugin",
     "imagecodecs",
     "mlflow",
     "numpy",

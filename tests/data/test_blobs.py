@@ -1,11 +1,13 @@
 """Blobs: an ordinary zip whose members can be read by offset."""
 
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from stages.data import blobs
+from stages.data.manifest import Row
 
 
 def test_members_are_found_at_their_offsets_and_by_any_zip_program(tmp_path: Path) -> None:
@@ -42,3 +44,21 @@ def test_a_run_that_fails_leaves_the_former_file_alone(tmp_path: Path) -> None:
         fail()
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_one_reader_for_files_and_stored_images(tmp_path: Path) -> None:
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "cat" / "1.png").write_bytes(b"on disk")
+    blob = tmp_path / "images.zip"
+    with blobs.writing(blob) as add:
+        add("first.png", b"another")
+        offset = add("one.png", b"stored")
+    on_disk = Row("cat/1.png", "cat", "train", "0" * 64, 1, 1, 3, True, None, -1, 7)
+    stored = replace(on_disk, path="in/a.tar", offset=offset, bytes=6)
+    with blobs.ImageReader(tmp_path, blob) as images:
+        assert [images.read(row) for row in (on_disk, stored)] == [b"on disk", b"stored"]
+        with pytest.raises(FileNotFoundError):
+            images.read(replace(on_disk, path="cat/2.png"))
+    for row, content in ((on_disk, b"on disk"), (stored, b"stored")):
+        file, start, size = blobs.place(row, tmp_path, blob)
+        assert file.read_bytes()[start : start + size] == content
