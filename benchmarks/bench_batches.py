@@ -14,7 +14,7 @@ import yaml
 from benchmarks import books, bounds, harness, images, peers
 from benchmarks.harness import Row, Settings, Ways
 from benchmarks.pipeline import Pipeline
-from stages.common.parallel import cores
+from stages.common.limits import cores
 from stages.data.augment import Augment
 from stages.data.loader import Loader
 from stages.data.store import Reader

@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.common.parallel import cores
+from stages.common.limits import cores
 
 Pixels = NDArray[np.uint8]
 Item = TypeVar("Item")

@@ -18,7 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from stages.common.errors import ConvoyError
-from stages.common.parallel import cores
+from stages.common.limits import cores
 
 COLUMNS = ("name", "unit", "ours", "books", "bound", "vs_books", "vs_bound")
 RESULTS = Path(__file__).with_name("results.csv")

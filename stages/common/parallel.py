@@ -5,21 +5,17 @@ core busy without copying images between processes, and a crash in native code e
 leaving it waiting for a dead worker. `ThreadPoolExecutor.map` alone would read a whole source into memory.
 """
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from stages.common.limits import cores
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _AHEAD_PER_WORKER = 16
-
-
-def cores() -> int:
-    """The number of cores this process may use; a container's limit counts, not the host's number."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def mapped(

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.common.parallel import cores
+from stages.common.limits import cores
 from stages.data import crops, order
 from stages.data.augment import Augment, augment_batch, mix
 from stages.data.crops import Patch, Pixels

@@ -15,7 +15,7 @@ import psutil
 
 from stages.common import git
 from stages.common.files import digest
-from stages.common.parallel import cores
+from stages.common.limits import cores
 from stages.tracking import executions
 
 

@@ -50,7 +50,3 @@ def test_an_error_reaches_the_caller_and_ends_the_work() -> None:
 
 def test_no_items_give_no_results() -> None:
     assert list(parallel.mapped(str, [])) == []
-
-
-def test_this_process_may_use_a_core() -> None:
-    assert parallel.cores() >= 1

@@ -4,7 +4,6 @@ A fitted classifier is a pipeline of two steps, `normalize` and `classify`, so t
 holds them. Images become one row of H*W*C numbers.
 """
 
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from pydantic_core import PydanticCustomError
 
 from stages.common import log
 from stages.common.errors import LearnerError
+from stages.common.limits import available_memory
 from stages.common.section import Seed
 from stages.data import portions
 from stages.data.store import Reader
@@ -155,10 +155,11 @@ def labels(train: Reader) -> NDArray[np.int64]:
 def matrix(train: Reader) -> NDArray[np.float32]:
     """The whole split as float32 (N, D), for what cannot learn from parts.
 
-    Raises LearnerError when it is larger than the machine's memory, before hours of swapping.
+    Raises LearnerError when it is larger than the machine's or the container's memory, before hours of
+    swapping or a kill.
     """
     needed = len(train) * width(train) * 4
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    memory = available_memory()
     if needed > memory:
         raise LearnerError(
             f"{train.path} takes {needed / 2**30:.1f} GiB in memory, which has {memory / 2**30:.1f}; "
