@@ -16,8 +16,10 @@ need = $(if $($(1)),:,echo 'error: name $(2): make $@ $(1)=$(3)' >&2; exit 1)
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: $(VENV)/stages.installed  ## Run the pipeline as params.yaml says (the digits recipe at first)
-	@dvc repro
+# By way of the environment, as a path may have blanks and quotes.
+export DATA
+run: $(VENV)/stages.installed  ## Run the pipeline as params.yaml says, or on images of your own (DATA=/path/to/images)
+	@if [ -n "$$DATA" ]; then python -m stages.tools.run_images "$$DATA" $(if $(VERBOSE),--verbose); else dvc repro; fi
 
 accept-data:  ## Accept the data as they are: what audit.drift.reference compares with
 	@[ -f data/profile.json ] || { echo "error: data/profile.json is missing; make run writes it" >&2; exit 1; }

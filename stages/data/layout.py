@@ -1,0 +1,177 @@
+"""Recognize how a folder or a file of images is laid out, before anything is decoded."""
+
+import csv
+import os
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from stages.common import plugins
+from stages.common.errors import SourceError
+from stages.data import sources
+from stages.data.sources._naming import SPLIT_NAMES, is_ignored, split_of
+
+# A class in a file name: before the number, as in cat.12.jpg and tabby_cat (12).jpg, or after it: 12_cat.jpg.
+PATTERNS = (r"^([^\W\d][\w-]*?)[ ._-]*\(?\d+\)?\.\w+$", r"^\d+[ ._-]+([^\W\d][\w-]*?)\.\w+$")
+# The share of file names that a pattern has to match.
+_MATCHED = 0.95
+_ARRAYS = (".h5", ".hdf5", ".npz")
+_ARCHIVES = (".bz2", ".gz", ".tar", ".tgz", ".xz", ".zip")
+_NEEDED = {"path", "label"}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How images are laid out.
+
+    Attributes:
+        description: In words: "one folder per class".
+        path: What the source reads: the path itself, or the archive or table's folder that it points to.
+        kind: The source that reads it: a module of stages/data/sources.
+        settings: What that source needs besides its path: `pattern` or `table`.
+        split: `from_path` where train, val or test are named, else `content`.
+    """
+
+    description: str
+    path: Path
+    kind: str
+    settings: dict[str, str] = field(default_factory=dict)
+    split: Literal["content", "from_path"] = "content"
+
+    def params(self) -> sources.SourceParams:
+        """Return the params of the source."""
+        values = {"kind": self.kind, "path": self.path, **self.settings}
+        params: sources.SourceParams = plugins.module(sources.__name__, self.kind).Params(**values)
+        return params
+
+
+@dataclass(frozen=True)
+class Count:
+    """Candidate files, not decoded: by class, by the split that the source names, and without a class."""
+
+    by_class: dict[str, int]
+    by_split: dict[str, int]
+    unlabelled: int
+
+
+def recognize(path: Path) -> Layout:
+    """Say what a path holds.
+
+    Args:
+        path: A folder, an archive, a CSV file, or a file of arrays.
+
+    Returns:
+        The first layout that fits, the most specific first.
+
+    Raises:
+        SourceError: The path does not exist, or no layout fits; the message says what was looked for.
+    """
+    if path.is_dir():
+        for attempt in (_tiny_imagenet, _table, _split_folders, _class_folders, _file_names, _only_archive):
+            if (layout := attempt(path)) is not None:
+                return layout
+        raise SourceError(_describe_failure(path))
+    if not path.exists():
+        raise SourceError(f"{path} does not exist")
+    if path.suffix.lower() in _ARRAYS:
+        return Layout("a file of arrays", path, "arrays")
+    if path.suffix.lower() == ".csv":
+        return _table_layout(path)
+    return Layout("an archive", path, "archive")
+
+
+def count(layout: Layout) -> Count:
+    """Count candidate files without decoding them.
+
+    Raises:
+        SourceError: The source cannot be read.
+    """
+    classes: Counter[str] = Counter()
+    splits: Counter[str] = Counter()
+    unlabelled = 0
+    for image in sources.images(layout.params()):
+        if image.problem is not None or image.label is None:
+            unlabelled += 1
+            continue
+        classes[image.label] += 1
+        if split := image.split or split_of(image.name):
+            splits[split] += 1
+    return Count(dict(sorted(classes.items())), dict(splits), unlabelled)
+
+
+def _tiny_imagenet(path: Path) -> Layout | None:
+    fits = (path / "wnids.txt").is_file() and (path / "train").is_dir() and (path / "val").is_dir()
+    return Layout("Tiny ImageNet", path, "tiny_imagenet", split="from_path") if fits else None
+
+
+def _table(path: Path) -> Layout | None:
+    """A CSV file with the columns path and label beside the images."""
+    tables = [entry for entry in _entries(path) if entry.suffix.lower() == ".csv"]
+    tables = [table for table in tables if _columns(table) >= _NEEDED]
+    if len(tables) > 1:
+        names = ", ".join(table.name for table in tables)
+        raise SourceError(f"{path} has several tables ({names}); name the one to use")
+    return _table_layout(tables[0]) if tables else None
+
+
+def _table_layout(table: Path) -> Layout:
+    split: Literal["content", "from_path"] = "from_path" if "split" in _columns(table) else "content"
+    return Layout(f"a table, {table.name}", table.parent, "csv", {"table": table.name}, split)
+
+
+def _split_folders(path: Path) -> Layout | None:
+    names = [entry.name for entry in _folders(path) if entry.name.casefold() in SPLIT_NAMES]
+    if not names or not all(_folders(path / name) for name in names):
+        return None
+    description = f"split folders ({', '.join(names)}) with one folder per class"
+    return Layout(description, path, "folder", split="from_path")
+
+
+def _class_folders(path: Path) -> Layout | None:
+    return Layout("one folder per class", path, "folder") if len(_folders(path)) > 1 else None
+
+
+def _file_names(path: Path) -> Layout | None:
+    """Classes in file names: the pattern must match nearly all of them and give at least two classes."""
+    names = _file_names_in(path)
+    for pattern in PATTERNS:
+        matches = [match for name in names if (match := re.match(pattern, name))]
+        classes = {match[1] for match in matches}
+        if len(matches) >= _MATCHED * len(names) and 1 < len(classes) <= len(matches) / 2:
+            return Layout("file names with the class", path, "filename", {"pattern": pattern})
+    return None
+
+
+def _only_archive(path: Path) -> Layout | None:
+    """A folder that holds nothing but an archive, as a download leaves it."""
+    entries = _entries(path)
+    single = len(entries) == 1 and entries[0].is_file() and entries[0].suffix.lower() in _ARCHIVES
+    return Layout("an archive", entries[0], "archive") if single else None
+
+
+def _describe_failure(path: Path) -> str:
+    names = _file_names_in(path)
+    tried = "one folder per class, train/val/test folders, a CSV file with the columns path and label"
+    if not names:
+        return f"{path} has no images in a known layout; looked for {tried}"
+    examples = ", ".join(names[:3])
+    return f"{path}: no class in file names such as {examples}; looked for {tried}, and {PATTERNS[0]}"
+
+
+def _entries(path: Path) -> list[Path]:
+    return sorted(path / entry.name for entry in os.scandir(path) if not is_ignored(entry.name))
+
+
+def _folders(path: Path) -> list[Path]:
+    return [entry for entry in _entries(path) if entry.is_dir()]
+
+
+def _file_names_in(path: Path) -> list[str]:
+    return [entry.name for entry in _entries(path) if entry.is_file()]
+
+
+def _columns(table: Path) -> set[str]:
+    with table.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+        return {name.strip() for name in next(csv.reader(file), [])}
