@@ -21,7 +21,7 @@ needs_chromium = pytest.mark.skipif(
 
 # A lazy image out of sight is never decoded, which the promise would wait for.
 UNDECODED = """() => Promise.all([...document.images].map(
-    one => (one.loading = "eager", one).decode().then(() => null, () => one.alt)
+    image => (image.loading = "eager", image).decode().then(() => null, () => image.alt)
 )).then(found => found.filter(one => one !== null))"""
 
 # Scrolling regions are focusable in every browser only with a tabindex of their own.
@@ -74,8 +74,12 @@ class Shown:
         """What axe-core finds against WCAG 2.2 AA: contrast, names, structure."""
         from axe_playwright_python.sync_playwright import Axe
 
-        found = Axe().run(self.page).response["violations"]
-        return [f"{one['id']}: {node['html'][:120]}" for one in found for node in one["nodes"]]
+        violations = Axe().run(self.page).response["violations"]
+        return [
+            f"{violation['id']}: {node['html'][:120]}"
+            for violation in violations
+            for node in violation["nodes"]
+        ]
 
     def screenshot(self, name: str) -> None:
         """Keep the whole page as reports/screenshots/NAME.png."""
@@ -94,7 +98,7 @@ def opened(path: Path, *, width: int = WIDE, scheme: Scheme = "light") -> Iterat
         context = browser.new_context(
             viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True
         )
-        shown = Shown(context.new_page())
-        shown.page.goto(path.as_uri())
-        yield shown
+        view = Shown(context.new_page())
+        view.page.goto(path.as_uri())
+        yield view
         browser.close()

@@ -70,11 +70,11 @@ class Run:
         labels = table.labels(self.classes)
         for split in HELD_OUT:
             ids = table.strings("id")[table.strings("split") == split]
-            actual = np.array([labels[one] for one in ids.tolist()])
+            actual = np.array([labels[identity] for identity in ids.tolist()])
             wrong = draw.random(len(ids)) > share
-            said = np.where(wrong, draw.integers(0, count, len(ids)), actual)
+            predicted = np.where(wrong, draw.integers(0, count, len(ids)), actual)
             probabilities = draw.random((len(ids), count)) * 0.3 / count
-            probabilities[np.arange(len(ids)), said] += draw.uniform(0.3, 2, len(ids))
+            probabilities[np.arange(len(ids)), predicted] += draw.uniform(0.3, 2, len(ids))
             probabilities /= probabilities.sum(axis=1, keepdims=True)
             path = self.root / "predictions" / name / f"{split}.h5"
             provenance = {"manifest": "m", "classes": self.classes}
@@ -109,16 +109,16 @@ class Run:
         promote.write_page(reports / "promotion.html", facts, flips, rows, project.source, project.blob)
 
     def _answers(self, member: str, rows: list[Row]) -> answers.Answers:
-        with store.Reader(self.root / "predictions" / member / "test.h5") as found:
-            place = {identity: number for number, identity in enumerate(found.ids.tolist())}
-            probabilities = found.read(0, len(found))[[place[row.id] for row in rows]]
-        said = {
+        with store.Reader(self.root / "predictions" / member / "test.h5") as predicted:
+            place = {identity: number for number, identity in enumerate(predicted.ids.tolist())}
+            probabilities = predicted.read(0, len(predicted))[[place[row.id] for row in rows]]
+        spec = {
             "classes": self.classes,
             "probabilities": probabilities,
             "latency_ms": 1.5,
             "bytes": 1_000_000,
         }
-        return answers.understood(said, np.asarray([row.label for row in rows]))
+        return answers.understood(spec, np.asarray([row.label for row in rows]))
 
     def summarize(self) -> Path:
         """The page."""

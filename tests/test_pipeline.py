@@ -46,9 +46,11 @@ class Clone:
         subprocess.run(
             [*git, "commit", "-qam", "As in the working tree", "--allow-empty"], cwd=root, check=True
         )
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "PYTHON"))}
+        inherited = {
+            key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "PYTHON"))
+        }
         tools = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        self.environment = kept | {"PATH": tools, "DVC_NO_ANALYTICS": "1"}
+        self.environment = inherited | {"PATH": tools, "DVC_NO_ANALYTICS": "1"}
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         """`dvc WORDS` in a process group of its own, both its outputs in one pipe."""
@@ -65,9 +67,9 @@ class Clone:
     def dvc(self, *words: str, fails: bool = False) -> str:
         """What `dvc WORDS` says."""
         with self.start(*words) as process:
-            said, _ = process.communicate(timeout=300)
-        assert (process.returncode != 0) == fails, said
-        return said
+            output, _ = process.communicate(timeout=300)
+        assert (process.returncode != 0) == fails, output
+        return output
 
     def stages(self) -> list[str]:
         """The names of all stages, as DVC writes `foreach` out."""
@@ -75,7 +77,7 @@ class Clone:
 
     def experiment(self, *overrides: str) -> list[str]:
         """The stages that `dvc exp run -S …` runs, in their order."""
-        options = [word for one in (*TINY, *overrides) for word in ("-S", one)]
+        options = [word for override in (*TINY, *overrides) for word in ("-S", override)]
         return ran(self.dvc("exp", "run", *options))
 
     def repro(self, *words: str) -> list[str]:
@@ -101,8 +103,8 @@ class Clone:
         return [path for folder in folders for path in (self.root / folder).rglob(".*.part")]
 
 
-def ran(said: str) -> list[str]:
-    return re.findall(r"^Running stage '(.+)':$", said, re.MULTILINE)
+def ran(output: str) -> list[str]:
+    return re.findall(r"^Running stage '(.+)':$", output, re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
@@ -119,8 +121,8 @@ def test_every_dep_and_out_is_there(clone: Clone) -> None:
     assert set(lock) == set(clone.stages())
     assert {"ingest", "extract@hog", "predict@hog_logistic", *AFTER_LENET} <= set(lock)
     for name, stage in lock.items():
-        for one in stage["deps"] + stage["outs"]:
-            assert (clone.root / one["path"]).exists(), f"{name}: {one['path']}"
+        for entry in stage["deps"] + stage["outs"]:
+            assert (clone.root / entry["path"]).exists(), f"{name}: {entry['path']}"
     assert clone.half_written() == []
     metrics = clone.json("reports/metrics.json")
     assert list(metrics) == ["lenet", "hog_logistic", "ensemble"]
@@ -128,19 +130,19 @@ def test_every_dep_and_out_is_there(clone: Clone) -> None:
 
 
 def test_a_second_run_does_nothing(clone: Clone) -> None:
-    said = clone.dvc("repro")
-    assert ran(said) == []
-    assert "Data and pipelines are up to date." in said
+    output = clone.dvc("repro")
+    assert ran(output) == []
+    assert "Data and pipelines are up to date." in output
 
 
 def test_plots_have_data_for_every_member(clone: Clone) -> None:
-    shown = json.loads(clone.dvc("plots", "show", "--json"))
-    assert not shown.get("errors")
+    plots = json.loads(clone.dvc("plots", "show", "--json"))
+    assert not plots.get("errors")
     files = {
         Path(name).relative_to("plots").as_posix()
-        for plot, drawn in shown["data"].items()
-        for one in drawn
-        for name in re.findall(r"plots/\w+/\w+\.csv", json.dumps([plot, one]))
+        for plot, drawn in plots["data"].items()
+        for figure in drawn
+        for name in re.findall(r"plots/\w+/\w+\.csv", json.dumps([plot, figure]))
     }
     assert {"loss/lenet.csv", "accuracy/lenet.csv"} <= files
     assert {f"confusion/{name}.csv" for name in ("lenet", "hog_logistic", "ensemble")} <= files
@@ -167,7 +169,10 @@ def test_the_served_model_gives_the_members_probabilities_of_raw_images(
     data = clone.root / "data"
     rows = {row.id: row for row in Manifest.read(data / "manifest.parquet").rows()}
     with store.Reader(clone.root / "predictions" / name / "test.h5") as predicted:
-        expected, first = predicted.read(0, 100), [rows[one] for one in predicted.ids[:100].tolist()]
+        expected, first = (
+            predicted.read(0, 100),
+            [rows[identity] for identity in predicted.ids[:100].tolist()],
+        )
     images = [(str(data / "images.zip"), row.offset, row.bytes) for row in first]
     (tmp_path / "images.json").write_text(json.dumps(images), encoding="utf-8")
     uri = f"runs:/{clone.json(f'models/{name}/run.json')['run_id']}/model"
@@ -175,8 +180,8 @@ def test_the_served_model_gives_the_members_probabilities_of_raw_images(
     # Far from the checkout: with the code that was logged.
     words = [sys.executable, "-c", SERVE, uri, tmp_path / "images.json"]
     subprocess.run(words, cwd=tmp_path, env=environment, check=True)
-    found = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
-    probabilities = np.asarray([list(one["probabilities"].values()) for one in found])
+    answers = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
+    probabilities = np.asarray([list(answer["probabilities"].values()) for answer in answers])
     np.testing.assert_allclose(probabilities, expected, atol=1e-5)
 
 
@@ -185,9 +190,9 @@ def test_executions_have_a_parent_each_with_the_same_members_below_or_linked(clo
     experiment = client.get_experiment_by_name("digits").experiment_id
 
     def executions() -> list[dict[str, str]]:
-        found = client.search_runs([experiment], "tags.stage = 'pipeline'", order_by=["start_time"])
-        assert {one.info.status for one in found} == {"FINISHED"}
-        return [{**one.data.tags, "id": one.info.run_id} for one in found]
+        runs = client.search_runs([experiment], "tags.stage = 'pipeline'", order_by=["start_time"])
+        assert {run.info.status for run in runs} == {"FINISHED"}
+        return [{**run.data.tags, "id": run.info.run_id} for run in runs]
 
     def below(parent: str) -> list[str]:
         children = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{parent}'")
@@ -203,8 +208,8 @@ def test_executions_have_a_parent_each_with_the_same_members_below_or_linked(clo
     assert second["run.hog_logistic"] == first["run.hog_logistic"]
     assert second["run.lenet"] != first["run.lenet"]
     words = [sys.executable, "-m", "stages.tools.compare", "--recipe", "digits"]
-    said = subprocess.check_output(words, cwd=clone.root, env=clone.environment, text=True)
-    assert re.search(r"train\.epochs +2 +1", said)
+    output = subprocess.check_output(words, cwd=clone.root, env=clone.environment, text=True)
+    assert re.search(r"train\.epochs +2 +1", output)
     clone.experiment(f"{EPOCHS}=2")
 
 
@@ -240,12 +245,12 @@ def test_an_edited_network_runs_its_member_again_as_a_whole_even_when_killed_bef
 
     with clone.start("repro") as process:
         assert process.stdout is not None
-        said = []
+        output = []
         for line in process.stdout:
-            said.append(line)
+            output.append(line)
             if "event=epoch number=1/" in line:
                 os.killpg(process.pid, signal.SIGKILL)
-    assert process.returncode == -signal.SIGKILL, "".join(said)
+    assert process.returncode == -signal.SIGKILL, "".join(output)
     assert not (clone.root / "models" / "lenet").exists()
     assert [path.name for path in clone.half_written()] == [".lenet.part"]
 
@@ -262,14 +267,14 @@ def test_an_unreadable_image_is_listed_and_too_many_stop_the_run(
 ) -> None:
     source = images({"cat": 30, "dog": 30}, root=clone.root / "datasets" / "pets")
     (source / "cat" / "broken.png").write_bytes(b"no image")
-    kept = (clone.root / "params.yaml").read_bytes()
+    original = (clone.root / "params.yaml").read_bytes()
     clone.set("ingest.source", {"kind": "folder", "path": "datasets/pets"})
 
-    said = clone.dvc("repro", "ingest", fails=True)
-    (line,) = [one for one in said.splitlines() if "level=error" in one]
+    output = clone.dvc("repro", "ingest", fails=True)
+    (line,) = [entry for entry in output.splitlines() if "level=error" in entry]
     assert "1 of 61 files cannot be used, more than ingest.max_reject_fraction = 0.01" in line
     assert "cat/broken.png" in line
-    assert "Traceback" not in said
+    assert "Traceback" not in output
 
     clone.set("ingest.max_reject_fraction", 0.02)
     assert clone.repro("resize") == ["ingest", "resize"]
@@ -279,5 +284,5 @@ def test_an_unreadable_image_is_listed_and_too_many_stop_the_run(
     with store.Reader(clone.root / "data" / "resized.h5") as rows:
         assert len(rows) == 60
 
-    (clone.root / "params.yaml").write_bytes(kept)
+    (clone.root / "params.yaml").write_bytes(original)
     assert clone.repro() == []

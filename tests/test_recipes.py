@@ -37,16 +37,16 @@ LARGER = {"lenet5": 28, "alexnet": 64, "alexnet2012": 72, "googlenet": 64}
 
 def composed(recipe: str) -> dict[str, Any]:
     with hydra.initialize_config_dir(str(ROOT / "conf"), version_base=None):
-        found = hydra.compose("config", [f"recipe={recipe}"])
-    OmegaConf.resolve(found)
-    values: dict[str, Any] = yaml.safe_load(OmegaConf.to_yaml(found))
+        composed = hydra.compose("config", [f"recipe={recipe}"])
+    OmegaConf.resolve(composed)
+    values: dict[str, Any] = yaml.safe_load(OmegaConf.to_yaml(composed))
     return values
 
 
 def pixels(values: dict[str, Any]) -> int:
     """The side of the images, as one member at least needs it."""
     networks = [model.get("network", "") for model in values["models"].values()]
-    return max(LARGER.get(one, 32) for one in networks)
+    return max(LARGER.get(network, 32) for network in networks)
 
 
 def shrunk(values: dict[str, Any], weights: Callable[[str, dict[str, Any]], Path]) -> Params:
@@ -54,9 +54,12 @@ def shrunk(values: dict[str, Any], weights: Callable[[str, dict[str, Any]], Path
     side = pixels(values)
     patched = any(model.get("patch") for model in values["models"].values())
     values["resize"]["size"] = [side + 8 * patched] * 2
-    for one in values["extractors"].values():
-        if one["kind"] == "keras_applications":
-            one |= {"weights": str(weights(one["backbone"], one.get("options", {}))), "sha256": None}
+    for extractor in values["extractors"].values():
+        if extractor["kind"] == "keras_applications":
+            extractor |= {
+                "weights": str(weights(extractor["backbone"], extractor.get("options", {}))),
+                "sha256": None,
+            }
     for model in values["models"].values():
         if model.get("patch"):
             model["patch"] = [side, side]
@@ -107,7 +110,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Resize], Path]
     source = write_images(root / "source", {f"class{number}": 8 for number in range(CLASSES)}, size=(40, 44))
     projects: dict[str, Project] = {}
 
-    def made(resize: Resize) -> Path:
+    def packed_images(resize: Resize) -> Path:
         key = resize.model_dump_json()
         if key not in projects:
             project = projects[key] = Project(root / str(len(projects)), source)
@@ -117,7 +120,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Resize], Path]
             project.pack()
         return projects[key].packed
 
-    return made
+    return packed_images
 
 
 @pytest.fixture(autouse=True)
@@ -144,7 +147,9 @@ def test_every_member_of_the_recipe_takes_a_step_and_predicts(
     for name, extractor in checked.extractors.items():
         extract(name, params=extractor, packed=images, features=tmp_path / "features" / name)
 
-    distinct = {one.model_dump_json(exclude={"train": {"seed"}}): one for one in checked.models.values()}
+    distinct = {
+        model.model_dump_json(exclude={"train": {"seed"}}): model for model in checked.models.values()
+    }
     for model in distinct.values():
         folder = images if model.input == PACKED else tmp_path / model.input
         with Reader(folder / "train.h5") as train, Reader(folder / "val.h5") as val:

@@ -141,9 +141,11 @@ class Repository:
         ).stdout
 
     def environment(self, action: str, **variables: str) -> dict[str, str]:
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "CONVOY_"))}
+        inherited = {
+            key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "CONVOY_"))
+        }
         return {
-            **kept,
+            **inherited,
             "CONVOY_ACTION": action,
             "CONVOY_REPOSITORY": str(self.root),
             "CONVOY_RESULT": str(self.shared / "result.json"),
@@ -167,10 +169,10 @@ class Repository:
     def work(self, action: str, *, status: int = 0, **variables: str) -> tuple[dict[str, Any], str]:
         """Run the worker to its end; return its result and what it said."""
         with self.start(action, **variables) as process:
-            said, _ = process.communicate(timeout=120)
-        assert process.returncode == status, said
+            output, _ = process.communicate(timeout=120)
+        assert process.returncode == status, output
         assert not list((self.shared / "work").glob("*")), "a clone was left behind"
-        return json.loads((self.shared / "result.json").read_text(encoding="utf-8")), said
+        return json.loads((self.shared / "result.json").read_text(encoding="utf-8")), output
 
 
 def make(folder: Path) -> Repository:

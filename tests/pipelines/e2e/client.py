@@ -54,40 +54,42 @@ class Airflow:
         return str(self.run(dag, run)["state"])
 
     def run(self, dag: str, run: str) -> dict[str, Any]:
-        found: dict[str, Any] = self.ask("GET", f"dags/{dag}/dagRuns/{run}")
-        return found
+        answer: dict[str, Any] = self.ask("GET", f"dags/{dag}/dagRuns/{run}")
+        return answer
 
     def runs(self, dag: str) -> list[dict[str, Any]]:
         """The newest first."""
-        found: list[dict[str, Any]] = self.ask("GET", f"dags/{dag}/dagRuns?order_by=-id&limit=100")[
+        answer: list[dict[str, Any]] = self.ask("GET", f"dags/{dag}/dagRuns?order_by=-id&limit=100")[
             "dag_runs"
         ]
-        return found
+        return answer
 
     def tasks(self, dag: str, run: str) -> list[Task]:
-        found = self.ask("GET", f"dags/{dag}/dagRuns/{run}/taskInstances?limit=200")["task_instances"]
+        tasks = self.ask("GET", f"dags/{dag}/dagRuns/{run}/taskInstances?limit=200")["task_instances"]
         return [
             Task(
-                one["task_id"],
-                one["rendered_map_index"] or "",
-                one["state"],
-                _time(one["start_date"]),
-                _time(one["end_date"]),
-                one["try_number"],
+                task["task_id"],
+                task["rendered_map_index"] or "",
+                task["state"],
+                _time(task["start_date"]),
+                _time(task["end_date"]),
+                task["try_number"],
             )
-            for one in found
+            for task in tasks
         ]
 
     def states(self, dag: str, run: str) -> dict[str, str]:
         """The state of each task by its address: train@lenet."""
-        return {one.address: one.state for one in self.tasks(dag, run)}
+        return {task.address: task.state for task in self.tasks(dag, run)}
 
     def log(self, dag: str, run: str, task: str, attempt: int = 1, index: int = -1) -> str:
         """What the task's page shows, line by line."""
         path = f"dags/{dag}/dagRuns/{run}/taskInstances/{task}/logs/{attempt}?map_index={index}"
-        found = self.ask("GET", path)["content"]
+        lines = self.ask("GET", path)["content"]
         # A line's own fields stand behind it: why a task was skipped is one.
-        return "\n".join(" ".join(map(str, one.values())) if isinstance(one, dict) else one for one in found)
+        return "\n".join(
+            " ".join(map(str, line.values())) if isinstance(line, dict) else line for line in lines
+        )
 
     def result(self, dag: str, run: str, task: str, index: int = -1) -> Any:
         """What the task returned."""
@@ -111,5 +113,5 @@ def wait_until(done: Callable[[], Any], seconds: float, what: str) -> Any:
     raise AssertionError(f"{what} did not come within {seconds} s")
 
 
-def _time(said: str | None) -> datetime | None:
-    return datetime.fromisoformat(said) if said else None
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

@@ -29,9 +29,11 @@ class Local:
 
     def __init__(self, repository: Path, **environment: str) -> None:
         self.repository = repository
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("CONVOY_", "MLFLOW_"))}
+        inherited = {
+            key: value for key, value in os.environ.items() if not key.startswith(("CONVOY_", "MLFLOW_"))
+        }
         self._environment = {
-            **kept,
+            **inherited,
             "CONVOY_PYTHON": sys.executable,
             **environment,
             "PYTHONPATH": str(repository),
@@ -39,7 +41,7 @@ class Local:
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
-    def said(self) -> str:
+    def output(self) -> str:
         return self.repository.joinpath("local.log").read_text(encoding="utf-8")
 
     def start(self) -> Airflow:
@@ -54,26 +56,29 @@ class Local:
                 stderr=subprocess.STDOUT,
             )
         deadline = time.monotonic() + SECONDS_TO_START
-        while "Ctrl-C" not in self.said:
-            assert self._process.poll() is None, self.said
-            assert time.monotonic() < deadline, self.said
+        while "Ctrl-C" not in self.output:
+            assert self._process.poll() is None, self.output
+            assert time.monotonic() < deadline, self.output
             time.sleep(0.2)
-        found = re.search(r"Airflow  (\S+)  user admin, password (\S+)\nMLflow   (\S+)", self.said)
-        assert found is not None, self.said
-        airflow = Airflow(*found.groups())
+        match = re.search(r"Airflow  (\S+)  user admin, password (\S+)\nMLflow   (\S+)", self.output)
+        assert match is not None, self.output
+        airflow = Airflow(*match.groups())
         wait_until(lambda: len(airflow.ask("GET", "dags")["dags"]) == 3, SECONDS_TO_START, "the DAGs")
         return airflow
 
     def process(self, *words: str) -> psutil.Process:
         """The oldest of its descendants that has all these words in its command line or its environment."""
         assert self._process is not None
-        for one in psutil.Process(self._process.pid).children(recursive=True):
+        for process in psutil.Process(self._process.pid).children(recursive=True):
             try:
-                said = {*one.cmdline(), *(f"{key}={value}" for key, value in one.environ().items())}
+                text = {
+                    *process.cmdline(),
+                    *(f"{key}={value}" for key, value in process.environ().items()),
+                }
             except (psutil.NoSuchProcess, psutil.AccessDenied):
                 continue
-            if said.issuperset(words):
-                return one
+            if text.issuperset(words):
+                return process
         raise AssertionError(f"no process of Airflow's has {' '.join(words)}")
 
     def ended(self) -> int:

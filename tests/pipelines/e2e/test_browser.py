@@ -32,7 +32,7 @@ class Person:
 
     def triggers(self, recipe: str, epochs: int, overrides: list[str]) -> str:
         """Fill the form; returns the run's id."""
-        before = {one["dag_run_id"] for one in self.airflow.runs("train")}
+        before = {run["dag_run_id"] for run in self.airflow.runs("train")}
         self.page.get_by_role("button", name="Trigger").first.click()
         form = self.page.get_by_role("dialog")
         assert form.locator("input[name=element_recipe]").input_value() == recipe, "the default"
@@ -44,7 +44,7 @@ class Person:
 
         def new() -> list[str]:
             return [
-                one["dag_run_id"] for one in self.airflow.runs("train") if one["dag_run_id"] not in before
+                run["dag_run_id"] for run in self.airflow.runs("train") if run["dag_run_id"] not in before
             ]
 
         return str(wait_until(new, 120, "the run that was triggered")[0])
@@ -72,11 +72,11 @@ def test_from_the_form_to_mlflow_and_again(person: Person, own: tuple[Path, Airf
     person.logs_in_to("dags/train")
     run = person.triggers("digits", 1, OVERRIDES)
     assert airflow.ended("train", run, SECONDS_FOR_A_RUN) == "success"
-    tasks = {one.address: one for one in airflow.tasks("train", run)}
-    assert {one.state for one in tasks.values()} == {"success"}
+    tasks = {task.address: task for task in airflow.tasks("train", run)}
+    assert {task.state for task in tasks.values()} == {"success"}
     trainings = [tasks["train@lenet"], tasks["train@hog_logistic"]]
-    started = [one.started for one in trainings if one.started]
-    ended = [one.ended for one in trainings if one.ended]
+    started = [task.started for task in trainings if task.started]
+    ended = [task.ended for task in trainings if task.ended]
     assert len(started) == len(ended) == 2
     assert max(started) < min(ended), "one after the other"
 
@@ -98,11 +98,11 @@ def test_from_the_form_to_mlflow_and_again(person: Person, own: tuple[Path, Airf
         "as runs, not as evaluations"
     )
     mlflow.close()
-    said = subprocess.run(
+    messages = subprocess.run(
         ["git", "log", "--all", "--format=%B"], cwd=repository, check=True, capture_output=True, text=True
     ).stdout
-    assert f"{airflow.url}/dags/train/runs/{run}" in said, "the experiment names its run in Airflow"
-    assert recorded["mlflow_url"] in said, "and the run in MLflow"
+    assert f"{airflow.url}/dags/train/runs/{run}" in messages, "the experiment names its run in Airflow"
+    assert recorded["mlflow_url"] in messages, "and the run in MLflow"
 
     page.goto(f"{airflow.url}/dags/train")
     again = person.triggers("digits", 1, OVERRIDES)

@@ -52,10 +52,10 @@ class Shop:
     def versions(self) -> dict[str, bool]:
         """By each registered version, whether it is the champion."""
         path = f"{self.airflow.mlflow}/api/2.0/mlflow/registered-models/get"
-        found = requests.get(path, {"name": MODEL}, timeout=60).json()["registered_model"]
-        (alias,) = found["aliases"]
+        registered = requests.get(path, {"name": MODEL}, timeout=60).json()["registered_model"]
+        (alias,) = registered["aliases"]
         assert alias["alias"] == "champion"
-        count = int(found["latest_versions"][0]["version"])
+        count = int(registered["latest_versions"][0]["version"])
         return {str(number): str(number) == alias["version"] for number in range(1, count + 1)}
 
 

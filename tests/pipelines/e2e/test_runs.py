@@ -37,7 +37,7 @@ def test_a_form_that_is_filled_wrongly_is_refused(airflow: Airflow) -> None:
 def test_params_that_the_stages_refuse_end_the_run_at_its_first_task(airflow: Airflow) -> None:
     run = airflow.trigger("train", overrides=["base=-1"])
     assert airflow.ended("train", run) == "failed"
-    plan = next(one for one in airflow.tasks("train", run) if one.name == "plan")
+    plan = next(task for task in airflow.tasks("train", run) if task.name == "plan")
     assert (plan.state, plan.tries) == ("failed", 1), "a second try would be refused as well"
     assert airflow.run("train", run)["note"] == "Failed: plan: params.yaml: base is -1; must be positive"
     assert "plan: params.yaml: base is -1; must be positive" in airflow.log("train", run, "plan")
@@ -68,23 +68,23 @@ def test_many_members_at_once(airflow: Airflow, tiny: tuple[Repository, Local]) 
     run = airflow.trigger("train", recipe="many")
     assert airflow.ended("train", run) == "success"
     tasks = airflow.tasks("train", run)
-    members = [one for one in tasks if one.name == "train"]
-    assert {one.address: one.tries for one in members} == {f"train@m{n}": 1 for n in range(MEMBERS)}
-    begun, over = ([getattr(one, when) for one in members] for when in ("started", "ended"))
+    members = [task for task in tasks if task.name == "train"]
+    assert {task.address: task.tries for task in members} == {f"train@m{n}": 1 for n in range(MEMBERS)}
+    begun, over = ([getattr(task, when) for task in members] for when in ("started", "ended"))
     assert max(begun) < min(over), "all at the same time"
-    assert next(one.state for one in tasks if one.name == "first") == "skipped"
+    assert next(task.state for task in tasks if task.name == "first") == "skipped"
     assert airflow.result("train", run, "record")["experiment"] in experiments(tiny[0])
 
 
 def test_a_sweep_is_a_run_of_train_for_each_point(airflow: Airflow) -> None:
     run = airflow.trigger("sweep", grid=["models.a.train.epochs=2,3"])
     assert airflow.ended("sweep", run) == "success"
-    shown = {one.member for one in airflow.tasks("sweep", run) if one.name == "run"}
-    assert shown == {"models.a.train.epochs=2", "models.a.train.epochs=3"}
+    members = {task.member for task in airflow.tasks("sweep", run) if task.name == "run"}
+    assert members == {"models.a.train.epochs=2", "models.a.train.epochs=3"}
     # What the points have in common is trained once: the first is what retrain has run.
     points = [airflow.states("train", f"{run}-{number}") for number in (1, 2)]
-    assert [one["train@a"] for one in points] == ["skipped", "success"]
-    assert [one["train@b"] for one in points] == ["skipped", "skipped"]
+    assert [states["train@a"] for states in points] == ["skipped", "success"]
+    assert [states["train@b"] for states in points] == ["skipped", "skipped"]
 
 
 # Last, as it may leave Airflow on another port.
@@ -101,10 +101,10 @@ def test_what_is_killed_is_tried_again_and_resumes(tiny: tuple[Repository, Local
     left = local.process("pipelines.worker", "CONVOY_STAGE=train@b").pid
     local.process("scheduler").kill()
     assert local.ended() == 1
-    assert "scheduler ended with status -9" in local.said
+    assert "scheduler ended with status -9" in local.output
     assert has_ended(left), "two of one training would spoil its checkpoint"
 
     again = local.start()
     assert again.ended("train", run) == "success"
-    tries = {one.address: one.tries for one in again.tasks("train", run)}
+    tries = {task.address: task.tries for task in again.tasks("train", run)}
     assert (tries["train@a"], tries["train@b"], tries["judge"]) == (2, 2, 1)
