@@ -10,7 +10,7 @@ export DVC_NO_ANALYTICS := 1
 need = $(if $($(1)),:,echo 'error: name $(2): make $@ $(1)=$(3)' >&2; exit 1)
 
 .DEFAULT_GOAL := help
-.PHONY: help run audit docs accept-data reproduce find-learning-rate sweep sync-tracking preview predict test test-fast \
+.PHONY: help run audit docs results-cache accept-data reproduce find-learning-rate sweep sync-tracking preview predict test test-fast \
 	images up down e2e-docker bench plan airflow e2e-airflow replay lint format pins clean
 
 help:  ## Show this list
@@ -20,6 +20,9 @@ help:  ## Show this list
 export DATA
 run: $(VENV)/stages.installed  ## Run the pipeline as params.yaml says, or on images of your own (DATA=/path/to/images)
 	@if [ -n "$$DATA" ]; then python -m stages.tools.run_images "$$DATA" $(if $(VERBOSE),--verbose); else dvc repro; fi
+
+results-cache: $(VENV)/stages.installed  ## Show the store of image results (EMPTY=1 empties it)
+	@python -m stages.tools.results_cache $(if $(EMPTY),--empty)
 
 accept-data:  ## Accept the data as they are: what audit.drift.reference compares with
 	@[ -f data/profile.json ] || { echo "error: data/profile.json is missing; make run writes it" >&2; exit 1; }

@@ -1,8 +1,10 @@
 """audit: the manifest and the images → a report on the data, and whether they drifted from the accepted."""
 
 import csv
+import hashlib
 import json
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,12 @@ from stages.common import log
 from stages.common.errors import ImageError, SourceError, StoreError
 from stages.common.files import read_json, replace_atomically, write_json
 from stages.common.parallel import mapped
-from stages.data import decoding
 from stages.data import drift as drifting
+from stages.data import image_results
 from stages.data import profile as profiling
 from stages.data.blobs import BlobReader
+from stages.data.decoding import Pixels
+from stages.data.image_results import Looks
 from stages.data.manifest import Manifest, Row
 from stages.data.profile import FIGURES, Look
 from stages.params import Audit, Drift
@@ -47,7 +51,7 @@ def audit(
     sheets = _sheets(table, params.samples)
     shown = {path for paths in sheets.values() for path in paths}
     shown |= {pair[end] for pair in pairs[: report.PAIRS_SHOWN] for end in ("path", "other")}
-    figures, small = _looks(table, shown, source, blob)
+    figures, small, decoded = _looks(table, shown, source, blob)
     summary = profiling.summary(table.strings("label").tolist(), figures)
     found = _drift(params.drift, summary)
     write_json(profile, summary)
@@ -56,7 +60,12 @@ def audit(
         html = report.page(table, _table(rejects), pairs, figures, small, sheets, found)
         aside.write_text(html, encoding="utf-8")
     log.event(
-        "audited", images=len(table), near_duplicate_pairs=len(pairs), drift=found["verdict"], page=page
+        "audited",
+        images=len(table),
+        decoded=decoded,
+        near_duplicate_pairs=len(pairs),
+        drift=found["verdict"],
+        page=page,
     )
     _judge(found, drift)
 
@@ -78,19 +87,26 @@ def _sheets(table: Manifest, samples: int) -> dict[str, list[str]]:
 
 def _looks(
     table: Manifest, shown: set[str], source: Path, blob: Path
-) -> tuple[dict[str, NDArray[np.float64]], dict[str, decoding.Pixels]]:
-    """The figures of all images by name, and the small versions of those images that are shown."""
+) -> tuple[dict[str, NDArray[np.float64]], dict[str, Pixels], int]:
+    """The figures of all images by name, small versions of those shown, and how many images were decoded."""
     figures = {name: np.empty(len(table)) for name in FIGURES}
-    small: dict[str, decoding.Pixels] = {}
-    with BlobReader(blob) as blobs, log.Progress("looking", total=len(table), unit="image") as progress:
+    small: dict[str, Pixels] = {}
+    with (
+        image_results.looks() as looks,
+        BlobReader(blob) as blobs,
+        log.Progress("looking", total=len(table), unit="image") as progress,
+    ):
 
         def work(row: Row) -> tuple[str, Look]:
-            try:
-                stored = row.offset >= 0
-                data = blobs.read(row.offset, row.bytes) if stored else (source / row.path).read_bytes()
-                return row.path, profiling.look(decoding.decode(data, "rgb", plain=row.plain))
-            except (OSError, ImageError) as error:
-                raise SourceError(f"{row.path}: {error}; the source has changed, run ingest again") from None
+            look = looks.figures(row.sha256)
+            if look and row.path not in shown:
+                return row.path, look
+            if look and (thumbnail := looks.thumbnail(row.sha256)) is not None:
+                return row.path, replace(look, small=thumbnail)
+            look = _decoded(row, looks, source, blobs)
+            if row.path in shown:
+                looks.add_thumbnail(row.sha256, look.small)
+            return row.path, look
 
         for place, (path, look) in enumerate(mapped(work, table.each())):
             for name, values in figures.items():
@@ -98,7 +114,16 @@ def _looks(
             if path in shown:
                 small[path] = look.small
             progress.advance()
-    return figures, small
+    return figures, small, looks.decoded
+
+
+def _decoded(row: Row, looks: Looks, source: Path, blobs: BlobReader) -> Look:
+    try:
+        data = blobs.read(row.offset, row.bytes) if row.offset >= 0 else (source / row.path).read_bytes()
+        sha256 = hashlib.sha256(data).hexdigest()
+        return looks.examine(data, sha256, damaged=True)[1]
+    except (OSError, ImageError) as error:
+        raise SourceError(f"{row.path}: {error}; the source has changed, run ingest again") from None
 
 
 def _drift(params: Drift, summary: dict[str, Any]) -> dict[str, Any]:

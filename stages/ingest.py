@@ -14,16 +14,24 @@ from stages.common import log
 from stages.common.errors import SourceError
 from stages.common.files import replace_atomically, write_json
 from stages.common.parallel import mapped
-from stages.data import blobs, candidates, frames, similarity, sources, splitting
+from stages.data import blobs, candidates, frames, image_results, similarity, sources, splitting
 from stages.data.candidates import Reject
+from stages.data.image_results import Looks
 from stages.data.manifest import SPLITS, Row, Split, write_manifest
 from stages.data.sources import Image
-from stages.params import Ingest
+from stages.params import Ingest, Resize
 
 
-@cli.command(params="ingest")
+@cli.command(params="ingest", ahead="resize")
 def ingest(
-    params: Ingest, *, manifest: Path, classes: Path, rejects: Path, near_duplicates: Path, blob: Path
+    params: Ingest,
+    ahead: Resize | None = None,
+    *,
+    manifest: Path,
+    classes: Path,
+    rejects: Path,
+    near_duplicates: Path,
+    blob: Path,
 ) -> None:
     """Read every file of the source, keep those that decode, and split them.
 
@@ -32,9 +40,12 @@ def ingest(
     (`blob`, a zip).
     Raises SourceError when the source is missing, a class is too small, or more files are rejected than
     `ingest.max_reject_fraction` allows (exact duplicates do not count).
+
+    The one decode of an image also gives what audit needs of it, and with `ahead` what resize needs: both
+    take it from the store of results. `ahead` decides nothing that ingest writes, so DVC does not watch it.
     """
-    with blobs.writing(blob) as add:
-        rows, refused, seen = _sift(_examined(params), add)
+    with image_results.looks(ahead.view if ahead else None) as looks, blobs.writing(blob) as add:
+        rows, refused, seen = _sift(_examined(params, looks), add)
     _write_rejects(rejects, refused)
     _check_rejects(params, seen, refused, rejects)
     groups = _near_duplicates(rows, params.near_duplicates.distance, near_duplicates)
@@ -52,21 +63,33 @@ def ingest(
     write_json(classes, names)
     sizes = splitting.counts(splits.values())
     log.event(
-        "ingested", images=len(rows), classes=len(names), rejects=len(refused), groups=len(groups), **sizes
+        "ingested",
+        images=len(rows),
+        decoded=looks.decoded,
+        classes=len(names),
+        rejects=len(refused),
+        groups=len(groups),
+        **sizes,
     )
 
 
-def _examined(params: Ingest) -> Iterator[tuple[Image, Row | Reject]]:
-    wanted = {
-        "official": params.split == "from_path",
-        "hashed": params.near_duplicates.distance is not None,
-        "damaged": params.damaged == "accept",
-    }
+def _examined(params: Ingest, looks: Looks) -> Iterator[tuple[Image, Row | Reject]]:
+    with (
+        image_results.file_digests() as digests,
+        log.Progress("reading images", total=0, unit="image") as progress,
+    ):
+        examiner = candidates.Examiner(
+            looks,
+            digests if params.verify == "changed" else None,
+            params.max_pixels,
+            official=params.split == "from_path",
+            hashed=params.near_duplicates.distance is not None,
+            damaged=params.damaged == "accept",
+        )
 
-    def work(batch: list[Image]) -> list[tuple[Image, Row | Reject]]:
-        return [(one, candidates.examine(one, params.max_pixels, **wanted)) for one in batch]
+        def work(batch: list[Image]) -> list[tuple[Image, Row | Reject]]:
+            return [(image, candidates.examine(image, examiner)) for image in batch]
 
-    with log.Progress("reading images", total=0, unit="image") as progress:
         for results in mapped(work, candidates.batches(sources.images(params.source))):
             progress.advance(len(results))
             yield from results

@@ -66,11 +66,13 @@ class Ingest(Section):
     With `split: from_path` the source says which split an image is in, by a folder named train, val or test
     or in words of its own (a column, an official test set); only a split that it lacks is cut out of train.
     `damaged: accept` takes JPEGs some of whose pixels are the decoder's guesses, and counts them.
+    `verify: always` reads every file; `changed` reads a file only when its size, times or inode have changed.
     """
 
     source: Source
     max_pixels: Positive
     damaged: Literal["reject", "accept"]
+    verify: Literal["changed", "always"]
     split: Literal["content", "from_path"]
     val_fraction: Fraction
     test_fraction: Fraction

@@ -11,10 +11,10 @@ from stages import cli
 from stages.common import log
 from stages.common.errors import ImageError, SourceError
 from stages.common.parallel import mapped
-from stages.data import reuse, statistics, store
+from stages.data import image_results, store
 from stages.data.blobs import BlobReader
+from stages.data.image_results import Resized
 from stages.data.manifest import Manifest, Row
-from stages.data.reuse import Resized
 from stages.data.sizing import View
 from stages.params import Resize
 
@@ -27,7 +27,7 @@ def resize(params: Resize, *, manifest: Path, source: Path, blob: Path, resized:
 
     Writes an HDF5 store of `images` (N, H, W, C) uint8 with the columns `sums` and `squares`, int64 (N, C):
     integers, so that means over any subset are exact and need no second look at the pixels. Images that
-    the last run resized the same way are taken over from it; the result is the same to the byte.
+    any run resized the same way come from the store of results; the result is the same to the byte.
     Raises SourceError when an image is gone or no longer the one that ingest saw.
     """
     table = Manifest.read(manifest)
@@ -37,7 +37,7 @@ def resize(params: Resize, *, manifest: Path, source: Path, blob: Path, resized:
     view, shape, ids = params.view, (len(table), *params.shape), table.strings("id")
     with (
         BlobReader(blob) as blobs,
-        reuse.last(resized, provenance) as known,
+        image_results.resized_images(view) as known,
         store.create(resized, "images", shape, np.uint8, ids=ids, provenance=provenance) as out,
         log.Progress("resizing", total=len(table), unit="image") as progress,
     ):
@@ -47,10 +47,10 @@ def resize(params: Resize, *, manifest: Path, source: Path, blob: Path, resized:
             block = np.empty((len(rows), *params.shape), np.uint8)
             new = 0
             for place, row in enumerate(rows):
-                if (image := known.get(row.id)) is None:
+                if (image := known.get(row.sha256)) is None:
                     new += 1
-                    pixels = _pixels(row, view, _reader(row, source, blobs))
-                    image = Resized(pixels, *statistics.sums(pixels))
+                    image = Resized.from_pixels(_pixels(row, view, _reader(row, source, blobs)))
+                    known.add(row.sha256, image)
                 block[place], sums[start + place], squares[start + place] = image
             out.write(start, block)
             return len(block), new
@@ -60,7 +60,6 @@ def resize(params: Resize, *, manifest: Path, source: Path, blob: Path, resized:
             decoded += new
             progress.advance(done)
         out.columns.update(sums=sums, squares=squares)
-    reuse.remember(resized)
     log.event("resized", images=len(table), decoded=decoded, to="x".join(map(str, params.shape)))
 
 

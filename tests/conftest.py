@@ -14,6 +14,7 @@ from PIL import Image
 from stages import cli
 from stages.audit import audit
 from stages.common import log
+from stages.data import results_store
 from stages.data.sources import SourceParams, folder
 from stages.extract import extract
 from stages.ingest import ingest
@@ -74,10 +75,11 @@ class Project:
     def packed(self) -> Path:
         return self.root / "data" / "packed"
 
-    def ingest(self, source: SourceParams | None = None, **params: Any) -> None:
+    def ingest(self, source: SourceParams | None = None, ahead: Resize | None = None, **params: Any) -> None:
         values: dict[str, Any] = {
             "max_pixels": 1_000_000,
             "damaged": "reject",
+            "verify": "changed",
             "split": "content",
             "val_fraction": 0.2,
             "test_fraction": 0.2,
@@ -87,6 +89,7 @@ class Project:
         } | params
         ingest(
             Ingest(source=source or folder.Params(kind="folder", path=self.source), **values),
+            ahead,
             manifest=self.manifest,
             classes=self.classes,
             rejects=self.rejects,
@@ -149,6 +152,22 @@ def write_images(
             pixels = np.clip(colour + draw.normal(0, noise, (*size, 3)), 0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(root / name / f"{number:03d}.png")
     return root
+
+
+@pytest.fixture(scope="session", autouse=True)
+def session_results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A store of image results for shared fixtures; the workspace's own is neither used nor filled."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv(results_store.FOLDER_VARIABLE, str(tmp_path_factory.mktemp("session_results")))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def image_results(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty store of image results for each test."""
+    folder = tmp_path_factory.mktemp("image_results")
+    monkeypatch.setenv(results_store.FOLDER_VARIABLE, str(folder))
+    return folder
 
 
 @pytest.fixture

@@ -81,8 +81,14 @@ def _declared(root: Path, address: str) -> dict[str, Any]:
 
 
 def _variables(job: Job) -> dict[str, str]:
+    """Folders outside of the clone: this run's checkpoints, and the results of images that all runs share."""
     folder = checkpoints(job)
-    return {"CONVOY_CHECKPOINTS": str(folder / job.stage)} if folder else {}
+    if folder is None or job.state is None:
+        return {}
+    return {
+        "CONVOY_CHECKPOINTS": str(folder / job.stage),
+        "CONVOY_IMAGE_RESULTS": str(job.state / "image_results"),
+    }
 
 
 def _metrics(root: Path, address: str) -> dict[str, Any]:

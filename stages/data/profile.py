@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from stages.data.decoding import Pixels
 
-_SIDE = 128
+# Pixels of the longer side of `Look.small`.
+SIDE = 128
 _QUANTILES = np.linspace(0, 1, 1001)
 
 
@@ -37,7 +38,7 @@ FIGURES = ("width", "height", "brightness", "contrast", "sharpness")
 def look(pixels: Pixels) -> Look:
     """Measure a decoded image, uint8 (H, W, 3)."""
     height, width = pixels.shape[:2]
-    scale = min(1.0, _SIDE / max(height, width))
+    scale = min(1.0, SIDE / max(height, width))
     shape = max(1, round(width * scale)), max(1, round(height * scale))
     small = cv2.resize(pixels, shape, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
     gray = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)

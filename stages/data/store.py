@@ -26,7 +26,7 @@ from stages.common.files import replace_atomically
 
 # Puts rows into a file, from a row number on.
 Put = Callable[[int, NDArray[Any]], None]
-Key = Literal["images", "features", "probabilities"]
+Key = Literal["images", "features", "probabilities", "results"]
 KEYS: tuple[Key, ...] = get_args(Key)
 _CHECKSUMS, _COMPLETE = "checksums", "complete"
 

@@ -32,7 +32,7 @@ def tiny(tmp_path: Path) -> Settings:
     [
         (bench_data.measure, 12),
         (bench_quality.measure, 12),
-        (bench_change.measure, 2),
+        (bench_change.measure, 4),
         (bench_batches.measure, 6),
         (bench_extract.measure, 3),
     ],

@@ -27,7 +27,7 @@ from stages.data.decoding.orientation import UPRIGHT, orientation, upright
 from stages.data.decoding.types import Color, Pixels
 from stages.data.similarity import perceptual_hash
 
-__all__ = ["FORMATS", "MAX_PIXELS", "REDUCTIONS", "Color", "Facts", "Pixels", "decode", "inspect"]
+__all__ = ["FORMATS", "MAX_PIXELS", "REDUCTIONS", "Color", "Facts", "Pixels", "decode", "examine", "inspect"]
 
 # The limit for images that a user names on a command line; of a source, it is the param ingest.max_pixels.
 MAX_PIXELS = 200_000_000
@@ -62,13 +62,23 @@ class Facts:
 
 
 def inspect(data: bytes, max_pixels: int, *, hashed: bool, damaged: bool = False) -> Facts:
-    """Decode an image completely, only to make sure that it can be, and say what it is.
+    """Decode an image completely, only to make sure that it can be, and say what it is: see `examine`."""
+    return examine(data, max_pixels, hashed=hashed, damaged=damaged)[0]
+
+
+def examine(
+    data: bytes, max_pixels: int, *, hashed: bool, damaged: bool = False
+) -> tuple[Facts, Image.Image]:
+    """Decode an image completely, and say what it is.
 
     Args:
         data: The file.
         max_pixels: Images with more are refused before they are decoded.
         hashed: Whether to compute the perceptual hash.
         damaged: Whether to accept a JPEG some of whose pixels are the decoder's guesses.
+
+    Returns:
+        The facts and the image, of mode L or RGB: converted to RGB, its pixels are those of `decode`.
 
     Raises:
         DamagedError: The decoder has to guess pixels.
@@ -94,7 +104,7 @@ def inspect(data: bytes, max_pixels: int, *, hashed: bool, damaged: bool = False
     except Exception as error:
         # Decoders meet broken files with errors of every kind, and one file must not stop a stage.
         raise _broken(error) from None
-    return Facts(*final.size, channels, plain, phash, damage)
+    return Facts(*final.size, channels, plain, phash, damage), final
 
 
 def decode(data: bytes, color: Color, *, plain: bool, reduction: int = 1) -> Pixels:

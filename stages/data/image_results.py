@@ -1,0 +1,219 @@
+"""What the data stages compute of one image, stored for every later run: see results_store.py.
+
+    digests     a file that has not changed since it was read → the SHA-256 of its bytes
+    facts       what `ingest` says of an image, and the figures of `audit`: one decode gives both
+    resized     the pixels and sums of `resize`
+    thumbnails  the small versions that `audit` shows
+
+A stored result counts while its code (`stages/common/fingerprint.py`), its params and the libraries' versions
+are the same.
+"""
+
+import hashlib
+import os
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import PIL
+import simplejpeg
+from numpy.typing import NDArray
+
+from stages.common import fingerprint
+from stages.data import decoding, profile, results_store, statistics
+from stages.data.decoding import Facts, Pixels
+from stages.data.profile import Look
+from stages.data.results_store import Results
+from stages.data.sizing import View, to_size
+
+_VERSIONS = {
+    "numpy": np.__version__,
+    "opencv": cv2.__version__,
+    "pillow": PIL.__version__,
+    "simplejpeg": simplejpeg.__version__,
+}
+_ANY_SIZE = 2**62
+# Width, height, channels; plain; whether there is a perceptual hash, and it; brightness, contrast, sharpness.
+_FACTS = struct.Struct("<IIB??Q3d")
+_SHAPE = struct.Struct("<II")
+_NO_PIXELS = np.empty((0, 0, 3), np.uint8)
+# A file may change twice within one tick of the file system's clock: such a file is read again next time.
+_SECONDS_UNTIL_SETTLED = 2.0
+
+
+class Resized(NamedTuple):
+    """Pixels (H, W, C) uint8, and per channel the sums of the values and of their squares, int64 (C,)."""
+
+    pixels: Pixels
+    sums: NDArray[np.int64]
+    squares: NDArray[np.int64]
+
+    @classmethod
+    def from_pixels(cls, pixels: Pixels) -> "Resized":
+        """With the sums computed."""
+        return cls(pixels, *statistics.sums(pixels))
+
+
+class FileDigests:
+    """The digests of files that have not changed since they were read: size, times and inode say so."""
+
+    def __init__(self, results: Results) -> None:
+        self._results = results
+
+    def get(self, file: os.stat_result) -> str | None:
+        """The SHA-256 (hex) of the file's bytes, or None."""
+        found = self._results.get(_identity(file))
+        return None if found is None else found.tobytes().hex()
+
+    def add(self, before: os.stat_result, after: os.stat_result, sha256: str) -> None:
+        """Store the digest of bytes that were read between two looks at the file."""
+        settled = time.time() - max(after.st_mtime, after.st_ctime) > _SECONDS_UNTIL_SETTLED
+        if settled and _identity(before) == _identity(after):
+            self._results.add(_identity(after), np.frombuffer(bytes.fromhex(sha256), np.uint8))
+
+
+class ResizedImages:
+    """The results of `resize`."""
+
+    def __init__(self, results: Results, view: View) -> None:
+        self._results, self.view = results, view
+        self._shape = (view.height, view.width, 3 if view.color == "rgb" else 1)
+
+    def get(self, sha256: str) -> Resized | None:
+        """The resized image whose file has this SHA-256, or None."""
+        row = self._results.get(sha256)
+        if row is None:
+            return None
+        count = int(np.prod(self._shape))
+        sums, squares = row[count:].copy().view(np.int64).reshape(2, -1)
+        return Resized(row[:count].reshape(self._shape), sums, squares)
+
+    def add(self, sha256: str, image: Resized) -> None:
+        """Store a resized image."""
+        self._results.add(sha256, *image)
+
+
+class Looks:
+    """The facts and figures of images, each from one decode.
+
+    With `ahead`, that decode also gives the pixels that `resize` will ask for.
+    """
+
+    def __init__(self, results: Results, thumbnails: Results, ahead: ResizedImages | None = None) -> None:
+        self._results, self._thumbnails, self._ahead = results, thumbnails, ahead
+        self._lock = threading.Lock()
+        self.decoded = 0
+
+    def facts(self, sha256: str) -> Facts | None:
+        """The stored facts of an undamaged image."""
+        row = self._results.get(sha256)
+        if row is None:
+            return None
+        width, height, channels, plain, hashed, phash, *_ = _FACTS.unpack(row.tobytes())
+        return Facts(width, height, channels, plain, phash if hashed else None)
+
+    def figures(self, sha256: str) -> Look | None:
+        """The stored figures of an undamaged image, without its small version."""
+        row = self._results.get(sha256)
+        if row is None:
+            return None
+        width, height, *_, brightness, contrast, sharpness = _FACTS.unpack(row.tobytes())
+        return Look(width, height, brightness, contrast, sharpness, _NO_PIXELS)
+
+    def thumbnail(self, sha256: str) -> Pixels | None:
+        """The stored small version of an image."""
+        row = self._thumbnails.get(sha256)
+        if row is None:
+            return None
+        height, width = _SHAPE.unpack(row[: _SHAPE.size].tobytes())
+        return row[_SHAPE.size :][: height * width * 3].reshape(height, width, 3)
+
+    def add_thumbnail(self, sha256: str, small: Pixels) -> None:
+        """Store a small version, as many bytes for any shape."""
+        padded = np.zeros(profile.SIDE**2 * 3, np.uint8)
+        padded[: small.size] = small.reshape(-1)
+        self._thumbnails.add(sha256, np.frombuffer(_SHAPE.pack(*small.shape[:2]), np.uint8), padded)
+
+    def examine(
+        self, data: bytes, sha256: str, max_pixels: int = _ANY_SIZE, *, damaged: bool
+    ) -> tuple[Facts, Look]:
+        """Decode an image, and store all that follows from its pixels. Raises as `decoding.inspect`."""
+        facts, image = decoding.examine(data, max_pixels, hashed=True, damaged=damaged)
+        with self._lock:
+            self.decoded += 1
+        pixels: Pixels = np.asarray(image.convert("RGB"))
+        look = profile.look(pixels)
+        # Of damaged images nothing is stored: whether they are accepted is a param.
+        if facts.damage is None:
+            self._results.add(sha256, np.frombuffer(_packed(facts, look), np.uint8))
+            if self._ahead:
+                self._resize_ahead(self._ahead, sha256, pixels)
+        return facts, look
+
+    @staticmethod
+    def _resize_ahead(resized: ResizedImages, sha256: str, pixels: Pixels) -> None:
+        view = resized.view
+        # Gray and reduced decodes give other pixels than this one.
+        if view.color == "rgb" and view.quality == "exact":
+            sized = to_size(pixels, view.height, view.width, keep_aspect=view.keep_aspect, quality="exact")
+            resized.add(sha256, Resized.from_pixels(sized))
+
+
+@contextmanager
+def file_digests() -> Iterator[FileDigests]:
+    """Open the digests of unchanged files."""
+    with results_store.opened("digests", {}) as results:
+        yield FileDigests(results)
+
+
+@contextmanager
+def resized_images(view: View) -> Iterator[ResizedImages]:
+    """Open the results of `resize` for one view."""
+    with results_store.opened("resized", _follows_from("sizing", "statistics", view=repr(view))) as results:
+        yield ResizedImages(results, view)
+
+
+@contextmanager
+def looks(ahead: View | None = None) -> Iterator[Looks]:
+    """Open the facts and figures of images."""
+    with (
+        results_store.opened("facts", _follows_from("decoding", "profile")) as results,
+        results_store.opened("thumbnails", _follows_from("decoding", "profile")) as thumbnails,
+    ):
+        if ahead is None:
+            yield Looks(results, thumbnails)
+            return
+        with resized_images(ahead) as resized:
+            yield Looks(results, thumbnails, resized)
+
+
+def _follows_from(*modules: str, **params: object) -> dict[str, Any]:
+    code: dict[str, str] = {}
+    for module in modules:
+        code |= fingerprint.code(f"stages.data.{module}")
+    return {"code": code, "versions": _VERSIONS, **params}
+
+
+def _packed(facts: Facts, look: Look) -> bytes:
+    return _FACTS.pack(
+        facts.width,
+        facts.height,
+        facts.channels,
+        facts.plain,
+        facts.phash is not None,
+        facts.phash or 0,
+        look.brightness,
+        look.contrast,
+        look.sharpness,
+    )
+
+
+def _identity(file: os.stat_result) -> str:
+    # The time of the last change of the inode cannot be set by a program, as the other times can.
+    parts = (file.st_dev, file.st_ino, file.st_size, file.st_mtime_ns, file.st_ctime_ns)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
