@@ -13,7 +13,9 @@ BACKGROUND = (255, 255, 255)
 
 
 def check_size(width: int, height: int, max_pixels: int | None) -> None:
-    """Raise ImageError for more than `max_pixels` pixels; None is no limit."""
+    """Raise ImageError for no pixel, or for more than `max_pixels`; None is no limit."""
+    if width < 1 or height < 1:
+        raise ImageError(f"an image of {width}x{height} pixels")
     if max_pixels is not None and width * height > max_pixels:
         raise ImageError(f"{width}x{height} pixels are more than the {max_pixels} allowed")
 

