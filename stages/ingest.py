@@ -153,6 +153,8 @@ def _warn(rows: list[Row], splits: dict[str, Split]) -> None:
         log.warning(
             "accepted_damaged_images", images=len(damaged), first=damaged[0].path, damage=damaged[0].damage
         )
+    for names in splitting.similar_names(row.label for row in rows):
+        log.warning("found_similar_class_names", names=", ".join(map(repr, names)))
     absent = splitting.absent_classes({row.sha256: row.label for row in rows}, splits)
     for split, labels in absent.items():
         log.warning("found_classes_without_images", split=split, classes=len(labels), first=labels[0])

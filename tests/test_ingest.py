@@ -307,3 +307,13 @@ def test_frames_of_a_film_in_several_splits_are_warned_of(
         large.crop((10 * number, 0, 10 * number + 200, 200)).save(source / "cat" / f"film {number:03d}.png")
     project.ingest()
     assert "found_frames_of_films_in_several_splits" in caplog.messages
+
+
+def test_classes_that_differ_by_case_or_a_blank_are_warned_of(
+    project: Project, images: Images, caplog: pytest.LogCaptureFixture
+) -> None:
+    images({"cat": 5, "Cat ": 5, "dog": 5})
+    project.ingest()
+    (record,) = [record for record in caplog.records if record.message == "found_similar_class_names"]
+    assert vars(record)["fields"] == {"names": "'Cat ', 'cat'"}
+    assert json.loads(project.classes.read_text()) == ["Cat ", "cat", "dog"]

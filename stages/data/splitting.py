@@ -1,7 +1,7 @@
 """Which image is for training, which for validation, which for the test: decided by content."""
 
 import hashlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from stages.common.errors import SourceError
@@ -74,6 +74,14 @@ def absent_classes(labels: Mapping[str, str], splits: Mapping[str, Split]) -> di
     classes = sorted(set(labels.values()))
     absent = {split: [label for label in classes if (split, label) not in present] for split in SPLITS}
     return {split: names for split, names in absent.items() if names}
+
+
+def similar_names(labels: Iterable[str]) -> list[list[str]]:
+    """Groups of class names that differ by case or blanks alone: most probably one class, spelled twice."""
+    groups: defaultdict[str, list[str]] = defaultdict(list)
+    for label in sorted(set(labels)):
+        groups[" ".join(label.casefold().split())].append(label)
+    return [names for names in groups.values() if len(names) > 1]
 
 
 def _cut(units: Sequence[Sequence[str]], fractions: Mapping[Split, float]) -> Iterator[tuple[str, Split]]:

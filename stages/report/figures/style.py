@@ -55,6 +55,8 @@ FIGURE: dict[Any, Any] = {
     "figure.facecolor": LIGHT["paper"],
     "axes.facecolor": LIGHT["paper"],
     "text.color": LIGHT["ink"],
+    # Names of classes are text, never formulas: "$5 bill" or "a_$b" would stop the drawing.
+    "text.parse_math": False,
     "axes.labelcolor": LIGHT["ink"],
     "axes.edgecolor": LIGHT["dim"],
     "xtick.color": LIGHT["dim"],

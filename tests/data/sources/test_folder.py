@@ -6,6 +6,7 @@ import pytest
 
 from stages.common.errors import SourceError
 from stages.data.sources import folder, images
+from stages.tools import predict_image
 
 
 def found(root: Path) -> dict[str, str | None]:
@@ -29,6 +30,26 @@ def test_hidden_files_and_folders_are_passed_over(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     assert list(found(tmp_path)) == ["cat/a.png"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Thumbs.db",
+        "thumbs.db",
+        "desktop.ini",
+        "Desktop.ini",
+        "._a.png",
+        "@eaDir/a.png/x.jpg",
+        "$RECYCLE.BIN/a.png",
+    ],
+)
+def test_what_operating_systems_leave_behind_is_passed_over(tmp_path: Path, name: str) -> None:
+    for file in ("cat/a.png", f"cat/{name}"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    assert list(found(tmp_path)) == ["cat/a.png"]
+    assert [path.name for path in predict_image._list_files(str(tmp_path))] == ["a.png"]
 
 
 def test_links_to_files_are_followed(tmp_path: Path) -> None:

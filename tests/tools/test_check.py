@@ -1,0 +1,70 @@
+"""check: what DVC cannot read is named before DVC starts."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from stages import cli
+from stages.tools.check import check
+from tests.conftest import Images
+
+
+def run(source: Path) -> None:
+    params = yaml.safe_load(Path("params.yaml").read_bytes())
+    params["ingest"]["source"] = {"kind": "folder", "path": str(source)}
+    file = source.parent / "params.yaml"
+    file.write_text(yaml.safe_dump(params), encoding="utf-8")
+    cli.main(check, ["--params", str(file)])
+
+
+def pipe(folder: Path) -> None:
+    os.mkfifo(folder / "pipe.png")
+
+
+def broken_link(folder: Path) -> None:
+    (folder / "link.png").symlink_to("nowhere.png")
+
+
+def latin_1(folder: Path) -> None:
+    if sys.platform != "linux":
+        pytest.skip("names are text on this system")
+    (folder / os.fsdecode(b"H\xfcndchen.png")).touch()
+
+
+def hidden_pipe(folder: Path) -> None:
+    (folder / ".cache").mkdir()
+    os.mkfifo(folder / ".cache" / "pipe")
+
+
+@pytest.mark.parametrize(
+    ("prepare", "reason"),
+    [
+        (pipe, "a pipe, socket or device: 'cat/pipe.png'"),
+        (broken_link, "a broken link (No such file or directory): 'cat/link.png'"),
+        (latin_1, "a name that is not UTF-8: 'cat/H"),
+        (hidden_pipe, "a pipe, socket or device: 'cat/.cache/pipe'"),
+    ],
+)
+def test_what_dvc_cannot_read_is_named(
+    images: Images, capsys: pytest.CaptureFixture[str], prepare: Callable[[Path], None], reason: str
+) -> None:
+    source = images()
+    prepare(source / "cat")
+    with pytest.raises(SystemExit) as stop:
+        run(source)
+    assert stop.value.code not in (0, None)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "DVC cannot read" in line
+    assert reason in line.replace('\\"', '"')
+    assert "pack the folder into an archive" in line
+
+
+def test_a_folder_that_dvc_reads_passes(images: Images, capsys: pytest.CaptureFixture[str]) -> None:
+    source = images()
+    (source / "cat" / "linked.png").symlink_to("000.png")
+    run(source)
+    assert "checked_params" in capsys.readouterr().err
