@@ -5,6 +5,9 @@
 #
 #   make images        or        docker build -f docker/stage.Dockerfile --target train -t convoy/train .
 #
+# Build argument PLUGINS: packages for DVC remotes, as in --build-arg PLUGINS="dvc-s3 dvc-ssh" (or dvc-gs, dvc-azure);
+# docker/images.sh takes the variable of this name. Without it, remotes are folders.
+#
 # A task clones the repository at its run's commit, so an image is an environment; the code in it serves to
 # try a stage by hand. It comes last: an edit rebuilds one small layer.
 #
@@ -14,12 +17,14 @@ ARG BASE_IMAGE=debian:bookworm-slim
 
 FROM ${BASE_IMAGE} AS system
 # A task may run under any user id, that of the folders it mounts: the home must be writable for all. A recorded
-# run is a commit, and git wants to know whose.
+# run is a commit, which needs an author. A mounted repository may be another user's, and of git's settings its
+# upload-pack obeys the system's alone.
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends ca-certificates git python3 tini \
+    && apt-get install --yes --no-install-recommends ca-certificates git openssh-client python3 tini \
     && rm -rf /var/lib/apt/lists/* \
     && git config --system user.name Convoy \
     && git config --system user.email convoy@localhost \
+    && git config --system --add safe.directory '*' \
     && useradd --uid 1000 --create-home convoy \
     && chmod 1777 /home/convoy
 ENV PATH=/opt/venv/bin:$PATH \
@@ -47,16 +52,19 @@ ENV VIRTUAL_ENV=/opt/venv UV_CACHE_DIR=/var/cache/uv UV_LINK_MODE=copy
 COPY docker/slim.sh /usr/local/bin/slim.sh
 
 FROM builder AS data-packages
+ARG PLUGINS
 RUN --mount=type=cache,target=/var/cache/uv --mount=source=requirements/data.txt,target=/requirements.txt \
-    /uv/bin/uv pip install --quiet -r /requirements.txt && slim.sh
+    /uv/bin/uv pip install --quiet -r /requirements.txt ${PLUGINS} && slim.sh
 
 FROM builder AS train-packages
+ARG PLUGINS
 RUN --mount=type=cache,target=/var/cache/uv --mount=source=requirements/stages.txt,target=/requirements.txt \
-    /uv/bin/uv pip install --quiet -r /requirements.txt && slim.sh
+    /uv/bin/uv pip install --quiet -r /requirements.txt ${PLUGINS} && slim.sh
 
 FROM builder AS train-gpu-packages
+ARG PLUGINS
 RUN --mount=type=cache,target=/var/cache/uv --mount=source=requirements/train-gpu.txt,target=/requirements.txt \
-    /uv/bin/uv pip install --quiet -r /requirements.txt && slim.sh
+    /uv/bin/uv pip install --quiet -r /requirements.txt ${PLUGINS} && slim.sh
 
 FROM scratch AS code
 COPY stages /stages

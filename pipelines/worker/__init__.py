@@ -1,25 +1,26 @@
 """What runs inside a task: `python -m pipelines.worker`, in the environment that the stages have.
 
 It needs Python 3.11, git, DVC and PyYAML (and hydra-core for the plan), and nothing of Airflow or `stages`.
-One call does one of three things, in a clone of its own which is removed afterwards:
+One call does one of three things, in a clone that is removed afterwards:
 
     plan    compose and check the run's params; restore what the cache has; say what will run and why
     stage   `dvc repro STAGE`
     record  prove that everything is in the cache; save the run as a DVC experiment; link it with MLflow
 
-Everything is said by environment variables:
+Environment variables describe the job:
 
     CONVOY_ACTION       plan, stage or record
     CONVOY_REPOSITORY   what to clone: a folder or a URL
-    CONVOY_COMMIT       the commit to check out; HEAD if not set
-    CONVOY_RESULT       the file that the result is written to
+    CONVOY_COMMIT       the branch, tag or commit to check out; HEAD if not set
+    CONVOY_RESULT       the file that the result is written to; `-`: the last line of the output, after
+                        `convoy-result: `
     CONVOY_RUN          the run's name: of the parent run in MLflow, and of the experiment in DVC
     CONVOY_STAGE        the stage as DVC calls it: ingest, train@lenet                  (stage)
     CONVOY_PARAMS       the text of the run's params.yaml, as the plan's result has it  (stage, record)
     CONVOY_OVERRIDES    a JSON list of Hydra overrides; `*` in a key: every entry       (plan)
     CONVOY_CACHE        the DVC cache that all tasks share, a folder. Otherwise:
-    CONVOY_REMOTE       a DVC remote of the repository, which the run cache goes through as well
-    CONVOY_STATE        a folder that outlives the task: checkpoints, so that a retry resumes, and durations
+    CONVOY_REMOTE       a DVC remote of the repository, for the run cache as well; not over HTTP
+    CONVOY_STATE        a folder that outlives the task: checkpoints that a retry resumes from, and durations
     CONVOY_DATA         a folder that stands in for datasets/, which is not in git
     CONVOY_WORK         where clones are made; best on the cache's file system, where files are linked
     CONVOY_RUN_URL      the page of this run, for the links                             (record)
@@ -28,18 +29,18 @@ Everything is said by environment variables:
 The rest of the environment reaches the stage as it is (MLFLOW_TRACKING_URI, KERAS_BACKEND …);
 with CONVOY_STATE, CONVOY_CHECKPOINTS is set to a folder of this run and stage, which `record` clears.
 
-The exit status says how it ended, the result file (JSON, absent only if the worker was killed) the rest:
+The exit status says how it ended, the result (JSON; missing only if the worker was killed) the rest:
 
     0    done                outcome: ran, planned or recorded
     99   nothing to do       outcome: restored, with the reason
-    1    failed              outcome: failed, with the last error; a retry may help
-    2    refused             outcome: refused, with an error the stage foresaw; a retry cannot help
+    1    failed              outcome: failed, with the first error, and the traceback of an unexpected one
+    2    refused             outcome: refused, with a permanent error; a retry cannot help
     143  stopped by SIGTERM  with all that it had started
 
     {"outcome": "ran", "reason": "…", "seconds": 12.3, "peak_memory_mb": 1890, "metrics": {…}}
     plan adds   "commit", "params" (text), "stages": {ADDRESS: {"runs": …, "reason": …, "seconds": … or null}}
     record adds "experiment", "mlflow_run_id" and "mlflow_url" (null where no such run is found)
 
-Output of DVC and of the stage goes to standard output, line by line; the last line is the outcome. What a
-failed stage wrote is kept in CONVOY_STATE/failed/RUN/STAGE.
+Output of DVC and of the stage goes to standard output, line by line; the last line is the outcome. Outputs of
+a failed stage are saved in CONVOY_STATE/failed/RUN/STAGE. Logins in URLs are not printed.
 """

@@ -1,12 +1,15 @@
-"""`python -m pipelines.worker`: do what the environment asks, and say how it ended."""
+"""`python -m pipelines.worker`: do what the environment asks, and leave a result."""
 
 import json
+import os
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
-from pipelines.worker import job
+from pipelines.worker import job, memory
+from pipelines.worker.lines import RESULT_LINE, without_login
 from pipelines.worker.plan import plan
 from pipelines.worker.record import record
 from pipelines.worker.shell import Stopped, stoppable
@@ -19,37 +22,52 @@ DONE, FAILED, REFUSED, NOTHING_TO_DO, STOPPED = 0, 1, 2, 99, 143
 def main() -> int:
     """Do the job. Returns the exit status."""
     started = time.monotonic()
-    try:
-        asked = job.read()
-    except job.RefusedError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return REFUSED
-    status, result = _done(asked)
+    status, result = _outcome()
+    result["reason"] = without_login(result["reason"])
     result["seconds"] = round(time.monotonic() - started, 1)
-    _write(asked.result, result)
     print(f"{result['outcome']}: {result['reason']}".rstrip(": "), flush=True)
+    # Read here as well: a job that cannot be read leaves a result, too.
+    if target := os.environ.get("CONVOY_RESULT"):
+        _write(target, result)
     return status
 
 
-def _done(asked: job.Job) -> tuple[int, dict[str, Any]]:
+def _outcome() -> tuple[int, dict[str, Any]]:
+    """The exit status and the result, whatever happens."""
+    kills = memory.kills()
     try:
         with stoppable():
-            result = ACTIONS[asked.action](asked)
+            current = job.read()
+            result = ACTIONS[current.action](current)
     except job.RefusedError as error:
         return REFUSED, {"outcome": "refused", "reason": str(error)}
     except (job.FailedError, OSError) as error:
-        return FAILED, {"outcome": "failed", "reason": str(error)}
+        # A stage that the kernel ends for its memory leaves DVC a status alone.
+        cause = f"{memory.exceeded()}; " if memory.kills() > kills else ""
+        return FAILED, {"outcome": "failed", "reason": f"{cause}{error}"}
     except Stopped:
         return STOPPED, {"outcome": "stopped", "reason": "SIGTERM"}
+    except Exception as error:
+        # An error of this program: it may be over by the next try, and a person can find it.
+        text = without_login(traceback.format_exc())
+        print(text, end="", flush=True)
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        what = f"unexpected {type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
+        return FAILED, {"outcome": "failed", "reason": " ".join(what.split()), "traceback": text}
     return (NOTHING_TO_DO if result["outcome"] == "restored" else DONE), result
 
 
-def _write(path: Path, result: dict[str, Any]) -> None:
-    """Whole or not at all: the reader may look at any time."""
+def _write(target: str, result: dict[str, Any]) -> None:
+    """Write the result, whole or not at all: its reader may look at any time. `-`: into the output."""
+    text = json.dumps(result, ensure_ascii=False)
+    if target == "-":
+        print(f"{RESULT_LINE}{text}", flush=True)
+        return
+    path = Path(target).absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.part")
-    aside.write_text(json.dumps(result, ensure_ascii=False) + "\n", encoding="utf-8")
-    aside.replace(path)
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(f"{text}\n", encoding="utf-8")
+    part.replace(path)
 
 
 if __name__ == "__main__":

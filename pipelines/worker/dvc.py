@@ -1,8 +1,7 @@
-"""`dvc repro` in a clone, and what it said it did."""
+"""`dvc repro` in a clone, and what it did by its own output."""
 
 import json
 import re
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.worker import shell
-from pipelines.worker.job import FailedError, Job
-from pipelines.worker.lines import mistake_in
+from pipelines.worker.job import Job, RefusedError
+from pipelines.worker.lines import mistake_in, without_login
 
 _DVC = [sys.executable, "-m", "dvc"]
 # A stage's exit status says whether its error is permanent (stages/common/errors.py): 1 bad params or data, 2
@@ -39,9 +38,9 @@ class Repro:
     shown: bool = True
 
     def see(self, line: str) -> None:
-        """Pass one line of the output on, and take note of it."""
+        """Print one line of the output, and note what it says."""
         if self.shown:
-            print(line, flush=True)
+            print(without_login(line), flush=True)
         if event := _EVENT.match(line):
             ran, restored = event["ran"], event["restored"]
             (self.ran if ran else self.restored).append(ran or restored)
@@ -51,7 +50,7 @@ class Repro:
 
 
 def repro(root: Path, job: Job, stage: str, variables: Mapping[str, str]) -> Repro:
-    """`dvc repro STAGE`, with what a remote has of it."""
+    """Run `dvc repro STAGE`; a remote's part of it is pulled."""
     return _repro(root, job, [stage], variables, Repro())
 
 
@@ -61,36 +60,48 @@ def restore(root: Path, job: Job) -> Repro:
     A stage after one of these is neither restored nor listed. This way DVC itself decides what is cached: its
     own `--dry` cannot, as it does not have the inputs of any stage but the first.
     """
-    # Not shown: that every other stage "failed" would frighten.
+    # Its output is hidden: stages fail here by design.
     return _repro(root, job, ["--keep-going"], _NO_SHELL, Repro(shown=False))
 
 
 def ask(root: Path, *words: str) -> str:
-    """What `dvc WORDS` says. Raises FailedError with its complaint."""
-    done = subprocess.run(
-        [*_DVC, *words], cwd=root, env=shell.environment(), capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise FailedError(f"dvc {words[0]}: {' '.join(done.stderr.split())}")
-    return done.stdout
+    """Run `dvc WORDS` and return its output. Raises as `shell.output` does."""
+    return shell.output([*_DVC, *words], root, f"dvc {words[0]}")
 
 
 def status(root: Path) -> dict[str, list[Any]]:
     """What has changed since dvc.lock, per stage."""
-    found: dict[str, list[Any]] = json.loads(ask(root, "status", "--json"))
-    return found
+    changes: dict[str, list[Any]] = json.loads(ask(root, "status", "--json"))
+    return changes
 
 
 def fetch(root: Path, job: Job) -> None:
-    """Bring the run cache from the remote, if there is one."""
+    """Fetch the run cache from the remote, if there is one.
+
+    Raises:
+        RefusedError: The remote is reached over HTTP. DVC ends with status 0 there and sends no run cache, so
+            no task would find what another has done.
+    """
     if job.remote:
+        _check_has_run_cache(root, job.remote)
         ask(root, "fetch", "--quiet", "--run-cache", "--remote", job.remote)
 
 
 def push(root: Path, job: Job, *stages: str) -> None:
-    """Send stages' outputs and the run cache to the remote, if there is one."""
+    """Push stages' outputs and the run cache to the remote, if there is one."""
     if job.remote:
         ask(root, "push", "--quiet", "--run-cache", "--remote", job.remote, *stages)
+
+
+def _check_has_run_cache(root: Path, remote: str) -> None:
+    lines = ask(root, "config", "--list").splitlines()
+    (url,) = [line.partition("=")[2] for line in lines if line.startswith(f"remote.{remote}.url=")] or [""]
+    if not url:
+        raise RefusedError(f"CONVOY_REMOTE is {remote}; the repository's .dvc/config has no such remote")
+    if url.startswith(("http://", "https://")):
+        raise RefusedError(
+            f"CONVOY_REMOTE is {remote}, over HTTP; DVC sends no run cache there: use s3, gs, azure or ssh"
+        )
 
 
 def _repro(root: Path, job: Job, words: list[str], variables: Mapping[str, str], done: Repro) -> Repro:

@@ -1,4 +1,4 @@
-"""What the environment asks of the worker, and how it says that it cannot."""
+"""The job that the environment describes, and the two ways in which it can fail."""
 
 import json
 import os
@@ -10,20 +10,19 @@ ACTIONS = ("plan", "stage", "record")
 
 
 class RefusedError(Exception):
-    """The user's to mend; a retry cannot help."""
+    """Permanent error: it needs a person; a retry cannot help."""
 
 
 class FailedError(Exception):
-    """It went wrong; a retry may help."""
+    """Transient or unexpected error: a retry may help."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One task. The package's docstring says what each of the variables means."""
+    """One task. The package's docstring says what each variable means; each field is one of them."""
 
     action: str
     repository: str
-    result: Path
     commit: str
     run: str
     stage: str
@@ -39,7 +38,17 @@ class Job:
 
 
 def read(environment: Mapping[str, str] = os.environ) -> Job:
-    """The job that the variables describe. Raises RefusedError for one that is missing or wrong."""
+    """Read the job from environment variables.
+
+    Args:
+        environment: Names and values; the process's own by default.
+
+    Returns:
+        The job.
+
+    Raises:
+        RefusedError: A variable is missing or wrong.
+    """
 
     def text(name: str, default: str | None = None) -> str:
         value = environment.get(f"CONVOY_{name}") or default
@@ -56,12 +65,11 @@ def read(environment: Mapping[str, str] = os.environ) -> Job:
     return Job(
         action=action,
         repository=text("REPOSITORY"),
-        result=Path(text("RESULT")).absolute(),
         commit=text("COMMIT", "HEAD"),
         run=text("RUN", "run"),
         stage=text("STAGE") if action == "stage" else "",
         params=text("PARAMS") if action != "plan" else "",
-        overrides=json.loads(text("OVERRIDES", "[]")),
+        overrides=_overrides(text("OVERRIDES", "[]")),
         cache=folder("CACHE"),
         remote=text("REMOTE", ""),
         state=folder("STATE"),
@@ -70,3 +78,13 @@ def read(environment: Mapping[str, str] = os.environ) -> Job:
         run_url=text("RUN_URL", ""),
         mlflow_url=text("MLFLOW_URL", environment.get("MLFLOW_TRACKING_URI", "")).rstrip("/"),
     )
+
+
+def _overrides(text: str) -> list[str]:
+    try:
+        overrides = json.loads(text)
+    except ValueError:
+        overrides = None
+    if not isinstance(overrides, list) or not all(isinstance(override, str) for override in overrides):
+        raise RefusedError(f"CONVOY_OVERRIDES is {text[:200]}; must be a JSON list of texts")
+    return overrides

@@ -1,14 +1,33 @@
-"""Lines of a stage's log, read for the one thing that matters: why it stopped."""
+"""Lines that programs write: the error of a stage, a refused login, a login that must not be shown."""
 
 import json
 import re
 
+# What begins the line that carries the result, where there is no file for it.
+RESULT_LINE = "convoy-result: "
 _ERROR = re.compile(r"level=error .*?event=(?P<event>.*)")
+_LOGIN = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.-]*://)[^/\s@'\"]*(?:@[^/\s@'\"]*)*@", re.IGNORECASE)
+# Of git and ssh, and of DVC's remotes. A second try with the same login meets the same answer.
+_REFUSED = re.compile(
+    r"Authentication failed|could not read (Username|Password)|Permission denied \("
+    r"|Host key verification failed|requested URL returned error: 40[13]|HTTP Basic: Access denied"
+    r"|AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|Unable to locate credentials"
+)
 
 
 def mistake_in(line: str) -> str | None:
-    """The message of a line in which a stage reports an error: one that it foresaw, for the user to mend."""
-    if not (found := _ERROR.search(line)):
+    """The message of a line in which a stage reports an error; None for another line."""
+    if not (match := _ERROR.search(line)):
         return None
-    event = found["event"]
+    event = match["event"]
     return str(json.JSONDecoder().raw_decode(event)[0]) if event.startswith('"') else event.partition(" ")[0]
+
+
+def login_refused(text: str) -> bool:
+    """Whether a server has refused a login, or there is none."""
+    return bool(_REFUSED.search(text))
+
+
+def without_login(text: str) -> str:
+    """A text without the user and password of each URL in it."""
+    return _LOGIN.sub(r"\g<scheme>", text)

@@ -1,4 +1,4 @@
-"""What will run and why, found by restoring from the cache whatever is there."""
+"""What will run and why: whatever the cache has is restored, and the rest will run."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ from pipelines.worker.shell import git
 
 Lock = Mapping[str, Mapping[str, Any]]
 UNCHANGED = "unchanged since the last run"
-KNOWN = "ran before with the same code, params and inputs"
+RAN_BEFORE = "ran before with the same code, params and inputs"
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,18 @@ class Planned:
 
 
 def plan(job: Job) -> dict[str, Any]:
-    """Compose and check the params, then plan. Raises RefusedError for params that are not allowed."""
+    """Compose and check the params, then plan.
+
+    Args:
+        job: The task.
+
+    Returns:
+        The result: commit, params and the plan of each stage.
+
+    Raises:
+        RefusedError: The params are not allowed.
+        FailedError: DVC failed.
+    """
     with cloned(job) as root:
         if (root / "conf").is_dir():
             compose(root, job.overrides)
@@ -41,12 +52,12 @@ def plan(job: Job) -> dict[str, Any]:
             "reason": summary(stages),
             "commit": git(root, "rev-parse", "HEAD").strip(),
             "params": (root / "params.yaml").read_text(encoding="utf-8"),
-            "stages": {name: asdict(one) for name, one in stages.items()},
+            "stages": {name: asdict(planned_stage) for name, planned_stage in stages.items()},
         }
 
 
 def planned(root: Path, job: Job) -> dict[str, Planned]:
-    """Every stage by its address, compared with the clone's dvc.lock. What is cached is restored."""
+    """Plan every stage, by its address, against the clone's dvc.lock; restore what is cached."""
     before = _lock(root)
     dvc.fetch(root, job)
     done = dvc.restore(root, job)
@@ -56,24 +67,24 @@ def planned(root: Path, job: Job) -> dict[str, Planned]:
     after = _lock(root)
     params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
     stages = {
-        name: Planned(False, UNCHANGED if before.get(name) == after.get(name) else KNOWN, None)
+        name: Planned(False, UNCHANGED if before.get(name) == after.get(name) else RAN_BEFORE, None)
         for name in done.restored
     }
     for name, changes in changed.items():
         reason = "; ".join(_reasons(changes, before.get(name), params)) or "its outputs are not in the cache"
         stages[name] = Planned(True, reason, timings.last(job.state, name))
     order = list(yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"])
-    return dict(sorted(stages.items(), key=lambda one: order.index(one[0].partition("@")[0])))
+    return dict(sorted(stages.items(), key=lambda item: order.index(item[0].partition("@")[0])))
 
 
 def summary(stages: Mapping[str, Planned]) -> str:
     """One line: how many stages will run, and how long they took before."""
-    running = [one for one in stages.values() if one.runs]
+    running = [stage for stage in stages.values() if stage.runs]
     if not running:
         return f"nothing to do: all {len(stages)} stages are cached"
-    known = [one.seconds for one in running if one.seconds is not None]
-    timed = [f"{sum(known):.0f} s one after another"] if known else []
-    untimed = [f"{len(running) - len(known)} not timed before"] if len(known) < len(running) else []
+    seconds = [stage.seconds for stage in running if stage.seconds is not None]
+    timed = [f"{sum(seconds):.0f} s one after another"] if seconds else []
+    untimed = [f"{len(running) - len(seconds)} not timed before"] if len(seconds) < len(running) else []
     return f"{len(running)} of {len(stages)} stages will run: {', '.join(timed + untimed)}"
 
 
@@ -81,16 +92,17 @@ def table(stages: Mapping[str, Planned]) -> str:
     """A line for each stage, and the summary."""
     width = max(map(len, stages), default=0)
     lines = []
-    for name, one in stages.items():
-        seconds = "" if not one.runs else "     ? s" if one.seconds is None else f"{one.seconds:6.0f} s"
-        lines.append(f"{name:{width}}  {'will run' if one.runs else 'cached':8}  {seconds:8}  {one.reason}")
+    for name, stage in stages.items():
+        seconds = "" if not stage.runs else "     ? s" if stage.seconds is None else f"{stage.seconds:6.0f} s"
+        verb = "will run" if stage.runs else "cached"
+        lines.append(f"{name:{width}}  {verb:8}  {seconds:8}  {stage.reason}")
     return "\n".join([*lines, summary(stages)])
 
 
 def _last_lock(root: Path) -> None:
-    """Put the dvc.lock that reasons compare with into a clone: the newest experiment's, or the commit's."""
+    """Write the dvc.lock that reasons compare with into a clone: the newest experiment's, or the commit's."""
     git(root, "fetch", "--quiet", "origin", "+refs/exps/*:refs/exps/*")
-    # Experiments lie under their baseline's commit, cut in two; DVC keeps other things beside them.
+    # Experiments are below their baseline's commit, cut in two; DVC has other references beside them.
     newest = ["--sort=-committerdate", "--count=1", "--format=%(objectname)", "refs/exps/??/*/*"]
     commit = git(root, "for-each-ref", *newest).strip() or "HEAD"
     if git(root, "ls-tree", commit, LOCK):
@@ -106,7 +118,7 @@ def _lock(root: Path) -> Lock:
 def _reasons(
     changes: list[Any], before: Mapping[str, Any] | None, params: Mapping[str, Any]
 ) -> Iterator[str]:
-    """What `dvc status` says of a stage, with the values of the params that changed."""
+    """The changes that `dvc status` lists for a stage, with the values of changed params."""
     if before is None:
         yield "has not run before"
         return
@@ -114,9 +126,9 @@ def _reasons(
         yield "its command changed"
     deps = {
         key: kind
-        for one in changes
-        if isinstance(one, dict)
-        for key, kind in one.get("changed deps", {}).items()
+        for change in changes
+        if isinstance(change, dict)
+        for key, kind in change.get("changed deps", {}).items()
     }
     for path, kind in deps.items():
         if not isinstance(kind, dict):

@@ -1,4 +1,4 @@
-"""`make plan`: what `make run` would run and why, for the working tree as it stands. It changes nothing."""
+"""`make plan`: what `make run` would run and why, for the working tree with its uncommitted changes."""
 
 import sys
 from dataclasses import replace
@@ -8,13 +8,12 @@ from pipelines.worker import clone, compose, job, plan
 
 
 def main() -> int:
-    """Plan in a clone that is brought to the working tree's state; with overrides, of another recipe."""
+    """Plan in a clone with the working tree's files; arguments are overrides. Returns the exit status."""
     here = Path.cwd()
-    asked = job.read(
+    preview = job.read(
         {
             "CONVOY_ACTION": "plan",
             "CONVOY_REPOSITORY": str(here),
-            "CONVOY_RESULT": "/dev/null",
             "CONVOY_CACHE": str(here / ".dvc" / "cache"),
             "CONVOY_STATE": str(here / ".convoy"),
             "CONVOY_WORK": str(here / ".convoy" / "work"),
@@ -22,15 +21,15 @@ def main() -> int:
         }
     )
     if (here / clone.DATA).is_dir():
-        asked = replace(asked, data=here / clone.DATA)
+        preview = replace(preview, data=here / clone.DATA)
     try:
-        with clone.cloned(asked) as root:
+        with clone.cloned(preview) as root:
             clone.overlay(root, here)
             if sys.argv[1:]:
                 compose.compose(root, sys.argv[1:])
             else:
                 compose.check(root)
-            print(plan.table(plan.planned(root, asked)))
+            print(plan.table(plan.planned(root, preview)))
     except (job.RefusedError, job.FailedError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

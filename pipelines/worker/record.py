@@ -1,4 +1,4 @@
-"""The end of a run: proof that it is complete, a DVC experiment of it, and links between the three places."""
+"""The end of a run: proof that it is complete, a DVC experiment, links between Airflow, DVC and MLflow."""
 
 import base64
 import json
@@ -11,19 +11,28 @@ from typing import Any
 from pipelines.worker import dvc
 from pipelines.worker.clone import cloned
 from pipelines.worker.job import FailedError, Job
+from pipelines.worker.lines import without_login
 from pipelines.worker.shell import git
 from pipelines.worker.stage import checkpoints
 
 # The tag by which tracking files a run's stages under one parent.
 RUN_TAG = "convoy.run"
-# MLflow's pages have two faces, and unasked a run opens as the evaluation of an assistant.
-_FACE = "?workflowType=machine_learning"
+# MLflow has two kinds of pages; without this, a run opens as the evaluation of an assistant.
+_PAGE_KIND = "?workflowType=machine_learning"
 
 
 def record(job: Job) -> dict[str, Any]:
-    """Restore the whole run in a clean clone, save it as the experiment named after it, push that.
+    """Restore the whole run in a clean clone, save it as the experiment of the run's name, push that.
 
-    Raises FailedError when a stage would have to run: then the run is not complete.
+    Args:
+        job: The task.
+
+    Returns:
+        The result: experiment, commit, and MLflow's run where there is one.
+
+    Raises:
+        RefusedError: A server refused the login.
+        FailedError: A stage would have to run: the run is not complete.
     """
     with cloned(job) as root:
         dvc.fetch(root, job)
@@ -32,10 +41,10 @@ def record(job: Job) -> dict[str, Any]:
             raise FailedError(f"the run is not complete; the cache lacks {', '.join(done.ran)}")
         if done.status:
             raise FailedError(done.error or f"dvc repro: exit status {done.status}")
-        found = _mlflow_run(job)
-        links = [link for link in (job.run_url, found.get("mlflow_url")) if link]
+        mlflow_run = _mlflow_run(job)
+        links = [link for link in (job.run_url, mlflow_run.get("mlflow_url")) if link]
         dvc.ask(root, "exp", "save", "--force", "--name", job.run, "--message", "\n".join([job.run, *links]))
-        # Forced, because a run that is recorded again replaces its own record, never another's.
+        # Forced: a run that is recorded again replaces its own experiment, never another's.
         dvc.ask(root, "exp", "push", "--force", "--no-cache", "origin", job.run)
         dvc.push(root, job)
         if (folder := checkpoints(job)) is not None:
@@ -45,12 +54,12 @@ def record(job: Job) -> dict[str, Any]:
             "reason": f"all {len(done.restored)} stages restored from the cache",
             "experiment": job.run,
             "commit": git(root, "rev-parse", "HEAD").strip(),
-            **found,
+            **mlflow_run,
         }
 
 
 def _mlflow_run(job: Job) -> dict[str, str | None]:
-    """Find the run's parent in MLflow and tag it with the links; without MLflow, only say so."""
+    """Search the parent run in MLflow and tag it with the links; without MLflow, only print that."""
     nothing: dict[str, str | None] = {"mlflow_run_id": None, "mlflow_url": None}
     server = os.environ.get("MLFLOW_TRACKING_URI", "").rstrip("/")
     if not server.startswith("http"):
@@ -59,7 +68,7 @@ def _mlflow_run(job: Job) -> dict[str, str | None]:
         experiments = _post(server, "experiments/search", {"max_results": 1000}).get("experiments", [])
         # The oldest: where stages that started at once made two, tracking settles on that one.
         query = {
-            "experiment_ids": [one["experiment_id"] for one in experiments],
+            "experiment_ids": [experiment["experiment_id"] for experiment in experiments],
             "filter": f"tags.`{RUN_TAG}` = '{job.run}'",
             "order_by": ["attributes.start_time ASC"],
             "max_results": 1,
@@ -73,14 +82,14 @@ def _mlflow_run(job: Job) -> dict[str, str | None]:
             if value:
                 _post(server, "runs/set-tag", {"run_id": info["run_id"], "key": key, "value": value})
     except (OSError, urllib.error.URLError) as error:
-        print(f"MLflow at {server} is not linked: {error}", flush=True)
+        print(f"MLflow at {without_login(server)} is not linked: {error}", flush=True)
         return nothing
-    page = f"{job.mlflow_url}/#/experiments/{info['experiment_id']}/runs/{info['run_id']}{_FACE}"
+    page = f"{job.mlflow_url}/#/experiments/{info['experiment_id']}/runs/{info['run_id']}{_PAGE_KIND}"
     return {"mlflow_run_id": info["run_id"], "mlflow_url": page}
 
 
 def _login() -> dict[str, str]:
-    """What a server with authentication wants, from the variables that MLflow itself reads."""
+    """The header of a login, from the variables that MLflow itself reads."""
     user, password = (os.environ.get(f"MLFLOW_TRACKING_{name}", "") for name in ("USERNAME", "PASSWORD"))
     basic = base64.b64encode(f"{user}:{password}".encode()).decode()
     return {"Authorization": f"Basic {basic}"} if user else {}
@@ -94,5 +103,5 @@ def _post(server: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
         headers={"Content-Type": "application/json", **_login()},
     )
     with urllib.request.urlopen(request, timeout=10) as answer:
-        found: dict[str, Any] = json.load(answer)
-    return found
+        decoded: dict[str, Any] = json.load(answer)
+    return decoded

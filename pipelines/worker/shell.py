@@ -1,4 +1,4 @@
-"""Other programs, started so that they end with the worker and with what they need around them."""
+"""Other programs: started with the right environment, and ended with the worker."""
 
 import ctypes
 import os
@@ -9,27 +9,32 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipelines.worker.job import FailedError
+from pipelines.worker.job import FailedError, RefusedError
+from pipelines.worker.lines import login_refused
 
-# Between the request to stop and the order to: time to write a checkpoint.
+# Between SIGTERM and SIGKILL: time to write a checkpoint.
 _SECONDS_TO_STOP = 10
 _PR_SET_PDEATHSIG = 1
 
 
 class Stopped(BaseException):
-    """SIGTERM came."""
+    """The worker received SIGTERM."""
 
 
 def environment() -> dict[str, str]:
     """This process's environment, with this Python first and repositories of other users allowed.
 
-    A container's user seldom is the one that the mounted repository belongs to; git calls that dubious.
+    A container's user is seldom the owner of the mounted repository; git refuses that as dubious. A clone
+    starts a second git in the repository, which ignores these variables: the images allow it there as well
+    (docker/stage.Dockerfile).
     """
     count = int(os.environ.get("GIT_CONFIG_COUNT", "0"))
     return {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         "DVC_NO_ANALYTICS": "1",
+        # Nobody answers.
+        "GIT_TERMINAL_PROMPT": "0",
         "GIT_CONFIG_COUNT": str(count + 1),
         f"GIT_CONFIG_KEY_{count}": "safe.directory",
         f"GIT_CONFIG_VALUE_{count}": "*",
@@ -37,23 +42,38 @@ def environment() -> dict[str, str]:
 
 
 def git(folder: Path, *words: str) -> str:
-    """What git says in a folder. Raises FailedError with its complaint."""
-    done = subprocess.run(
-        ["git", *words], cwd=folder, env=environment(), capture_output=True, text=True, check=False
-    )
+    """Run git in a folder and return its output. Raises as `output` does."""
+    return output(["git", *words], folder, f"git {words[0]}")
+
+
+def output(words: Sequence[str], folder: Path, name: str) -> str:
+    """Run a program and return its output.
+
+    Args:
+        words: The program and its arguments.
+        folder: Where it runs.
+        name: What to call it in an error.
+
+    Returns:
+        Standard output.
+
+    Raises:
+        RefusedError: A server refused the login: a retry meets the same answer.
+        FailedError: The program failed otherwise.
+    """
+    done = subprocess.run(words, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
     if done.returncode:
-        raise FailedError(
-            f"git {words[0]}: {' '.join(done.stderr.split()) or f'exit status {done.returncode}'}"
-        )
+        complaint = " ".join(done.stderr.split()) or f"exit status {done.returncode}"
+        raise (RefusedError if login_refused(complaint) else FailedError)(f"{name}: {complaint}")
     return done.stdout
 
 
 def stream(
     words: Sequence[str], folder: Path, variables: Mapping[str, str], see: Callable[[str], None]
 ) -> int:
-    """Run a program, show each line it says to `see` at once; return its exit status.
+    """Run a program, pass each line of its output to `see` at once; return its exit status.
 
-    It shares the worker's process group, so whoever ends the group ends it, even once the worker is dead.
+    It is in the worker's process group: a signal to the group ends it, even after the worker's end.
     """
     with subprocess.Popen(
         words,
@@ -72,7 +92,7 @@ def stream(
         except Stopped:
             os.killpg(0, signal.SIGTERM)
             signal.alarm(_SECONDS_TO_STOP)
-            # To the end of the pipe: the stage holds it too, and may outlive DVC for some seconds.
+            # To the end of the pipe: the stage has it open, too, and may run some seconds longer than DVC.
             for line in process.stdout:
                 see(line.rstrip("\n"))
             signal.alarm(0)
@@ -82,7 +102,7 @@ def stream(
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Lead a process group of one's own; inside, SIGTERM or the starter's death raise Stopped, once."""
+    """Lead a process group; inside, SIGTERM and the end of the parent process raise Stopped, once."""
     if os.getpid() != os.getpgid(0):
         os.setpgid(0, 0)
     if sys.platform == "linux":

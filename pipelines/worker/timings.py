@@ -1,6 +1,7 @@
-"""How long each stage took when it last ran, kept in the folder that outlives the tasks."""
+"""How long each stage took when it last ran, in the folder that outlives the tasks."""
 
 import json
+import os
 from pathlib import Path
 
 
@@ -14,15 +15,15 @@ def last(state: Path | None, stage: str) -> float | None:
         return None
 
 
-def keep(state: Path | None, stage: str, seconds: float) -> None:
-    """Remember how long a stage took."""
+def save(state: Path | None, stage: str, seconds: float) -> None:
+    """Write how long a stage took. Two runs may do so at once: the last one wins."""
     if state is None:
         return
     path = _path(state, stage)
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_suffix(".part")
-    aside.write_text(json.dumps(round(seconds, 1)), encoding="utf-8")
-    aside.replace(path)
+    part = path.with_suffix(f".{os.uname().nodename}-{os.getpid()}.part")
+    part.write_text(json.dumps(round(seconds, 1)), encoding="utf-8")
+    part.replace(path)
 
 
 def _path(state: Path, stage: str) -> Path:

@@ -1,7 +1,10 @@
 """The worker's contract: actions, exit statuses, result file, and what a stopped one leaves behind."""
 
 import json
+import os
 import signal
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -153,8 +156,67 @@ def test_an_unknown_commit_is_refused_and_an_unknown_repository_fails(repository
     result, _ = repository.work("plan", CONVOY_REPOSITORY=str(repository.root / "none"), status=1)
     assert "does not exist" in result["reason"]
     with repository.start("stage") as process:
-        assert process.communicate()[0] == "error: CONVOY_STAGE is not set\n"
+        assert process.communicate()[0] == "refused: CONVOY_STAGE is not set\n"
     assert process.returncode == 2
+    result = json.loads((repository.shared / "result.json").read_text(encoding="utf-8"))
+    assert (result["outcome"], result["reason"]) == ("refused", "CONVOY_STAGE is not set")
+    result, _ = repository.work("plan", CONVOY_OVERRIDES="base=1", status=2)
+    assert result["reason"] == "CONVOY_OVERRIDES is base=1; must be a JSON list of texts"
+
+
+def test_a_branch_that_is_not_the_repositorys_default_is_checked_out(repository: Repository) -> None:
+    repository.git("checkout", "-q", "-b", "feature/deep")
+    text = (repository.root / "conf" / "config.yaml").read_text(encoding="utf-8")
+    repository.write("conf/config.yaml", text.replace("base: 1", "base: 5"))
+    commit = repository.commit()
+    repository.git("tag", "-a", "v1", "-m", "a tag")
+    repository.git("checkout", "-q", "main")
+    for name in ("feature/deep", "v1", commit):
+        result, _ = repository.work("plan", CONVOY_COMMIT=name)
+        assert (result["commit"], yaml.safe_load(result["params"])["base"]) == (commit, 5), name
+    result, _ = repository.work("plan", CONVOY_COMMIT="main")
+    assert yaml.safe_load(result["params"])["base"] == 1
+
+
+def test_a_wrong_login_is_refused_and_shown_nowhere(repository: Repository) -> None:
+    class Refuses(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="git"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refuses) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://robot:secret-token@127.0.0.1:{server.server_port}/project.git"
+        result, said = repository.work("plan", CONVOY_REPOSITORY=url, status=2)
+        server.shutdown()
+    assert result["outcome"] == "refused"
+    assert "Authentication failed" in result["reason"]
+    assert "secret-token" not in said + json.dumps(result)
+
+
+def test_an_unexpected_error_leaves_a_result_with_its_place(repository: Repository) -> None:
+    work = (repository.root / "work.py").read_text(encoding="utf-8")
+    repository.write("work.py", f'{work}\nif "judge" in name:\n    path.write_text("[1]")\n')
+    repository.commit()
+    params, _ = planned(repository)
+    run(repository, params, "first", "train@a", "train@b")
+    result, said = repository.work("stage", CONVOY_STAGE="judge", CONVOY_PARAMS=params, status=1)
+    assert result["outcome"] == "failed"
+    assert result["reason"].startswith("unexpected ")
+    assert "stage.py:" in result["reason"]
+    assert result["traceback"].startswith("Traceback (most recent call last)")
+    assert result["traceback"] in said
+
+
+def test_the_result_can_be_the_last_line_of_the_output(repository: Repository) -> None:
+    with repository.start("plan", CONVOY_RESULT="-") as process:
+        said, _ = process.communicate(timeout=120)
+    last = said.splitlines()[-1]
+    assert json.loads(last.removeprefix("convoy-result: "))["outcome"] == "planned"
 
 
 @pytest.mark.parametrize(
@@ -226,6 +288,45 @@ def test_a_remote_stands_in_for_the_shared_cache(repository: Repository, tmp_pat
     assert run(repository, params, *ALL) == dict.fromkeys(ALL, "restored")
     assert planned(repository)[1] == {}
     repository.work("record", CONVOY_PARAMS=params, CONVOY_RUN="run-1")
+
+
+def test_a_remote_that_takes_no_run_cache_is_refused(repository: Repository) -> None:
+    url = "https://example.com/cache"
+    repository.write(".dvc/config", f"[core]\n    analytics = false\n['remote \"far\"']\n    url = {url}\n")
+    repository.commit()
+    for name, says in {"far": "over HTTP", "near": "has no such remote"}.items():
+        repository.variables = {"CONVOY_CACHE": "", "CONVOY_REMOTE": name}
+        result, _ = repository.work("plan", status=2)
+        assert says in result["reason"]
+
+
+@pytest.mark.parametrize(
+    "line", ["Running stage 'train@a'", "waiting", "wrote its output", "Updating lock file"]
+)
+def test_a_worker_killed_at_any_point_is_followed_by_a_complete_run(
+    repository: Repository, line: str
+) -> None:
+    """After the clone and the cache's inputs, in the fit, before DVC has the outputs, after it has them."""
+    work = (repository.root / "work.py").read_text(encoding="utf-8")
+    ending = 'if member == "a":\n    print("wrote its output", flush=True)\n'
+    repository.write("work.py", f"{work}\n{ending}")
+    repository.commit()
+    params, _ = planned(repository, "+models.a.waits=1" if line != "waiting" else "+models.a.waits=600")
+    run(repository, params, "first")
+    variables = {"CONVOY_STAGE": "train@a", "CONVOY_PARAMS": params, "CONVOY_RUN": "run-1"}
+    (repository.shared / "result.json").unlink()
+    with repository.start("stage", **variables) as process:
+        assert process.stdout is not None
+        next(text for text in process.stdout if line in text)
+        # As a container ends: all of it at once, with no time for anything.
+        os.killpg(process.pid, signal.SIGKILL)
+        process.stdout.read()
+    assert not (repository.shared / "result.json").exists()
+    outcomes = run(repository, params, "train@a", "train@b", "judge")
+    assert set(outcomes.values()) <= {"ran", "restored"}
+    assert not list((repository.shared / "work").iterdir()), "a clone of the killed try is left"
+    result, _ = repository.work("record", CONVOY_PARAMS=params, CONVOY_RUN="run-1")
+    assert result["reason"] == "all 4 stages restored from the cache"
 
 
 def test_images_that_git_does_not_know_are_there(repository: Repository, tmp_path: Path) -> None:

@@ -1,0 +1,69 @@
+"""What the worker reads in the lines of other programs, and what it may not show."""
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.worker import memory
+from pipelines.worker.lines import login_refused, without_login
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("clone https://user:pass@git.example.com/a.git now", "clone https://git.example.com/a.git now"),
+        ("https://token@a/b ssh://git@c/d", "https://a/b ssh://c/d"),
+        ("postgresql+psycopg2://u:p@ss@db/x", "postgresql+psycopg2://db/x"),
+        ("mail a@b.c, https://example.com/@scope", "mail a@b.c, https://example.com/@scope"),
+    ],
+)
+def test_logins_in_urls_are_not_shown(text: str, shown: str) -> None:
+    assert without_login(text) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "fatal: Authentication failed for 'https://git.example.com/project.git/'",
+        "git@example.com: Permission denied (publickey).",
+        "fatal: could not read Username for 'https://example.com': terminal prompts disabled",
+        "fatal: unable to access 'https://example.com/': The requested URL returned error: 403",
+        "An error occurred (AccessDenied) when calling the PutObject operation",
+    ],
+)
+def test_a_refused_login_is_seen(text: str) -> None:
+    assert login_refused(text)
+
+
+def test_a_server_out_of_reach_is_no_refused_login() -> None:
+    assert not login_refused("fatal: unable to access: Could not resolve host; error: 503; Permission denied")
+
+
+@pytest.mark.parametrize(
+    ("files", "limit"),
+    [
+        ({"memory.events": "low 0\noom 2\noom_kill 1\n", "memory.max": "8589934592\n"}, " (limit 8 GiB)"),
+        ({"memory.events": "oom_kill 1\n", "memory.max": "max\n"}, ""),
+        (
+            {
+                "memory/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n",
+                "memory/memory.limit_in_bytes": "314572800\n",
+            },
+            " (limit 300 MiB)",
+        ),
+        (
+            {
+                "memory/memory.oom_control": "oom_kill 1\n",
+                "memory/memory.limit_in_bytes": "9223372036854771712\n",
+            },
+            "",
+        ),
+    ],
+)
+def test_the_kernels_word_on_memory(tmp_path: Path, files: dict[str, str], limit: str) -> None:
+    assert memory.kills(tmp_path) == 0
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert memory.kills(tmp_path) == 1
+    assert memory.exceeded(tmp_path) == f"out of memory{limit}"
