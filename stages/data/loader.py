@@ -91,14 +91,15 @@ class Loader(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
         """Keras calls this between epochs."""
         self.begin(self._epoch + 1)
 
-    def waited(self, finished: list[float]) -> float:
+    def waited(self, finished: list[float], first: int = 0) -> float:
         """Seconds of this epoch in which training had nothing to do because a batch was not there yet.
 
-        `finished` is when each step ended, by time.monotonic. Between loader and training each backend has a
-        queue of its own: a batch that was late for the queue may still have been in time for its step.
+        `finished` is when each step ended, by time.monotonic, from batch `first` on. Between loader and
+        training each backend has a queue of its own: a batch that was late for the queue may still have been
+        in time for its step.
         """
         idle = [0.0, *finished[:-1]]
-        times = zip(self._times, idle, strict=False)
+        times = zip(self._times[first:], idle, strict=False)
         return sum(max(0.0, made - max(asked, free)) for (asked, made), free in times)
 
     def close(self) -> None:

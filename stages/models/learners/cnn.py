@@ -185,9 +185,16 @@ class Network:
         return forward(self._model, pixels)
 
     def save(self, folder: Path) -> None:
-        """Write architecture, weights and optimizer state in Keras' own format, which holds no code."""
+        """Write architecture and weights in Keras' own format, which holds no code.
+
+        The optimizer's state stays out: Adam's would triple the file, momentum double it. A training resumes
+        from its checkpoint.
+        """
+        import keras
+
         assert self._model is not None
-        self._model.save(folder / _FILE)
+        # The same layers without what `compile` added; Keras' `save` has no switch for it in this format.
+        keras.Model(self._model.inputs, self._model.outputs, name=self._model.name).save(folder / _FILE)
 
     def describe(self, folder: Path) -> list[Path]:
         """Write what people look at to see what it is into an existing folder; returns the files."""

@@ -1,8 +1,9 @@
-"""Where a training is kept while it runs, so that a killed one goes on where it was.
+"""Checkpoints: the state of an unfinished training, so that a killed one resumes.
 
-DVC removes a stage's outputs before it runs, so this is outside of them: in `.checkpoints`, or the folder
-that the environment variable CONVOY_CHECKPOINTS names. Who sets it also clears it: a worker may be killed
-when the training is over and DVC has not taken its outputs yet, and the next try then only writes them again.
+DVC removes a stage's outputs before it runs, so checkpoints are outside of them: in `.checkpoints`, or in the
+folder that the environment variable CONVOY_CHECKPOINTS names. Who sets the variable also clears that folder:
+a worker may be killed after the training and before DVC has taken its outputs, and the next try then only
+writes them again.
 
 Keras' BackupAndRestore and ModelCheckpoint do not suffice: they write in place, know nothing of callbacks
 (early stopping, plateaus), of the history before the kill and of two phases, and a backup's epoch is in a
@@ -15,7 +16,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -25,70 +26,108 @@ from numpy.typing import NDArray
 
 from stages.common import log
 from stages.common.errors import LockedError
-from stages.common.files import remove, replace_atomically
+from stages.common.files import read_json, remove, replace_atomically, write_json
 from stages.common.history import History
 
 VARIABLE = "CONVOY_CHECKPOINTS"
 _LAST = "last.npz"
+_IDENTITY = "identity.json"
 _PROGRESS = "progress"
+_METRIC = "metric_"
 
 Arrays = list[NDArray[Any]]
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a training is: its phase, from 1, whether that is over, and the history up to here.
+    """How far a training is. The order of the data follows from seed, epoch and batch: it needs no saving.
 
-    `best` is the epoch, from 1, whose weights are the best so far; None where nobody keeps them. The data's
-    order needs no place here: it follows from the seed and the number of the epoch.
+    Attributes:
+        phase: its number, from 1.
+        over: whether that phase is over.
+        best: the epoch, from 1, whose weights are the best so far; None where they are not kept.
+        history: of the finished epochs.
+        batch: the finished batches of the epoch that comes next; 0 at its beginning.
+        logs: the metrics after these batches.
     """
 
     phase: int
     over: bool
     best: int | None
     history: History
+    batch: int = 0
+    logs: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class State:
+    """All that a training needs to resume.
+
+    Attributes:
+        progress: how far it is.
+        variables: of model and optimizer, in their order.
+        metrics: the metrics' sums, within an epoch; else empty.
+        best: the weights of the best epoch; None where they are not kept.
+    """
+
+    progress: Progress
+    variables: Arrays
+    metrics: Arrays
+    best: Arrays | None
 
 
 @contextmanager
 def reserved(member: str, identity: Mapping[str, Any]) -> Iterator[Path]:
-    """The folder of this training: that of an earlier attempt, if there was one.
+    """Reserve the checkpoint folder of one training; an earlier attempt at it may have left its state there.
 
-    Removed on success, unless CONVOY_CHECKPOINTS is set. `identity` is all that the training follows from, as
-    JSON: another one is another folder.
+    The folder is removed on success, unless CONVOY_CHECKPOINTS is set.
 
-    Raises LockedError while another process trains the same.
+    Args:
+        member: the member's name.
+        identity: all that the training follows from, as JSON. Another identity is another folder: a
+            checkpoint of other code, params or data is never resumed from, and one line of the log says so.
+
+    Raises:
+        LockedError: another process is training the same.
     """
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-    given = os.environ.get(VARIABLE)
-    folder = Path(given or ".checkpoints") / f"{member}-{digest}"
+    chosen = os.environ.get(VARIABLE)
+    folder = Path(chosen or ".checkpoints") / f"{member}-{digest}"
+    if not folder.exists():
+        _report_others(folder, member, identity)
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         try:
-            # The kernel drops it with the process, however that ends.
+            # The kernel drops the lock with the process, however that ends.
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise LockedError(f"{folder}: another process is training the same member") from None
+        write_json(folder / _IDENTITY, identity)
         yield folder
-        if not given:
+        if not chosen:
             remove(folder)
 
 
-def write(folder: Path, progress: Progress, variables: Arrays, best: Arrays | None) -> None:
-    """Write the training's state; whatever was there before counts until this one is complete."""
+def write(folder: Path, state: State) -> None:
+    """Write a training's state; the one before it stays valid until this one is complete."""
+    epoch = state.progress.best
     # The best weights first and under their epoch, as the state must not name weights that are not there.
-    if best is not None and progress.best is not None and not (path := _best(folder, progress.best)).exists():
-        _write(path, best)
-    _write(folder / _LAST, variables, progress)
+    if state.best is not None and epoch is not None and not (path := _best(folder, epoch)).exists():
+        _write(path, _numbered(state.best))
+    named: dict[str, Any] = _numbered(state.variables) | _numbered(state.metrics, _METRIC)
+    named[_PROGRESS] = np.array(json.dumps(asdict(state.progress)))
+    _write(folder / _LAST, named)
     for other in folder.glob(_best(folder, "*").name):
-        if progress.best is None or other != _best(folder, progress.best):
+        if epoch is None or other != _best(folder, epoch):
             remove(other)
 
 
-def read(folder: Path) -> tuple[Progress, Arrays, Arrays | None] | None:
-    """What `write` wrote last: progress, the variables, the best weights.
+def read(folder: Path) -> State | None:
+    """Read what `write` wrote last.
 
-    None where nothing was, or what was cannot be read: a power cut may do that, and the training can start
-    over.
+    Returns:
+        None where there is nothing, or nothing that can be read: a power cut may do that, and the training
+        can start anew.
     """
     path = folder / _LAST
     if not path.exists():
@@ -96,27 +135,51 @@ def read(folder: Path) -> tuple[Progress, Arrays, Arrays | None] | None:
     try:
         with np.load(path, allow_pickle=False) as file:
             progress = Progress(**json.loads(str(file[_PROGRESS])))
-            variables = _arrays(file)
+            variables, metrics = _arrays(file), _arrays(file, _METRIC)
         if progress.best is None:
-            return progress, variables, None
+            return State(progress, variables, metrics, None)
         with np.load(_best(folder, progress.best), allow_pickle=False) as file:
-            return progress, variables, _arrays(file)
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-        log.warning("the checkpoint cannot be read; starting over", path=path, because=error)
+            return State(progress, variables, metrics, _arrays(file))
+    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
+        log.warning("ignored_checkpoint", path=path, reason=f"it cannot be read: {error}")
         return None
+
+
+def fits(state: State, shapes: list[tuple[int, ...]], folder: Path) -> bool:
+    """Whether a state's first arrays have these shapes; if not, it is removed, and the log says so."""
+    if [array.shape for array in state.variables[: len(shapes)]] == shapes:
+        return True
+    log.warning("ignored_checkpoint", path=folder / _LAST, reason="its weights have other shapes")
+    remove(folder / _LAST)
+    return False
+
+
+def _report_others(folder: Path, member: str, identity: Mapping[str, Any]) -> None:
+    """Say in one line that there are checkpoints of this member that this training cannot use, and why."""
+    for path in sorted(folder.parent.glob(f"{member}-*/{_IDENTITY}")):
+        try:
+            other = read_json(path)
+        except (OSError, ValueError):
+            continue
+        keys = {*identity, *other}
+        changed = sorted(key for key in keys if json.loads(json.dumps(identity.get(key))) != other.get(key))
+        reason = f"another {' and '.join(changed)}"
+        log.event("ignored_checkpoint", path=path.parent, reason=reason)
 
 
 def _best(folder: Path, epoch: int | str) -> Path:
     return folder / f"best-{epoch}.npz"
 
 
-def _write(path: Path, arrays: Arrays, progress: Progress | None = None) -> None:
-    named: dict[str, Any] = {str(number): array for number, array in enumerate(arrays)}
-    if progress:
-        named[_PROGRESS] = np.array(json.dumps(asdict(progress)))
+def _write(path: Path, named: Mapping[str, Any]) -> None:
     with replace_atomically(path) as aside, aside.open("wb") as file:
         np.savez(file, **named)
 
 
-def _arrays(file: Any) -> Arrays:
-    return [file[str(number)] for number in range(sum(name.isdigit() for name in file.files))]
+def _numbered(arrays: Arrays, prefix: str = "") -> dict[str, NDArray[Any]]:
+    return {f"{prefix}{number}": array for number, array in enumerate(arrays)}
+
+
+def _arrays(file: Any, prefix: str = "") -> Arrays:
+    numbers = [name.removeprefix(prefix) for name in file.files if name.startswith(prefix)]
+    return [file[f"{prefix}{number}"] for number in range(sum(number.isdigit() for number in numbers))]

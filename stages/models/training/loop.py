@@ -1,6 +1,8 @@
-"""The training loop: Keras' own `fit`, watched, in one phase or several."""
+"""The training loop: Keras' own `fit` with callbacks, in one phase or several."""
 
 import math
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -8,9 +10,19 @@ import keras
 from stages.common import log
 from stages.common.history import History, OnEpoch
 from stages.data.loader import Loader
-from stages.models.training import callbacks, checkpoints, optimizers, range_test, regularization, schedules
+from stages.models.training import (
+    callbacks,
+    checkpoints,
+    interruption,
+    optimizers,
+    range_test,
+    regularization,
+    schedules,
+)
 from stages.models.training.callbacks import Span
+from stages.models.training.checkpoints import State
 from stages.models.training.durations import Duration
+from stages.models.training.interruption import Interruption, Remainder, TrainingInterruptedError
 from stages.models.training.monitor import Draw, Monitor
 from stages.models.training.optimizers import AnyOptimizer
 from stages.models.training.range_test import RangeTest
@@ -19,15 +31,24 @@ from stages.models.training.settings import Settings
 
 
 class Trainer:
-    """Trains one network with cross-entropy on `train`, measured on `val` after each epoch.
+    """Trains one network with cross-entropy.
 
-    `fit` is one phase; called again, perhaps with other layers frozen, it is the next one, whose epochs go
-    on counting. With a `folder`, checkpoints and the monitor's curves are kept there; phases that an earlier
-    attempt has finished are passed over. The calls must be the same ones then.
+    `fit` is one phase; called again, perhaps with other layers frozen, it is the next one, whose epochs go on
+    counting. Phases that an earlier attempt has finished are passed over, so the calls must be the same ones.
 
-    `history` has, per epoch: epoch, phase, loss, accuracy, val_loss, val_accuracy, learning_rate,
-    images_per_second, and data_wait_share, the part (0-1) of the epoch's training in which the next batch
-    was not ready.
+    Args:
+        model: the network, not compiled.
+        settings: how to train.
+        train: batches to learn from.
+        val: batches to measure on after each epoch.
+        on_epoch: called after each epoch.
+        folder: for checkpoints and the monitor's curves; None writes neither.
+        draw_curves: draws a history into a PNG file; None draws no curves.
+
+    Attributes:
+        history: per epoch: epoch, phase, loss, accuracy, val_loss, val_accuracy, learning_rate,
+            images_per_second, and data_wait_share, the part (0-1) of the epoch's training in which the next
+            batch was not ready.
     """
 
     def __init__(
@@ -46,45 +67,43 @@ class Trainer:
         self._folder, self._monitor = folder, Monitor(folder, draw_curves)
         self._phase = 0
         self._best = callbacks.Best(settings.monitor) if settings.keep == "best" else None
-        self._saved = checkpoints.read(folder) if folder else None
+        self._saved = self._read(model.variables)
         if settings.l2:
             regularization.penalize(model, settings.l2)
 
     def fit(self, optimizer: AnyOptimizer, duration: Duration) -> None:
         """Train what is trainable of the network.
 
-        Raises LearnerError as soon as the loss is not a number, and for a schedule that does not fit.
+        Raises:
+            LearnerError: the loss is not a number, or the schedule does not fit the duration.
+            TrainingInterruptedError: SIGTERM came; a checkpoint is written.
         """
         self._phase += 1
-        if self._saved and self._saved[0].phase > self._phase:
+        if self._saved and self._saved.progress.phase > self._phase:
             return
         steps = duration.in_steps(len(self._train))
         self._compile(optimizer, steps)
-        restored, over = self._resume()
+        state = self._resume()
         first = self.history.get("phase", []).count(self._phase)
-        done = len(self.history.get("epoch", []))
-        span = Span(self._phase, done - first, done - first + math.ceil(steps / len(self._train)), steps)
-        weights = sum(math.prod(one.shape) for one in self._model.trainable_weights)
+        start = len(self.history.get("epoch", [])) - first
+        span = Span(self._phase, start, start + math.ceil(steps / len(self._train)), steps)
+        weights = sum(math.prod(weight.shape) for weight in self._model.trainable_weights)
         log.event("phase", number=self._phase, steps=steps, trainable_weights=weights)
-        left = steps - first * len(self._train)
-        with log.Progress("training", total=left * self._train.length(0), unit="image") as progress:
-            watch = callbacks.Watch(self._train, span, self.history, self._on_epoch, progress)
+        remaining = steps - first * len(self._train) - (state.progress.batch if state else 0)
+        images = remaining * self._train.length(0)
+        with (
+            interruption.noted() if self._folder else nullcontext(Interruption()) as requested,
+            log.Progress("training", total=images, unit="image") as progress,
+        ):
             try:
-                self._model.fit(
-                    self._train,
-                    validation_data=self._val,
-                    initial_epoch=span.end if over else done,
-                    epochs=span.end,
-                    class_weight=self._class_weights(),
-                    shuffle=False,  # The loader shuffles by itself: Keras would only reorder whole batches.
-                    verbose=0,
-                    callbacks=self._callbacks(optimizer, span, watch, restored),
-                )
+                while state and state.progress.batch:
+                    state = self._finish_epoch(optimizer, span, state, progress, requested)
+                self._run(optimizer, span, state, progress, requested)
             finally:
                 self._monitor.draw(self.history)
         if self._best and self._best.weights:
             callbacks.assign(self._model.variables, self._best.weights)
-            log.event("kept the best", epoch=self._best.epoch, **{self._best.monitor: self._best.value})
+            log.event("restored_best", epoch=self._best.epoch, **{self._best.monitor: self._best.value})
 
     def range_test(self, optimizer: AnyOptimizer, steps: int) -> RangeTest:
         """Try learning rates instead of training; see range_test.py. The network is of no use afterwards."""
@@ -107,44 +126,140 @@ class Trainer:
         )
         self._model.optimizer.build(self._model.trainable_variables)
 
+    def _run(
+        self,
+        optimizer: AnyOptimizer,
+        span: Span,
+        state: State | None,
+        progress: log.Progress,
+        requested: Interruption,
+    ) -> None:
+        """Train from the beginning of an epoch to the end of the phase."""
+        over = state is not None and state.progress.over
+        self._keras_fit(
+            self._train,
+            span.end if over else len(self.history.get("epoch", [])),
+            span.end,
+            self._callbacks(optimizer, span, state, progress, requested),
+        )
+
+    def _finish_epoch(
+        self,
+        optimizer: AnyOptimizer,
+        span: Span,
+        state: State,
+        progress: log.Progress,
+        requested: Interruption,
+    ) -> State | None:
+        """Train what is missing of an epoch that was interrupted within; returns the state at its end.
+
+        The state passes through the folder: Keras overwrites weights with their moving average at the end of
+        each `fit`.
+        """
+        assert self._folder is not None
+        span = replace(span, first_batch=state.progress.batch)
+        epoch = len(self.history.get("epoch", []))
+        trained = (epoch - span.first) * len(self._train) + span.first_batch
+        if span.first_batch < len(self._train) and trained < span.steps:
+            chosen = self._callbacks(optimizer, span, state, progress, requested)
+            self._keras_fit(Remainder(self._train, span.first_batch), epoch, epoch + 1, chosen)
+        else:
+            state = replace(state, metrics=[])
+            chosen = self._callbacks(optimizer, span, state, progress, requested)
+            self._validate(
+                epoch, state.progress.logs, keras.callbacks.CallbackList(chosen, model=self._model)
+            )
+        return checkpoints.read(self._folder)
+
+    def _keras_fit(
+        self,
+        batches: keras.utils.PyDataset,
+        epoch: int,
+        end: int,
+        chosen: list[keras.callbacks.Callback],
+    ) -> None:
+        self._model.fit(
+            batches,
+            validation_data=self._val,
+            initial_epoch=epoch,
+            epochs=end,
+            class_weight=self._class_weights(),
+            shuffle=False,  # The loader shuffles by itself: Keras would only reorder whole batches.
+            verbose=0,
+            callbacks=chosen,
+        )
+
+    def _validate(self, epoch: int, logs: dict[str, float], chosen: keras.callbacks.CallbackList) -> None:
+        """End an epoch whose batches have all been trained: Keras' `fit` refuses one without batches."""
+        # As `fit` does.
+        self._model.stop_training = False
+        chosen.on_train_begin()
+        chosen.on_epoch_begin(epoch)
+        measured = self._model.evaluate(self._val, callbacks=chosen, return_dict=True, verbose=0)
+        chosen.on_epoch_end(epoch, logs | {f"val_{name}": value for name, value in measured.items()})
+
     def _callbacks(
         self,
         optimizer: AnyOptimizer,
         span: Span,
-        watch: callbacks.Watch,
-        restored: checkpoints.Arrays | None,
+        state: State | None,
+        progress: log.Progress,
+        requested: Interruption,
     ) -> list[keras.callbacks.Callback]:
         settings = self._settings
+        averaging = keras.callbacks.SwapEMAWeights() if optimizer.ema_momentum else None
+        replayed = schedules.callbacks(optimizer.schedule, settings.monitor)
+        if stopping := settings.early_stopping:
+            replayed.append(
+                keras.callbacks.EarlyStopping(settings.monitor, stopping.min_delta, stopping.patience)
+            )
         chosen: list[keras.callbacks.Callback] = []
         if self._best:
             chosen.append(callbacks.KeepBest(self._best))
-        if optimizer.ema_momentum:
-            chosen.append(keras.callbacks.SwapEMAWeights())
-        # The rate of the epoch that has been is noted before a plateau lowers it.
-        chosen += [watch, callbacks.Draw(self._monitor, self.history)]
-        decisive = schedules.callbacks(optimizer.schedule, settings.monitor)
-        if stopping := settings.early_stopping:
-            decisive.append(
-                keras.callbacks.EarlyStopping(settings.monitor, stopping.min_delta, stopping.patience)
+        if averaging:
+            chosen.append(averaging)
+        # Watch notes the rate of the epoch before a plateau lowers it.
+        chosen.append(callbacks.Watch(self._train, span, self.history, self._on_epoch, progress))
+        chosen += [callbacks.Draw(self._monitor, self.history), *replayed]
+        if self._folder:
+            when = callbacks.Schedule(self._folder, settings.checkpoint_every, settings.checkpoint_minutes)
+            chosen.append(
+                callbacks.Checkpoint(
+                    when, span, self.history, self._best, replayed, averaging, state, requested
+                )
             )
-        chosen += decisive
-        if self._folder and (every := settings.checkpoint_every):
-            arguments = (self._folder, every, span, self.history, self._best, decisive, restored)
-            chosen.append(callbacks.Checkpoint(*arguments))
         return chosen
 
-    def _resume(self) -> tuple[checkpoints.Arrays | None, bool]:
-        """What is restored of this phase if an earlier attempt was in it, and whether it was over."""
-        if self._saved is None:
-            return None, False
-        progress, variables, best = self._saved
+    def _resume(self) -> State | None:
+        """The state to restore of this phase, if an earlier attempt was in it."""
+        if (state := self._saved) is None:
+            return None
         self._saved = None
+        assert self._folder is not None
+        shapes = [tuple(variable.shape) for variable in callbacks.state_variables(self._model)]
+        if not checkpoints.fits(state, shapes, self._folder):
+            if self._phase == 1:
+                return None
+            # The phases before this one have been passed over.
+            raise TrainingInterruptedError(
+                f"the checkpoint in {self._folder} does not fit the optimizer of phase {self._phase}; "
+                "it is removed, and the same command starts anew"
+            )
+        progress = state.progress
         self.history.update(progress.history)
         if self._best and progress.best is not None:
             value = self.history[self._settings.monitor][progress.best - 1]
-            self._best.epoch, self._best.value, self._best.weights = progress.best, value, best
-        log.event("going on from a checkpoint", epoch=len(self.history["epoch"]), phase=progress.phase)
-        return variables, progress.over
+            self._best.epoch, self._best.value, self._best.weights = progress.best, value, state.best
+        epochs = len(self.history.get("epoch", []))
+        log.event("resumed", epoch=epochs, batch=progress.batch, phase=progress.phase)
+        return state
+
+    def _read(self, variables: list[keras.Variable]) -> State | None:
+        """The state in the folder, if its weights have the model's shapes."""
+        if self._folder is None or (state := checkpoints.read(self._folder)) is None:
+            return None
+        shapes = [tuple(variable.shape) for variable in variables]
+        return state if checkpoints.fits(state, shapes, self._folder) else None
 
     def _class_weights(self) -> dict[int, float] | None:
         if self._settings.class_weights == "none":

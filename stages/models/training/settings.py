@@ -1,4 +1,4 @@
-"""What every training of a network is told besides its optimizer and its length."""
+"""Training settings shared by all networks: everything but the optimizer and the duration."""
 
 from typing import Annotated, Literal, Self
 
@@ -16,20 +16,27 @@ class EarlyStopping(Section):
 
 
 class Settings(Section):
-    """Portions, regularization, what is kept and how it is computed.
+    """Batches, regularization, which weights are kept, and how they are computed.
 
-    The seed decides all that is drawn: weights, order, images, dropout. `balanced` draws as many images
-    of each class; an epoch has as many as the train split all the same. `class_weights: balanced` weighs the
-    loss of an image by images / (classes x images of its class), counted in the train split, instead;
-    mixed labels count as their largest share. `label_smoothing` takes this share of each label and spreads
-    it over all classes, in the val loss too. `l2` adds l2 x the sum of squares of all kernels to the loss,
-    those left out to which the network itself gives a penalty.
-
-    `monitor` is what early stopping, a plateau and `keep` look at. `keep: best` ends with the weights of the
-    best epoch and not of the last. `checkpoint_every` epochs the training is saved, to go on from there if it
-    is killed; null: never. `precision` other than float32 computes in 16 bits and keeps weights in 32.
-    `deterministic` picks algorithms that give the same bits in each run on the same machine; see
-    stages/models/training/computing.py for what that costs.
+    Attributes:
+        batch_size: images per step.
+        balanced: draw as many images of each class; an epoch still has as many images as the train split.
+        class_weights: `balanced` weighs the loss of an image by images / (classes x images of its class),
+            counted in the train split; mixed labels count as their largest share.
+        label_smoothing: the share of each label that is spread over all classes, in the val loss too.
+        l2: this times the sum of squares of the kernels is added to the loss; kernels with a penalty of the
+            network's own are left out.
+        monitor: what early stopping, a plateau and `keep` look at.
+        early_stopping: when to stop early; null: never.
+        keep: `best` ends with the weights of the best epoch, `last` with those of the last.
+        checkpoint_every: write a checkpoint after so many epochs; null: not by epochs. A killed training
+            resumes from its last checkpoint. SIGTERM always writes one.
+        checkpoint_minutes: write one after so many minutes, within an epoch too; null: not by time.
+        precision: bfloat16 and float16 compute in 16 bits and keep weights in 32.
+        xla: whether Keras compiles with XLA.
+        deterministic: use algorithms that give the same bits in each run on the same machine;
+            stages/models/training/computing.py has the cost.
+        seed: decides all that is random: weights, order, augmentation, dropout.
     """
 
     batch_size: Positive
@@ -41,13 +48,14 @@ class Settings(Section):
     early_stopping: EarlyStopping | None
     keep: Literal["last", "best"]
     checkpoint_every: Positive | None
+    checkpoint_minutes: Annotated[float, Field(gt=0)] | None
     precision: Literal["float32", "bfloat16", "float16"]
     xla: Literal["auto"] | bool
     deterministic: bool
     seed: Seed
 
     @model_validator(mode="after")
-    def _balance_once(self) -> Self:
+    def _check_classes_are_balanced_once(self) -> Self:
         if self.balanced and self.class_weights == "balanced":
             raise PydanticCustomError(
                 "balanced", "balanced and class_weights even out the classes twice; choose one"

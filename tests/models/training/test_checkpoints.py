@@ -19,7 +19,7 @@ from stages.common.files import read_json, remove
 from stages.models import learners
 from stages.models.protocols import Resumable
 from stages.models.training import checkpoints
-from stages.models.training.checkpoints import Progress
+from stages.models.training.checkpoints import Progress, State
 from stages.train import train
 from tests import networks
 from tests.networks import ROOT, optimizer
@@ -79,7 +79,7 @@ def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(
     again = start(tmp_path, packed.packed)
     log = again.communicate()[1]
     assert again.returncode == 0, log
-    assert 'event="going on from a checkpoint" epoch=4 phase=1' in log
+    assert "event=resumed epoch=4 batch=0 phase=1" in log
     assert "number=4/" not in log
     resumed, history = weights(folder), read_json(folder / "history.json")
     assert read_json(folder / "run.json")["run_id"] == run_id
@@ -155,38 +155,39 @@ def test_the_same_training_runs_once_at_a_time(places: Path) -> None:
 def test_what_is_written_is_read_and_only_one_best_is_left(tmp_path: Path) -> None:
     assert checkpoints.read(tmp_path) is None
     first = [np.arange(3, dtype=np.float32), np.array(7)]
-    checkpoints.write(tmp_path, Progress(1, False, 1, HISTORY), first, [np.zeros(2)])
-    second = Progress(2, True, 2, HISTORY)
-    checkpoints.write(tmp_path, second, [one + 1 for one in first], [np.ones(2)])
-    found = checkpoints.read(tmp_path)
-    assert found is not None
-    progress, variables, best = found
-    assert progress == second
-    assert [one.tolist() for one in variables] == [[1.0, 2.0, 3.0], 8]
-    assert best is not None
-    assert best[0].tolist() == [1.0, 1.0]
-    assert sorted(one.name for one in tmp_path.iterdir()) == ["best-2.npz", "last.npz"]
+    checkpoints.write(tmp_path, State(Progress(1, False, 1, HISTORY), first, [], [np.zeros(2)]))
+    second = Progress(2, False, 2, HISTORY, batch=3, logs={"loss": 0.5})
+    sums = [np.array(3.5), np.array(2.0)]
+    checkpoints.write(tmp_path, State(second, [array + 1 for array in first], sums, [np.ones(2)]))
+    state = checkpoints.read(tmp_path)
+    assert state is not None
+    assert state.progress == second
+    assert [array.tolist() for array in state.variables] == [[1.0, 2.0, 3.0], 8]
+    assert [array.tolist() for array in state.metrics] == [3.5, 2.0]
+    assert state.best is not None
+    assert state.best[0].tolist() == [1.0, 1.0]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best-2.npz", "last.npz"]
 
 
 def test_a_write_that_breaks_off_leaves_the_checkpoint_before_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    checkpoints.write(tmp_path, Progress(1, False, 1, HISTORY), [np.zeros(2)], [np.zeros(2)])
+    checkpoints.write(tmp_path, State(Progress(1, False, 1, HISTORY), [np.zeros(2)], [], [np.zeros(2)]))
 
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "savez", full)
     with pytest.raises(OSError, match="No space left"):
-        checkpoints.write(tmp_path, Progress(1, False, 2, HISTORY), [np.ones(2)], [np.ones(2)])
-    found = checkpoints.read(tmp_path)
-    assert found is not None
-    assert found[0].best == 1
-    assert found[1][0].tolist() == [0.0, 0.0]
+        checkpoints.write(tmp_path, State(Progress(1, False, 2, HISTORY), [np.ones(2)], [], [np.ones(2)]))
+    state = checkpoints.read(tmp_path)
+    assert state is not None
+    assert state.progress.best == 1
+    assert state.variables[0].tolist() == [0.0, 0.0]
 
 
 def test_a_checkpoint_that_cannot_be_read_is_none(tmp_path: Path) -> None:
-    checkpoints.write(tmp_path, Progress(1, False, None, HISTORY), [np.zeros(2)], None)
+    checkpoints.write(tmp_path, State(Progress(1, False, None, HISTORY), [np.zeros(2)], [], None))
     whole = (tmp_path / "last.npz").read_bytes()
     for broken in (b"", whole[: len(whole) // 2]):
         (tmp_path / "last.npz").write_bytes(broken)

@@ -1,5 +1,9 @@
-"""Phases of one training, broken off anywhere and taken up again."""
+"""Phases of one training, interrupted anywhere and resumed."""
 
+import logging
+import signal
+from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +14,9 @@ import pytest
 from stages.common.history import History
 from stages.data.loader import Loader
 from stages.data.store import Reader
+from stages.models.training import callbacks
 from stages.models.training.durations import Duration
+from stages.models.training.interruption import TrainingInterruptedError
 from stages.models.training.loop import Trainer
 from tests.networks import optimizer, params
 
@@ -23,13 +29,13 @@ class BrokenOffError(Exception):
     """What stands for a kill: the test of the checkpoints has a real one."""
 
 
-def small_network(shape: tuple[int, ...]) -> keras.Model:
+def small_network(shape: tuple[int, ...], filters: int = 4) -> keras.Model:
     """With everything that has a state: weights, moving statistics, random generators."""
     kl = keras.layers
     layers = [
         keras.Input(shape, dtype="uint8"),
         kl.Rescaling(1 / 255),
-        kl.Conv2D(4, 3, strides=2, activation="relu"),
+        kl.Conv2D(filters, 3, strides=2, activation="relu"),
         kl.BatchNormalization(),
         kl.Flatten(),
         kl.Dropout(0.5),
@@ -39,7 +45,12 @@ def small_network(shape: tuple[int, ...]) -> keras.Model:
 
 
 def two_phases(
-    packed: Path, folder: Path | None, stop_after: int = LAST, **settings: Any
+    packed: Path,
+    folder: Path | None,
+    stop_after: int = LAST,
+    filters: int = 4,
+    second: str = "sgd",
+    **settings: Any,
 ) -> tuple[list[Any], History, list[int]]:
     """The last layer alone for two epochs, then all for two: weights, history, the epochs it trained."""
     reported: list[int] = []
@@ -51,7 +62,7 @@ def two_phases(
 
     chosen = params(train=settings | {"early_stopping": {"patience": 9, "min_delta": 0.0}})
     warm_up = params(optimizer=optimizer("adam", ema_momentum=0.5)).optimizer
-    then = params(optimizer=optimizer("sgd", schedule="plateau")).optimizer
+    then = params(optimizer=optimizer(second, schedule="plateau")).optimizer
     keras.utils.set_random_seed(1)
     with (
         Reader(packed / "train.h5") as train,
@@ -59,7 +70,7 @@ def two_phases(
         Loader(train, 8, seed=1) as batches,
         Loader(val, 8) as val_batches,
     ):
-        model = small_network(train.shape[1:])
+        model = small_network(train.shape[1:], filters)
         trainer = Trainer(model, chosen.train, batches, val_batches, on_epoch, folder)
         for layer in model.layers[:-1]:
             layer.trainable = False
@@ -117,9 +128,99 @@ def test_the_best_epoch_may_lie_before_the_break(packed: Any, tmp_path: Path) ->
 
 def test_checkpoints_come_as_often_as_asked(packed: Any, tmp_path: Path) -> None:
     with pytest.raises(BrokenOffError):
-        two_phases(packed.packed, tmp_path, stop_after=1, checkpoint_every=2)
+        two_phases(packed.packed, tmp_path, stop_after=1, checkpoint_every=2, checkpoint_minutes=None)
     assert not (tmp_path / "last.npz").exists()
-    _, _, reported = two_phases(packed.packed, tmp_path, checkpoint_every=None)
+    _, _, reported = two_phases(packed.packed, tmp_path, checkpoint_every=None, checkpoint_minutes=None)
     assert reported == [1, 2, 3, 4]
     assert not (tmp_path / "last.npz").exists()
     assert {"history.json", "learning_curves.png"} <= {one.name for one in tmp_path.iterdir()}
+
+
+SERIES = ("epoch", "phase", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
+
+
+def sigterm() -> None:
+    signal.raise_signal(signal.SIGTERM)
+
+
+def break_off() -> None:
+    raise BrokenOffError
+
+
+def after(batches: int, stop: Callable[[], None]) -> Callable[..., None]:
+    """A function that calls `stop` when it is called for the last of so many times."""
+    numbers = count(1)
+
+    def interrupt(*_: Any, **__: Any) -> None:
+        if next(numbers) == batches:
+            stop()
+
+    return interrupt
+
+
+@pytest.mark.parametrize("keep", ["last", "best"])
+@pytest.mark.parametrize(
+    ("stop", "minutes"),
+    [(sigterm, None), (break_off, 1e-9)],
+    ids=["SIGTERM", "killed after a checkpoint"],
+)
+def test_a_training_interrupted_at_random_batches_ends_bit_for_bit_the_same(
+    stop: Any, minutes: float | None, keep: str, packed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batches of both splits, in both phases; each attempt is interrupted some batches on."""
+    expected, whole, _ = two_phases(packed.packed, None, keep=keep)
+    draw = np.random.default_rng(7)
+    attempts = 0
+    result = None
+    while result is None:
+        attempts += 1
+        interrupt = after(int(draw.integers(1, 6 + attempts)), stop)
+        for name in ("on_train_batch_begin", "on_test_batch_begin"):
+            monkeypatch.setattr(callbacks.Watch, name, interrupt, raising=False)
+        settings = {"keep": keep, "checkpoint_every": None, "checkpoint_minutes": minutes}
+        try:
+            result = two_phases(packed.packed, tmp_path, **settings)
+        except (TrainingInterruptedError, BrokenOffError):
+            assert attempts < 40
+    weights, history, _ = result
+    assert attempts > 4
+    for name in SERIES:
+        assert history[name] == whole[name], name
+    for value, other in zip(weights, expected, strict=True):
+        np.testing.assert_array_equal(value, other)
+
+
+def test_sigterm_stops_with_the_status_of_a_transient_error_and_the_handler_is_as_before(
+    packed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(callbacks.Watch, "on_train_batch_begin", after(3, sigterm), raising=False)
+    with pytest.raises(TrainingInterruptedError, match="has the checkpoint") as caught:
+        two_phases(packed.packed, tmp_path)
+    assert caught.value.status == 75
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert (tmp_path / "last.npz").exists()
+
+
+def test_a_checkpoint_of_other_shapes_starts_anew_and_says_so(
+    packed: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(BrokenOffError):
+        two_phases(packed.packed, tmp_path, stop_after=1)
+    with caplog.at_level(logging.WARNING, logger="convoy"):
+        _, _, reported = two_phases(packed.packed, tmp_path, filters=5)
+    assert reported == [1, 2, 3, 4]
+    (line,) = caplog.records
+    assert line.getMessage() == "ignored_checkpoint"
+    assert line.fields["reason"] == "its weights have other shapes"  # type: ignore[attr-defined]
+
+
+def test_a_checkpoint_that_does_not_fit_the_second_phase_starts_anew_at_the_next_try(
+    packed: Any, tmp_path: Path
+) -> None:
+    with pytest.raises(BrokenOffError):
+        two_phases(packed.packed, tmp_path, stop_after=3)
+    with pytest.raises(TrainingInterruptedError, match="does not fit the optimizer of phase 2"):
+        two_phases(packed.packed, tmp_path, second="adam")
+    _, _, reported = two_phases(packed.packed, tmp_path, second="adam")
+    assert reported == [1, 2, 3, 4]
