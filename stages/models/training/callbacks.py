@@ -198,7 +198,7 @@ class Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         if self._state is None:
             return
-        for number, _ in enumerate(self._history["epoch"][self._span.first :], self._span.first):
+        for number, _ in enumerate(self._history.get("epoch", [])[self._span.first :], self._span.first):
             figures = {name: values[number] for name, values in self._history.items()}
             for callback in self._replayed:
                 callback.on_epoch_end(number, figures)

@@ -161,6 +161,8 @@ class Trainer:
         epoch = len(self.history.get("epoch", []))
         trained = (epoch - span.first) * len(self._train) + span.first_batch
         if span.first_batch < len(self._train) and trained < span.steps:
+            # Keras makes the accuracy's variables, which the checkpoint has values for, at the first batch.
+            self._model.test_on_batch(*self._val[0])
             chosen = self._callbacks(optimizer, span, state, progress, requested)
             self._keras_fit(Remainder(self._train, span.first_batch), epoch, epoch + 1, chosen)
         else:

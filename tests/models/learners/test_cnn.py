@@ -1,5 +1,6 @@
 """A network learns what can be learnt, the same way twice, and says when it does not."""
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from stages.common.errors import LearnerError
 from stages.common.files import write_json
+from stages.data.store import Reader
 from stages.models import learners
 from stages.models.learners import cnn
 from tests.networks import fitted, optimizer
@@ -71,3 +73,18 @@ def test_a_folder_without_a_model_is_no_traceback(tmp_path: Path) -> None:
     write_json(tmp_path / "spec.json", {"kind": "forest"})
     with pytest.raises(LearnerError, match="holds no model of this version"):
         learners.load(tmp_path)
+
+
+def test_a_saved_network_has_no_optimizer_and_is_a_third_of_its_size(packed: Any, tmp_path: Path) -> None:
+    network, _, _ = fitted(packed.packed, optimizer=optimizer("adam"), train={"epochs": 1})
+    assert network._model is not None
+    network._model.save(tmp_path / "compiled.keras")
+    network.save(tmp_path)
+    saved, compiled = tmp_path / "model.keras", tmp_path / "compiled.keras"
+    assert compiled.stat().st_size > 2.5 * saved.stat().st_size
+    with zipfile.ZipFile(saved) as archive, archive.open("model.weights.h5") as weights:
+        assert b"optimizer" not in weights.read()
+    loaded = cnn.load(tmp_path)
+    with Reader(packed.packed / "val.h5") as val:
+        images = val.read(0, len(val))
+    np.testing.assert_array_equal(loaded.predict_proba(images), network.predict_proba(images))

@@ -1,5 +1,6 @@
 """A killed training goes on; what is on the disk is whole."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -76,10 +77,21 @@ def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(
     assert {"last.npz", "history.json", "learning_curves.png"} <= {one.name for one in kept.iterdir()}
     assert not folder.exists()
 
+    stopped = start(tmp_path, packed.packed)
+    assert stopped.stderr is not None
+    for line in stopped.stderr:
+        if "event=resumed" in line:
+            assert "epoch=4 batch=0 phase=1" in line
+            stopped.send_signal(signal.SIGTERM)
+            break
+    log = stopped.stderr.read()
+    assert stopped.wait() == 75, log
+    assert "SIGTERM stopped the training after 4 epochs" in log
+
     again = start(tmp_path, packed.packed)
     log = again.communicate()[1]
     assert again.returncode == 0, log
-    assert "event=resumed epoch=4 batch=0 phase=1" in log
+    assert "event=resumed epoch=4 batch=" in log
     assert "number=4/" not in log
     resumed, history = weights(folder), read_json(folder / "history.json")
     assert read_json(folder / "run.json")["run_id"] == run_id
@@ -133,6 +145,22 @@ def test_a_failed_training_keeps_its_folder_and_a_finished_one_does_not(places: 
         with checkpoints.reserved("net", {"epochs": 4}) as other:
             assert other != folder
     assert list(places.iterdir()) == []
+
+
+def test_a_checkpoint_of_other_code_is_not_used_and_the_log_says_so(
+    places: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = {"params": {"epochs": 3}, "code": {"loop.py": "1"}}
+    with suppress(ZeroDivisionError), checkpoints.reserved("net", before):
+        _ = 1 / 0
+    with (
+        caplog.at_level(logging.INFO, logger="convoy"),
+        checkpoints.reserved("net", before | {"code": {"loop.py": "2"}}) as folder,
+    ):
+        assert checkpoints.read(folder) is None
+    (line,) = caplog.records
+    assert line.getMessage() == "ignored_checkpoint"
+    assert line.fields["reason"] == "another code"  # type: ignore[attr-defined]
 
 
 def test_who_says_where_clears_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -158,10 +158,9 @@ def after(batches: int, stop: Callable[[], None]) -> Callable[..., None]:
     return interrupt
 
 
-@pytest.mark.parametrize("keep", ["last", "best"])
 @pytest.mark.parametrize(
-    ("stop", "minutes"),
-    [(sigterm, None), (break_off, 1e-9)],
+    ("stop", "minutes", "keep"),
+    [(sigterm, None, "best"), (break_off, 1e-9, "last")],
     ids=["SIGTERM", "killed after a checkpoint"],
 )
 def test_a_training_interrupted_at_random_batches_ends_bit_for_bit_the_same(
