@@ -86,6 +86,7 @@ def fit(recipe: str, features: Path, folder: Path) -> None:
         normalize=None,
         loss="log_loss",
         penalty=None,
+        l1_ratio=0.15,
         alpha=0.0,
         learning_rate=0.01,
         epochs=4,

@@ -1,10 +1,10 @@
-"""Linear classifiers whose scores are no probabilities, and how they become some.
+"""Linear classifiers, whose scores are no probabilities, and the temperature that makes them some.
 
 A score is a distance from a class' plane. Its softmax is as sure as the scale of the weights, which means
 nothing, so the scores are divided by a temperature first: the one number that gives the lowest log loss on
 scores of rows the model has not learnt from (temperature scaling: C. Guo et al., On Calibration of Modern
 Neural Networks, ICML 2017), here those of three folds of the train split. The order of the classes, and so
-the accuracy, stays as it was. It triples the training.
+the accuracy, does not change. It triples the training.
 
 scikit-learn's CalibratedClassifierCV(method="temperature", ensemble=False) does the same with the whole split
 in memory. SGDClassifier's own probabilities would not do: on raw pixels several classes have probability 1.
@@ -26,8 +26,12 @@ if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
 
 _FOLDS = 3
-# Powers of ten around the scores' own spread between which the temperature is looked for.
+# Powers of ten around the scores' own spread between which the temperature is searched.
 _RANGE = (-3.0, 2.0)
+# The most memory that the scores take, as float64. More rows are sampled: 1,000 classes leave 33,554 rows,
+# which determine the one number to well below a percent. All 1.28 million of ImageNet would be 10 GB; a
+# temporary file would bound the memory too, and cost that much disk for no gain.
+_SCORE_BYTES = 256 * 2**20
 
 P = TypeVar("P", bound=IncrementalParams)
 
@@ -38,9 +42,13 @@ class Linear(Incremental[P]):
     _temperature = 1.0
 
     def fit(self, train: Reader, val: Reader, on_epoch: OnEpoch) -> History:
-        """Find the temperature on folds of `train`, then learn from all of it; `val` is reported only."""
+        """Find the temperature on folds of `train`, then learn from all of it; `val` is reported only.
+
+        Returns:
+            As `Incremental.fit`.
+        """
         with warnings_in_the_log():
-            self._temperature = temperature(self._scores_of_unseen(train), labels(train))
+            self._temperature = temperature(*self._scores_of_unseen(train))
         log.event("calibrated", temperature=f"{self._temperature:.4g}", folds=_FOLDS)
         history = super().fit(train, val, on_epoch)
         classifier = self.model.named_steps["classify"]
@@ -53,35 +61,46 @@ class Linear(Incremental[P]):
         """The softmax of the scores (N, K) over the temperature."""
         from scipy.special import softmax
 
-        found: Rows = softmax(scores(estimator, rows) / self._temperature, axis=1)
-        return found
+        probabilities: Rows = softmax(scores(estimator, rows) / self._temperature, axis=1)
+        return probabilities
 
-    def _scores_of_unseen(self, train: Reader) -> NDArray[np.float64]:
-        """Scores (N, K) of every row by a model of the other folds, which are drawn."""
-        fold_of = np.random.default_rng(self.params.seed).permutation(len(train)) % _FOLDS
-        found = np.zeros((len(train), len(train.provenance["classes"])))
+    def _scores_of_unseen(self, train: Reader) -> tuple[NDArray[np.float64], Labels]:
+        """Scores (n, K) by models of the other folds, of as many rows as memory allows, and labels (n,).
+
+        The folds are drawn: rows may be in an order of their own.
+        """
+        drawn = np.random.default_rng(self.params.seed).permutation(len(train))
+        fold_of = drawn % _FOLDS
+        classes = len(train.provenance["classes"])
+        sampled = np.flatnonzero(drawn < _SCORE_BYTES // (8 * classes))
+        every = np.zeros((len(sampled), classes))
         step = fitted_normalizer(self.params.normalize, train)
         for fold in range(_FOLDS):
             self._model = pipeline(step, self.estimator())
             for _ in self.epochs(train, fold_of != fold):
                 pass
-            unseen = np.flatnonzero(fold_of == fold)
-            size = portions.size(train.shape)
-            for start in range(0, len(unseen), size):
-                numbers = unseen[start : start + size]
-                rows = step.transform(flat(train.take(numbers)))
-                found[numbers] = scores(self.model.named_steps["classify"], rows)
-        return found
+            places = np.flatnonzero(fold_of[sampled] == fold)
+            count = portions.size(train.shape)
+            for start in range(0, len(places), count):
+                portion = places[start : start + count]
+                rows = step.transform(flat(train.take(sampled[portion])))
+                every[portion] = scores(self.model.named_steps["classify"], rows)
+        return every, labels(train)[sampled]
 
 
 def scores(estimator: "BaseEstimator", rows: Rows) -> NDArray[np.float64]:
     """Distances (N, K) from the planes of the classes; of two classes there is but one plane."""
-    found: NDArray[np.float64] = estimator.decision_function(rows).astype(np.float64)
-    return found if found.ndim == 2 else np.stack([-found / 2, found / 2], axis=1)
+    distances: NDArray[np.float64] = estimator.decision_function(rows).astype(np.float64)
+    return distances if distances.ndim == 2 else np.stack([-distances / 2, distances / 2], axis=1)
 
 
 def temperature(scores: NDArray[np.float64], labels: Labels) -> float:
-    """The positive number by which scores (N, K) are divided for the lowest log loss of their softmax."""
+    """Find the positive number by which scores (N, K) are divided for the lowest log loss of their softmax.
+
+    Args:
+        scores: distances (N, K).
+        labels: class indices (N,).
+    """
     from scipy.optimize import minimize_scalar
     from scipy.special import logsumexp
 

@@ -5,7 +5,7 @@ holds them. Images become one row of H*W*C numbers.
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
@@ -90,11 +90,19 @@ class Classifier:
         return [path]
 
 
-def read(folder: Path) -> "Pipeline":
-    """The pipeline that `save` wrote. skops refuses any type that is not scikit-learn's or NumPy's own."""
+def read(folder: Path, trusted: Sequence[str] = ()) -> "Pipeline":
+    """Read the pipeline that `save` wrote.
+
+    Args:
+        folder: `models/NAME`.
+        trusted: types that skops shall load besides those it knows to be harmless. The caller checks them.
+
+    Raises:
+        TypeError: the file holds another type.
+    """
     import skops.io
 
-    pipeline: Pipeline = skops.io.load(folder / _FILE, trusted=[])
+    pipeline: Pipeline = skops.io.load(folder / _FILE, trusted=list(trusted))
     return pipeline
 
 

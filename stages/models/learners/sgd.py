@@ -14,29 +14,38 @@ if TYPE_CHECKING:
 
 
 class Params(IncrementalParams):
-    """The loss, the penalty on the weights, times `alpha`, and the learning rate, which stays as it is.
+    """The loss of each class against the rest, the penalty on the weights, and the constant learning rate.
 
-    `log_loss` is logistic regression, `hinge` a linear support vector machine, each class against the rest.
+    Attributes:
+        loss: `log_loss` is logistic regression, `hinge` a linear support vector machine; `squared_hinge`
+            punishes rows far on the wrong side more (Starter Bundle ch. 8).
+        penalty: `l2` is the sum of squared weights, `l1` that of absolute ones, which makes many of them 0;
+            `elasticnet` is a mixture (Starter Bundle ch. 9); null: none.
+        l1_ratio: the share of `l1` in `elasticnet`, 0-1; without effect elsewhere.
+        alpha: strength of the penalty.
+        learning_rate: of every step.
     """
 
     kind: Literal["sgd"]
     code: Literal["stages/models/learners/sgd.py"]
-    loss: Literal["log_loss", "hinge"]
-    penalty: Literal["l1", "l2"] | None
+    loss: Literal["log_loss", "hinge", "squared_hinge"]
+    penalty: Literal["l1", "l2", "elasticnet"] | None
+    l1_ratio: Annotated[float, Field(ge=0, le=1)]
     alpha: Annotated[float, Field(ge=0)]
     learning_rate: Annotated[float, Field(gt=0)]
 
 
 class Sgd(Linear[Params]):
-    """scikit-learn's SGDClassifier. Unlike its `fit`, no epoch is left out when the loss stands still."""
+    """scikit-learn's SGDClassifier. Unlike its `fit`, every epoch is trained, even if the loss stagnates."""
 
     def estimator(self) -> "BaseEstimator":
-        """A new one. The batches come shuffled."""
+        """Make a seeded estimator; the batches come shuffled."""
         from sklearn.linear_model import SGDClassifier
 
         return SGDClassifier(
             loss=self.params.loss,
             penalty=self.params.penalty,
+            l1_ratio=self.params.l1_ratio,
             alpha=self.params.alpha,
             learning_rate="constant",
             eta0=self.params.learning_rate,
@@ -48,10 +57,10 @@ class Sgd(Linear[Params]):
 
 
 def create(params: Params) -> Sgd:
-    """An unfitted learner."""
+    """Make a learner that is not fitted yet."""
     return Sgd(params)
 
 
 def load(folder: Path) -> Sgd:
-    """A fitted learner."""
+    """Load a fitted learner."""
     return Sgd(None, read(folder))

@@ -1,11 +1,45 @@
-"""What the networks are built of: Keras' layers by their names, and the few combinations that several share.
+"""The building blocks of the networks: Keras' layers by their names, and the combinations that several share.
 
-`_layers.Conv2D` is `keras.layers.Conv2D`, imported at its first use. So a network's file can be read for its
-options, which the params check in the first second, without the ten seconds that Keras takes to start.
+`_layers.Conv2D` is `keras.layers.Conv2D`, imported at its first use. So a network's file can be imported for
+its options, which the params check in the first second, without the ten seconds that Keras takes to start.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
+
+from stages.common.section import Section
+
+# none; before or after the activation.
+Normalization = Literal["none", "before", "after"]
+Activation = Literal["sigmoid", "tanh", "relu", "leaky_relu", "prelu", "elu", "selu", "silu", "gelu"]
+Initializer = Literal[
+    "glorot_uniform",
+    "glorot_normal",
+    "he_uniform",
+    "he_normal",
+    "lecun_uniform",
+    "lecun_normal",
+    "uniform",
+    "normal",
+]
+# Keras' names where they differ; U(-0.05, 0.05) and N(0, 0.05), as in the book.
+_KERAS_INITIALIZERS = {"uniform": "random_uniform", "normal": "random_normal"}
+
+
+class Style(Section):
+    """What the books vary in a network without changing its shapes.
+
+    Attributes:
+        activation: behind every layer with weights but the last. Starter Bundle ch. 10: begin with `relu`,
+            tune everything else, then try `elu`, which may gain a percent. The slope of `leaky_relu` below 0
+            is Keras' 0.2; that of `prelu` is learnt per channel.
+        initializer: of the kernels (Starter Bundle ch. 10). `glorot_uniform`, Keras' default, suits most
+            networks; `he_*` very deep ones with relu; `uniform` and `normal`, whose width knows nothing of
+            the layer, are the ones to compare with.
+    """
+
+    activation: Activation = "relu"
+    initializer: Initializer = "glorot_uniform"
 
 
 def __getattr__(name: str) -> Any:
@@ -15,21 +49,107 @@ def __getattr__(name: str) -> Any:
 
 
 def l2(strength: float) -> Any:
-    """A penalty on a layer's weights: `strength` times the sum of their squares; none for 0."""
+    """A penalty on a layer's weights: `strength` times the sum of their squares; None for 0."""
     import keras
 
     return keras.regularizers.L2(strength) if strength else None
 
 
-def softmax(x: Any, classes: int, reg: float = 0.0, name: str | None = None) -> Any:
+def conv(
+    x: Any,
+    filters: int,
+    kernel: int,
+    stride: int = 1,
+    *,
+    style: Style,
+    padding: str = "same",
+    reg: float = 0.0,
+    normalization: Normalization = "none",
+) -> Any:
+    """CONV → activation, with batch normalization before or after the activation, or without.
+
+    Args:
+        x: feature maps (N, H, W, C).
+        filters: number of kernels.
+        kernel: side of a kernel in pixels.
+        stride: in pixels.
+        style: activation and initializer.
+        padding: `same` or `valid`.
+        reg: strength of L2 on the kernels.
+        normalization: where batch normalization is.
+
+    Returns:
+        Feature maps (N, H', W', filters).
+    """
+    from keras import layers as kl
+
+    layer = kl.Conv2D(
+        filters,
+        kernel,
+        stride,
+        padding=padding,
+        kernel_regularizer=l2(reg),
+        **_arguments(style, normalization),
+    )
+    return _finished(layer(x), style, normalization)
+
+
+def dense(
+    x: Any,
+    units: int,
+    *,
+    style: Style,
+    reg: float = 0.0,
+    normalization: Normalization = "none",
+) -> Any:
+    """FC → activation: vectors (N, D) → (N, units). The arguments are those of `conv`."""
+    from keras import layers as kl
+
+    layer = kl.Dense(units, kernel_regularizer=l2(reg), **_arguments(style, normalization))
+    return _finished(layer(x), style, normalization)
+
+
+def softmax(
+    x: Any,
+    classes: int,
+    reg: float = 0.0,
+    name: str | None = None,
+    initializer: Initializer = "glorot_uniform",
+) -> Any:
     """The last layer of every classifier; float32 whatever precision the layers before it compute in."""
     from keras import layers as kl
 
-    return kl.Dense(classes, activation="softmax", kernel_regularizer=l2(reg), dtype="float32", name=name)(x)
+    return kl.Dense(
+        classes,
+        activation="softmax",
+        kernel_initializer=keras_initializer(initializer),
+        kernel_regularizer=l2(reg),
+        dtype="float32",
+        name=name,
+    )(x)
+
+
+def activated(x: Any, style: Style) -> Any:
+    """The activation as a layer of its own."""
+    from keras import layers as kl
+
+    if style.activation == "prelu":
+        # One slope per channel, as He et al. 2015: it does not depend on the size of the maps.
+        return kl.PReLU(shared_axes=[1, 2] if len(x.shape) == 4 else None)(x)
+    return kl.ReLU()(x) if style.activation == "relu" else kl.Activation(style.activation)(x)
+
+
+def keras_initializer(name: Initializer) -> str:
+    """Keras' name of an initializer."""
+    return _KERAS_INITIALIZERS.get(name, name)
 
 
 def flattened(x: Any) -> Any:
-    """The feature maps (H, W, C) as one vector. Raises ValueError when they have no pixel left."""
+    """Flatten feature maps (N, H, W, C) to vectors (N, H*W*C).
+
+    Raises:
+        ValueError: the maps have no pixel left.
+    """
     from keras import layers as kl
 
     if 0 in x.shape[1:]:
@@ -37,58 +157,69 @@ def flattened(x: Any) -> Any:
     return kl.Flatten()(x)
 
 
-def conv_bn_relu(
-    x: Any, filters: int, kernel: int, stride: int = 1, padding: str = "same", reg: float = 0.0
-) -> Any:
-    """CONV → BN → ReLU, the order of the Inception papers, which the book keeps for its GoogLeNets."""
-    from keras import layers as kl
+def inception(x: Any, filters: Sequence[int], convolve: Any, name: str) -> Any:
+    """The four branches of Szegedy et al. 2014 on one input, concatenated.
 
-    x = kl.Conv2D(filters, kernel, stride, padding=padding, kernel_regularizer=l2(reg))(x)
-    return kl.ReLU()(kl.BatchNormalization()(x))
+    Args:
+        x: feature maps (N, H, W, C).
+        filters: their numbers of 1x1 | 1x1 → 3x3 | 1x1 → 5x5 | 3x3 max pooling, stride 1 → 1x1.
+        convolve: `convolve(x, filters, kernel)` makes each convolution.
+        name: of the concatenation.
 
-
-def conv_relu(x: Any, filters: int, kernel: int, stride: int = 1, reg: float = 0.0) -> Any:
-    """CONV → ReLU with zero padding."""
-    from keras import layers as kl
-
-    return kl.Conv2D(filters, kernel, stride, padding="same", activation="relu", kernel_regularizer=l2(reg))(
-        x
-    )
-
-
-def inception(x: Any, filters: Sequence[int], conv: Any, name: str) -> Any:
-    """The four branches of Szegedy et al. 2014 on one input, concatenated under `name`.
-
-    `filters` counts those of 1x1 | 1x1 → 3x3 | 1x1 → 5x5 | 3x3 max pooling, stride 1 → 1x1, in that order;
-    `conv(x, filters, kernel)` makes each convolution.
+    Returns:
+        Feature maps (N, H, W, C').
     """
     from keras import layers as kl
 
-    one, reduce3, three, reduce5, five, projection = filters
+    single, reduce3, triple, reduce5, quintuple, projection = filters
     pooled = kl.MaxPooling2D(3, 1, padding="same")(x)
     branches = [
-        conv(x, one, 1),
-        conv(conv(x, reduce3, 1), three, 3),
-        conv(conv(x, reduce5, 1), five, 5),
-        conv(pooled, projection, 1),
+        convolve(x, single, 1),
+        convolve(convolve(x, reduce3, 1), triple, 3),
+        convolve(convolve(x, reduce5, 1), quintuple, 5),
+        convolve(pooled, projection, 1),
     ]
     return kl.Concatenate(name=name)(branches)
 
 
-def vgg(x: Any, classes: int, convolutions: Sequence[int], reg: float) -> Any:
-    """Per block so many CONV 3x3, then POOL 2x2; two FC 4096 with dropout; FC softmax.
+def vgg(x: Any, classes: int, kernels: Sequence[Sequence[int]], style: Style, reg: float) -> Any:
+    """Per block its convolutions, then POOL 2x2; two FC 4096 with dropout; FC softmax.
 
     The blocks have 64, 128, 256, 512 and 512 filters. Simonyan and Zisserman 2014; design-patterns text,
     section 4.
+
+    Args:
+        x: images (N, H, W, C).
+        classes: their number.
+        kernels: per block the sides of its kernels in pixels.
+        style: activation and initializer.
+        reg: strength of L2 on every layer's weights.
     """
     from keras import layers as kl
 
-    for filters, count in zip((64, 128, 256, 512, 512), convolutions, strict=True):
-        for _ in range(count):
-            x = conv_relu(x, filters, 3, reg=reg)
+    for filters, sides in zip((64, 128, 256, 512, 512), kernels, strict=True):
+        for side in sides:
+            x = conv(x, filters, side, style=style, reg=reg)
         x = kl.MaxPooling2D(2, 2)(x)
     x = flattened(x)
     for _ in range(2):
-        x = kl.Dense(4096, activation="relu", kernel_regularizer=l2(reg))(x)
-        x = kl.Dropout(0.5)(x)
-    return softmax(x, classes, reg)
+        x = kl.Dropout(0.5)(dense(x, 4096, style=style, reg=reg))
+    return softmax(x, classes, reg, initializer=style.initializer)
+
+
+def _arguments(style: Style, normalization: Normalization) -> dict[str, Any]:
+    """An activation inside the layer where it can be: PReLU has weights, and normalization may come first."""
+    inside = style.activation != "prelu" and normalization != "before"
+    return {
+        "activation": style.activation if inside else None,
+        "kernel_initializer": keras_initializer(style.initializer),
+    }
+
+
+def _finished(x: Any, style: Style, normalization: Normalization) -> Any:
+    from keras import layers as kl
+
+    if normalization == "before":
+        return activated(kl.BatchNormalization()(x), style)
+    x = activated(x, style) if style.activation == "prelu" else x
+    return kl.BatchNormalization()(x) if normalization == "after" else x

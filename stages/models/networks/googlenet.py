@@ -7,7 +7,6 @@ gradients before batch normalization did, and without its local response normali
 from functools import partial
 from typing import Any
 
-from stages.common.section import Section
 from stages.models.networks import _layers as kl
 
 SHAPE = (224, 224, 3)
@@ -26,8 +25,12 @@ _MODULES = {
 }
 
 
-class Options(Section):
-    """Batch normalization behind each convolution is what the successor of 2015 added; it trains faster."""
+class Options(kl.Style):
+    """What can be varied.
+
+    Attributes:
+        batch_normalization: before each activation, as its successor of 2015 has it; it trains faster.
+    """
 
     batch_normalization: bool = False
 
@@ -37,12 +40,13 @@ def layers(x: Any, classes: int, options: Options) -> Any:
 
     6,998,552 weights for 224x224x3 and 1,000 classes.
     """
-    conv = kl.conv_bn_relu if options.batch_normalization else kl.conv_relu
+    normalization: kl.Normalization = "before" if options.batch_normalization else "none"
+    convolve = partial(kl.conv, style=options, normalization=normalization)
     pool = partial(kl.MaxPooling2D, 3, 2, padding="same")
-    x = pool()(conv(x, 64, 7, 2))
-    x = pool()(conv(conv(x, 64, 1), 192, 3))
+    x = pool()(convolve(x, 64, 7, 2))
+    x = pool()(convolve(convolve(x, 64, 1), 192, 3))
     for name, filters in _MODULES.items():
-        x = kl.inception(x, filters, conv, f"{name}_mixed")
+        x = kl.inception(x, filters, convolve, f"{name}_mixed")
         x = pool()(x) if name in {"3b", "4e"} else x
     x = kl.Dropout(0.4)(kl.GlobalAveragePooling2D()(x))
-    return kl.softmax(x, classes)
+    return kl.softmax(x, classes, initializer=options.initializer)

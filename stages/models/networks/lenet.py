@@ -5,20 +5,23 @@
 
 from typing import Any
 
-from stages.common.section import Section
 from stages.models.networks import _layers as kl
 
 SHAPE = (28, 28, 1)
 CLASSES = 10
 
 
-def layers(x: Any, classes: int, _: Section) -> Any:
+class Options(kl.Style):
+    """Activation and initializer."""
+
+
+def layers(x: Any, classes: int, options: Options) -> Any:
     """(CONV 5x5 same → ReLU → POOL 2x2) twice → FC 500 → FC softmax.
 
     1,256,080 weights for 28x28x1 and 10 classes.
     """
     for filters in (20, 50):
-        x = kl.Conv2D(filters, 5, padding="same", activation="relu")(x)
+        x = kl.conv(x, filters, 5, style=options)
         x = kl.MaxPooling2D(2, 2)(x)
-    x = kl.Dense(500, activation="relu")(kl.flattened(x))
-    return kl.softmax(x, classes)
+    x = kl.dense(kl.flattened(x), 500, style=options)
+    return kl.softmax(x, classes, initializer=options.initializer)

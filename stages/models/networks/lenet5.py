@@ -6,27 +6,36 @@ are 1x1 for 28x28, so both are the same network.
 
 from typing import Any, Literal
 
-from stages.common.section import Section
 from stages.models.networks import _layers as kl
 
 SHAPE = (28, 28, 1)
 CLASSES = 10
 
 
-class Options(Section):
-    """The activation behind every layer; the text proposes relu as an experiment."""
+class Options(kl.Style):
+    """What can be varied.
 
-    activation: Literal["tanh", "relu"] = "tanh"
+    Attributes:
+        activation: behind every layer; the text proposes relu as an experiment.
+        pooling: the paper's average, or the maximum that later networks take.
+    """
+
+    activation: kl.Activation = "tanh"
+    pooling: Literal["average", "max"] = "average"
 
 
 def layers(x: Any, classes: int, options: Options) -> Any:
     """CONV 6 5x5 same → POOL → CONV 16 5x5 → POOL → CONV 120 5x5 → FC 84 → FC softmax.
 
-    61,706 weights for 28x28x1 and 10 classes. Raises ValueError below 28x28.
+    61,706 weights for 28x28x1 and 10 classes.
+
+    Raises:
+        ValueError: the images are smaller than 28x28.
     """
+    pool = kl.AveragePooling2D if options.pooling == "average" else kl.MaxPooling2D
     for filters, padding in ((6, "same"), (16, "valid")):
-        x = kl.Conv2D(filters, 5, padding=padding, activation=options.activation)(x)
-        x = kl.AveragePooling2D(2, 2)(x)
-    x = kl.Conv2D(120, 5, activation=options.activation)(x)
-    x = kl.Dense(84, activation=options.activation)(kl.flattened(x))
-    return kl.softmax(x, classes)
+        x = kl.conv(x, filters, 5, style=options, padding=padding)
+        x = pool(2, 2)(x)
+    x = kl.conv(x, 120, 5, style=options, padding="valid")
+    x = kl.dense(kl.flattened(x), 84, style=options)
+    return kl.softmax(x, classes, initializer=options.initializer)

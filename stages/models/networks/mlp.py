@@ -1,22 +1,28 @@
-"""A multi-layer perceptron on the pixels (Starter Bundle ch. 10)."""
+"""A multilayer perceptron on the pixels (Starter Bundle ch. 10). The learner `mlp` needs no Keras."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 
-from stages.common.section import Positive, Section
+from stages.common.section import Positive
 from stages.models.networks import _layers as kl
 
 SHAPE = (28, 28, 1)
 CLASSES = 10
 
 
-class Options(Section):
-    """The widths of the hidden layers, their activation, and the share of each that dropout leaves out."""
+class Options(kl.Style):
+    """What can be varied.
+
+    Attributes:
+        widths: of the hidden layers.
+        activation: behind each of them; the book's first MLP on MNIST has sigmoid.
+        dropout: the share of each hidden layer's outputs that dropout leaves out.
+    """
 
     widths: Annotated[Sequence[Positive], Field(min_length=1)] = (256, 128)
-    activation: Literal["sigmoid", "tanh", "relu", "leaky_relu", "elu", "selu", "silu", "gelu"] = "sigmoid"
+    activation: kl.Activation = "sigmoid"
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
@@ -27,6 +33,6 @@ def layers(x: Any, classes: int, options: Options) -> Any:
     """
     x = kl.flattened(x)
     for width in options.widths:
-        x = kl.Dense(width, activation=options.activation)(x)
+        x = kl.dense(x, width, style=options)
         x = kl.Dropout(options.dropout)(x) if options.dropout else x
-    return kl.softmax(x, classes)
+    return kl.softmax(x, classes, initializer=options.initializer)

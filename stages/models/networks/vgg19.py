@@ -9,15 +9,18 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from stages.common.section import Section
 from stages.models.networks import _layers as kl
 
 SHAPE = (224, 224, 3)
 CLASSES = 1000
 
 
-class Options(Section):
-    """`reg` is the strength of L2 on every layer's weights: 0.0005 in the paper, none in the text's code."""
+class Options(kl.Style):
+    """What can be varied.
+
+    Attributes:
+        reg: strength of L2 on every layer's weights: 0.0005 in the paper, none in the text's code.
+    """
 
     reg: Annotated[float, Field(ge=0)] = 0.0
 
@@ -27,4 +30,5 @@ def layers(x: Any, classes: int, options: Options) -> Any:
 
     143,667,240 weights for 224x224x3 and 1,000 classes.
     """
-    return kl.vgg(x, classes, (2, 2, 4, 4, 4), options.reg)
+    kernels = ((3, 3), (3, 3), (3, 3, 3, 3), (3, 3, 3, 3), (3, 3, 3, 3))
+    return kl.vgg(x, classes, kernels, options, options.reg)

@@ -12,14 +12,12 @@ from contextlib import contextmanager
 
 import keras
 
-from stages.common.errors import LearnerError
+from stages.common.errors import TransientError
 from stages.data.loader import Batch, Loader
 
 
-class TrainingInterruptedError(LearnerError):
-    """SIGTERM stopped a training after it had written a checkpoint; the same command resumes there."""
-
-    status = 75
+class TrainingInterruptedError(TransientError):
+    """SIGTERM stopped a training; the same command resumes at its checkpoint."""
 
 
 class Interruption:

@@ -81,7 +81,14 @@ class Trainer:
         self._phase += 1
         if self._saved and self._saved.progress.phase > self._phase:
             return
-        steps = duration.in_steps(len(self._train))
+        with interruption.noted() if self._folder else nullcontext(Interruption()) as requested:
+            self._fit(optimizer, duration.in_steps(len(self._train)), requested)
+        if self._best and self._best.weights:
+            callbacks.assign(self._model.variables, self._best.weights)
+            log.event("restored_best", epoch=self._best.epoch, **{self._best.monitor: self._best.value})
+
+    def _fit(self, optimizer: AnyOptimizer, steps: int, requested: Interruption) -> None:
+        """Train one phase: the rest of an interrupted epoch, then whole epochs."""
         self._compile(optimizer, steps)
         state = self._resume()
         first = self.history.get("phase", []).count(self._phase)
@@ -91,19 +98,13 @@ class Trainer:
         log.event("phase", number=self._phase, steps=steps, trainable_weights=weights)
         remaining = steps - first * len(self._train) - (state.progress.batch if state else 0)
         images = remaining * self._train.length(0)
-        with (
-            interruption.noted() if self._folder else nullcontext(Interruption()) as requested,
-            log.Progress("training", total=images, unit="image") as progress,
-        ):
+        with log.Progress("training", total=images, unit="image") as progress:
             try:
                 while state and state.progress.batch:
                     state = self._finish_epoch(optimizer, span, state, progress, requested)
                 self._run(optimizer, span, state, progress, requested)
             finally:
                 self._monitor.draw(self.history)
-        if self._best and self._best.weights:
-            callbacks.assign(self._model.variables, self._best.weights)
-            log.event("restored_best", epoch=self._best.epoch, **{self._best.monitor: self._best.value})
 
     def range_test(self, optimizer: AnyOptimizer, steps: int) -> RangeTest:
         """Try learning rates instead of training; see range_test.py. The network is of no use afterwards."""

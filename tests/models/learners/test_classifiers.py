@@ -16,12 +16,12 @@ from stages.common.history import History
 from stages.data import store
 from stages.data.store import Reader
 from stages.models import learners
-from stages.models.learners import _incremental, _linear, _sklearn
+from stages.models.learners import _incremental, _linear, _sklearn, random_forest
 from stages.models.protocols import Learner, LearnerParams
 from stages.params import Model
 
 MODELS = Path(__file__).parents[3] / "conf" / "model"
-KINDS = ["knn", "sgd", "perceptron", "mlp", "logistic_regression"]
+KINDS = ["knn", "sgd", "perceptron", "mlp", "logistic_regression", "random_forest"]
 INCREMENTAL = ["sgd", "perceptron", "mlp"]
 
 
@@ -31,6 +31,8 @@ def params(kind: str, **changes: Any) -> LearnerParams:
     if kind == "logistic_regression":
         # Five strengths in three folds are sixteen fits, of which none is looked at here.
         values |= {"c": [0.1], "folds": 2}
+    if kind == "random_forest":
+        values |= {"trees": 20}
     values |= {"input": "data/packed", "seed": 1} | changes
     return TypeAdapter(Model).validate_python(values)
 
@@ -67,7 +69,9 @@ def test_a_separable_set_of_images_is_learnt_and_survives_saving(
     learner, _ = fit(packed.packed, kind, normalize=normalize)
     learner.save(tmp_path)
     write_json(tmp_path / "spec.json", {"kind": kind})
-    assert skops.io.get_untrusted_types(file=tmp_path / "model.skops") == []
+    # What skops does not trust by itself, learners/random_forest.py checks.
+    checked = ["sklearn.tree._tree.Tree"] if kind == "random_forest" else []
+    assert skops.io.get_untrusted_types(file=tmp_path / "model.skops") == checked
     with Reader(packed.packed / "test.h5") as rows:
         probabilities = learners.predict_all(learner, rows)
         again = learners.predict_all(learners.load(tmp_path), rows)
@@ -112,8 +116,8 @@ def test_data_in_many_batches_are_learnt_as_well(
         assert (learners.predict_all(learner, rows).argmax(axis=1) == rows.column("labels")).all()
 
 
-@pytest.mark.parametrize("penalty", [None, "l1", "l2"])
-@pytest.mark.parametrize("loss", ["log_loss", "hinge"])
+@pytest.mark.parametrize("penalty", [None, "l1", "l2", "elasticnet"])
+@pytest.mark.parametrize("loss", ["log_loss", "hinge", "squared_hinge"])
 def test_losses_and_penalties_of_linear_classifiers(packed: Any, loss: str, penalty: str | None) -> None:
     changes = {"normalize": "standardize", "alpha": 0.1, "learning_rate": 0.001}
     learner, _ = fit(packed.packed, "sgd", loss=loss, penalty=penalty, **changes)
@@ -121,7 +125,24 @@ def test_losses_and_penalties_of_linear_classifiers(packed: Any, loss: str, pena
     with Reader(packed.packed / "test.h5") as rows:
         assert (learners.predict_all(learner, rows).argmax(axis=1) == rows.column("labels")).all()
     zeros = float((learner.model.named_steps["classify"].coef_ == 0).mean())
-    assert zeros > 0.1 if penalty == "l1" else zeros == 0
+    assert zeros > 0.1 if penalty == "l1" else zeros > 0 if penalty == "elasticnet" else zeros == 0
+
+
+def test_elastic_net_mixes_the_two_penalties(packed: Any) -> None:
+    """Starter Bundle ch. 9: a share of 1 is L1 and sets weights to 0, a share of 0 is L2."""
+    changes = {"normalize": "standardize", "alpha": 0.1, "learning_rate": 0.001, "penalty": "elasticnet"}
+
+    def weights(**share: Any) -> np.ndarray:
+        learner, _ = fit(packed.packed, "sgd", **changes | share)
+        assert isinstance(learner, _sklearn.Classifier)
+        found: np.ndarray = learner.model.named_steps["classify"].coef_
+        return found
+
+    np.testing.assert_allclose(weights(l1_ratio=0.0), weights(penalty="l2"), rtol=1e-9)
+    np.testing.assert_allclose(weights(l1_ratio=1.0), weights(penalty="l1"), rtol=1e-9)
+    zeros = [float((weights(l1_ratio=share) == 0).mean()) for share in (0.0, 0.5, 1.0)]
+    assert zeros == sorted(zeros)
+    assert zeros[0] < zeros[2]
 
 
 @pytest.mark.parametrize(("target", "right"), [([0, 1, 1, 1], 4), ([0, 0, 0, 1], 4), ([0, 1, 1, 0], 3)])
@@ -149,6 +170,39 @@ def test_scores_become_probabilities_as_sure_as_they_are_right() -> None:
     labels = np.array([draw.choice(3, p=one) for one in odds])
     assert _linear.temperature(truth * 1000, labels) == pytest.approx(1000, rel=0.1)
     assert _linear.temperature(np.zeros((4, 3)), np.zeros(4, np.int64)) == 1.0
+
+
+def test_the_temperature_of_more_scores_than_memory_holds_comes_from_a_sample(
+    packed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learner = learners.create(params("sgd"))
+    assert isinstance(learner, _linear.Linear)
+    with Reader(packed.packed / "train.h5") as train:
+        every, of_every = learner._scores_of_unseen(train)
+        monkeypatch.setattr(_linear, "_SCORE_BYTES", 8 * 3 * 20)
+        sampled, labels = learner._scores_of_unseen(train)
+        np.testing.assert_array_equal(of_every, train.column("labels"))
+    assert (every.shape, sampled.shape, labels.shape) == ((36, 3), (20, 3), (20,))
+    # The models are those of before: each sampled row has the scores that it had.
+    for row, label in zip(sampled, labels.tolist(), strict=True):
+        nearest = int(np.abs(every - row).max(axis=1).argmin())
+        np.testing.assert_allclose(every[nearest], row, rtol=1e-6)
+        assert label == of_every[nearest]
+
+
+def test_a_tree_that_points_outside_of_itself_is_refused(features: Path) -> None:
+    learner, _ = fit(features, "random_forest", input="features/pixels", trees=1)
+    assert isinstance(learner, random_forest.RandomForest)
+    tree = learner.model.named_steps["classify"].estimators_[0].tree_
+    random_forest._check(tree)
+    for field, value in (("left_child", 10**6), ("right_child", 0), ("feature", 10**6)):
+        state = tree.__getstate__()
+        state["nodes"] = state["nodes"].copy()
+        state["nodes"][field][0] = value
+        hostile = type(tree)(tree.n_features, np.asarray([tree.max_n_classes]), tree.n_outputs)
+        hostile.__setstate__(state)
+        with pytest.raises(ValueError, match="points outside of itself"):
+            random_forest._check(hostile)
 
 
 def test_neighbours_vote_and_near_ones_may_count_for_more(tmp_path: Path) -> None:
@@ -181,7 +235,7 @@ def test_a_class_without_training_images_is_named(tmp_path: Path) -> None:
             fit(folder, kind, input="features/x", normalize=None)
 
 
-@pytest.mark.parametrize("kind", ["knn", "logistic_regression"])
+@pytest.mark.parametrize("kind", ["knn", "logistic_regression", "random_forest"])
 def test_a_split_larger_than_memory_is_refused_at_once(
     features: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:

@@ -31,11 +31,11 @@ def loaded(folder: Path, **model: Any) -> params.Params:
     [
         (
             {"options": {"reg": 0.1}},
-            "models.lenet.options: unknown key reg; allowed: none",
+            "models.lenet.options: unknown key reg; allowed: activation, initializer",
         ),
         (
             {"network": "minivggnet", "options": {"batch_norm": True}},
-            "models.lenet.options: unknown key batch_norm; allowed: batch_normalization",
+            "models.lenet.options: unknown key batch_norm; allowed: activation, batch_normalization, init",
         ),
         (
             {"network": "minivggnet", "options": {"batch_normalization": "no"}},
@@ -80,7 +80,9 @@ def test_a_wrong_option_is_one_line_that_says_what_is_allowed(
 def test_options_are_logged_with_the_other_params(tmp_path: Path) -> None:
     checked = loaded(tmp_path, network="resnet", options={"stages": [1], "filters": [8, 8]})
     logged = checked.models["lenet"].model_dump()["options"]
-    assert logged == {"stages": [1], "filters": [8, 8], "stem": "cifar", "reg": 0.0001, "residual_reg": None}
+    style = {"activation": "relu", "initializer": "glorot_uniform"}
+    own = {"stages": [1], "filters": [8, 8], "stem": "cifar", "reg": 0.0001, "residual_reg": None}
+    assert logged == style | own
 
 
 def test_a_network_that_is_not_there_is_the_only_thing_named(tmp_path: Path) -> None:
