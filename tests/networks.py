@@ -29,15 +29,17 @@ def params(**changes: Any) -> cnn.Params:
 def defaults(kind: str) -> dict[str, Any]:
     """The params of conf/model/KIND.yaml with its groups filled in."""
     with hydra.initialize_config_dir(str(ROOT / "conf"), version_base=None):
-        composed = hydra.compose("config", [f"+model@models.one={kind}"])
+        composed = hydra.compose("config", [f"+model@models.member={kind}"])
     OmegaConf.resolve(composed)
-    values: dict[str, Any] = yaml.safe_load(OmegaConf.to_yaml(composed.models.one))
+    values: dict[str, Any] = yaml.safe_load(OmegaConf.to_yaml(composed.models.member))
     return values
 
 
 def optimizer(kind: str, **changes: Any) -> dict[str, Any]:
     """The params of conf/optimizer, changed."""
-    groups = [yaml.safe_load((ROOT / "conf/optimizer" / f"{one}.yaml").read_text()) for one in ("base", kind)]
+    groups = [
+        yaml.safe_load((ROOT / "conf/optimizer" / f"{name}.yaml").read_text()) for name in ("base", kind)
+    ]
     return groups[0] | {key: value for key, value in groups[1].items() if key != "defaults"} | changes
 
 

@@ -39,11 +39,11 @@ def run_of(folder: Path) -> Run:
 
 
 def artifacts(run: Run, folder: str | None) -> set[str]:
-    return {one.path for one in MlflowClient().list_artifacts(run.info.run_id, folder)}
+    return {artifact.path for artifact in MlflowClient().list_artifacts(run.info.run_id, folder)}
 
 
 def test_a_member_says_what_it_is_and_how_to_feed_it(member: Path, features: Path) -> None:
-    assert {one.name for one in member.iterdir()} == {
+    assert {path.name for path in member.iterdir()} == {
         "model.skops",
         "spec.json",
         "history.json",
@@ -112,7 +112,7 @@ def test_a_networks_run_has_its_metrics_per_epoch(tracked: Path, packed: Any) ->
 
     run = run_of(folder)
     history = MlflowClient().get_metric_history(run.info.run_id, "val_loss")
-    assert [(one.step, one.value) for one in history] == list(
+    assert [(metric.step, metric.value) for metric in history] == list(
         enumerate(read_json(folder / "history.json")["val_loss"], start=1)
     )
     assert run.data.params["train.epochs"] == "2"

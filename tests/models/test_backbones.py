@@ -68,7 +68,7 @@ def test_it_is_a_network_like_any_other_and_survives_saving(tmp_path: Path) -> N
         ("InceptionV3", None, {}, "InceptionV3 with images of 32x32x3 cannot be built: "),
     ],
 )
-def test_what_keras_does_not_take_is_refused_in_one_line(
+def test_arguments_that_keras_refuses_are_refused_in_one_line(
     name: str, weights: str | None, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ParamsError) as caught:

@@ -14,7 +14,13 @@ from stages.models.protocols import Extract, ExtractorParams
 
 
 class Params(ExtractorParams):
-    """Cell side in pixels, block side in cells (blocks overlap by one cell less), number of orientations."""
+    """The grid of cells and blocks.
+
+    Attributes:
+        cell: a cell's side in pixels.
+        block: a block's side in cells; neighbouring blocks are one cell apart.
+        bins: orientations of a histogram.
+    """
 
     kind: Literal["hog"]
     cell: Positive
@@ -23,9 +29,17 @@ class Params(ExtractorParams):
 
 
 def prepare(params: Params, shape: tuple[int, ...]) -> Extract:
-    """OpenCV's HOGDescriptor over the whole image; its gamma correction (a square root) is on.
+    """Set up OpenCV's HOGDescriptor over the whole image; its gamma correction (a square root) is on.
 
-    Raises ParamsError when the image is not a whole number of cells or smaller than a block.
+    Args:
+        params: the grid.
+        shape: (H, W, C) of the images.
+
+    Returns:
+        A function of images uint8 (N, H, W, C) → features float32 (N, D), D = blocks x cells x bins.
+
+    Raises:
+        ParamsError: the image is not a whole number of cells, or smaller than a block.
     """
     import cv2
 

@@ -9,13 +9,13 @@ from stages.models.protocols import Extract, ExtractorParams
 
 
 class Params(ExtractorParams):
-    """Nothing to set."""
+    """No settings."""
 
     kind: Literal["pixels"]
 
 
 def prepare(params: Params, shape: tuple[int, ...]) -> Extract:
-    """Flatten (N, H, W, C) to (N, H*W*C), scaled to 0-1."""
+    """Flatten images uint8 (N, H, W, C) to float32 (N, H*W*C), scaled to 0-1."""
 
     def extract(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         return pixels.reshape(len(pixels), -1).astype(np.float32) / np.float32(255)

@@ -42,7 +42,11 @@ Labels = NDArray[np.int64]
 
 
 class IncrementalParams(ClassifierParams):
-    """How often the train split is gone through."""
+    """The params of learners that learn from batches.
+
+    Attributes:
+        epochs: passes over the train split.
+    """
 
     epochs: Positive
 
@@ -51,7 +55,7 @@ P = TypeVar("P", bound=IncrementalParams)
 
 
 class Incremental(Classifier, ABC, Generic[P]):
-    """An estimator with `partial_fit`, gone through the train split epoch by epoch."""
+    """A learner around an estimator with `partial_fit`, trained epoch by epoch."""
 
     def __init__(self, params: P | None, model: "Pipeline | None" = None) -> None:
         super().__init__(model)
@@ -59,41 +63,45 @@ class Incremental(Classifier, ABC, Generic[P]):
 
     @property
     def params(self) -> P:
-        """What `create` was given."""
+        """The params of `create`."""
         assert self._params is not None
         return self._params
 
     @abstractmethod
     def estimator(self) -> "BaseEstimator":
-        """A new, seeded one: what each kind says."""
+        """Make a new, seeded estimator."""
 
     def learn(self, estimator: "BaseEstimator", rows: Rows, labels: Labels, classes: Labels) -> None:
-        """Go through one batch once."""
+        """Learn from one batch, once."""
         estimator.partial_fit(rows, labels, classes=classes)
 
     def probabilities(self, estimator: "BaseEstimator", rows: Rows) -> Rows:
         """Class probabilities (N, K) of normalized rows (N, D)."""
-        found: Rows = estimator.predict_proba(rows)
-        return found
+        probabilities: Rows = estimator.predict_proba(rows)
+        return probabilities
 
     def predict_proba(self, rows: NDArray[Any]) -> NDArray[np.float32]:
         """Class probabilities (N, K) of uint8 images (N, H, W, C) or float32 features (N, D)."""
         steps = self.model.named_steps
-        found = self.probabilities(steps["classify"], steps["normalize"].transform(flat(rows)))
-        return found.astype(np.float32, copy=False)
+        probabilities = self.probabilities(steps["classify"], steps["normalize"].transform(flat(rows)))
+        return probabilities.astype(np.float32, copy=False)
 
     def fit(self, train: Reader, val: Reader, on_epoch: OnEpoch) -> History:
-        """Learn from `train`; returns per epoch: epoch, loss, accuracy, val_loss, val_accuracy.
+        """Learn from `train`, epoch by epoch; `val` is reported only.
 
-        Losses are log losses. Those of `train` are of each batch as soon as it is learnt: of a split that is
-        one batch, at the end of the epoch. Raises LearnerError when the numbers overflow.
+        Returns:
+            Per epoch: epoch, loss, accuracy, val_loss, val_accuracy. Losses are log losses; those of `train`
+            are measured on each batch right after it is learnt.
+
+        Raises:
+            LearnerError: the numbers overflow.
         """
         history: History = {}
         with warnings_in_the_log():
             step = fitted_normalizer(self.params.normalize, train)
             self._model = pipeline(step, self.estimator())
-            for epoch, found in self.epochs(train, np.ones(len(train), np.bool_)):
-                values = _means("", found) | _means("val_", self._of_split(val))
+            for epoch, sums in self.epochs(train, np.ones(len(train), np.bool_)):
+                values = _means("", sums) | _means("val_", self._of_split(val))
                 for name, value in {"epoch": float(epoch), **values}.items():
                     history.setdefault(name, []).append(value)
                 on_epoch(epoch, values)
@@ -102,25 +110,25 @@ class Incremental(Classifier, ABC, Generic[P]):
         return history
 
     def epochs(self, train: Reader, chosen: NDArray[np.bool_]) -> Iterator[tuple[int, NDArray[np.float64]]]:
-        """Let the model's estimator learn the `chosen` (N,) rows; yield each epoch and what `_sums` found."""
+        """Train the model's estimator on the `chosen` (N,) rows; yield each epoch's number and `_sums`."""
         steps = self.model.named_steps
         classes = np.arange(len(train.provenance["classes"]))
         every = labels(train)
         for epoch in range(1, self.params.epochs + 1):
-            found = np.zeros(3)
+            sums = np.zeros(3)
             for numbers in self._batches(train, epoch):
-                kept = numbers[chosen[numbers]]
-                if not len(kept):
+                batch = numbers[chosen[numbers]]
+                if not len(batch):
                     continue
-                rows = steps["normalize"].transform(flat(train.take(kept)))
+                rows = steps["normalize"].transform(flat(train.take(batch)))
                 try:
-                    self.learn(steps["classify"], rows, every[kept], classes)
+                    self.learn(steps["classify"], rows, every[batch], classes)
                 except ValueError as error:
                     # scikit-learn's own check of the weights.
                     reason = " ".join(str(error).split())
                     raise LearnerError(f"epoch {epoch}: {reason}; see normalize") from None
-                found += _sums(self.probabilities(steps["classify"], rows), every[kept])
-            yield epoch, found
+                sums += _sums(self.probabilities(steps["classify"], rows), every[batch])
+            yield epoch, sums
 
     def _batches(self, train: Reader, epoch: int) -> Iterator[NDArray[np.int64]]:
         """The numbers of all rows, shuffled by seed and epoch, as many at a time as 64 MiB hold."""

@@ -33,26 +33,29 @@ _IMAGES = "data/packed"
 Normalize: TypeAlias = Literal["scale", "standardize", "l2"]
 
 
-def _rows(folder: str) -> str:
+def _check_input(folder: str) -> str:
     if folder != _IMAGES and not folder.startswith("features/"):
         raise PydanticCustomError("input", "allowed: data/packed or features/EXTRACTOR")
     return folder
 
 
 class ClassifierParams(LearnerParams):
-    """Images or features, and what is done to them first.
+    """The params of the scikit-learn classifiers.
 
-    `normalize`: null takes the numbers as they are, pixels 0-255; `scale` divides pixels by 255;
-    `standardize` subtracts each column's mean on the train split and divides by its standard deviation;
-    `l2` divides each row by its length, so that an image's contrast does not count.
+    Attributes:
+        input: `data/packed` or `features/EXTRACTOR`.
+        normalize: null takes the numbers as they are, pixels 0-255; `scale` divides pixels by 255;
+            `standardize` subtracts each column's mean on the train split and divides by its standard
+            deviation; `l2` divides each row by its length, so that an image's contrast does not count.
+        seed: decides all that is random.
     """
 
-    input: Annotated[str, AfterValidator(_rows)]
+    input: Annotated[str, AfterValidator(_check_input)]
     normalize: Normalize | None
     seed: Seed
 
     @model_validator(mode="after")
-    def _scale_pixels_only(self) -> Self:
+    def _check_scale_is_of_pixels(self) -> Self:
         if self.normalize == "scale" and self.input != _IMAGES:
             raise PydanticCustomError(
                 "normalize", "normalize: scale is of pixels; allowed: null, standardize, l2"
@@ -61,7 +64,7 @@ class ClassifierParams(LearnerParams):
 
 
 class Classifier:
-    """A fitted pipeline, or, until `fit` has made it, none. A kind of learner adds `fit`."""
+    """A pipeline of scikit-learn as a learner; a subclass adds `fit`, which makes the pipeline."""
 
     def __init__(self, model: "Pipeline | None" = None) -> None:
         self._model = model
@@ -73,18 +76,18 @@ class Classifier:
         return self._model
 
     def predict_proba(self, rows: NDArray[Any]) -> NDArray[np.float32]:
-        """Class probabilities (N, K) of uint8 images (N, H, W, C) or float32 features (N, D)."""
+        """Class probabilities float32 (N, K) of images uint8 (N, H, W, C) or features float32 (N, D)."""
         probabilities: NDArray[np.float32] = self.model.predict_proba(flat(rows)).astype(np.float32)
         return probabilities
 
     def save(self, folder: Path) -> None:
-        """Write the fitted pipeline with skops: no pickle, so that loading it runs no code."""
+        """Write the fitted pipeline with skops: no pickle, so loading it runs no code."""
         import skops.io
 
         skops.io.dump(self.model, folder / _FILE)
 
     def describe(self, folder: Path) -> list[Path]:
-        """Write its steps and their settings into an existing folder; returns the files."""
+        """Write the steps and their settings into an existing folder; returns the files."""
         path = folder / "architecture.txt"
         path.write_text(f"{self.model!r}\n", encoding="utf-8")
         return [path]
@@ -107,14 +110,14 @@ def read(folder: Path, trusted: Sequence[str] = ()) -> "Pipeline":
 
 
 def pipeline(normalize: "BaseEstimator", classify: "BaseEstimator") -> "Pipeline":
-    """The two steps by their names."""
+    """Join the two steps under their names."""
     from sklearn.pipeline import Pipeline
 
     return Pipeline([("normalize", normalize), ("classify", classify)])
 
 
 def normalizer(how: Normalize | None, columns: int) -> "BaseEstimator":
-    """The first step for rows of so many columns; only `standardize` has still to be fitted."""
+    """Make the first step for rows of so many columns; only `standardize` needs a fit."""
     from sklearn.frozen import FrozenEstimator
     from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, Normalizer, StandardScaler
 
@@ -129,7 +132,7 @@ def normalizer(how: Normalize | None, columns: int) -> "BaseEstimator":
 
 
 def fitted_normalizer(how: Normalize | None, train: Reader) -> "BaseEstimator":
-    """The same, fitted on batches of the train split: the memory of one batch, whatever the file's size."""
+    """Make the first step and fit it on batches of the train split, with the memory of one batch."""
     step = normalizer(how, width(train))
     if how == "standardize":
         for batch in train.batches(portions.size(train.shape)):
@@ -148,23 +151,25 @@ def width(rows: Reader) -> int:
 
 
 def labels(train: Reader) -> NDArray[np.int64]:
-    """Class indices (N,). Raises LearnerError when the train split has no image of a class.
+    """Class indices (N,).
 
-    scikit-learn would leave the class out, and every later column would be another class'.
+    Raises:
+        LearnerError: the train split has no image of a class. scikit-learn would leave the class out, and
+            every later column would be another class'.
     """
-    found: NDArray[np.int64] = train.column("labels")
+    indices: NDArray[np.int64] = train.column("labels")
     classes: list[str] = train.provenance["classes"]
-    counts = np.bincount(found, minlength=len(classes))
+    counts = np.bincount(indices, minlength=len(classes))
     if missing := [name for name, count in zip(classes, counts, strict=True) if not count]:
         raise LearnerError(f"{train.path} has no image of {', '.join(missing)}")
-    return found
+    return indices
 
 
 def matrix(train: Reader) -> NDArray[np.float32]:
-    """The whole split as float32 (N, D), for what cannot learn from parts.
+    """Read the whole split as float32 (N, D), for learners that cannot learn from batches.
 
-    Raises LearnerError when it is larger than the machine's or the container's memory, before hours of
-    swapping or a kill.
+    Raises:
+        LearnerError: the split is larger than the memory of the machine or the container.
     """
     needed = len(train) * width(train) * 4
     memory = available_memory()
@@ -183,10 +188,10 @@ def matrix(train: Reader) -> NDArray[np.float32]:
 
 @contextmanager
 def warnings_in_the_log() -> Iterator[None]:
-    """Say each warning of the block once, in one line of the log, with how often it came."""
+    """Log each warning of the block in one line, with how often it came."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield
-    said = [" ".join(str(one.message).split()) for one in caught]
-    for message in dict.fromkeys(said):
-        log.warning(message.partition(". ")[0].rstrip("."), times=said.count(message))
+    messages = [" ".join(str(warning.message).split()) for warning in caught]
+    for message in dict.fromkeys(messages):
+        log.warning(message.partition(". ")[0].rstrip("."), times=messages.count(message))

@@ -1,4 +1,4 @@
-"""A convolutional network trained from scratch on the packed images."""
+"""A network trained from scratch on the packed images."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,10 +39,10 @@ if TYPE_CHECKING:
 _FILE = "model.keras"
 
 
-def _known(network: str) -> str:
-    known = networks.names()
-    if network not in known:
-        raise PydanticCustomError("network", "allowed: {known}", {"known": ", ".join(known)})
+def _check_network_exists(network: str) -> str:
+    names = networks.names()
+    if network not in names:
+        raise PydanticCustomError("network", "allowed: {names}", {"names": ", ".join(names)})
     return network
 
 
@@ -51,17 +51,24 @@ class Training(Settings, Duration):
 
 
 class Params(LearnerParams):
-    """A network of stages/models/networks with its options, its normalization and its training.
+    """A network of stages/models/networks and its training.
 
-    `normalize` becomes the network's first layer: `scale` divides by 255, `standardize` subtracts the train
-    split's mean and divides by its standard deviation, per channel; `network` leaves it to a network that
-    brings its own. With `patch`, [height, width] in pixels,
-    the network sees random patches in training and the centre afterwards (Practitioner Bundle ch. 10).
+    Attributes:
+        network: its file's name.
+        options: its own, see the file.
+        normalize: the network's first layer: `scale` divides by 255; `standardize` subtracts the train
+            split's mean and divides by its standard deviation, per channel; `network` is for networks that
+            normalize by themselves.
+        patch: [height, width] in pixels: train on random patches and predict on the centre (Practitioner
+            Bundle ch. 10); null: whole images.
+        augment: random changes to training images; null: none.
+        optimizer: with its schedule.
+        train: all other settings.
     """
 
     kind: Literal["cnn"]
     input: Literal["data/packed"]
-    network: Annotated[str, AfterValidator(_known)]
+    network: Annotated[str, AfterValidator(_check_network_exists)]
     options: SerializeAsAny[Section]
     normalize: Literal["scale", "standardize", "network"]
     patch: Annotated[list[Positive], Field(min_length=2, max_length=2)] | None
@@ -71,36 +78,41 @@ class Params(LearnerParams):
 
     @field_validator("options", mode="plain")
     @classmethod
-    def _check_against_the_network(cls, value: Any, info: ValidationInfo) -> Section:
+    def _check_options(cls, value: Any, info: ValidationInfo) -> Section:
         network = info.data.get("network")
         # Without a network that exists there is nothing to check against, and that error stops the run.
         return networks.options(network).model_validate(value) if network else Section()
 
     @model_validator(mode="after")
-    def _normalize_once(self) -> Self:
+    def _check_normalized_once(self) -> Self:
         if networks.normalizes(self.network) != (self.normalize == "network"):
             allowed = "network" if networks.normalizes(self.network) else "scale, standardize"
             raise PydanticCustomError(
                 "normalize",
-                "normalize is {given}; allowed with {network}: {allowed}",
-                {"given": repr(self.normalize), "network": self.network, "allowed": allowed},
+                "normalize is {value}; allowed with {network}: {allowed}",
+                {"value": repr(self.normalize), "network": self.network, "allowed": allowed},
             )
         return self
 
     @model_validator(mode="after")
-    def _watch_the_network(self) -> Self:
+    def _check_code(self) -> Self:
         expected = f"stages/models/networks/{self.network}.py"
         if self.code != expected:
             raise PydanticCustomError(
                 "code",
-                "code is {given}; must be {expected}",
-                {"given": repr(self.code), "expected": expected},
+                "code is {value}; must be {expected}",
+                {"value": repr(self.code), "expected": expected},
             )
         return self
 
 
 class Network:
-    """A Keras model that takes uint8 images (N, H, W, C) and gives class probabilities (N, K)."""
+    """A Keras model as a learner: images uint8 (N, H, W, C) → class probabilities (N, K).
+
+    Attributes:
+        checkpoints: the folder of the checkpoints; None trains without.
+        draw_curves: draws the history of a running training into a PNG file; None leaves it out.
+    """
 
     def __init__(self, model: "keras.Model | None", params: Params | None) -> None:
         self._model, self._params = model, params
@@ -108,10 +120,14 @@ class Network:
         self.draw_curves: Draw | None = None
 
     def fit(self, train: Reader, val: Reader, on_epoch: OnEpoch) -> History:
-        """Build the network for these images, or patches of them, and train it; one entry per epoch.
+        """Build the network for these images, or patches of them, and train it.
 
-        Raises LearnerError when the images are too small for the network or the patch, or the loss is no
-        longer a number.
+        Returns:
+            The history of `training.loop.Trainer`.
+
+        Raises:
+            LearnerError: the images are too small for the network or the patch, or the loss is not a number.
+            TrainingInterruptedError: SIGTERM came.
         """
         assert self._params is not None
         settings = self._params.train
@@ -121,7 +137,7 @@ class Network:
         return trainer.history
 
     def range_test(self, train: Reader, steps: int) -> "RangeTest":
-        """Build the network and try learning rates on it, one a batch; raises as `fit` does."""
+        """Build the network and try learning rates on it, one per batch; raises as `fit` does."""
         assert self._params is not None
         patch = self._build(self._params, train)
         with self._training(
@@ -130,7 +146,7 @@ class Network:
             return trainer.range_test(self._params.optimizer, steps)
 
     def _build(self, params: Params, train: Reader) -> crops.Patch | None:
-        """A new network for these images, or for patches of them, whose size is returned."""
+        """Build a new network for these images, or for patches of them; returns the patches' size."""
         import keras
 
         from stages.models.training import computing
@@ -159,7 +175,7 @@ class Network:
         val: Reader,
         on_epoch: OnEpoch,
     ) -> "Iterator[Trainer]":
-        """Batches, and what trains the network on them in one phase or several."""
+        """Open the batches and yield the trainer of the network."""
         from stages.data.loader import Loader
         from stages.models.training.loop import Trainer
 
@@ -176,7 +192,7 @@ class Network:
             )
 
     def predict_proba(self, rows: NDArray[Any]) -> NDArray[np.float32]:
-        """Class probabilities (N, K) of uint8 images (N, H, W, C); of larger ones, of their centre."""
+        """Class probabilities (N, K) of images uint8 (N, H, W, C); of larger images, of their centre."""
         from stages.models.networks._forward import forward
 
         assert self._model is not None
@@ -197,7 +213,7 @@ class Network:
         keras.Model(self._model.inputs, self._model.outputs, name=self._model.name).save(folder / _FILE)
 
     def describe(self, folder: Path) -> list[Path]:
-        """Write what people look at to see what it is into an existing folder; returns the files."""
+        """Write the layers as a table and as a diagram into an existing folder; returns the files."""
         from stages.models.networks import _drawing
 
         assert self._model is not None
@@ -205,12 +221,16 @@ class Network:
 
 
 def create(params: Params) -> Network:
-    """An untrained network; it is built when the images' size is known."""
+    """Make an untrained network; it is built when the images' size is known."""
     return Network(None, params)
 
 
 def load(folder: Path) -> Network:
-    """A trained network. Raises LearnerError when Keras cannot read it."""
+    """Load a trained network.
+
+    Raises:
+        LearnerError: the file holds no Keras model.
+    """
     import keras
 
     model = keras.saving.load_model(folder / _FILE, safe_mode=True)

@@ -1,4 +1,4 @@
-"""k nearest neighbours: Starter Bundle ch. 7, the baseline that learns nothing."""
+"""k nearest neighbours, the baseline that learns nothing: Starter Bundle ch. 7."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 
 
 class Params(ClassifierParams):
-    """How many neighbours vote, by which distance, and whether near ones count for more (1/distance)."""
+    """How neighbours vote.
+
+    Attributes:
+        neighbors: how many vote.
+        metric: the distance.
+        weights: `distance` weighs a vote by 1/distance.
+    """
 
     kind: Literal["knn"]
     code: Literal["stages/models/learners/knn.py"]
@@ -33,7 +39,7 @@ class Params(ClassifierParams):
 class NearestNeighbors(Classifier):
     """Probabilities are shares of the vote: with one neighbour 0 or 1. Ties go to the first class.
 
-    The book draws ties at random, which the same images would not answer the same way twice.
+    The book draws ties at random; then the same image would not have the same answer twice.
     The model is the train split itself, float32, in memory and on disk. Distances are brute force: trees are
     slower than that above some twenty columns.
     """
@@ -43,7 +49,14 @@ class NearestNeighbors(Classifier):
         self._params = params
 
     def fit(self, train: Reader, val: Reader, on_epoch: OnEpoch) -> History:
-        """Keep `train`; `val` is not looked at. Raises LearnerError when `train` does not fit in memory."""
+        """Store `train`; `val` is not used.
+
+        Returns:
+            An empty history.
+
+        Raises:
+            LearnerError: the train split does not fit in memory, or lacks a class.
+        """
         from sklearn.neighbors import KNeighborsClassifier
 
         assert self._params is not None
@@ -60,10 +73,10 @@ class NearestNeighbors(Classifier):
 
 
 def create(params: Params) -> NearestNeighbors:
-    """An unfitted learner."""
+    """Make a learner that is not fitted yet."""
     return NearestNeighbors(params)
 
 
 def load(folder: Path) -> NearestNeighbors:
-    """A fitted learner."""
+    """Load a fitted learner."""
     return NearestNeighbors(None, read(folder))

@@ -1,4 +1,4 @@
-"""Logistic regression: Practitioner Bundle ch. 3, its grid over C on the training split."""
+"""Logistic regression with a grid search over C on the train split: Practitioner Bundle ch. 3."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -28,7 +28,13 @@ if TYPE_CHECKING:
 
 
 class Params(ClassifierParams):
-    """The values of C to try, the folds of the cross-validation, and the solver's iteration limit."""
+    """The grid search and the solver.
+
+    Attributes:
+        c: inverse strengths of the L2 penalty to try.
+        folds: of the cross-validation.
+        max_iter: the solver's iteration limit.
+    """
 
     kind: Literal["logistic_regression"]
     code: Literal["stages/models/learners/logistic_regression.py"]
@@ -50,9 +56,14 @@ class LogisticRegression(Classifier):
         self._params = params
 
     def fit(self, train: Reader, val: Reader, on_epoch: OnEpoch) -> History:
-        """Choose C by log loss and refit on all of `train`; `val` is not looked at.
+        """Choose C by log loss and refit on all of `train`; `val` is not used.
 
-        Raises LearnerError when a class has fewer training images than there are folds.
+        Returns:
+            The series `c` and `cv_log_loss`, a value for each strength tried.
+
+        Raises:
+            LearnerError: a class has fewer training images than there are folds, or the train split does not
+                fit in memory.
         """
         from sklearn.linear_model import LogisticRegression as Estimator
         from sklearn.model_selection import GridSearchCV, StratifiedKFold
@@ -64,7 +75,7 @@ class LogisticRegression(Classifier):
                 f"{self._params.folds} folds need as many training images in each class; one has {smallest}"
             )
         folds = StratifiedKFold(self._params.folds, shuffle=True, random_state=self._params.seed)
-        # The normalization is fitted in every fold: a fold that is judged on has no part in it.
+        # The normalization is fitted in every fold, without the rows that the fold is judged on.
         model = pipeline(
             normalizer(self._params.normalize, width(train)),
             Estimator(solver="lbfgs", max_iter=self._params.max_iter),
@@ -73,15 +84,15 @@ class LogisticRegression(Classifier):
         with warnings_in_the_log():
             search.fit(matrix(train), labels(train))
         self._model = search.best_estimator_
-        log.event("fitted", best_c=search.best_params_["classify__C"])
+        log.event("chose_c", c=search.best_params_["classify__C"])
         return {"c": list(self._params.c), "cv_log_loss": (-search.cv_results_["mean_test_score"]).tolist()}
 
 
 def create(params: Params) -> LogisticRegression:
-    """An unfitted learner."""
+    """Make a learner that is not fitted yet."""
     return LogisticRegression(params)
 
 
 def load(folder: Path) -> LogisticRegression:
-    """A fitted learner."""
+    """Load a fitted learner."""
     return LogisticRegression(None, read(folder))

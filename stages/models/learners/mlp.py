@@ -1,4 +1,4 @@
-"""A multilayer perceptron without Keras: Starter Bundle ch. 10. The network `mlp` is the one for a GPU."""
+"""A multilayer perceptron without Keras: Starter Bundle ch. 10. The network `mlp` is for GPUs."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -14,9 +14,14 @@ if TYPE_CHECKING:
 
 
 class Params(IncrementalParams):
-    """Widths of the hidden layers and what is between them; the optimizer; `alpha` is the L2 penalty.
+    """Layers and optimizer.
 
-    `momentum` is Nesterov's, of sgd; adam has none.
+    Attributes:
+        hidden: widths of the hidden layers.
+        activation: behind each hidden layer.
+        optimizer: with a constant learning rate.
+        momentum: Nesterov's, of sgd; adam ignores it.
+        alpha: strength of the L2 penalty.
     """
 
     kind: Literal["mlp"]
@@ -34,7 +39,7 @@ class Mlp(Incremental[Params]):
     """scikit-learn's MLPClassifier: fully connected layers, softmax, cross-entropy."""
 
     def estimator(self) -> "BaseEstimator":
-        """A new one."""
+        """Make a seeded estimator."""
         from sklearn.neural_network import MLPClassifier
 
         return MLPClassifier(
@@ -48,7 +53,7 @@ class Mlp(Incremental[Params]):
         )
 
     def learn(self, estimator: "BaseEstimator", rows: Rows, labels: Labels, classes: Labels) -> None:
-        """One pass in mini-batches; of fewer rows than one, scikit-learn would warn every epoch."""
+        """One pass in mini-batches. scikit-learn warns every epoch of batches larger than the rows."""
         estimator.set_params(batch_size=min(self.params.batch_size, len(rows)))
         super().learn(estimator, rows, labels, classes)
 
@@ -59,10 +64,10 @@ class Mlp(Incremental[Params]):
 
 
 def create(params: Params) -> Mlp:
-    """An unfitted learner."""
+    """Make a learner that is not fitted yet."""
     return Mlp(params)
 
 
 def load(folder: Path) -> Mlp:
-    """A fitted learner."""
+    """Load a fitted learner."""
     return Mlp(None, read(folder))

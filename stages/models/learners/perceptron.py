@@ -12,27 +12,27 @@ if TYPE_CHECKING:
 
 
 class Params(IncrementalParams):
-    """No learning rate: from weights of zero it only scales the weights, and the answers stay the same."""
+    """No learning rate: the weights start at zero, so it would only scale them and change no answer."""
 
     kind: Literal["perceptron"]
     code: Literal["stages/models/learners/perceptron.py"]
 
 
 class Perceptron(Linear[Params]):
-    """Learns from mistakes alone; it finds the planes that part the classes where there are any."""
+    """Learns from mistakes alone; it finds planes between the classes where there are any."""
 
     def estimator(self) -> "BaseEstimator":
-        """A new one. The batches come shuffled."""
+        """Make a seeded estimator; the batches come shuffled."""
         from sklearn.linear_model import Perceptron as Estimator
 
         return Estimator(shuffle=False, random_state=self.params.seed, n_jobs=-1)
 
 
 def create(params: Params) -> Perceptron:
-    """An unfitted learner."""
+    """Make a learner that is not fitted yet."""
     return Perceptron(params)
 
 
 def load(folder: Path) -> Perceptron:
-    """A fitted learner."""
+    """Load a fitted learner."""
     return Perceptron(None, read(folder))

@@ -1,12 +1,12 @@
-"""Network architectures: one file each, with a function `layers(x, classes, options)`.
+"""The networks: one file per architecture, found by its name.
 
-The file's name registers it. It states `SHAPE` and `CLASSES`, the input (H, W, C) and the number of classes
-its authors had, and where it can be varied a section `Options`, which the params check.
+A file holds `SHAPE` and `CLASSES`, the input (H, W, C) and the number of classes that its authors had; a
+section `Options` where it can be varied, which the params check; and `layers(x, classes, options)`.
 
-`layers` gets a batch of normalized images (float, channels last) and returns class probabilities. What
-comes before is the same for all and built here: uint8 pixels in, normalization as the first layer, so that
-a saved network is complete and cannot be fed wrongly scaled images. A file that states `NORMALIZES = True`
-brings its own: it gets the pixels as floats in 0-255.
+`layers` takes normalized images (float, channels last) and returns class probabilities. The layers before it
+are the same for all and built here: uint8 pixels in, normalization as the first layer, so that a saved
+network is complete and cannot be fed wrongly scaled images. A file with `NORMALIZES = True` normalizes by
+itself: it takes the pixels as floats in 0-255.
 """
 
 from collections.abc import Mapping
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
 
 def names() -> list[str]:
-    """Every network there is."""
+    """The names of all networks, sorted."""
     return plugins.names(__name__)
 
 
 def options(name: str) -> type[Section]:
-    """The options a network takes; importing it for them does not import Keras."""
+    """The options that a network takes; this does not import Keras."""
     kind: type[Section] = getattr(plugins.module(__name__, name), "Options", Section)
     return kind
 
 
 def normalizes(name: str) -> bool:
-    """Whether a network brings its own normalization."""
+    """Whether a network normalizes by itself."""
     return bool(getattr(plugins.module(__name__, name), "NORMALIZES", False))
 
 
@@ -43,11 +43,24 @@ def build(
     statistics: Mapping[str, list[float]] | None,
     chosen: Section | None = None,
 ) -> "keras.Model":
-    """A network for uint8 images of `shape` (H, W, C).
+    """Build a network, not trained.
 
-    `statistics` holds `mean` and `std` per channel in 0-255 to standardize with; None scales to 0-1. A
-    network that brings its own normalization uses neither. `chosen` are its options; None takes its defaults.
-    Raises LearnerError when the images are too small for the architecture.
+    Args:
+        name: one of `names()`.
+        shape: (H, W, C) of the images.
+        classes: their number K.
+        statistics: `mean` and `std` per channel, in 0-255, to standardize with; None scales to 0-1. A network
+            that normalizes by itself uses neither.
+        chosen: its options; None takes the defaults.
+
+    Returns:
+        A model of images uint8 (N, H, W, C) → class probabilities float32 (N, K).
+
+    Raises:
+        LearnerError: the images are too small for the architecture.
+
+    Example:
+        networks.build("lenet", (28, 28, 1), classes=10, statistics=None).summary()
     """
     import keras
 

@@ -1,4 +1,4 @@
-"""What a network looks like, as text and, where graphviz is installed, as a diagram."""
+"""A network's layers as text and, where graphviz is installed, as a diagram."""
 
 import shutil
 from importlib.util import find_spec
@@ -10,9 +10,16 @@ _LAYERS = 400
 
 
 def draw(model: keras.Model, folder: Path) -> list[Path]:
-    """Write architecture.txt, a table of the layers, and architecture.png, if graphviz is here.
+    """Write architecture.txt, a table of the layers, and architecture.png, where graphviz is installed.
 
     Networks of more than 400 layers get no diagram: it would be an image of 30,000 pixels.
+
+    Args:
+        model: the network.
+        folder: an existing folder.
+
+    Returns:
+        The files written.
     """
     lines: list[str] = []
     model.summary(print_fn=lambda line, **_: lines.append(line), line_length=110, expand_nested=True)

@@ -1,4 +1,4 @@
-"""A saved network → the formats that other programs run, each compared with Keras on the same images."""
+"""Export of a saved network to formats that other programs run, compared with Keras on the same images."""
 
 import shutil
 from pathlib import Path
@@ -13,17 +13,21 @@ if TYPE_CHECKING:
     import keras
 
 Format = Literal["onnx", "saved_model"]
-# How far an exported network's probabilities may be from Keras'.
+# The largest difference from Keras' probabilities that an exported network may have.
 TOLERANCE = 1e-4
-# Noise reaches every filter, which a few real images need not.
+# Of noise, which reaches every filter; a few real images may not.
 _IMAGES = 8
 
 
 def export(file: Path, to: Path, kind: Format) -> float:
     """Write the network saved in `file` to `to`: uint8 images (N, H, W, C) → class probabilities (N, K).
 
-    Returns the largest difference from Keras' probabilities. Raises ServingError when it is above TOLERANCE,
-    when a package of the extra `export` is missing, or when the backend has no such format.
+    Returns:
+        The largest difference from Keras' probabilities.
+
+    Raises:
+        ServingError: that difference is above TOLERANCE, a package of the extra `export` is missing, or the
+            backend has no such format.
     """
     import keras
 
@@ -36,11 +40,13 @@ def export(file: Path, to: Path, kind: Format) -> float:
     shape = (_IMAGES, *model.input_shape[1:])
     pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     expected = np.asarray(model.predict_on_batch(pixels), np.float32)
-    found = (_onnx if kind == "onnx" else _saved_model)(model, to, pixels)
-    apart = float(np.abs(found - expected).max())
-    if apart > TOLERANCE:
-        raise ServingError(f"{to} gives probabilities up to {apart:.2g} from Keras'; allowed: {TOLERANCE:g}")
-    return apart
+    exported = (_onnx if kind == "onnx" else _saved_model)(model, to, pixels)
+    difference = float(np.abs(exported - expected).max())
+    if difference > TOLERANCE:
+        raise ServingError(
+            f"{to}: its probabilities differ from Keras' by up to {difference:.2g}; allowed: {TOLERANCE:g}"
+        )
+    return difference
 
 
 def _onnx(model: "keras.Model", to: Path, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""How a training computes: precision and determinism."""
+"""Precision and determinism of a training."""
 
 import os
 from collections.abc import Iterator
@@ -17,13 +17,18 @@ _BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}
 
 @contextmanager
 def precision(name: str) -> Iterator[None]:
-    """Networks built in this block compute in `name`: float32, bfloat16 or float16; weights stay float32.
+    """Let networks that are built in this block compute in `name`; their weights stay float32.
 
-    Raises LearnerError where the machine would only emulate it: float16 on a CPU runs at 1/200 of float32's
-    speed. float16 scales the loss by itself (Keras' LossScaleOptimizer); bfloat16 has float32's range.
+    float16 scales the loss by itself (Keras' LossScaleOptimizer); bfloat16 has float32's range.
+
+    Args:
+        name: float32, bfloat16 or float16.
+
+    Raises:
+        LearnerError: this machine would only emulate it: float16 on a CPU runs at 1/200 of float32's speed.
     """
-    if refused := _refused(name):
-        raise LearnerError(f"train.precision is {name}; {refused}")
+    if reason := _refused(name):
+        raise LearnerError(f"train.precision is {name}; {reason}")
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(_POLICIES[name])
     try:
@@ -33,17 +38,17 @@ def precision(name: str) -> Iterator[None]:
 
 
 def deterministic() -> None:
-    """From now on TensorFlow computes the same bits in each run on the same machine.
+    """Let TensorFlow compute the same bits in each run on the same machine, from now on.
 
-    By its environment variable, which it reads once, as nothing here imports TensorFlow. JAX on a CPU is
-    deterministic as it is. On a CPU this costs nothing that could be measured: LeNet and MiniVGGNet train as
-    fast with it. On a GPU deterministic kernels are slower, and operations that have none stop the training.
+    It reads the environment variable once; nothing here imports TensorFlow. JAX on a CPU is deterministic
+    without it. On a CPU the cost is too small to measure: LeNet and MiniVGGNet train as fast with it. On a
+    GPU deterministic kernels are slower, and operations that have none stop the training.
     """
     os.environ["TF_DETERMINISTIC_OPS"] = "1"
 
 
 def _refused(name: str) -> str | None:
-    """Why this machine should not compute in this precision."""
+    """The reason why this machine should not compute in this precision, or None."""
     # The default devices: asked for "gpu", JAX raises an error where there is none.
     if name == "float32" or keras.distribution.list_devices()[0].startswith("gpu"):
         return None

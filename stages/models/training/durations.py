@@ -1,4 +1,4 @@
-"""How long something lasts: epochs or steps."""
+"""Durations of trainings and of parts of them: epochs or steps."""
 
 from typing import Self
 
@@ -9,17 +9,17 @@ from stages.common.section import Positive, Section
 
 
 class Duration(Section):
-    """`epochs` or `steps` (batches), one of the two. Steps keep their meaning when the data grow."""
+    """A duration in `epochs` or in `steps` (batches); the other is null. Steps do not grow with the data."""
 
     epochs: Positive | None = None
     steps: Positive | None = None
 
     @model_validator(mode="after")
-    def _be_one_of_the_two(self) -> Self:
+    def _check_one_unit(self) -> Self:
         if (self.epochs is None) == (self.steps is None):
             raise PydanticCustomError("duration", "must have either epochs or steps, and the other null")
         return self
 
     def in_steps(self, epoch: int) -> int:
-        """The number of steps, where an `epoch` has this many."""
+        """The duration in steps, where an `epoch` has this many."""
         return self.steps if self.steps is not None else (self.epochs or 0) * epoch

@@ -16,11 +16,14 @@ Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Common(Section):
-    """What every optimizer has.
+    """The params of every optimizer.
 
-    `global_clipnorm`: gradients are scaled down to this norm over all weights; null leaves them.
-    `ema_momentum`: the model that is validated and kept is the exponential moving average of the weights
-    (Polyak averaging), with this share of the old average at every step; null keeps the weights themselves.
+    Attributes:
+        learning_rate: of the first step, or where the schedule starts from.
+        schedule: how the rate changes; see schedules.py.
+        global_clipnorm: gradients are scaled down to this norm over all weights; null: never.
+        ema_momentum: validate and save the exponential moving average of the weights (Polyak averaging), with
+            this share of the old average at every step; null: the weights themselves.
     """
 
     learning_rate: Rate
@@ -29,7 +32,7 @@ class Common(Section):
     ema_momentum: Annotated[float, Field(gt=0, lt=1)] | None
 
     @model_validator(mode="after")
-    def _say_the_first_rate_once(self) -> Self:
+    def _check_first_rate(self) -> Self:
         schedule = self.schedule
         if isinstance(schedule, Segments) and schedule.segments[0].learning_rate != self.learning_rate:
             raise PydanticCustomError(
@@ -93,7 +96,16 @@ Optimizer = Annotated[AnyOptimizer, Field(discriminator="kind")]
 
 
 def build(params: AnyOptimizer, epoch: int, total: int) -> "keras.optimizers.Optimizer":
-    """A Keras optimizer for `total` steps, `epoch` of them each epoch. Raises as schedules.build does."""
+    """Make a Keras optimizer.
+
+    Args:
+        params: of any kind here.
+        epoch: steps per epoch.
+        total: steps of the training.
+
+    Raises:
+        LearnerError: the schedule does not fit, as `schedules.build`.
+    """
     import keras
 
     classes = {

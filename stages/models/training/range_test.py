@@ -9,11 +9,11 @@ import numpy as np
 from stages.common.errors import LearnerError
 from stages.data.loader import Loader
 
-# Where a rate surely does nothing, and where it surely diverges.
+# A rate that surely changes nothing, and one that surely diverges.
 LOWEST, HIGHEST = 1e-6, 10.0
 # The loss of a batch is noisy: it is averaged with those before it, which count less by this factor a step.
 _SMOOTHING = 0.95
-# A smoothed loss this many times the lowest is not coming back.
+# A smoothed loss this many times the lowest does not fall again.
 _DIVERGED = 4.0
 
 
@@ -26,9 +26,10 @@ class RangeTest:
 
     @property
     def steepest(self) -> float:
-        """The rate at which the loss falls fastest on the logarithmic scale: where to begin.
+        """The rate at which the loss falls fastest on the logarithmic scale: the one to begin with.
 
-        Raises LearnerError when the loss never falls.
+        Raises:
+            LearnerError: the loss never falls.
         """
         # The first tenth is the average filling up.
         skipped = len(self.rates) // 10
@@ -39,14 +40,17 @@ class RangeTest:
 
     @property
     def highest(self) -> float:
-        """A tenth of the rate with the lowest loss: the most that is likely to go well."""
+        """A tenth of the rate with the lowest loss: the highest that is likely to train well."""
         return self.rates[int(np.argmin(self.losses))] / 10
 
 
 def run(model: keras.Model, batches: Loader, steps: int) -> RangeTest:
     """Train a compiled model with a rate that grows by the same factor every batch, until the loss diverges.
 
-    The model is of no use afterwards. Goes through the data as often as `steps` batches take.
+    Args:
+        model: compiled; of no use afterwards.
+        batches: repeated as often as needed.
+        steps: the number of rates.
     """
     rates = np.geomspace(LOWEST, HIGHEST, steps).tolist()
     losses: list[float] = []
@@ -67,5 +71,5 @@ def run(model: keras.Model, batches: Loader, steps: int) -> RangeTest:
 
 
 def _finite(rates: Sequence[float], losses: Sequence[float]) -> RangeTest:
-    kept = [(rate, loss) for rate, loss in zip(rates, losses, strict=False) if np.isfinite(loss)]
-    return RangeTest([rate for rate, _ in kept], [loss for _, loss in kept])
+    pairs = [(rate, loss) for rate, loss in zip(rates, losses, strict=False) if np.isfinite(loss)]
+    return RangeTest([rate for rate, _ in pairs], [loss for _, loss in pairs])

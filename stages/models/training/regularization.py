@@ -1,4 +1,4 @@
-"""What keeps a network from learning its train split by heart, as far as it is not the optimizer's."""
+"""Regularization besides the optimizer's: L2 penalties and class weights."""
 
 import keras
 import numpy as np
@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 def penalize(model: keras.Model, l2: float) -> None:
     """Add `l2` x the sum of squares of each kernel to the loss; kernels with a penalty of their own keep it.
 
-    Set on the weights and not on the layers, whose regularizers count only when they are built; so the
-    saved network knows nothing of it.
+    The penalty is set on the weights. A layer's regularizer counts only while the layer is built, and would
+    be part of the saved network.
     """
     for weight in model.weights:
         if "kernel" in weight.name and weight.regularizer is None:
@@ -17,9 +17,11 @@ def penalize(model: keras.Model, l2: float) -> None:
 
 
 def class_weights(labels: NDArray[np.integer], classes: int) -> dict[int, float]:
-    """Of each class, images / (classes x its images), from the train split's labels (N,).
+    """Class index → images / (classes x its images); 1 on average, so that the learning rate means the same.
 
-    On average over the images they are 1, so that the learning rate means the same as without.
+    Args:
+        labels: class indices (N,) of the train split.
+        classes: their number.
     """
     counts = np.bincount(labels, minlength=classes)
     return {label: len(labels) / (classes * max(int(count), 1)) for label, count in enumerate(counts)}

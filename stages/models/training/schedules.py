@@ -1,6 +1,6 @@
-"""Learning-rate schedules: what becomes of the optimizer's learning rate, step by step.
+"""Learning-rate schedules: how the optimizer's learning rate changes, step by step.
 
-A schedule is a function of the optimizer's own count of steps, so a resumed training is where it was. The
+A schedule is a function of the optimizer's own count of steps, so it resumes with the training. The
 name alone takes a schedule's defaults: `schedule: cosine` is `schedule: {kind: cosine}`.
 """
 
@@ -87,7 +87,7 @@ class Segment(Section):
     until_step: Positive | None = None
 
     @model_validator(mode="after")
-    def _end_once(self) -> Self:
+    def _check_one_end(self) -> Self:
         if (self.until_epoch is None) == (self.until_step is None):
             raise PydanticCustomError("segment", "must have either until_epoch or until_step")
         return self
@@ -100,8 +100,8 @@ class Segment(Section):
 class Segments(Section):
     """A rate for each stretch of the training, the first being the optimizer's own.
 
-    The books' "ctrl+c" training (Practitioner Bundle ch. 11): stop by hand, lower the rate, go on from the
-    checkpoint. Written down like this it can be repeated.
+    The books' "ctrl+c" training (Practitioner Bundle ch. 11): stop by hand, lower the rate, resume from the
+    checkpoint. Segments make it repeatable.
     """
 
     kind: Literal["segments"]
@@ -118,9 +118,19 @@ Schedule = Annotated[AnySchedule, Field(discriminator="kind"), BeforeValidator(_
 
 
 def build(schedule: AnySchedule, rate: float, epoch: int, total: int) -> _Rate:
-    """What a Keras optimizer takes as its learning rate, for `total` steps with `epoch` steps each epoch.
+    """Make the learning rate of a Keras optimizer.
 
-    Raises LearnerError for a warm-up or segments that do not fit into the training.
+    Args:
+        schedule: of any kind here.
+        rate: the learning rate that it starts from.
+        epoch: steps per epoch.
+        total: steps of the training.
+
+    Returns:
+        A number, or a schedule of Keras.
+
+    Raises:
+        LearnerError: a warm-up or segments do not fit into the training.
     """
     from keras.optimizers import schedules as ks
 
@@ -141,7 +151,7 @@ def build(schedule: AnySchedule, rate: float, epoch: int, total: int) -> _Rate:
 
 
 def callbacks(schedule: AnySchedule, monitor: str) -> "list[keras.callbacks.Callback]":
-    """What has to look at each epoch's figures for this schedule."""
+    """The Keras callbacks that this schedule needs; they read each epoch's figures."""
     import keras
 
     if not isinstance(schedule, Plateau):

@@ -15,21 +15,21 @@ def hog_params(**changes: int) -> hog.Params:
 
 
 def test_pixels_are_flat_and_scaled() -> None:
-    found = extractors.prepare(pixels.Params(kind="pixels"), (16, 24, 3))(IMAGES)
-    assert found.shape == (3, 16 * 24 * 3)
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found * 255, IMAGES.reshape(3, -1), atol=1e-4)
+    features = extractors.prepare(pixels.Params(kind="pixels"), (16, 24, 3))(IMAGES)
+    assert features.shape == (3, 16 * 24 * 3)
+    assert features.dtype == np.float32
+    np.testing.assert_allclose(features * 255, IMAGES.reshape(3, -1), atol=1e-4)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_hog_has_a_histogram_for_each_cell_of_each_block(channels: int) -> None:
-    found = extractors.prepare(hog_params(), (16, 24, channels))(IMAGES[..., :channels])
+    features = extractors.prepare(hog_params(), (16, 24, channels))(IMAGES[..., :channels])
     # 4x6 cells make 3x5 overlapping blocks of 2x2 cells with 9 bins each.
-    assert found.shape == (3, 3 * 5 * 4 * 9)
-    assert found.dtype == np.float32
+    assert features.shape == (3, 3 * 5 * 4 * 9)
+    assert features.dtype == np.float32
 
 
-def test_hog_is_told_apart_by_direction_and_not_by_brightness() -> None:
+def test_hog_depends_on_direction_and_not_on_brightness() -> None:
     ramp = np.repeat(np.arange(0, 160, 10, dtype=np.uint8)[None, :, None], 16, axis=0)
     across, down = ramp, ramp.transpose(1, 0, 2)
     run = extractors.prepare(hog_params(), (16, 16, 1))

@@ -49,19 +49,19 @@ def averaged(weights: Path) -> Extract:
     return prepare(weights, backbone="mobilenet_v2", sha256=digest(weights))
 
 
-def differ(found: np.ndarray, expected: np.ndarray) -> float:
+def differ(actual: np.ndarray, expected: np.ndarray) -> float:
     """By how much, as a share of the largest value: features of random weights are tiny."""
-    return float(np.abs(found - expected).max() / np.abs(expected).max())
+    return float(np.abs(actual - expected).max() / np.abs(expected).max())
 
 
 def test_features_are_those_of_the_file_with_the_networks_own_preprocessing(
     network: keras.Model, weights: Path, averaged: Extract
 ) -> None:
     maps = np.asarray(network.predict_on_batch(IMAGES.astype(np.float32) / 127.5 - 1))
-    found = averaged(IMAGES)
-    assert found.dtype == np.float32
-    assert found.shape == (2, 1280)
-    assert differ(found, maps.mean(axis=(1, 2))) < 1e-4
+    actual = averaged(IMAGES)
+    assert actual.dtype == np.float32
+    assert actual.shape == (2, 1280)
+    assert differ(actual, maps.mean(axis=(1, 2))) < 1e-4
     assert differ(prepare(weights, pooling="flatten")(IMAGES), maps.reshape(2, -1)) < 1e-4
 
 
@@ -94,7 +94,7 @@ def test_a_layer_that_the_network_lacks_is_refused_with_similar_names(weights: P
         prepare(weights, layer="block_3_exp")
 
 
-def test_mirrored_features_do_not_know_left_from_right(weights: Path, averaged: Extract) -> None:
+def test_mirrored_features_are_the_same_for_mirrored_images(weights: Path, averaged: Extract) -> None:
     assert differ(averaged(IMAGES), averaged(MIRRORED)) > 0.01
     both = prepare(weights, mirror=True)(IMAGES)
     assert differ(both, (averaged(IMAGES) + averaged(MIRRORED)) / 2) < 1e-4
@@ -114,7 +114,7 @@ def test_another_file_than_the_stated_one_is_refused(weights: Path) -> None:
         ({"backbone": "VGG16", "options": {}}, "VGG16 with images of .* cannot be built"),
     ],
 )
-def test_what_does_not_go_together_is_refused_in_one_line(
+def test_params_that_contradict_one_another_are_refused_in_one_line(
     weights: Path, changes: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ParamsError, match=message) as caught:
@@ -123,7 +123,7 @@ def test_what_does_not_go_together_is_refused_in_one_line(
     assert len(str(caught.value)) < 1000
 
 
-def test_a_image_smaller_than_the_network_takes_is_refused(weights: Path) -> None:
+def test_an_image_smaller_than_the_network_takes_is_refused(weights: Path) -> None:
     with pytest.raises(ParamsError, match=r"cannot be built: .*32"):
         prepare(weights, (16, 16, 3))
 

@@ -90,8 +90,8 @@ def test_features_are_learnt_the_same_way_twice(features: Path, kind: str) -> No
     again, repeated = fit(features, kind, input="features/pixels", normalize="standardize")
     assert history == repeated
     with Reader(features / "test.h5") as rows:
-        one, other = learners.predict_all(first, rows), learners.predict_all(again, rows)
-    np.testing.assert_array_equal(one, other)
+        before, after = learners.predict_all(first, rows), learners.predict_all(again, rows)
+    np.testing.assert_array_equal(before, after)
 
 
 @pytest.mark.parametrize("kind", INCREMENTAL)
@@ -135,8 +135,8 @@ def test_elastic_net_mixes_the_two_penalties(packed: Any) -> None:
     def weights(**share: Any) -> np.ndarray:
         learner, _ = fit(packed.packed, "sgd", **changes | share)
         assert isinstance(learner, _sklearn.Classifier)
-        found: np.ndarray = learner.model.named_steps["classify"].coef_
-        return found
+        coefficients: np.ndarray = learner.model.named_steps["classify"].coef_
+        return coefficients
 
     np.testing.assert_allclose(weights(l1_ratio=0.0), weights(penalty="l2"), rtol=1e-9)
     np.testing.assert_allclose(weights(l1_ratio=1.0), weights(penalty="l1"), rtol=1e-9)
@@ -151,8 +151,8 @@ def test_a_perceptron_learns_or_and_and_but_not_xor(tmp_path: Path, target: list
     bits = [[0, 0], [0, 1], [1, 0], [1, 1]]
     folder = written(tmp_path, bits, target)
     learner, _ = fit(folder, "perceptron", input="features/bits", normalize=None)
-    found = sum(one == other for one, other in zip(answers(learner, folder), target, strict=True))
-    assert found == 4 if right == 4 else found <= right
+    correct = sum(answer == wanted for answer, wanted in zip(answers(learner, folder), target, strict=True))
+    assert correct == 4 if right == 4 else correct <= right
 
 
 def test_a_hidden_layer_learns_xor(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_scores_become_probabilities_as_sure_as_they_are_right() -> None:
     draw = np.random.default_rng(0)
     truth = draw.normal(0, 2, (5000, 3))
     odds = np.exp(truth) / np.exp(truth).sum(axis=1, keepdims=True)
-    labels = np.array([draw.choice(3, p=one) for one in odds])
+    labels = np.array([draw.choice(3, p=chances) for chances in odds])
     assert _linear.temperature(truth * 1000, labels) == pytest.approx(1000, rel=0.1)
     assert _linear.temperature(np.zeros((4, 3)), np.zeros(4, np.int64)) == 1.0
 
@@ -221,7 +221,7 @@ def test_a_fit_that_did_not_converge_is_one_line_in_the_log(
 ) -> None:
     with caplog.at_level(logging.WARNING, logger="convoy"):
         fit(features, "logistic_regression", input="features/pixels", max_iter=1, folds=2, c=[1.0])
-    lines = [one for one in caplog.records if one.levelno == logging.WARNING]
+    lines = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert len(lines) == 1
     assert "failed to converge" in lines[0].getMessage()
     assert lines[0].fields == {"times": 3}  # type: ignore[attr-defined]
@@ -244,7 +244,7 @@ def test_a_split_larger_than_memory_is_refused_at_once(
         fit(features, kind, input="features/pixels", normalize="standardize")
 
 
-def test_features_have_no_scale_of_pixels() -> None:
+def test_scale_is_refused_for_features() -> None:
     with pytest.raises(ValidationError, match="scale is of pixels; allowed: null, standardize, l2"):
         params("sgd", input="features/hog", normalize="scale")
 
@@ -256,9 +256,9 @@ def test_with_l2_the_length_of_a_row_does_not_count(features: Path, tmp_path: Pa
     write_json(tmp_path / "spec.json", {"kind": kind})
     assert skops.io.get_untrusted_types(file=tmp_path / "model.skops") == []
     with Reader(features / "test.h5") as rows:
-        found = rows.read(0, len(rows))
-    probabilities = learner.predict_proba(found)
-    np.testing.assert_allclose(learners.load(tmp_path).predict_proba(found / 10), probabilities, atol=1e-4)
+        vectors = rows.read(0, len(rows))
+    probabilities = learner.predict_proba(vectors)
+    np.testing.assert_allclose(learners.load(tmp_path).predict_proba(vectors / 10), probabilities, atol=1e-4)
 
 
 def test_rows_in_an_order_of_their_own_are_calibrated_as_well(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ CURVES = {
 
 def weights(network: cnn.Network) -> list[np.ndarray]:
     assert network._model is not None
-    return [np.asarray(one) for one in network._model.get_weights()]
+    return [np.asarray(array) for array in network._model.get_weights()]
 
 
 def test_a_separable_set_is_learnt_the_same_way_twice(packed: Any) -> None:
@@ -42,8 +42,8 @@ def test_a_separable_set_is_learnt_the_same_way_twice(packed: Any) -> None:
     assert {len(series) for series in history.values()} == {3}
 
     again, _, _ = fitted(packed.packed)
-    for one, other in zip(weights(first), weights(again), strict=True):
-        np.testing.assert_array_equal(one, other)
+    for array, other in zip(weights(first), weights(again), strict=True):
+        np.testing.assert_array_equal(array, other)
 
     other_seed, _, _ = fitted(packed.packed, train={"epochs": 1, "seed": 2})
     assert not np.array_equal(weights(first)[0], weights(other_seed)[0])

@@ -46,16 +46,16 @@ def test_the_books_head_on_vgg16_has_the_books_number_of_weights() -> None:
 
 
 def trained(model: keras.Model) -> int:
-    return sum(int(np.prod(one.shape)) for one in model.trainable_weights)
+    return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
 
 
 def test_a_share_is_of_the_layers_with_weights_and_batch_normalization_stays() -> None:
     _, body = fine_tuning.build(params(), SHAPE, 3)
     everything = fine_tuning.last_layers(body, 1.0)
-    assert len(everything) == sum(not isinstance(one, keras.layers.BatchNormalization) for one in body)
+    assert len(everything) == sum(not isinstance(layer, keras.layers.BatchNormalization) for layer in body)
     assert fine_tuning.last_layers(body, 0.25) == everything[-len(fine_tuning.last_layers(body, 0.25)) :]
-    assert [one.name for one in fine_tuning.last_layers(body, 0.001)] == []
-    assert [one.name for one in fine_tuning.last_layers(body, "Conv_1")] == ["Conv_1"]
+    assert [layer.name for layer in fine_tuning.last_layers(body, 0.001)] == []
+    assert [layer.name for layer in fine_tuning.last_layers(body, "Conv_1")] == ["Conv_1"]
 
 
 @pytest.mark.slow
@@ -80,25 +80,25 @@ def test_the_body_is_frozen_at_first_and_its_end_learns_then(
     assert history["epoch"] == [1.0, 2.0, 3.0]
     assert history["phase"] == [1.0, 2.0, 2.0]
     assert {len(series) for series in history.values()} == {3}
-    said = [one.fields for one in caplog.records if one.getMessage() == "phase"]  # type: ignore[attr-defined]
-    assert [one["number"] for one in said] == [1, 2]
-    assert said[0]["trainable_weights"] < said[1]["trainable_weights"]
+    phases = [record.fields for record in caplog.records if record.getMessage() == "phase"]  # type: ignore[attr-defined]
+    assert [phase["number"] for phase in phases] == [1, 2]
+    assert phases[0]["trainable_weights"] < phases[1]["trainable_weights"]
 
     # The same seed built the same network: what differs has been trained.
     assert learner._model is not None
     changed = {
         layer.name
         for layer, other in zip(learner._model.layers, before.layers, strict=True)
-        for one, two in zip(layer.get_weights(), other.get_weights(), strict=True)
-        if not np.array_equal(one, two)
+        for values, originals in zip(layer.get_weights(), other.get_weights(), strict=True)
+        if not np.array_equal(values, originals)
     }
     assert changed == {"block_16_project", "Conv_1", "head_1", "head"}
 
     learner.save(tmp_path)
     write_json(tmp_path / "spec.json", {"kind": "fine_tuning"})
-    found = learners.load(tmp_path).predict_proba(some)
-    np.testing.assert_allclose(found, learner.predict_proba(some), atol=1e-6)
-    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
+    probabilities = learners.load(tmp_path).predict_proba(some)
+    np.testing.assert_allclose(probabilities, learner.predict_proba(some), atol=1e-6)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +129,7 @@ def test_weights_of_a_file_are_checked(tmp_path: Path) -> None:
     file = tmp_path / "body.weights.h5"
     network.save_weights(file)
     again, _ = fine_tuning.build(params(body__weights=str(file), body__sha256=digest(file)), SHAPE, 3)
-    read, written = (one.get_layer("Conv1").get_weights()[0] for one in (again, network))
+    read, written = (model.get_layer("Conv1").get_weights()[0] for model in (again, network))
     np.testing.assert_array_equal(read, written)
     assert model.count_params() == again.count_params()
     with pytest.raises(ParamsError, match=rf"have sha256 {digest(file)}; the params state 0{{64}}"):

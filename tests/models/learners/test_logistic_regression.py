@@ -69,7 +69,7 @@ def test_a_fitted_member_survives_saving(features: Path, tmp_path: Path) -> None
 
 
 def test_the_strength_with_the_lowest_loss_is_taken(tmp_path: Path) -> None:
-    # One feature tells the classes apart, with a tenth of the labels wrong: trusting it fully costs most.
+    # One feature separates the classes, with a tenth of the labels wrong: trusting it fully costs most.
     draw = np.random.default_rng(0)
     labels = np.arange(200) % 2
     rows = np.where(draw.random(200) < 0.1, 1 - labels, labels).astype(np.float32)[:, None]

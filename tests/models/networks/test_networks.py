@@ -186,7 +186,7 @@ def test_the_statistics_of_batch_normalization_are_not_trained(
     name: str, shape: tuple[int, ...], classes: int, trained: int
 ) -> None:
     network = unfilled(name, shape, classes, {})
-    assert sum(prod(one.shape) for one in network.trainable_weights) == trained
+    assert sum(prod(weight.shape) for weight in network.trainable_weights) == trained
 
 
 def test_every_network_has_its_table_here() -> None:
@@ -197,24 +197,24 @@ def test_every_network_has_its_table_here() -> None:
 def test_layers_have_the_books_shapes(name: str) -> None:
     options, expected = TABLES[name]
     shaping = ("Conv2D", "MaxPooling2D", "AveragePooling2D", "Dense")
-    layers = [one for one in default(name, options).layers if type(one).__name__ in shaping]
+    layers = [layer for layer in default(name, options).layers if type(layer).__name__ in shaping]
     assert [layer.output.shape[1:] for layer in layers] == expected
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_modules_have_the_books_shapes(name: str) -> None:
     options, shaping, expected = MODULES[name]
-    layers = [one for one in default(name, options).layers if type(one).__name__ in shaping]
+    layers = [layer for layer in default(name, options).layers if type(layer).__name__ in shaping]
     assert [layer.output.shape[1:] for layer in layers] == expected
 
 
 def test_resnet_has_85_convolutions_without_bias_and_batch_normalization_as_in_the_book() -> None:
     network = default("resnet", {})
-    convolutions = [one for one in network.layers if isinstance(one, keras.layers.Conv2D)]
+    convolutions = [layer for layer in network.layers if isinstance(layer, keras.layers.Conv2D)]
     assert len(convolutions) == 85
-    assert not any(one.use_bias for one in convolutions)
-    normalizing = [one for one in network.layers if isinstance(one, keras.layers.BatchNormalization)]
-    assert {(one.epsilon, one.momentum) for one in normalizing} == {(2e-5, 0.9)}
+    assert not any(layer.use_bias for layer in convolutions)
+    normalizing = [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    assert {(layer.epsilon, layer.momentum) for layer in normalizing} == {(2e-5, 0.9)}
 
 
 @pytest.mark.parametrize(
@@ -224,21 +224,21 @@ def test_resnet_has_85_convolutions_without_bias_and_batch_normalization_as_in_t
 def test_the_books_resnet_penalizes_its_residual_modules_by_less(
     options: dict[str, Any], strengths: dict[float, int]
 ) -> None:
-    found: dict[float, int] = {}
+    counts: dict[float, int] = {}
     for layer in default("resnet", options).layers:
         if (penalty := getattr(layer, "kernel_regularizer", None)) is not None:
             strength = round(float(penalty.l2), 7)
-            found[strength] = found.get(strength, 0) + 1
-    assert found == strengths
+            counts[strength] = counts.get(strength, 0) + 1
+    assert counts == strengths
 
 
 @pytest.mark.parametrize(
     ("name", "penalized"),
     [("alexnet", 8), ("alexnet2012", 4), ("vgg16", 0), ("deepergooglenet", 46), ("minigooglenet", 0)],
 )
-def test_l2_stands_where_the_books_have_it(name: str, penalized: int) -> None:
-    penalties = [getattr(one, "kernel_regularizer", None) for one in default(name, {}).layers]
-    assert sum(one is not None for one in penalties) == penalized
+def test_l2_penalizes_the_layers_that_the_books_penalize(name: str, penalized: int) -> None:
+    penalties = [getattr(layer, "kernel_regularizer", None) for layer in default(name, {}).layers]
+    assert sum(penalty is not None for penalty in penalties) == penalized
 
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - {"alexnet", "alexnet2012", "keras_applications"}))

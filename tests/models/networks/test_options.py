@@ -1,4 +1,4 @@
-"""What a network can be told is checked with the params, before anything works, and without Keras."""
+"""The options of networks are checked with the params, before any stage works, and without Keras."""
 
 import subprocess
 import sys
@@ -96,7 +96,7 @@ def test_no_option_has_a_key_that_the_run_cache_ignores(name: str) -> None:
     assert not {"size", "nfiles"} & set(networks.options(name).model_fields)
 
 
-def test_the_options_of_every_network_are_known_without_keras() -> None:
+def test_the_options_of_every_network_import_no_keras() -> None:
     script = (
         "import sys; from stages.models import networks\n"
         "for name in networks.names(): networks.options(name)\n"

@@ -38,14 +38,14 @@ def unfilled(name: str, **options: Any) -> keras.Model:
 
 def activations(network: keras.Model) -> set[str]:
     """The activations of a network, inside of layers or as layers, without those that do nothing."""
-    found = set()
+    names = set()
     for layer in network.layers:
         kind = type(layer).__name__
         if kind in ("ReLU", "PReLU"):
-            found.add(kind.lower())
+            names.add(kind.lower())
         elif hasattr(layer, "activation"):
-            found.add(layer.activation.__name__)
-    return found - {"linear"}
+            names.add(layer.activation.__name__)
+    return names - {"linear"}
 
 
 def order(network: keras.Model) -> list[str]:
@@ -77,7 +77,7 @@ def test_prelu_learns_a_slope_for_each_channel() -> None:
 
 
 @pytest.mark.parametrize("name", ["minivggnet", "alexnet", "minigooglenet", "deepergooglenet"])
-def test_batch_normalization_is_where_it_is_asked_for(name: str) -> None:
+def test_batch_normalization_is_where_the_options_say(name: str) -> None:
     before = order(unfilled(name, activation="elu", normalization="before"))
     after = order(unfilled(name, activation="elu", normalization="after"))
     assert before[:3] == ["CONV", "BN", "ELU"]

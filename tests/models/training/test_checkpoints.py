@@ -46,10 +46,13 @@ def everything_with_a_state() -> dict[str, Any]:
     return values | {"models": {"net": net}, "ensemble": {"members": ["net"], "weights": "uniform"}}
 
 
-def start(folder: Path, packed: Path, kept: str = "kept") -> subprocess.Popen[str]:
+def start(folder: Path, packed: Path, checkpoint_folder: str = "kept") -> subprocess.Popen[str]:
     """`python -m stages.train net`, whose log comes as lines on stderr."""
     words = ["--params", folder / "params.yaml", "--data", packed, "--model", folder / "models" / "net"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), checkpoints.VARIABLE: str(folder / kept)}
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT),
+        checkpoints.VARIABLE: str(folder / checkpoint_folder),
+    }
     return subprocess.Popen(
         [sys.executable, "-m", "stages.train", "net", *map(str, words)],
         env=environment,
@@ -72,9 +75,9 @@ def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(
             killed.send_signal(signal.SIGKILL)
             break
     assert killed.wait() == -signal.SIGKILL
-    (kept,) = (tmp_path / "kept").iterdir()
-    run_id = read_json(kept / "run.json")["run_id"]
-    assert {"last.npz", "history.json", "learning_curves.png"} <= {one.name for one in kept.iterdir()}
+    (attempt,) = (tmp_path / "kept").iterdir()
+    run_id = read_json(attempt / "run.json")["run_id"]
+    assert {"last.npz", "history.json", "learning_curves.png"} <= {path.name for path in attempt.iterdir()}
     assert not folder.exists()
 
     stopped = start(tmp_path, packed.packed)
@@ -95,10 +98,10 @@ def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(
     assert "number=4/" not in log
     resumed, history = weights(folder), read_json(folder / "history.json")
     assert read_json(folder / "run.json")["run_id"] == run_id
-    assert {"learning_curves.png"} <= {one.name for one in folder.iterdir()}
+    assert {"learning_curves.png"} <= {path.name for path in folder.iterdir()}
     assert MlflowClient().get_run(run_id).info.status == "FINISHED"
     logged = MlflowClient().get_metric_history(run_id, "val_loss")
-    assert {one.step: one.value for one in logged} == dict(enumerate(history["val_loss"], start=1))
+    assert {metric.step: metric.value for metric in logged} == dict(enumerate(history["val_loss"], start=1))
 
     # A worker that was killed before DVC took the outputs: nothing is trained twice.
     remove(folder)
@@ -109,13 +112,13 @@ def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(
     assert read_json(folder / "run.json")["run_id"] == run_id
     assert read_json(folder / "history.json") == history
 
-    undisturbed = start(tmp_path, packed.packed, kept="elsewhere")
+    undisturbed = start(tmp_path, packed.packed, checkpoint_folder="elsewhere")
     assert undisturbed.wait() == 0
     assert read_json(folder / "run.json")["run_id"] != run_id
     for name, values in read_json(folder / "history.json").items():
         assert name in {"images_per_second", "data_wait_share"} or values == history[name]
-    for one, other in zip(weights(folder), resumed, strict=True):
-        np.testing.assert_array_equal(one, other)
+    for array, other in zip(weights(folder), resumed, strict=True):
+        np.testing.assert_array_equal(array, other)
 
 
 def weights(folder: Path) -> list[Any]:
@@ -123,7 +126,7 @@ def weights(folder: Path) -> list[Any]:
     return list(network._model.get_weights())
 
 
-def test_networks_go_on_and_classifiers_start_over() -> None:
+def test_networks_resume_and_classifiers_start_over() -> None:
     models = params.load(ROOT / "params.yaml").models
     assert isinstance(learners.create(models["lenet"]), Resumable)
     assert not isinstance(learners.create(models["hog_logistic"]), Resumable)
@@ -163,7 +166,9 @@ def test_a_checkpoint_of_other_code_is_not_used_and_the_log_says_so(
     assert line.fields["reason"] == "another code"  # type: ignore[attr-defined]
 
 
-def test_who_says_where_clears_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_the_environment_names_is_not_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(checkpoints.VARIABLE, str(tmp_path))
     with checkpoints.reserved("net", {"epochs": 3}) as folder:
         pass
@@ -180,7 +185,7 @@ def test_the_same_training_runs_once_at_a_time(places: Path) -> None:
         pass
 
 
-def test_what_is_written_is_read_and_only_one_best_is_left(tmp_path: Path) -> None:
+def test_a_written_state_is_read_and_one_best_file_remains(tmp_path: Path) -> None:
     assert checkpoints.read(tmp_path) is None
     first = [np.arange(3, dtype=np.float32), np.array(7)]
     checkpoints.write(tmp_path, State(Progress(1, False, 1, HISTORY), first, [], [np.zeros(2)]))
@@ -197,7 +202,7 @@ def test_what_is_written_is_read_and_only_one_best_is_left(tmp_path: Path) -> No
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best-2.npz", "last.npz"]
 
 
-def test_a_write_that_breaks_off_leaves_the_checkpoint_before_it(
+def test_an_interrupted_write_leaves_the_checkpoint_before_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checkpoints.write(tmp_path, State(Progress(1, False, 1, HISTORY), [np.zeros(2)], [], [np.zeros(2)]))
@@ -234,5 +239,5 @@ def test_the_curves_of_a_training_that_fails_are_logged(
     experiment = MlflowClient().get_experiment_by_name("wild")
     (run,) = MlflowClient().search_runs([experiment.experiment_id], "tags.member = 'wild'")
     assert run.info.status == "FAILED"
-    logged = {one.path for one in MlflowClient().list_artifacts(run.info.run_id)}
+    logged = {artifact.path for artifact in MlflowClient().list_artifacts(run.info.run_id)}
     assert {"learning_curves.png", "history.json"} <= logged

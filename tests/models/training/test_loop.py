@@ -25,8 +25,8 @@ pytestmark = pytest.mark.slow
 LAST = 4
 
 
-class BrokenOffError(Exception):
-    """What stands for a kill: the test of the checkpoints has a real one."""
+class StoppedError(Exception):
+    """Takes the place of a kill; tests/models/training/test_checkpoints.py has a real one."""
 
 
 def small_network(shape: tuple[int, ...], filters: int = 4) -> keras.Model:
@@ -57,7 +57,7 @@ def two_phases(
 
     def on_epoch(number: int, values: dict[str, float]) -> None:
         if number > stop_after:
-            raise BrokenOffError
+            raise StoppedError
         reported.append(number)
 
     chosen = params(train=settings | {"early_stopping": {"patience": 9, "min_delta": 0.0}})
@@ -94,18 +94,18 @@ def test_epochs_go_on_counting_through_the_phases(undisturbed: Any) -> None:
 
 
 @pytest.mark.parametrize("epoch", [0, 1, 2, 3])
-def test_a_training_broken_off_in_either_phase_ends_the_same(
+def test_a_training_stopped_in_either_phase_ends_the_same(
     epoch: int, undisturbed: Any, packed: Any, tmp_path: Path
 ) -> None:
-    with pytest.raises(BrokenOffError):
+    with pytest.raises(StoppedError):
         two_phases(packed.packed, tmp_path, stop_after=epoch)
     weights, history, reported = two_phases(packed.packed, tmp_path)
     expected, whole, _ = undisturbed
     assert reported == list(range(epoch + 1, LAST + 1))
     for name in ("epoch", "phase", "loss", "val_loss", "learning_rate"):
         assert history[name] == whole[name]
-    for one, other in zip(weights, expected, strict=True):
-        np.testing.assert_array_equal(one, other)
+    for array, other in zip(weights, expected, strict=True):
+        np.testing.assert_array_equal(array, other)
 
 
 def test_a_finished_training_is_not_trained_again(undisturbed: Any, packed: Any, tmp_path: Path) -> None:
@@ -113,27 +113,27 @@ def test_a_finished_training_is_not_trained_again(undisturbed: Any, packed: Any,
     weights, history, reported = two_phases(packed.packed, tmp_path)
     assert reported == []
     assert history["epoch"] == [1, 2, 3, 4]
-    for one, other in zip(weights, undisturbed[0], strict=True):
-        np.testing.assert_array_equal(one, other)
+    for array, other in zip(weights, undisturbed[0], strict=True):
+        np.testing.assert_array_equal(array, other)
 
 
-def test_the_best_epoch_may_lie_before_the_break(packed: Any, tmp_path: Path) -> None:
+def test_the_best_epoch_may_come_before_the_interruption(packed: Any, tmp_path: Path) -> None:
     expected, _, _ = two_phases(packed.packed, None, keep="best")
-    with pytest.raises(BrokenOffError):
+    with pytest.raises(StoppedError):
         two_phases(packed.packed, tmp_path, stop_after=3, keep="best")
     weights, _, _ = two_phases(packed.packed, tmp_path, keep="best")
-    for one, other in zip(weights, expected, strict=True):
-        np.testing.assert_array_equal(one, other)
+    for array, other in zip(weights, expected, strict=True):
+        np.testing.assert_array_equal(array, other)
 
 
-def test_checkpoints_come_as_often_as_asked(packed: Any, tmp_path: Path) -> None:
-    with pytest.raises(BrokenOffError):
+def test_checkpoints_are_written_at_the_chosen_interval(packed: Any, tmp_path: Path) -> None:
+    with pytest.raises(StoppedError):
         two_phases(packed.packed, tmp_path, stop_after=1, checkpoint_every=2, checkpoint_minutes=None)
     assert not (tmp_path / "last.npz").exists()
     _, _, reported = two_phases(packed.packed, tmp_path, checkpoint_every=None, checkpoint_minutes=None)
     assert reported == [1, 2, 3, 4]
     assert not (tmp_path / "last.npz").exists()
-    assert {"history.json", "learning_curves.png"} <= {one.name for one in tmp_path.iterdir()}
+    assert {"history.json", "learning_curves.png"} <= {path.name for path in tmp_path.iterdir()}
 
 
 SERIES = ("epoch", "phase", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
@@ -143,8 +143,8 @@ def sigterm() -> None:
     signal.raise_signal(signal.SIGTERM)
 
 
-def break_off() -> None:
-    raise BrokenOffError
+def stop_hard() -> None:
+    raise StoppedError
 
 
 def after(batches: int, stop: Callable[[], None]) -> Callable[..., None]:
@@ -160,7 +160,7 @@ def after(batches: int, stop: Callable[[], None]) -> Callable[..., None]:
 
 @pytest.mark.parametrize(
     ("stop", "minutes", "keep"),
-    [(sigterm, None, "best"), (break_off, 1e-9, "last")],
+    [(sigterm, None, "best"), (stop_hard, 1e-9, "last")],
     ids=["SIGTERM", "killed after a checkpoint"],
 )
 def test_a_training_interrupted_at_random_batches_ends_bit_for_bit_the_same(
@@ -179,7 +179,7 @@ def test_a_training_interrupted_at_random_batches_ends_bit_for_bit_the_same(
         settings = {"keep": keep, "checkpoint_every": None, "checkpoint_minutes": minutes}
         try:
             result = two_phases(packed.packed, tmp_path, **settings)
-        except (TrainingInterruptedError, BrokenOffError):
+        except (TrainingInterruptedError, StoppedError):
             assert attempts < 40
     weights, history, _ = result
     assert attempts > 4
@@ -204,7 +204,7 @@ def test_sigterm_stops_with_the_status_of_a_transient_error_and_the_handler_is_a
 def test_a_checkpoint_of_other_shapes_starts_anew_and_says_so(
     packed: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with pytest.raises(BrokenOffError):
+    with pytest.raises(StoppedError):
         two_phases(packed.packed, tmp_path, stop_after=1)
     with caplog.at_level(logging.WARNING, logger="convoy"):
         _, _, reported = two_phases(packed.packed, tmp_path, filters=5)
@@ -217,7 +217,7 @@ def test_a_checkpoint_of_other_shapes_starts_anew_and_says_so(
 def test_a_checkpoint_that_does_not_fit_the_second_phase_starts_anew_at_the_next_try(
     packed: Any, tmp_path: Path
 ) -> None:
-    with pytest.raises(BrokenOffError):
+    with pytest.raises(StoppedError):
         two_phases(packed.packed, tmp_path, stop_after=3)
     with pytest.raises(TrainingInterruptedError, match="does not fit the optimizer of phase 2"):
         two_phases(packed.packed, tmp_path, second="adam")

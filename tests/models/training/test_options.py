@@ -100,7 +100,7 @@ def test_l2_adds_the_squares_of_the_kernels_to_the_loss(packed: Any) -> None:
     network, with_l2 = trained(packed, optimizer=still, train={"epochs": 1, "l2": 0.01})
     _, without = trained(packed, optimizer=still, train={"epochs": 1})
     assert network._model is not None
-    kernels = [np.asarray(one) for one in network._model.weights if "kernel" in one.name]
+    kernels = [np.asarray(weight) for weight in network._model.weights if "kernel" in weight.name]
     squares = sum(float((kernel**2).sum()) for kernel in kernels)
     assert len(kernels) == 2
     assert with_l2["loss"][0] - without["loss"][0] == pytest.approx(0.01 * squares, rel=1e-3)
@@ -140,7 +140,7 @@ def test_bfloat16_trains_with_weights_in_32_bits_or_says_why_not(packed: Any) ->
     network, history = trained(packed, train={"precision": "bfloat16"})
     assert history["val_accuracy"][-1] > 0.9
     assert network._model is not None
-    assert {one.dtype for one in network._model.trainable_weights} == {"float32"}
+    assert {weight.dtype for weight in network._model.trainable_weights} == {"float32"}
     assert {layer.compute_dtype for layer in network._model.layers[2:-1]} == {"bfloat16"}
     assert keras.config.dtype_policy().name == "float32"
 

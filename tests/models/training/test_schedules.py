@@ -14,10 +14,10 @@ adapter: TypeAdapter[schedules.AnySchedule] = TypeAdapter(schedules.Schedule)
 
 def rates(schedule: Any, rate: float, *, epoch: int, epochs: int) -> list[float]:
     """The learning rate of every step of a training."""
-    found = schedules.build(adapter.validate_python(schedule), rate, epoch, epoch * epochs)
-    if isinstance(found, float):
-        return [found] * (epoch * epochs)
-    return [float(keras.ops.convert_to_numpy(found(step))) for step in range(epoch * epochs)]
+    schedule_of_rates = schedules.build(adapter.validate_python(schedule), rate, epoch, epoch * epochs)
+    if isinstance(schedule_of_rates, float):
+        return [schedule_of_rates] * (epoch * epochs)
+    return [float(keras.ops.convert_to_numpy(schedule_of_rates(step))) for step in range(epoch * epochs)]
 
 
 def test_a_name_alone_takes_the_schedules_defaults() -> None:
@@ -28,9 +28,9 @@ def test_a_name_alone_takes_the_schedules_defaults() -> None:
 def test_step_decay_is_the_starter_bundles() -> None:
     """Chapter 16, factor 0.25 every 5 epochs: the first drop after four."""
     book = {"kind": "step", "factor": 0.25, "every": {"epochs": 5}, "first": {"epochs": 4}}
-    found = rates(book, 0.01, epoch=2, epochs=40)[::2]
-    assert found[:10] == pytest.approx([0.01] * 4 + [0.0025] * 5 + [6.25e-4])
-    assert found[39] == pytest.approx(1.526e-7, rel=1e-3)
+    actual = rates(book, 0.01, epoch=2, epochs=40)[::2]
+    assert actual[:10] == pytest.approx([0.01] * 4 + [0.0025] * 5 + [6.25e-4])
+    assert actual[39] == pytest.approx(1.526e-7, rel=1e-3)
 
 
 def test_steps_and_epochs_are_the_same_thing_in_two_units() -> None:
@@ -41,9 +41,9 @@ def test_steps_and_epochs_are_the_same_thing_in_two_units() -> None:
 
 def test_inverse_time_is_what_the_books_keras_did_per_batch() -> None:
     """0.008365 after one epoch of 782 steps with decay 0.01 / 40."""
-    found = rates({"kind": "inverse_time", "decay": 0.01 / 40}, 0.01, epoch=782, epochs=2)
-    assert found[0] == pytest.approx(0.01)
-    assert found[782] == pytest.approx(0.008365, rel=1e-4)
+    actual = rates({"kind": "inverse_time", "decay": 0.01 / 40}, 0.01, epoch=782, epochs=2)
+    assert actual[0] == pytest.approx(0.01)
+    assert actual[782] == pytest.approx(0.008365, rel=1e-4)
 
 
 def test_a_polynomial_is_linear_unless_it_has_a_power() -> None:
@@ -53,19 +53,19 @@ def test_a_polynomial_is_linear_unless_it_has_a_power() -> None:
 
 
 def test_a_cosine_rises_in_its_warm_up_and_ends_at_its_end() -> None:
-    found = rates({"kind": "cosine", "warmup": {"epochs": 1}, "end": 0.1}, 1.0, epoch=4, epochs=5)
-    assert found[:5] == pytest.approx([0, 0.25, 0.5, 0.75, 1.0])
-    assert found[12] == pytest.approx(0.55)
-    assert found[4:] == sorted(found[4:], reverse=True)
-    assert found[-1] == pytest.approx(0.1, abs=0.01)
+    actual = rates({"kind": "cosine", "warmup": {"epochs": 1}, "end": 0.1}, 1.0, epoch=4, epochs=5)
+    assert actual[:5] == pytest.approx([0, 0.25, 0.5, 0.75, 1.0])
+    assert actual[12] == pytest.approx(0.55)
+    assert actual[4:] == sorted(actual[4:], reverse=True)
+    assert actual[-1] == pytest.approx(0.1, abs=0.01)
 
 
 def test_segments_change_the_rate_at_their_ends() -> None:
     parts = [{"until_epoch": 2, "learning_rate": 0.1}, {"until_step": 5, "learning_rate": 0.01}]
     assert rates({"kind": "segments", "segments": parts}, 0.1, epoch=2, epochs=2) == pytest.approx([0.1] * 4)
     parts.append({"until_epoch": 4, "learning_rate": 0.001})
-    found = rates({"kind": "segments", "segments": parts}, 0.1, epoch=2, epochs=4)
-    assert found == pytest.approx([0.1] * 4 + [0.01] + [0.001] * 3)
+    actual = rates({"kind": "segments", "segments": parts}, 0.1, epoch=2, epochs=4)
+    assert actual == pytest.approx([0.1] * 4 + [0.01] + [0.001] * 3)
 
 
 @pytest.mark.parametrize(
