@@ -19,10 +19,11 @@ from benchmarks import harness
 from benchmarks.harness import Row, Settings, Ways
 from stages.data import portions, store
 from stages.data.store import Reader
-from stages.extract import write_features
+from stages.extract import Extraction
 from stages.models import extractors, networks
 from stages.models.extractors import keras_applications
 from stages.models.learners import cnn
+from stages.models.protocols import Extract
 from stages.predict import write_probabilities
 
 _SIDE, _ALPHA = 224, 0.35
@@ -52,7 +53,7 @@ def _extraction(settings: Settings) -> list[Row]:
         batches = _batches(rows)
         run = extractors.prepare(params, rows.shape[1:])
         ways: Ways = {
-            "ours": lambda: write_features(features, rows, run, {}),
+            "ours": partial(_extract, rows, run, features),
             "float32": partial(_forward, network, [prepare(batch.astype(np.float32)) for batch in batches]),
             "uint8": partial(_forward, inside, batches),
         }
@@ -63,6 +64,11 @@ def _extraction(settings: Settings) -> list[Row]:
         Row(f"{work}, vs batches that are prepared", "images/s", found["ours"], bound=found["float32"]),
         Row(f"{work}, vs batches of uint8", "images/s", found["ours"], bound=found["uint8"]),
     ]
+
+
+def _extract(rows: Reader, run: Extract, features: Path) -> int:
+    Extraction(rows, lambda: run, None).write(features, {})
+    return len(rows)
 
 
 def _prediction(settings: Settings) -> list[Row]:

@@ -1,5 +1,6 @@
 """extract: features of every image, in the order of the packed files."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +8,11 @@ import numpy as np
 import pytest
 
 from stages.common.errors import ParamsError, StoreError
+from stages.common.files import digest
 from stages.data import store
 from stages.extract import extract
-from stages.models.extractors import hog, pixels
+from stages.models.extractors import hog, keras_applications, pixels
+from tests.conftest import Images, Project
 
 
 @pytest.mark.parametrize("split", ["train", "val", "test"])
@@ -35,3 +38,66 @@ def test_what_cannot_be_extracted_leaves_nothing(packed: Any, tmp_path: Path) ->
     with pytest.raises(StoreError, match="does not exist; run the stage that makes it"):
         extract("p", params=pixels.Params(kind="pixels"), packed=tmp_path, features=tmp_path / "p")
     assert list(tmp_path.iterdir()) == []
+
+
+def file_digests(folder: Path) -> dict[str, str]:
+    return {path.name: digest(path) for path in folder.iterdir()}
+
+
+def computed(caplog: pytest.LogCaptureFixture) -> int:
+    fields = [vars(record)["fields"] for record in caplog.records if record.getMessage() == "extracted"]
+    return sum(one["computed"] for one in fields)
+
+
+@pytest.mark.slow
+def test_only_new_images_pass_the_network_and_features_are_those_from_scratch(
+    images: Images,
+    project: Project,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    image_results: Path,
+) -> None:
+    import keras
+
+    options = {"alpha": 0.35}
+    keras.applications.MobileNetV2(
+        include_top=False, weights=None, input_shape=(32, 32, 3), pooling="avg", **options
+    ).save_weights(tmp_path / "w.weights.h5")
+    weights = tmp_path / "w.weights.h5"
+    params = keras_applications.Params(
+        kind="keras_applications", backbone="MobileNetV2", weights=str(weights), options=options
+    )
+
+    def run(folder: str) -> Path:
+        project.ingest()
+        project.resize(size=[32, 32])
+        project.mean()
+        project.pack()
+        caplog.clear()
+        with caplog.at_level("INFO"):
+            extract("net", params=params, packed=project.packed, features=tmp_path / folder)
+        return tmp_path / folder
+
+    images({"cat": 300, "dog": 40})
+    run("first")
+    assert computed(caplog) == 340
+    images({"cat": 303}, root=project.source)
+    changed = run("changed")
+    assert computed(caplog) == 3
+    shutil.rmtree(image_results)
+    assert file_digests(run("scratch")) == file_digests(changed)
+    assert computed(caplog) == 343
+
+
+def test_no_network_is_loaded_where_every_image_is_known(
+    packed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = pixels.Params(kind="pixels")
+    extract("p", params=params, packed=packed.packed, features=tmp_path / "first")
+
+    def refuse(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(pixels, "prepare", refuse)
+    extract("p", params=params, packed=packed.packed, features=tmp_path / "second")
+    assert file_digests(tmp_path / "second") == file_digests(tmp_path / "first")
