@@ -1,7 +1,7 @@
 """The params: one typed class per stage, read from the params.yaml that Hydra composed from conf/.
 
-Every stage checks the whole file before it works, so that a wrong model setting stops the pipeline in the
-first second and not after an hour of resizing.
+Every stage checks the whole file before it starts, so that a wrong setting of a model stops the pipeline in
+the first second and not after an hour of resizing.
 """
 
 from pathlib import Path
@@ -21,8 +21,9 @@ from pydantic_core import PydanticCustomError
 
 from stages.common import plugins
 from stages.common.errors import ParamsError
-from stages.common.section import Fraction, Positive, Section, Seed, describe_error
+from stages.common.section import Fraction, Positive, Section, Seed, describe_error, hint
 from stages.data import sizing, sources
+from stages.data.crops import Crops
 from stages.models import extractors, learners, protocols
 from stages.scoring import weighting
 from stages.serving.verdict import Promote
@@ -43,45 +44,50 @@ TAKEN = {"ensemble": "the average of all", "best": "whichever is best on the val
 _IGNORED_BY_DVC = ("size", "nfiles")
 
 
-def _seen_by_dvc(name: str) -> str:
+def _check_dvc_compares(name: str) -> str:
     if name in _IGNORED_BY_DVC:
         raise PydanticCustomError("name", "DVC's run cache ignores a key of that name; choose another")
     return name
 
 
 # Names of extractors and members become folders, DVC stage names and MLflow run names.
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$"), AfterValidator(_seen_by_dvc)]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$"), AfterValidator(_check_dvc_compares)]
 
 
 class NearDuplicates(Section):
-    """How many of the 64 bits of near duplicates' hashes may differ; null looks for no near duplicates."""
+    """What counts as a near duplicate."""
 
-    # Above 16, most pairs are images of no likeness.
-    distance: Annotated[int, Field(ge=0, le=16)] | None
+    # Above 16, most pairs are images without any likeness.
+    distance: Annotated[int, Field(ge=0, le=16)] | None = Field(
+        description="How many of the 64 bits of two perceptual hashes may differ; null: look for none."
+    )
 
 
 class Ingest(Section):
-    """Where the images come from, which are taken, and how they are split; fractions are of each class.
+    """Where the images come from, which are accepted, and how they are split."""
 
-    With `split: from_path` the source says which split an image is in, by a folder named train, val or test
-    or in words of its own (a column, an official test set); only a split that it lacks is cut out of train.
-    `damaged: accept` takes JPEGs some of whose pixels are the decoder's guesses, and counts them.
-    `verify: always` reads every file; `changed` reads a file only when its size, times or inode have changed.
-    """
-
-    source: Source
-    max_pixels: Positive
-    damaged: Literal["reject", "accept"]
-    verify: Literal["changed", "always"]
-    split: Literal["content", "from_path"]
-    val_fraction: Fraction
-    test_fraction: Fraction
-    max_reject_fraction: Annotated[float, Field(ge=0, le=1)]
-    near_duplicates: NearDuplicates
-    seed: Seed
+    source: Source = Field(description="Where the images come from.")
+    max_pixels: Positive = Field(description="Larger images are rejected before they are decoded.")
+    damaged: Literal["reject", "accept"] = Field(
+        description="accept: take JPEGs some of whose pixels are the decoder's guesses, and count them."
+    )
+    verify: Literal["changed", "always"] = Field(
+        description="always: read every file. changed: read a file only when its size, times or inode changed."
+    )
+    split: Literal["content", "from_path"] = Field(
+        description="content: by a hash of seed and content. from_path: as the source says, by a folder "
+        "named train, val or test, a column, or an official test set; a missing split is cut out of train."
+    )
+    val_fraction: Fraction = Field(description="The val split's share of each class.")
+    test_fraction: Fraction = Field(description="The test split's share of each class.")
+    max_reject_fraction: Annotated[float, Field(ge=0, le=1)] = Field(
+        description="With a larger share of rejects the stage fails; exact duplicates do not count."
+    )
+    near_duplicates: NearDuplicates = Field(description="What counts as a near duplicate.")
+    seed: Seed = Field(description="The seed of the split.")
 
     @model_validator(mode="after")
-    def _leave_some_to_train_on(self) -> Self:
+    def _check_fractions_leave_training_data(self) -> Self:
         held_out = self.val_fraction + self.test_fraction
         if held_out >= 1:
             raise PydanticCustomError(
@@ -93,27 +99,35 @@ class Ingest(Section):
 
 
 class Drift(Section):
-    """The accepted profile (null: none), and from which distance, of 0 to 1, drift warns and stops."""
+    """From which distance to the reference profile, of 0 to 1, drift warns and stops."""
 
-    reference: Annotated[Path, Field(strict=False)] | None
-    warn: Fraction
-    stop: Fraction
+    reference: Annotated[Path, Field(strict=False)] | None = Field(
+        description="The reference profile's file; null: no comparison."
+    )
+    warn: Fraction = Field(description="The distance from which the verdict is warn.")
+    stop: Fraction = Field(description="The distance from which the verdict is stop.")
 
 
 class Audit(Section):
-    """How many images of each class the report shows, and what counts as drift."""
+    """What the data report shows, and what counts as drift."""
 
-    samples: Positive
-    drift: Drift
+    samples: Positive = Field(description="The number of images of each class that the report shows.")
+    drift: Drift = Field(description="What counts as drift.")
 
 
 class Resize(Section):
-    """The size in pixels every image gets, `[height, width]`, and how; see `stages.data.sizing.View`."""
+    """The form that every image gets; see `stages.data.sizing.View`."""
 
-    size: Annotated[list[Positive], Field(min_length=2, max_length=2)]
-    keep_aspect: bool
-    color: Literal["rgb", "gray"]
-    quality: sizing.Quality
+    size: Annotated[list[Positive], Field(min_length=2, max_length=2)] = Field(
+        description="[height, width] in pixels."
+    )
+    keep_aspect: bool = Field(
+        description="true: scale the shorter side and cut the longer one; false: scale both sides."
+    )
+    color: Literal["rgb", "gray"] = Field(description="Three channels or one.")
+    quality: sizing.Quality = Field(
+        description="exact: resize the decoded image. fast: decode JPEGs at a part of their size first."
+    )
 
     @property
     def view(self) -> sizing.View:
@@ -129,30 +143,32 @@ class Resize(Section):
 
 
 class Pack(Section):
-    """The seed of the one shuffle that decides the order of images."""
+    """The order of the packed images."""
 
-    seed: Seed
+    seed: Seed = Field(description="The seed of the one shuffle that decides the order.")
 
 
 class Predict(Section):
-    """What a member trained on patches sees of an image: its centre, or ten crops, half of them mirrored.
+    """What members trained on patches see of an image.
 
-    Mirroring makes another class of digits, text and the like; nothing in the data says so, so no check can.
+    Mirroring turns digits and letters into another class; the data do not say so, and no check can.
     """
 
-    crops: Literal["center", "ten"]
+    crops: Crops = Field(
+        description="center: the middle. ten: the middle and the corners, each mirrored, too."
+    )
 
 
-def _weighting(value: Any) -> str | None:
+def _kind_of_weights(value: Any) -> str | None:
     return "each" if isinstance(value, dict) else "chosen" if value in get_args(weighting.Choice) else None
 
 
 Weights = Annotated[
     Annotated[weighting.Choice, Tag("chosen")]
     | Annotated[dict[str, Annotated[float, Field(gt=0)]], Tag("each")],
-    # Without it, pydantic reports what is wrong with the value under either reading.
+    # Without it, pydantic reports the errors of both branches of the union.
     Discriminator(
-        _weighting,
+        _kind_of_weights,
         custom_error_type="weights",
         custom_error_message="allowed: uniform, val_accuracy, greedy, or a positive number for each member",
     ),
@@ -160,17 +176,16 @@ Weights = Annotated[
 
 
 class Ensemble(Section):
-    """Whose class probabilities are averaged, and how they are weighed.
+    """Which members' class probabilities are averaged, and with which weights."""
 
-    `val_accuracy` and `greedy` take the weights from the val split (stages/scoring/weighting.py); those given
-    for each member are relative, on any positive scale.
-    """
-
-    members: Annotated[list[str], Field(min_length=1)]
-    weights: Weights
+    members: Annotated[list[str], Field(min_length=1)] = Field(description="Names of models.")
+    weights: Weights = Field(
+        description="uniform; val_accuracy or greedy: from the val split (stages/scoring/weighting.py); or a "
+        "positive number for each member, relative to the others."
+    )
 
     @model_validator(mode="after")
-    def _weigh_each_member_once(self) -> Self:
+    def _check_each_member_has_one_weight(self) -> Self:
         if len(set(self.members)) != len(self.members):
             raise PydanticCustomError(
                 "members",
@@ -187,71 +202,81 @@ class Ensemble(Section):
 
 
 class Evaluate(Section):
-    """Number of equal-width confidence bins of the expected calibration error."""
+    """How members are scored."""
 
-    calibration_bins: Positive
+    calibration_bins: Positive = Field(
+        description="The number of equal-width confidence bins of the expected calibration error."
+    )
 
 
 class Printed(Section):
-    """A number that a book prints for this experiment, and how far below it ours may stay.
+    """A figure that a book prints for this experiment. Only the reproduction table and the report read it."""
 
-    `of` is the member, or `ensemble`, that ours is taken from, and `metric` one of reports/metrics.json.
-    No stage reads it: the reproduction table and the report do.
-    """
-
-    of: str
-    metric: Literal["accuracy", "rank5_accuracy"]
-    value: Annotated[float, Field(gt=0, le=1)]
-    tolerance: Annotated[float, Field(ge=0, lt=1)]
-    source: Annotated[str, Field(min_length=1)]
+    of: str = Field(description="The member, or `ensemble`, whose figure is compared.")
+    metric: Literal["accuracy", "rank5_accuracy"] = Field(description="A metric of reports/metrics.json.")
+    value: Annotated[float, Field(gt=0, le=1)] = Field(description="The book's figure.")
+    tolerance: Annotated[float, Field(ge=0, lt=1)] = Field(
+        description="How far below the book's figure ours may be."
+    )
+    source: Annotated[str, Field(min_length=1)] = Field(description="Book, chapter and place.")
 
 
 class Params(Section):
     """The whole params.yaml."""
 
-    recipe: Name
-    book: list[Printed]
-    seed: Seed
-    ingest: Ingest
-    audit: Audit
-    resize: Resize
-    pack: Pack
-    extractors: dict[Name, Extractor]
-    models: Annotated[dict[Name, Model], Field(min_length=1)]
-    predict: Predict
-    ensemble: Ensemble
-    evaluate: Evaluate
-    promote: Promote
+    recipe: Name = Field(description="The recipe's name: the experiment and the registered model in MLflow.")
+    book: list[Printed] = Field(description="What a book prints for this recipe.")
+    seed: Seed = Field(description="The seed that conf/ hands to all sections.")
+    ingest: Ingest = Field(description="Which images, and their splits.")
+    audit: Audit = Field(description="The data report.")
+    resize: Resize = Field(description="The size and colours of images.")
+    pack: Pack = Field(description="The order of images.")
+    extractors: dict[Name, Extractor] = Field(description="Extractors of features, by name.")
+    models: Annotated[dict[Name, Model], Field(min_length=1)] = Field(description="Members, by name.")
+    predict: Predict = Field(description="What members see of an image.")
+    ensemble: Ensemble = Field(description="The weighted average of members.")
+    evaluate: Evaluate = Field(description="How members are scored.")
+    promote: Promote = Field(description="What may become the champion.")
 
     @model_validator(mode="after")
-    def _name_only_what_exists(self) -> Self:
+    def _check_references_exist(self) -> Self:
         inputs = [PACKED, *(f"features/{name}" for name in self.extractors)]
         for name, model in self.models.items():
-            _refuse(f"models.{name}.input", model.input, inputs)
+            _check_exists(f"models.{name}.input", model.input, inputs)
         for member in self.ensemble.members:
-            _refuse("ensemble.members", member, list(self.models))
+            _check_exists("ensemble.members", member, list(self.models))
         for number, printed in enumerate(self.book):
-            _refuse(f"book.{number}.of", printed.of, [*self.models, "ensemble"])
-        _refuse("promote.candidate", self.promote.candidate, [*TAKEN, *self.models])
+            _check_exists(f"book.{number}.of", printed.of, [*self.models, "ensemble"])
+        _check_exists("promote.candidate", self.promote.candidate, [*TAKEN, *self.models])
         for name in set(TAKEN) & set(self.models):
             raise PydanticCustomError("name", f"models.{name}: the name is taken by {TAKEN[name]}")
         return self
 
     def at(self, key: str) -> Any:
-        """The value at a dotted key. Raises ParamsError when there is none."""
+        """Return the value at a dotted key.
+
+        Raises:
+            ParamsError: When there is none.
+        """
         value: Any = self
         for part in key.split("."):
-            inside = value if isinstance(value, dict) else dict(value)
-            if part not in inside:
-                raise ParamsError(f"params have no {key}; allowed here: {', '.join(sorted(inside))}")
-            value = inside[part]
+            values = value if isinstance(value, dict) else dict(value)
+            if part not in values:
+                raise ParamsError(
+                    f"params have no {key}{hint(part, values)}; allowed here: {', '.join(sorted(values))}"
+                )
+            value = values[part]
         return value
 
 
 def load(path: Path) -> Params:
     """Read and check a params file.
 
-    Raises ParamsError with one line: every wrong key, its value and what is allowed.
+    Args:
+        path: A YAML file, as Hydra composes it from conf/.
+
+    Raises:
+        ParamsError: With one line for all mistakes: every wrong key, its value and what is allowed.
     """
     try:
         values = yaml.safe_load(path.read_bytes())
@@ -267,10 +292,10 @@ def load(path: Path) -> Params:
         raise ParamsError(f"{path}: {describe_error(error, values)}") from None
 
 
-def _refuse(key: str, value: str, allowed: list[str]) -> None:
+def _check_exists(key: str, value: str, allowed: list[str]) -> None:
     if value not in allowed:
         raise PydanticCustomError(
             "reference",
-            "{key} is {value}; allowed: {allowed}",
-            {"key": key, "value": repr(value), "allowed": ", ".join(allowed)},
+            "{key} is {value}{hint}; allowed: {allowed}",
+            {"key": key, "value": repr(value), "hint": hint(value, allowed), "allowed": ", ".join(allowed)},
         )

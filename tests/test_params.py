@@ -1,7 +1,7 @@
 """The params: what is refused and how, and that the committed file is what conf/ gives."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import hydra
 import pytest
@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 
 from stages import params
 from stages.common.errors import ParamsError
+from stages.common.section import Section
 from stages.models.learners import cnn
 
 ROOT = Path(__file__).parents[1]
@@ -41,6 +42,10 @@ def compose(*overrides: str) -> str:
     return OmegaConf.to_yaml(composed)
 
 
+def is_section(value: object) -> TypeGuard[type[Section]]:
+    return isinstance(value, type) and issubclass(value, Section)
+
+
 LENET = yaml.safe_load(COMMITTED.read_text(encoding="utf-8"))["models"]["lenet"]
 ALL = "lenet, minivggnet, hog_logistic"
 
@@ -49,23 +54,31 @@ ALL = "lenet, minivggnet, hog_logistic"
     ("key", "value", "message"),
     [
         # Unknown keys, at the top, inside a section, inside a plug-in.
-        ("modells", {}, "yaml: unknown key modells; allowed: "),
+        ("modells", {}, "yaml: unknown key modells (did you mean models?); allowed: "),
         ("resize.height", 3, "resize: unknown key height; allowed: color, keep_aspect, quality, size"),
-        ("models.lenet.train.epoch", 3, "models.lenet.train: unknown key epoch; allowed: balanced, batch"),
+        (
+            "models.lenet.train.epoch",
+            3,
+            "models.lenet.train: unknown key epoch (did you mean epochs?); allowed: bal",
+        ),
         ("models.lenet.train.3", 3, "models.lenet.train: unknown key 3; allowed: balanced, batch_size"),
         # Kinds that no plug-in has.
         ("ingest.source.kind", "web", "ingest.source: 'kind' is 'web'; allowed: 'archive', "),
-        ("extractors.hog.kind", "hogg", "extractors.hog: 'kind' is 'hogg'; allowed: 'hog', 'keras_appl"),
+        (
+            "extractors.hog.kind",
+            "hogg",
+            "extractors.hog: 'kind' is 'hogg' (did you mean hog?); allowed: 'hog', 'k",
+        ),
         (
             "models.lenet.kind",
             "cnnn",
-            "models.lenet: 'kind' is 'cnnn'; allowed: 'cnn', 'fine_tuning', 'knn',",
+            "models.lenet: 'kind' is 'cnnn' (did you mean cnn?); allowed: 'cnn', 'fine_tuning', 'knn',",
         ),
         ("models.lenet.network", "lenett", "models.lenet.network is 'lenett'; allowed: alexnet, "),
         (
             "models.lenet.optimizer.kind",
             "rms",
-            "models.lenet.optimizer: 'kind' is 'rms'; allowed: 'sgd', 'ad",
+            "models.lenet.optimizer: 'kind' is 'rms' (did you mean rmsprop?); allowed: 'sgd', 'ad",
         ),
         # Values that cannot be.
         ("models.lenet.train.epochs", -3, "models.lenet.train.epochs is -3; must be greater than 0"),
@@ -100,7 +113,7 @@ ALL = "lenet, minivggnet, hog_logistic"
         (
             "models.hog_logistic.input",
             "features/lbp",
-            "models.hog_logistic.input is 'features/lbp'; allowed: d",
+            "models.hog_logistic.input is 'features/lbp' (did you mean features/hog?); allowed: d",
         ),
         (
             "models.hog_logistic.input",
@@ -160,7 +173,7 @@ def test_a_bad_value_is_refused_in_one_line(tmp_path: Path, key: str, value: Any
     assert "\n" not in line
 
 
-def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+def test_all_mistakes_are_in_one_line(tmp_path: Path) -> None:
     train = {key: value for key, value in LENET["train"].items() if key != "batch_size"}
     path = edited(tmp_path, "models.lenet.train", train | {"epochs": 0})
     with pytest.raises(ParamsError) as caught:
@@ -196,7 +209,7 @@ def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
         params.load(tmp_path)
 
 
-def test_values_are_found_by_dotted_key() -> None:
+def test_at_returns_the_value_at_a_dotted_key() -> None:
     loaded = params.load(COMMITTED)
     lenet = loaded.models["lenet"]
     assert isinstance(lenet, cnn.Params)
@@ -245,3 +258,15 @@ def test_another_optimizer_brings_its_own_keys() -> None:
     ]
     assert (chosen["kind"], chosen["rho"], chosen["schedule"]) == ("rmsprop", 0.9, "cosine")
     assert "nesterov" not in chosen
+
+
+def test_every_param_has_a_description() -> None:
+    """The reference of all params is made of these."""
+    sections = [value for value in vars(params).values() if is_section(value)]
+    missing = [
+        f"{section.__name__}.{name}"
+        for section in sections
+        for name, field in section.model_fields.items()
+        if section.__module__ == params.__name__ and not field.description
+    ]
+    assert missing == []

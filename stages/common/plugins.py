@@ -1,7 +1,7 @@
 """Folders whose files are choices: `kind: folder` means the file `folder.py`.
 
-A stranger adds a source, an extractor, a learner or a network by adding one file; nothing lists them a
-second time. Files whose name starts with an underscore are helpers, not choices.
+Adding a file adds a source, an extractor, a learner or a network; no list names it a second time. Files whose
+names start with an underscore are helpers, not choices.
 """
 
 import pkgutil
@@ -16,19 +16,23 @@ from pydantic import Field
 
 
 def names(package: str) -> list[str]:
-    """The choices a package offers, sorted; neither they nor the package are imported."""
+    """Return the names of a package's choices, sorted; neither they nor the package are imported."""
     spec = find_spec(package)
-    found = pkgutil.iter_modules(spec.submodule_search_locations if spec else None)
-    return sorted(module.name for module in found if not module.name.startswith("_"))
+    modules = pkgutil.iter_modules(spec.submodule_search_locations if spec else None)
+    return sorted(module.name for module in modules if not module.name.startswith("_"))
 
 
 def module(package: str, name: str) -> ModuleType:
-    """Import one choice. Raises ModuleNotFoundError for a name that `names` does not list."""
+    """Import one choice.
+
+    Raises:
+        ModuleNotFoundError: When `names` does not list the name.
+    """
     return import_module(f"{package}.{name}")
 
 
 def union(package: str) -> Any:
-    """A pydantic type: the union of every choice's `Params` class, told apart by `kind`.
+    """Return a pydantic type: the union of every choice's `Params` class, selected by the key `kind`.
 
     Imports every choice, so each of them keeps heavy imports (Keras) inside its functions.
     """

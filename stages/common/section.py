@@ -1,5 +1,7 @@
-"""The base of every typed part of the params: frozen, strict, and clear about what is wrong with one."""
+"""The base of every typed part of the params: frozen, strict, with errors that help to edit YAML."""
 
+import difflib
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -10,50 +12,62 @@ Positive = Annotated[int, Field(gt=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
-# Where pydantic's own words would not help somebody who edits YAML.
+# Where pydantic's own words do not help to edit YAML.
 _MESSAGES = {
     "dict_type": "must be a mapping",
     "model_type": "must be a mapping",
     "string_pattern_mismatch": "must match {pattern}",
     "too_long": "has {actual_length} entries; must have {max_length}",
     "too_short": "has {actual_length} entries; must have at least {min_length}",
-    "union_tag_invalid": "{discriminator} is {tag!r}; allowed: {expected_tags}",
+    "union_tag_invalid": "{discriminator} is {tag!r}{hint}; allowed: {expected_tags}",
     "union_tag_not_found": "{discriminator} is missing",
 }
 
 
 class Section(BaseModel):
-    """A part of the params. Unknown keys are refused with the list of known ones."""
+    """A part of the params. Unknown keys are refused, with the nearest key that exists."""
 
     model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
     def _refuse_unknown_keys(cls, values: Any) -> Any:
-        # extra="forbid" would do, but its message does not say which keys there are.
-        known = sorted(cls.model_fields)
-        unknown = sorted(str(key) for key in values if key not in known) if isinstance(values, dict) else []
+        # extra="forbid" does the same, but its message does not name the keys that exist.
+        fields = sorted(cls.model_fields)
+        unknown = sorted(str(key) for key in values if key not in fields) if isinstance(values, dict) else []
         if unknown:
             raise PydanticCustomError(
                 "unknown_key",
-                "unknown key {unknown}; allowed: {known}",
-                {"unknown": ", ".join(unknown), "known": ", ".join(known) or "none"},
+                "unknown key {unknown}; allowed: {allowed}",
+                {
+                    "unknown": ", ".join(f"{key}{hint(key, fields)}" for key in unknown),
+                    "allowed": ", ".join(fields) or "none",
+                },
             )
         return values
 
 
+def hint(wrong: str, allowed: Iterable[str]) -> str:
+    """Return ` (did you mean NEAREST?)`, or nothing where no allowed word is similar."""
+    similar = difflib.get_close_matches(wrong, list(allowed), n=1)
+    return f" (did you mean {similar[0]}?)" if similar else ""
+
+
 def describe_error(error: ValidationError, values: Any) -> str:
-    """One line for all that is wrong with `values`: every wrong key, its value and what is allowed."""
-    return " | ".join(_line(one, values) for one in error.errors())
+    """Return one line for all that is wrong with `values`: every wrong key, its value and what is allowed."""
+    return " | ".join(_describe(details, values) for details in error.errors())
 
 
-def _line(error: ErrorDetails, values: Any) -> str:
+def _describe(error: ErrorDetails, values: Any) -> str:
     """`models.lenet.train.epochs is -3; must be greater than 0`."""
     key = ".".join(_place(error, values))
     if error["type"] == "missing":
         return f"{key}.{error['loc'][-1]} is missing".removeprefix(".")
     template = _MESSAGES.get(error["type"])
-    message = template.format(**error.get("ctx", {})) if template else error["msg"]
+    context = error.get("ctx", {})
+    tags = str(context.get("expected_tags", "")).replace("'", "").split(", ")
+    nearest = hint(str(context.get("tag", "")), tags)
+    message = template.format(**context, hint=nearest) if template else error["msg"]
     message = message.replace("Input should", "must")
     # Whole sections are too long to show; the message says which of their keys is meant.
     section = isinstance(error["input"], dict | list | Section) or "[key]" in error["loc"]
@@ -66,8 +80,8 @@ def _place(error: ErrorDetails, values: Any) -> list[str]:
     """The keys that lead to the value, without pydantic's own names for the branches of a union."""
     place: list[str] = []
     for part in error["loc"]:
-        known = part in values if isinstance(values, dict) else isinstance(values, list)
-        if known:
+        is_key = part in values if isinstance(values, dict) else isinstance(values, list)
+        if is_key:
             values = values[part]
             place.append(str(part))
     return place

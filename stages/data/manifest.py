@@ -21,6 +21,10 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 # What members are judged on. Nobody should judge or weigh a member by what it was fitted on.
 HELD_OUT: tuple[Split, ...] = ("val", "test")
 
+# The books' rule of thumb for training a network from scratch: 1,000 to 5,000 images per class. With fewer,
+# features of a pretrained network do better.
+ENOUGH_PER_CLASS = 1000
+
 # Rows made from the table at once: a Row takes two kilobytes while it is made.
 _AT_A_TIME = 64
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stages.data.manifest import ENOUGH_PER_CLASS
+
 FILE = "diagnosis.json"
 
 Series = Mapping[str, Sequence[float]]
@@ -19,8 +21,6 @@ _CURVE = 5
 _TOLERATED = 0.05
 # The val loss rises when it ends this much above its least.
 _RISEN = 1.05
-# Below this many images of a class a set is small (the books want 1,000 to 5,000).
-_LARGE = 1000
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ def transfer_or_scratch(images: Sequence[int], similar: bool | None = None) -> F
     ImageNet); None where nobody knows. None for a split that is neither small nor of known likeness.
     """
     mean = sum(images) / len(images)
-    small = mean < _LARGE
+    small = mean < ENOUGH_PER_CLASS
     advice = {
         (True, True): "features of its last layers and a linear classifier; fine-tuning would overfit",
         (True, False): "features of its lower layers and a linear classifier",
@@ -194,7 +194,8 @@ def transfer_or_scratch(images: Sequence[int], similar: bool | None = None) -> F
         return None
     return Finding(
         "small data set" if small else "large data set",
-        f"{mean:.0f} train images of a class on average; training from scratch wants {_LARGE:,} to 5,000",
+        f"{mean:.0f} train images of a class on average; "
+        f"training from scratch wants {ENOUGH_PER_CLASS:,} to 5,000",
         advice,
         "Practitioner Bundle ch. 8, figure 8.4",
     )

@@ -39,6 +39,12 @@ def test_wrong_values_are_refused(wrong: dict[str, object]) -> None:
         Oven.model_validate({"heat": 200, "open": 0.5, "seed": 0} | wrong)
 
 
-def test_an_unknown_key_is_told_with_the_known_ones() -> None:
+def test_an_unknown_key_is_named_with_the_nearest_and_all_others() -> None:
+    message = r"unknown key heet \(did you mean heat\?\); allowed: heat, open, seed"
+    with pytest.raises(ValidationError, match=message):
+        Oven.model_validate({"heet": 200, "open": 0.5, "seed": 0})
+
+
+def test_an_unknown_key_like_no_other_comes_without_a_question() -> None:
     with pytest.raises(ValidationError, match="unknown key colour; allowed: heat, open, seed"):
         Oven.model_validate({"heat": 200, "open": 0.5, "seed": 0, "colour": "red"})

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-# The books' rule of thumb for training from scratch; below it, features of a pretrained network do better.
-_ENOUGH = 1000
+from stages.data.manifest import ENOUGH_PER_CLASS
+
 _IMBALANCE = 3.0
 # Gray levels; variance of the Laplacian at 128 pixels; pixels of the shorter side.
 _DARK, _BLURRED, _TINY = 40.0, 30.0, 32.0
@@ -17,11 +17,12 @@ _SHARE = 0.01
 def advice(classes: Mapping[str, int], figures: Mapping[str, NDArray[np.float64]]) -> list[tuple[str, str]]:
     """Pairs of what was found and what to do."""
     found: list[tuple[str, str]] = []
-    few = [label for label, count in classes.items() if count < _ENOUGH]
+    few = [label for label, count in classes.items() if count < ENOUGH_PER_CLASS]
     if few:
         found.append(
             (
-                f"{len(few)} of {len(classes)} classes have fewer than {_ENOUGH:,} images: {_named(few)}.",
+                f"{len(few)} of {len(classes)} classes have fewer than {ENOUGH_PER_CLASS:,} images: "
+                f"{_named(few)}.",
                 "Collect more, augment (conf/augment), or use features of a pretrained network.",
             )
         )
