@@ -72,7 +72,7 @@ class Ingest(Section):
         description="accept: take JPEGs some of whose pixels are the decoder's guesses, and count them."
     )
     verify: Literal["changed", "always"] = Field(
-        description="always: read every file. changed: read a file only when its size, times or inode changed."
+        description="always: read every file. changed: read a file only when size, times or inode changed."
     )
     split: Literal["content", "from_path"] = Field(
         description="content: by a hash of seed and content. from_path: as the source says, by a folder "
