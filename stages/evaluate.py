@@ -19,7 +19,7 @@ from stages.common.history import History
 from stages.data import store
 from stages.data.decoding import Pixels
 from stages.data.manifest import Manifest
-from stages.models.learners import HISTORY
+from stages.models.learners import FIT, HISTORY
 from stages.models.protocols import LearnerParams
 from stages.params import Evaluate
 from stages.report.figures import results
@@ -97,12 +97,7 @@ def _write_diagnoses(folder: Path, members: dict[str, Path], train: Path) -> Non
     """Of each network: what its learning curves say, and what to try next."""
     with store.Reader(train) as rows:
         images = np.bincount(rows.column("labels"), minlength=len(rows.provenance["classes"])).tolist()
-    histories = {name: read_json(path / HISTORY) for name, path in members.items()}
-    diagnoses = {
-        name: diagnosis.of_training(history, images)
-        for name, history in histories.items()
-        if "phase" in history
-    }
+    diagnoses = {name: _diagnose(path, images) for name, path in members.items() if (path / FIT).exists()}
     for name, findings in diagnoses.items():
         for finding in findings:
             log.event(
@@ -112,6 +107,15 @@ def _write_diagnoses(folder: Path, members: dict[str, Path], train: Path) -> Non
         folder / diagnosis.FILE,
         {name: [asdict(finding) for finding in findings] for name, findings in diagnoses.items()},
     )
+
+
+def _diagnose(member: Path, images: list[int]) -> list[diagnosis.Finding]:
+    fit = read_json(member / FIT)
+    train, val = (
+        diagnosis.Fit(1 - scores["accuracy"], scores["log_loss"], scores["n"])
+        for scores in (fit["train"], fit["val"])
+    )
+    return diagnosis.of_training(read_json(member / HISTORY), images, train, val, fit["epoch"])
 
 
 def _write_plots(

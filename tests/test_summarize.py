@@ -112,7 +112,7 @@ def test_the_verdict_on_promotion_is_shown(make_run: MakeRun) -> None:
 def test_a_diagnosis_stands_below_the_curves_it_is_of(make_run: MakeRun) -> None:
     run = make_run(members={"alone": 1.0})
     found = diagnosis.overfitting(
-        [1, 2, 3, 4, 5, 6], [0.9, 0.5, 0.3, 0.2, 0.1, 0.1], [1, 0.5, 0.6, 0.8, 0.9, 1]
+        [1, 2, 3, 4, 5, 6], [0.9, 0.5, 0.3, 0.2, 0.1, 0.1], [1, 0.5, 0.6, 0.8, 0.9, 1], 6
     )
     assert found is not None
     write_json(run.root / "reports" / diagnosis.FILE, {"alone": [asdict(found)]})

@@ -13,6 +13,7 @@ from mlflow.entities import Run
 
 from stages.common.errors import LearnerError
 from stages.common.files import digest, read_json
+from stages.data import store
 from stages.models import learners
 from stages.models.learners import cnn, logistic_regression
 from stages.train import train
@@ -136,3 +137,31 @@ def test_a_failed_training_leaves_no_member_and_a_failed_run(
         "train@logistic": "FAILED",
         "pipeline": "FAILED",
     }
+
+
+@pytest.mark.slow
+def test_a_network_is_scored_as_delivered_on_val_and_on_plain_train_images(
+    tracked: Path, packed: Any
+) -> None:
+    """Not by its history, which has augmentation and dropout in it, and the last epoch's weights."""
+    augment = yaml.safe_load((ROOT / "conf/augment/base.yaml").read_text(encoding="utf-8")) | {"cutmix": 1.0}
+    settings = MODELS["minivggnet"]["train"] | {"epochs": 3, "keep": "best", "monitor": "val_accuracy"}
+    values = MODELS["minivggnet"] | {"augment": augment, "train": settings}
+    folder = tracked / "models" / "net"
+    train(
+        "net",
+        params=cnn.Params.model_validate(values),
+        recipe="tiny",
+        data=packed.packed,
+        model=folder,
+    )
+    history, fit = read_json(folder / "history.json"), read_json(folder / "fit.json")
+    accuracy = history["val_accuracy"]
+    assert fit["epoch"] == 1 + accuracy.index(max(accuracy))
+    learner = learners.load(folder)
+    for split in ("train", "val"):
+        with store.Reader(packed.packed / f"{split}.h5") as rows:
+            right = learners.predict_all(learner, rows).argmax(axis=1) == rows.column("labels")
+        assert fit[split]["n"] == len(right)
+        assert fit[split]["accuracy"] == pytest.approx(right.mean())
+    assert run_of(folder).data.metrics["final_train_accuracy"] == fit["train"]["accuracy"]

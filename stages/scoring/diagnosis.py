@@ -1,7 +1,11 @@
-"""What the curves of a training say in words, what that rests on, and what to try next.
+"""The learning curves of a network in words: what they show, the figure behind it, what to try next.
 
 The shapes and the advice are the books': Starter Bundle ch. 17 (curves), Practitioner Bundle ch. 8 (Andrew
-Ng's four splits, transfer or scratch). They draw shapes and name no numbers; the thresholds are ours.
+Ng's checks, transfer or scratch). The books draw shapes and name no numbers; the thresholds are ours.
+
+Errors are of the delivered weights in inference mode, on train images without augmentation. A history's
+`loss` and `accuracy` are not: they are running means with dropout, augmentation and mixed labels, which made
+nearly every regularized network look too small. Only the shape of a curve is taken from them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,15 +21,26 @@ Series = Mapping[str, Sequence[float]]
 
 # Fewer epochs than this are no curve yet.
 _CURVE = 5
-# Differences of errors (shares of images) up to this are taken for chance.
+# Differences of errors (shares of images) up to this are no finding, however certain they are.
 _TOLERATED = 0.05
-# The val loss rises when it ends this much above its least.
+# Standard errors of a difference that chance explains.
+_CHANCE = 2.0
+# The val loss rises when it ends at this multiple of its minimum.
 _RISEN = 1.05
+# The val split is easier when its log loss is below this multiple of the train split's.
+_EASIER = 0.95
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of a diagnosis: what it is called, the figure it rests on, what to try, who says so."""
+    """One line of a diagnosis.
+
+    Attributes:
+        name: what it is called.
+        figure: the figures it follows from.
+        advice: what to try next.
+        source: the book's chapter.
+    """
 
     name: str
     figure: str
@@ -33,25 +48,56 @@ class Finding:
     source: str
 
 
-def of_training(history: Series, images: Sequence[int]) -> list[Finding]:
-    """Everything that a network's history and its train split's `images` of each class tell.
+@dataclass(frozen=True)
+class Fit:
+    """The delivered weights on one split, in inference mode.
 
-    `history` as stages.models.training.loop.Trainer makes it; of several phases the last one counts.
+    Attributes:
+        error: share of wrongly classified images, 0 to 1.
+        log_loss: mean negative log probability of the label.
+        images: number of images.
+    """
+
+    error: float
+    log_loss: float
+    images: int
+
+
+def of_training(history: Series, images: Sequence[int], train: Fit, val: Fit, epoch: float) -> list[Finding]:
+    """Diagnose one training.
+
+    Args:
+        history: series per epoch, as stages.models.training.loop.Trainer records them; of several phases the
+            last one counts.
+        images: number of train images of each class.
+        train: the delivered weights on a sample of the train split, without augmentation.
+        val: the delivered weights on the val split.
+        epoch: the epoch whose weights were delivered, from 1.
+
+    Returns:
+        The findings, at least one.
     """
     phase = np.asarray(history["phase"])
     last = {name: np.asarray(values)[phase == phase[-1]] for name, values in history.items()}
-    found = [
+    findings = [
         learning_rate(last["loss"]),
-        overfitting(last["epoch"], last["loss"], last["val_loss"]),
-        easier_val(last["loss"], last["val_loss"]),
-        bias_or_variance(train=1 - last["accuracy"][-1], val=1 - last["val_accuracy"][-1]),
-        transfer_or_scratch(images) if phase[-1] == 1 else None,
+        overfitting(last["epoch"], last["loss"], last["val_loss"], epoch),
+        easier_val(train, val),
+        bias_or_variance(train, val, epoch),
+        small_data(images) if phase[-1] == 1 else None,
     ]
-    return [finding for finding in found if finding]
+    return [finding for finding in findings if finding]
 
 
 def learning_rate(train_loss: Sequence[float]) -> Finding | None:
-    """Whether the train loss (E,) has the shape of a rate that is too high or too low; None if neither."""
+    """Whether the train loss has the shape of a rate that is too high or too low.
+
+    Args:
+        train_loss: the loss of each epoch (E,).
+
+    Returns:
+        The finding; None for other shapes, and for fewer than 5 epochs.
+    """
     loss = np.asarray(train_loss)
     source = "Starter Bundle ch. 17, figure 17.2"
     if len(loss) < _CURVE:
@@ -87,115 +133,98 @@ def learning_rate(train_loss: Sequence[float]) -> Finding | None:
     return None
 
 
-def overfitting(epoch: Sequence[float], loss: Sequence[float], val_loss: Sequence[float]) -> Finding | None:
-    """From which epoch on the val loss (E,) rises while the train loss falls; None where it does not."""
+def overfitting(
+    epoch: Sequence[float], loss: Sequence[float], val_loss: Sequence[float], delivered: float
+) -> Finding | None:
+    """Whether the val loss rises while the train loss falls.
+
+    Args:
+        epoch: the numbers of the epochs (E,).
+        loss: the train loss of each epoch (E,).
+        val_loss: the val loss of each epoch (E,).
+        delivered: the number of the epoch whose weights were delivered.
+
+    Returns:
+        The finding, with the epoch from which the val loss rises; None where it does not, and for fewer than
+        5 epochs.
+    """
     if len(loss) < _CURVE:
         return None
     least = int(np.argmin(val_loss))
     end = float(np.mean(val_loss[-3:]))
     if end <= _RISEN * val_loss[least] or loss[-1] >= loss[least]:
         return None
+    keep = (
+        f"the weights of epoch {delivered:.0f} were kept"
+        if delivered < epoch[-1]
+        else "train.keep: best or train.early_stopping keep the best weights"
+    )
     return Finding(
         f"overfitting from epoch {epoch[least]:.0f} on",
         f"val loss {val_loss[least]:.3g} there and {end:.3g} at the end, while the train loss fell from "
         f"{loss[least]:.3g} to {loss[-1]:.3g}",
-        "regularize (augment, train.l2, dropout) before making the network smaller; train.keep: best or "
-        "train.early_stopping keep what was best",
+        f"regularize (augment, train.l2, dropout) before making the network smaller; {keep}",
         "Starter Bundle ch. 17; Practitioner Bundle ch. 12",
     )
 
 
-def easier_val(loss: Sequence[float], val_loss: Sequence[float]) -> Finding | None:
-    """Why the val loss may end below the train loss; None where it does not."""
-    if len(loss) < _CURVE or val_loss[-1] >= 0.95 * loss[-1]:
+def easier_val(train: Fit, val: Fit) -> Finding | None:
+    """Whether the val split is easier than the train split for the same weights, by more than chance."""
+    easier = val.log_loss < _EASIER * train.log_loss
+    if not easier or train.error - val.error <= _noise(train, val):
         return None
     return Finding(
-        "val loss below train loss",
-        f"val {val_loss[-1]:.3g}, train {loss[-1]:.3g}",
-        "expected with augmentation and dropout, which only training has; without them, train harder or look "
-        "whether the val split is easier",
+        "val split easier than train split",
+        f"log loss {val.log_loss:.3g} on val, {train.log_loss:.3g} on train, error {val.error:.3f} and "
+        f"{train.error:.3f}, both in inference mode",
+        "look at both splits: the val split should hold images of the same kind; images that are in both "
+        "splits, or a source that names its splits, can cause it",
         "Starter Bundle ch. 17",
     )
 
 
-def bias_or_variance(
-    *,
-    train: float,
-    val: float,
-    train_val: float | None = None,
-    test: float | None = None,
-    wanted: float = 0.0,
-) -> Finding:
-    """The first of Ng's four checks that fails; errors are shares of images from 0 to 1.
+def bias_or_variance(train: Fit, val: Fit, epoch: float) -> Finding:
+    """Name the first of Ng's checks that fails: bias, then variance.
 
-    `train_val` is the error on a slice of the train split's own distribution that was not trained on. Where
-    val comes from the same source as train, as it does unless a source names its splits, val is that slice.
-    `wanted` is the error that cannot be had lower, such as people's.
+    Train and val come from the same source, unless the source names its splits; so val is also what Ng calls
+    train-val. Bias is a train error above 5 %; variance is a gap above 5 points that chance does not explain.
     """
     source = "Practitioner Bundle ch. 8, figure 8.3"
-    unseen = val if train_val is None else train_val
-    if train - wanted > _TOLERATED:
+    errors = f"train error {train.error:.3f}, val error {val.error:.3f}"
+    figure = f"{errors}, in inference mode with the weights of epoch {epoch:.0f}"
+    if train.error > _TOLERATED:
         return Finding(
             "underfitting (bias)",
-            f"train error {train:.3f}, wanted {wanted:.3f}",
+            figure,
             "a deeper or wider network; longer training with a tuned rate; then another architecture",
             source,
         )
-    if unseen - train > _TOLERATED:
-        name = "val" if train_val is None else "train-val"
+    if val.error - train.error > max(_TOLERATED, _noise(train, val)):
         return Finding(
             "high variance",
-            f"train error {train:.3f}, {name} error {unseen:.3f}",
+            figure,
             "more regularization (augment, dropout, train.l2); more such data; then another architecture",
             source,
         )
-    if val - unseen > _TOLERATED:
-        return Finding(
-            "val differs from train",
-            f"train-val error {unseen:.3f}, val error {val:.3f}",
-            "make the train split resemble the val split, collect again if need be; then regularization",
-            source,
-        )
-    if test is not None and test - val > _TOLERATED:
-        return Finding(
-            "overfitted to the val split",
-            f"val error {val:.3f}, test error {test:.3f}",
-            "a larger val split, and a larger train split",
-            source,
-        )
-    return Finding(
-        "balanced",
-        f"train error {train:.3f}, val error {val:.3f}",
-        "small gains are left: a longer schedule, an ensemble",
-        source,
-    )
+    return Finding("balanced", figure, "small gains are left: a longer schedule, an ensemble", source)
 
 
-def transfer_or_scratch(images: Sequence[int], similar: bool | None = None) -> Finding | None:
-    """What the size of the train split, `images` of each class, says about a pretrained network.
-
-    `similar` says whether the images are like those it was pretrained on (photographs of things, for
-    ImageNet); None where nobody knows. None for a split that is neither small nor of known likeness.
-    """
+def small_data(images: Sequence[int]) -> Finding | None:
+    """Whether the train split, `images` of each class, is too small to train a network from scratch."""
     mean = sum(images) / len(images)
-    small = mean < ENOUGH_PER_CLASS
-    advice = {
-        (True, True): "features of its last layers and a linear classifier; fine-tuning would overfit",
-        (True, False): "features of its lower layers and a linear classifier",
-        (
-            True,
-            None,
-        ): "features of a pretrained network and a linear classifier: of its last layers where the "
-        "images are like ImageNet's, of lower ones where not",
-        (False, True): "fine-tune a pretrained network; training from scratch is worth an experiment",
-        (False, False): "fine-tune first, for a baseline; expect to need training from scratch",
-    }.get((small, similar))
-    if advice is None:
+    if mean >= ENOUGH_PER_CLASS:
         return None
     return Finding(
-        "small data set" if small else "large data set",
+        "small data set",
         f"{mean:.0f} train images of a class on average; "
         f"training from scratch wants {ENOUGH_PER_CLASS:,} to 5,000",
-        advice,
+        "features of a pretrained network and a linear classifier: of its last layers where the images are "
+        "like ImageNet's, of lower layers where not",
         "Practitioner Bundle ch. 8, figure 8.4",
     )
+
+
+def _noise(train: Fit, val: Fit) -> float:
+    """What chance explains of a difference of the two errors: two standard errors."""
+    variance = sum(fit.error * (1 - fit.error) / fit.images for fit in (train, val))
+    return _CHANCE * float(variance**0.5)

@@ -25,7 +25,9 @@ MEMBERS, EXTRACTORS = "members", "extractors"
 # What runs a bundle, and is logged with it.
 CODE = Path(__file__).parents[1]
 # What `train` leaves for people and for other stages, not for prediction.
-_LEFT_OUT = shutil.ignore_patterns(learners.HISTORY, "run.json", "diagnosis.json", "*.png", "tracking", ".*")
+_LEFT_OUT = shutil.ignore_patterns(
+    learners.HISTORY, learners.FIT, "run.json", "diagnosis.json", "*.png", "tracking", ".*"
+)
 
 
 def write(folder: Path, members: Mapping[str, Path], weights: Mapping[str, float], crops: str) -> None:

@@ -19,6 +19,8 @@ from stages.models.protocols import Learner, LearnerParams
 
 SPEC = "spec.json"
 HISTORY = "history.json"
+# Of a network: the delivered weights on the val split and on a sample of the train split.
+FIT = "fit.json"
 
 
 def create(params: LearnerParams) -> Learner:
