@@ -94,6 +94,10 @@ class LearnerError(ConvoyError):
     """A member cannot be fitted or loaded with its params."""
 
 
+class DivergedError(LearnerError):
+    """A training's loss or weights are no longer numbers; a lower learning rate may help."""
+
+
 class ServingError(ConvoyError):
     """A model cannot be put together, loaded, exported or promoted."""
 

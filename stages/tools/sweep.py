@@ -1,37 +1,51 @@
 """sweep: search a member's params with Optuna; trials are judged on the val split, test stays closed.
 
-`make sweep RECIPE=digits MEMBER=lenet` makes the recipe's data ready and tries what conf/sweep/cnn.yaml says.
-Every trial is `python -m stages.train` with other params, a process of its own and a child of one MLflow run.
-Trials are kept in sweeps.db: a sweep that was stopped goes on, and another `--trials 10` adds ten.
+`make sweep RECIPE=digits MEMBER=lenet` makes the recipe's data ready and searches conf/sweep/cnn.yaml.
+
+- The objective is the val log loss of the weights that the pipeline would deliver: of the last epoch, or of
+  the best with `train.keep: best`.
+- A trial that is worse after an epoch than the median of the earlier trials after that epoch is pruned
+  (docs/sweeps.md has the saving). A trial whose loss is not a number is pruned too; any other failure is
+  FAILED, with its exit status and last line.
+- Trials are stored in sweeps.db. A study is named by what its trials have in common: recipe, member, data,
+  space, all other params, and code. The same sweep resumes it; another is a study of its own.
 """
 
 import copy
 import os
-import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from stages import cli, params
-from stages.common import log
+from stages.common import fingerprint, log
 from stages.common.errors import ConvoyError, ParamsError
-from stages.common.files import read_json
-from stages.models.learners import HISTORY
+from stages.data import store
+from stages.models import learners
+from stages.models.protocols import LearnerParams
+from stages.report.pages import commands
+from stages.tools import _space
+from stages.tools._process import TrialFailedError, run_trial
+from stages.tools._space import Ranges
 
 if TYPE_CHECKING:
     import optuna
 
 STORAGE = "sqlite:///sweeps.db"
 # Params come from here, whole; a trial changes what the space names.
-_PARAMS = Path("params.yaml")
+_PARAMS, _CONF = Path("params.yaml"), Path("conf")
+# Trials that run to their end before any is pruned, and epochs of a trial before it may be.
+_FIRST_TRIALS, _FIRST_EPOCHS = 4, 2
 
 
 class SweepError(ConvoyError):
-    """No trial came to its end."""
+    """No trial completed."""
 
 
 def search(member: str, *, space: Path = Path("conf/sweep/cnn.yaml"), trials: int = 20) -> None:
@@ -43,95 +57,154 @@ def search(member: str, *, space: Path = Path("conf/sweep/cnn.yaml"), trials: in
         trials: How many trials to run.
 
     Raises:
-        ParamsError: When the space names a key that the member does not have.
-        SweepError: When every trial failed.
+        ParamsError: The space names a key that the member does not have.
+        SweepError: No trial completed.
     """
     study = sweep(member, space, trials)
-    log.event("searched_params", trials=len(study.trials), best_val_loss=f"{study.best_value:.4f}")
-    best = " ".join(f"-S models.{member}.{key}={value}" for key, value in study.best_params.items())
-    print(f"dvc exp run {best}")
+    log.event(
+        "searched_params",
+        study=study.study_name,
+        best_val_log_loss=f"{study.best_value:.4f}",
+        **_counts(study),
+    )
+    print(_command(member, study.best_params))
 
 
 def sweep(member: str, space: Path, trials: int) -> "optuna.Study":
-    """Run so many trials more. The study's value is the lowest loss on the val split of any epoch.
+    """Run trials, after those that the same study has already.
 
-    Raises ParamsError when the space names what the member has not, SweepError when every trial failed.
+    Args:
+        member: A name of models in params.yaml.
+        space: The file with the ranges to search.
+        trials: How many trials to run.
+
+    Returns:
+        The study; its value is the val log loss of the delivered weights.
+
+    Raises:
+        ParamsError: The space names a key that the member does not have.
+        SweepError: No trial completed.
     """
     import optuna
 
     checked = params.load(_PARAMS)
     if member not in checked.models:
         raise ParamsError(f"no model {member}; allowed: {', '.join(checked.models)}")
-    values: dict[str, Any] = yaml.safe_load(_PARAMS.read_bytes())
-    ranges = _read(space)
+    ranges = _space.read(space)
     for key in ranges:
         checked.at(f"models.{member}.{key}")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
-        study_name=f"{values['recipe']}/{member}",
+        study_name=study_name(checked, member, ranges),
         storage=STORAGE,
         load_if_exists=True,
+        pruner=pruner(ranges),
     )
-    # Not of the seed alone: a sweep that goes on would draw once more what it has tried.
-    study.sampler = optuna.samplers.TPESampler(seed=values["seed"] + len(study.trials))
-    study.optimize(lambda trial: _trial(trial, member, values, ranges), n_trials=trials)
+    # Not the seed alone: a resumed study would draw once more what it has tried.
+    study.sampler = optuna.samplers.TPESampler(seed=checked.seed + len(study.trials))
+    # A parent run for each sweep, so that two sweeps of one study do not end each other's runs.
+    parent = f"sweep {study.study_name} {time.strftime('%F %T')} {os.getpid()}"
+    study.optimize(
+        lambda trial: _objective(trial, member, ranges, parent), n_trials=trials, catch=(TrialFailedError,)
+    )
     if not study.get_trials(states=[optuna.trial.TrialState.COMPLETE]):
-        raise SweepError(f"none of {len(study.trials)} trials came to its end; their reasons are above")
+        raise SweepError(f"none of {len(study.trials)} trials completed; their reasons are above")
     return study
 
 
-def _trial(
-    trial: "optuna.Trial", member: str, values: Mapping[str, Any], ranges: Mapping[str, Mapping[str, Any]]
-) -> float:
+def study_name(checked: params.Params, member: str, ranges: Ranges) -> str:
+    """Name a study: recipe, member, and the fingerprint of all else that its trials have in common."""
+    settings: LearnerParams = checked.models[member]
+    common = settings.model_dump(mode="json")
+    for key in ranges:
+        _space.put(common, key, None)
+    data = [_identity(Path(settings.input) / f"{split}.h5") for split in ("train", "val")]
+    code = Path(settings.code)
+    plugins = {f"stages.models.{code.parent.name}": (code.stem,), learners.__name__: (settings.kind,)}
+    digest = fingerprint.digest(common, ranges, data, fingerprint.code("stages.tools.trial", plugins))
+    return f"{checked.recipe}/{member}/{digest[:12]}"
+
+
+def _identity(path: Path) -> list[Any]:
+    with store.Reader(path) as rows:
+        return [rows.provenance, list(rows.shape), fingerprint.digest(rows.ids.tolist())]
+
+
+def pruner(ranges: Ranges) -> "optuna.pruners.BasePruner":
+    """Make the pruner: median stopping.
+
+    None where the space varies the length of a trial: a longer schedule is behind at every epoch.
+    """
     import optuna
 
-    tried = copy.deepcopy(dict(values))
-    drawn = {key: _drawn(trial, key, about) for key, about in ranges.items()}
-    for key, value in drawn.items():
-        *path, last = key.split(".")
-        section = tried["models"][member]
-        for part in path:
-            section = section[part]
-        section[last] = value
+    if any(key.rpartition(".")[2] in ("epochs", "steps") for key in ranges):
+        return optuna.pruners.NopPruner()
+    return optuna.pruners.MedianPruner(n_startup_trials=_FIRST_TRIALS, n_warmup_steps=_FIRST_EPOCHS)
+
+
+def _objective(trial: "optuna.Trial", member: str, ranges: Ranges, parent: str) -> float:
+    """Run one trial in a process of its own. Raises TrialPruned, or TrialFailedError with the reason."""
+    import optuna
+
+    drawn = {key: _space.draw(trial, key, about) for key, about in ranges.items()}
+    shown = {key: str(value) for key, value in drawn.items()}
     with tempfile.TemporaryDirectory(prefix="convoy-trial-") as folder:
-        written, model = Path(folder) / "params.yaml", Path(folder) / "model"
-        written.write_text(yaml.safe_dump(tried), encoding="utf-8")
-        data = params.load(written).models[member].input
-        command = [sys.executable, "-m", "stages.train", member]
-        options = ["--params", str(written), "--data", data, "--model", str(model)]
-        # One parent run in MLflow for all trials of a study.
-        run = {"CONVOY_RUN": f"sweep-{trial.study.study_name.replace('/', '-')}"}
-        if subprocess.run([*command, *options], env={**os.environ, **run}, check=False).returncode:
-            # Diverged, most often: with a learning rate too high, that is what there is to know of it.
-            raise optuna.TrialPruned
-        loss = min(read_json(model / HISTORY)["val_loss"])
-    log.event(
-        "trial", number=trial.number, val_loss=f"{loss:.4f}", **{key: str(v) for key, v in drawn.items()}
-    )
-    return float(loss)
+        file = Path(folder) / "params.yaml"
+        file.write_text(_changed(member, drawn), encoding="utf-8")
+        try:
+            data = params.load(file).models[member].input
+            words = ["--params", str(file), "--data", data, "--number", str(trial.number)]
+            command = [sys.executable, "-m", "stages.tools.trial", member, *words]
+            result = run_trial(command, {"CONVOY_RUN": parent}, _reporter(trial))
+        except (TrialFailedError, ParamsError) as error:
+            trial.set_user_attr("reason", str(error))
+            log.warning("failed_trial", number=trial.number, reason=error, **shown)
+            raise TrialFailedError(str(error)) from None
+    if result is None or "diverged" in result:
+        reason = str(result["diverged"]) if result else "worse than the median"
+        trial.set_user_attr("reason", reason)
+        log.event("pruned_trial", number=trial.number, reason=reason, **shown)
+        raise optuna.TrialPruned(reason)
+    trial.set_user_attr("val_accuracy", result["val_accuracy"])
+    loss = float(result["val_log_loss"])
+    log.event("finished_trial", number=trial.number, val_log_loss=f"{loss:.4f}", **shown)
+    return loss
 
 
-def _drawn(trial: "optuna.Trial", key: str, about: Mapping[str, Any]) -> Any:
-    if "choices" in about:
-        return trial.suggest_categorical(key, about["choices"])
-    low, high, logarithmic = about["low"], about["high"], about.get("log", False)
-    if isinstance(low, int) and isinstance(high, int):
-        return trial.suggest_int(key, low, high, log=logarithmic)
-    return trial.suggest_float(key, low, high, log=logarithmic)
+def _reporter(trial: "optuna.Trial") -> Callable[[int, float], bool]:
+    """What takes the val error after each epoch, and says whether to go on."""
+
+    def report(epoch: int, val_error: float) -> bool:
+        trial.report(val_error, epoch)
+        return not trial.should_prune()
+
+    return report
 
 
-def _read(space: Path) -> dict[str, dict[str, Any]]:
-    """The ranges by key. Raises ParamsError when the file is missing or a range is none."""
-    try:
-        ranges = yaml.safe_load(space.read_bytes())
-    except (OSError, yaml.YAMLError) as error:
-        raise ParamsError(f"{space}: {error}") from None
-    allowed = "{choices: […]} or {low: …, high: …, log: true|false}"
-    for key, about in ranges.items() if isinstance(ranges, dict) else [("the file", ranges)]:
-        known = isinstance(about, dict) and ({"choices"} == set(about) or {"low", "high"} <= set(about))
-        if not known or set(about) - {"choices", "low", "high", "log"}:
-            raise ParamsError(f"{space}: {key} is {about!r}; allowed: {allowed}")
-    return dict(ranges)
+def _changed(member: str, drawn: Mapping[str, Any]) -> str:
+    """The text of params.yaml with the drawn values in it."""
+    values = copy.deepcopy(yaml.safe_load(_PARAMS.read_bytes()))
+    for key, value in drawn.items():
+        _space.put(values["models"][member], key, value)
+    return yaml.safe_dump(values)
+
+
+def _command(member: str, drawn: Mapping[str, Any]) -> str:
+    """The command that runs the pipeline with these params: recipe and every value that differs from it."""
+    with tempfile.TemporaryDirectory(prefix="convoy-sweep-") as folder:
+        file = Path(folder) / "params.yaml"
+        file.write_text(_changed(member, drawn), encoding="utf-8")
+        return commands.reproduce(params.load(file).recipe, file, _CONF)[-1]
+
+
+def _counts(study: "optuna.Study") -> dict[str, object]:
+    """Trials by state, and the share of epochs that pruning saved."""
+    states = [trial.state.name.lower() for trial in study.trials]
+    epochs = [len(trial.intermediate_values) for trial in study.trials if trial.state.name != "FAIL"]
+    counts: dict[str, object] = {state: states.count(state) for state in sorted(set(states))}
+    with suppress(ValueError, ZeroDivisionError):
+        counts["epochs_saved"] = f"{1 - sum(epochs) / (len(epochs) * max(epochs)):.0%}"
+    return counts
 
 
 if __name__ == "__main__":

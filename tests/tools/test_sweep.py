@@ -1,18 +1,29 @@
 """sweep: trials are trainings with other params, judged on val, side by side in MLflow."""
 
 import os
+import shlex
+import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import optuna
 import pytest
 import yaml
 from mlflow import MlflowClient
 
-from stages import cli
+from stages import cli, params
 from stages.common.errors import ParamsError
-from stages.tools.sweep import SweepError, search, sweep
+from stages.data import store
+from stages.models import learners
+from stages.scoring import metrics
+from stages.tools._process import TrialFailedError, run_trial
+from stages.tools.sweep import STORAGE, SweepError, pruner, search, study_name, sweep
+from stages.train import train
 from tests.conftest import Project
 
 ROOT = Path(__file__).parents[2]
+RATES = {"learning_rate": {"low": 0.001, "high": 0.01, "log": True}}
 
 
 @pytest.fixture
@@ -26,6 +37,7 @@ def workspace(tracked: Path, packed: Project, tmp_path: Path, monkeypatch: pytes
     values["ensemble"]["members"] = ["linear"]
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
     (tmp_path / "data").symlink_to(packed.root / "data")
+    (tmp_path / "conf").symlink_to(ROOT / "conf")
     return tmp_path
 
 
@@ -35,28 +47,151 @@ def space(workspace: Path, **ranges: object) -> Path:
     return path
 
 
+def name(workspace: Path, ranges: Any, **changes: Any) -> str:
+    values = yaml.safe_load((workspace / "params.yaml").read_text(encoding="utf-8"))
+    values["models"]["linear"] |= changes
+    changed = workspace / "changed.yaml"
+    changed.write_text(yaml.safe_dump(values), encoding="utf-8")
+    return study_name(params.load(changed), "linear", ranges)
+
+
 @pytest.mark.slow
-def test_trials_are_kept_added_to_and_siblings_in_mlflow(
+def test_a_resumed_study_has_a_parent_run_for_each_sweep_and_delivers_its_best_value(
     workspace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ranges = space(workspace, learning_rate={"low": 0.001, "high": 0.01, "log": True})
-    cli.main(search, ["linear", "--space", str(ranges), "--trials", "1"])
-    cli.main(search, ["linear", "--space", str(ranges), "--trials", "1"])
-    assert "dvc exp run -S models.linear.learning_rate=0.00" in capsys.readouterr().out
+    ranges = space(workspace, **RATES)
+    for _ in range(2):
+        cli.main(search, ["linear", "--space", str(ranges), "--trials", "1"])
+    command = shlex.split(capsys.readouterr().out.splitlines()[-1])
+    assert command[:3] == ["dvc", "exp", "run"]
     client = MlflowClient()
     experiment = client.get_experiment_by_name("digits")
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id], "tags.member = 'linear'")
-    rates = {run.data.params["learning_rate"] for run in runs}
-    assert len(rates) == 2
-    assert len({run.data.tags["mlflow.parentRunId"] for run in runs}) == 1
+    assert len({run.data.params["learning_rate"] for run in runs}) == 2
+    assert len({run.data.tags["mlflow.parentRunId"] for run in runs}) == 2
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    assert client.search_logged_models([experiment.experiment_id]) == []
+
+    study = optuna.load_study(study_name=name(workspace, RATES), storage=STORAGE)
+    assert len(study.trials) == 2
+    settings = params.load(workspace / "params.yaml").models["linear"].model_copy(update=study.best_params)
+    train("linear", params=settings, recipe="digits", data=Path("data/packed"), model=workspace / "model")
+    with store.Reader(Path("data/packed/val.h5")) as val:
+        probabilities = learners.predict_all(learners.load(workspace / "model"), val)
+        scores = metrics.score(val.column("labels"), probabilities, 15)
+    assert study.best_value == pytest.approx(scores["log_loss"], rel=1e-6)
 
 
 @pytest.mark.slow
-def test_a_sweep_of_nothing_but_diverged_trials_says_so(workspace: Path) -> None:
-    ranges = space(workspace, learning_rate={"choices": [1e300]})
-    with pytest.raises(SweepError, match="none of 1 trials came to its end"):
-        sweep("linear", ranges, 1)
+def test_a_diverged_trial_is_pruned_and_says_why(workspace: Path) -> None:
+    ranges = {"learning_rate": {"choices": [1e300]}}
+    with pytest.raises(SweepError, match="none of 1 trials completed"):
+        sweep("linear", space(workspace, **ranges), 1)
+    (trial,) = optuna.load_study(study_name=name(workspace, ranges), storage=STORAGE).trials
+    assert trial.state.name == "PRUNED"
+    assert "see normalize" in trial.user_attrs["reason"]
+
+
+def test_a_trial_with_params_that_are_not_allowed_failed_and_says_why(workspace: Path) -> None:
+    ranges = {"epochs": {"choices": [-1]}}
+    with pytest.raises(SweepError):
+        sweep("linear", space(workspace, **ranges), 1)
+    (trial,) = optuna.load_study(study_name=name(workspace, ranges), storage=STORAGE).trials
+    assert trial.state.name == "FAIL"
+    assert "models.linear.epochs is -1" in trial.user_attrs["reason"]
+
+
+def test_another_space_budget_or_data_is_another_study(workspace: Path, packed: Project) -> None:
+    same = name(workspace, RATES)
+    assert name(workspace, RATES) == same
+    assert name(workspace, RATES, learning_rate=0.5) == same, "the space decides it"
+    others = [
+        name(workspace, {"learning_rate": {"choices": [0.1]}}),
+        name(workspace, RATES, epochs=3),
+    ]
+    (workspace / "data").unlink()
+    for split in ("train", "val"):
+        path = workspace / "data" / "packed" / f"{split}.h5"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with store.Reader(packed.packed / f"{split}.h5") as rows:
+            fewer = rows.read(0, len(rows) - 1)
+            with store.create(
+                path, "images", fewer.shape, np.uint8, ids=rows.ids[:-1], provenance=rows.provenance
+            ) as out:
+                out.write(0, fewer)
+    others.append(name(workspace, RATES))
+    assert len({same, *others}) == 4
+
+
+SCRIPT = """
+import sys
+print("a line of the log", file=sys.stderr, flush=True)
+for epoch in (1, 2, 3):
+    print('@trial {"epoch": %d, "val_error": 0.5}' % epoch, flush=True)
+    if input() != "go":
+        sys.exit(0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "until", "result"),
+    [
+        ("print('@trial {\"val_log_loss\": 0.1}')", 3, {"val_log_loss": 0.1}),
+        ("", 2, None),
+        ('print(\'@trial {"diverged": "nan"}\'); sys.exit(1)', 3, {"diverged": "nan"}),
+    ],
+    ids=["complete", "stopped", "diverged"],
+)
+def test_a_trial_runs_until_it_is_stopped(
+    end: str, until: int, result: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen: list[int] = []
+
+    def report(epoch: int, val_error: float) -> bool:
+        seen.append(epoch)
+        return epoch < until or until == 3
+
+    assert run_trial([sys.executable, "-c", SCRIPT + end], {}, report) == result
+    assert seen == list(range(1, until + 1))
+    assert capsys.readouterr().err == "a line of the log\n"
+
+
+def test_a_trial_that_dies_names_its_status_and_last_line() -> None:
+    script = "import sys; print('No space left on device'); sys.exit(3)"
+    with pytest.raises(TrialFailedError, match="exit status 3: No space left on device"):
+        run_trial([sys.executable, "-c", script], {}, lambda *_: True)
+
+
+def test_pruning_saves_epochs_and_finds_as_good_a_rate() -> None:
+    """Simulated curves: the best rate is 0.01; a tenth or ten times of it learns at a third of the speed."""
+
+    def simulate(chosen: optuna.pruners.BasePruner, seed: int) -> tuple[int, float]:
+        noise = np.random.default_rng(seed)
+        study = optuna.create_study(pruner=chosen, sampler=optuna.samplers.TPESampler(seed=seed))
+
+        def objective(trial: optuna.Trial) -> float:
+            rate = trial.suggest_float("rate", 1e-4, 1, log=True)
+            speed = 1 / (1 + 2 * np.log10(rate / 0.01) ** 2)
+            error = 1.0
+            for epoch in range(1, 13):
+                error = 0.02 + 0.9 * float(np.exp(-speed * epoch / 3)) + noise.normal(0, 0.005)
+                trial.report(error, epoch)
+                if trial.should_prune():
+                    raise optuna.TrialPruned
+            return error
+
+        study.optimize(objective, n_trials=20)
+        return sum(len(trial.intermediate_values) for trial in study.trials), study.best_value
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    results = [
+        (simulate(pruner(RATES), seed), simulate(optuna.pruners.NopPruner(), seed)) for seed in range(10)
+    ]
+    saved = [1 - pruned[0] / full[0] for pruned, full in results]
+    assert np.mean(saved) > 0.25
+    assert np.mean([pruned[1] - full[1] for pruned, full in results]) < 0.01
+    assert isinstance(pruner({"train.epochs": {"low": 1, "high": 9}}), optuna.pruners.NopPruner)
 
 
 @pytest.mark.parametrize(

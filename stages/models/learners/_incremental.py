@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.common import log
-from stages.common.errors import LearnerError
+from stages.common.errors import DivergedError
 from stages.common.history import History, OnEpoch
 from stages.common.section import Positive
 from stages.data import order
@@ -94,7 +94,7 @@ class Incremental(Classifier, ABC, Generic[P]):
             are measured on each batch right after it is learnt.
 
         Raises:
-            LearnerError: the numbers overflow.
+            DivergedError: the numbers overflow.
         """
         history: History = {}
         with warnings_in_the_log():
@@ -126,7 +126,7 @@ class Incremental(Classifier, ABC, Generic[P]):
                 except ValueError as error:
                     # scikit-learn's own check of the weights.
                     reason = " ".join(str(error).split())
-                    raise LearnerError(f"epoch {epoch}: {reason}; see normalize") from None
+                    raise DivergedError(f"epoch {epoch}: {reason}; see normalize") from None
                 sums += _sums(self.probabilities(steps["classify"], rows), every[batch])
             yield epoch, sums
 

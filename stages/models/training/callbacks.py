@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from stages.common import log
-from stages.common.errors import LearnerError
+from stages.common.errors import DivergedError
 from stages.common.history import History, OnEpoch
 from stages.data.loader import Loader
 from stages.models.training import checkpoints
@@ -61,7 +61,7 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no typ
         batch += self._span.first_batch
         loss = (logs or {}).get("loss", 0.0)
         if not math.isfinite(loss):
-            raise LearnerError(
+            raise DivergedError(
                 f"the loss became {loss} in epoch {self._epoch + 1}, step {batch + 1}; "
                 "lower optimizer.learning_rate"
             )
@@ -73,7 +73,7 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no typ
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         values = {name: float(value) for name, value in (logs or {}).items()}
         if not math.isfinite(values["val_loss"]):
-            raise LearnerError(
+            raise DivergedError(
                 f"the val loss became {values['val_loss']} after epoch {epoch + 1}; "
                 "lower optimizer.learning_rate"
             )
