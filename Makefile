@@ -132,6 +132,9 @@ pins: $(VENV)/uv.installed  ## Renew requirements/ from pyproject.toml
 clean:  ## Remove what the pipeline wrote into the workspace (DVC's cache and MLflow's runs stay)
 	@rm -rf data features models predictions ensemble reports plots dvc_plots .checkpoints
 
+# Bytecode is compiled here, once: a process that may not write into the environment would compile at each start.
+INSTALL := uv pip install --quiet --compile-bytecode --python
+
 $(VENV)/uv.installed:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 		{ echo "Python 3.11, 3.12 or 3.13 is needed; name one: make PYTHON=python3.12 run"; exit 1; }
@@ -141,27 +144,27 @@ $(VENV)/uv.installed:
 
 $(VENV)/stages.installed: requirements/stages.txt $(VENV)/uv.installed
 	@echo "Installing the stages' packages into $(VENV) (2 GB, once)"
-	@uv pip install --quiet --python $(VENV)/bin/python -r requirements/stages.txt
+	@$(INSTALL) $(VENV)/bin/python -r requirements/stages.txt
 	@touch $@
 
 $(VENV)/sweep.installed: requirements/sweep.txt $(VENV)/stages.installed
-	@uv pip install --quiet --python $(VENV)/bin/python -r requirements/sweep.txt
+	@$(INSTALL) $(VENV)/bin/python -r requirements/sweep.txt
 	@touch $@
 
 $(AIRFLOW)/installed: requirements/airflow.txt $(VENV)/uv.installed
 	@echo "Installing Airflow into $(AIRFLOW) (300 MB, once)"
 	@[ -x $(AIRFLOW)/bin/python ] || uv venv --quiet --python $(VENV)/bin/python $(AIRFLOW)
-	@uv pip install --quiet --python $(AIRFLOW)/bin/python -r requirements/airflow.txt
+	@$(INSTALL) $(AIRFLOW)/bin/python -r requirements/airflow.txt
 	@touch $@
 
 $(VENV)/bench.installed: requirements/bench.txt $(VENV)/dev.installed
-	@uv pip install --quiet --python $(VENV)/bin/python -r requirements/bench.txt
+	@$(INSTALL) $(VENV)/bin/python -r requirements/bench.txt
 	@touch $@
 
 $(VENV)/jax.installed: requirements/jax.txt $(VENV)/dev.installed
-	@uv pip install --quiet --python $(VENV)/bin/python -r requirements/jax.txt
+	@$(INSTALL) $(VENV)/bin/python -r requirements/jax.txt
 	@touch $@
 
 $(VENV)/dev.installed: requirements/dev.txt $(VENV)/stages.installed
-	@uv pip install --quiet --python $(VENV)/bin/python -r requirements/dev.txt
+	@$(INSTALL) $(VENV)/bin/python -r requirements/dev.txt
 	@touch $@
