@@ -19,7 +19,11 @@ help:  ## Show this list
 # By way of the environment, as a path may have blanks and quotes.
 export DATA
 run: $(VENV)/stages.installed  ## Run the pipeline as params.yaml says, or on images of your own (DATA=/path/to/images)
-	@if [ -n "$$DATA" ]; then python -m stages.tools.run_images "$$DATA" $(if $(VERBOSE),--verbose); else python -m stages.tools.check && dvc repro; fi
+	@rm -f .convoy/stage_times.jsonl
+	@export CONVOY_STAGE_TIMES=$(CURDIR)/.convoy/stage_times.jsonl; \
+	if [ -n "$$DATA" ]; then python -m stages.tools.run_images "$$DATA" $(if $(VERBOSE),--verbose); \
+		else python -m stages.tools.check && dvc repro; fi; \
+	status=$$?; python -m stages.tools.stage_times "$$CONVOY_STAGE_TIMES"; exit $$status
 
 results-cache: $(VENV)/stages.installed  ## Show the store of image results (EMPTY=1 empties it)
 	@python -m stages.tools.results_cache $(if $(EMPTY),--empty)
