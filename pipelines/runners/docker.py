@@ -17,6 +17,7 @@ from urllib3.exceptions import HTTPError
 from pipelines.config import Config
 from pipelines.proxy import spec
 from pipelines.runners import Work, _ended
+from pipelines.runners._images import image
 from pipelines.runners._patience import patiently
 
 log = logging.getLogger(__name__)
@@ -137,22 +138,6 @@ class Docker:
 def create(config: Config) -> Docker:
     """The runner, for one work."""
     return Docker(config)
-
-
-def image(config: Config, target: str, gpus: int) -> str:
-    """The name of an image.
-
-    Args:
-        config: Its `images` is the pattern of names.
-        target: A target of docker/stage.Dockerfile; what is no target's name is an image's own.
-        gpus: How many GPUs the stage needs.
-
-    Returns:
-        The name with its tag.
-    """
-    if not target.isidentifier():
-        return target
-    return config.images.format(target=f"{target}-gpu" if gpus else target)
 
 
 def _connect() -> APIClient:

@@ -1,8 +1,8 @@
-"""One work by one runner, as a task of Airflow's does it; run by the Python that has what the runner needs.
+"""Run one work by one runner, as an Airflow task does; by the Python that has what the runner imports.
 
 Reads `{"runner": …, "config": {…}, "work": {…}}` from standard input; its last line is the result as JSON.
 SIGTERM cancels, as Airflow does. `{"cancel_at": TEXT}` cancels in the midst of writing a line with this text,
-while whoever writes it holds the output's lock.
+while the writer holds the output's lock. `{"only_shown": true}` prints the Kubernetes runner's pod instead.
 """
 
 import io
@@ -28,20 +28,20 @@ class Interrupted(io.TextIOWrapper):
         return super().write(text)
 
 
-asked: dict[str, Any] = json.load(sys.stdin)
+request: dict[str, Any] = json.load(sys.stdin)
 # Before anything logs: a logger keeps the output it first saw.
 sys.stdout = Interrupted(sys.stdout.buffer, line_buffering=True)
-sys.stdout.word = asked.get("cancel_at", "")
+sys.stdout.word = request.get("cancel_at", "")
 # What a runner logs is what the task's page shows.
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
-runner = runners.create(asked["runner"], Config(**asked["config"]))
+runner = runners.create(request["runner"], Config(**request["config"]))
 signal.signal(signal.SIGTERM, lambda *_: runner.cancel())
-settings = Settings(**asked.get("settings", {}))
-work = runners.Work(asked["name"], asked["variables"], settings)
-if asked.get("only_shown"):
-    # Only the Kubernetes runner has an operator whose pod can be looked at.
-    made: Any = runner
-    said: Any = made.operator(work).build_pod_request_obj().to_dict()
+settings = Settings(**request.get("settings", {}))
+work = runners.Work(request["name"], request["variables"], settings)
+if request.get("only_shown"):
+    from pipelines.runners import _pod
+
+    shown: Any = _pod.manifest(Config(**request["config"]), work)
 else:
-    said = runner.run(work, {})
-sys.stdout.write(json.dumps(said, default=str) + "\n")
+    shown = runner.run(work, {})
+sys.stdout.write(json.dumps(shown) + "\n")

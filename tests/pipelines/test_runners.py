@@ -18,15 +18,6 @@ from tests.pipelines.conftest import ROOT, Repository
 
 AIRFLOW = ROOT / ".venv-airflow" / "bin" / "python"
 pytestmark = pytest.mark.slow
-# The operator asks for one even if it only builds the pod.
-KUBECONFIG = """
-apiVersion: v1
-kind: Config
-current-context: none
-contexts: [{name: none, context: {cluster: none, user: none}}]
-clusters: [{name: none, cluster: {server: "http://127.0.0.1:1"}}]
-users: [{name: none, user: {}}]
-"""
 
 
 class Driven:
@@ -195,43 +186,6 @@ def test_cancelling_in_the_midst_of_a_line_ends_all(driven: Driven) -> None:
     assert "waiting" in said
     assert result is None or result["outcome"] == "stopped"
     assert driven.remains("train@a") == []
-
-
-def test_a_pod_has_what_the_stage_says(repository: Repository) -> None:
-    """No cluster is in reach here: the pod is looked at, not run."""
-    if not AIRFLOW.exists():
-        pytest.skip("Airflow is not installed; `make e2e-airflow` does it")
-    variables = {"CONVOY_RUN": "Run_1", "CONVOY_ACTION": "stage", "GREETING": "of the run"}
-    asked = {
-        "runner": "kubernetes",
-        "only_shown": True,
-        "name": "convoy-Run_1-train-lenet",
-        "variables": variables,
-        "config": {"namespace": "images", "claim": "shared", "images": "registry/convoy-{target}:1"},
-        "settings": {"image": "train", "cpu": 2, "memory": "4Gi", "gpu": 1},
-    }
-    repository.write("kubeconfig", KUBECONFIG)
-    home = str(repository.shared / "airflow")
-    environment = {**os.environ, "KUBECONFIG": str(repository.root / "kubeconfig"), "AIRFLOW_HOME": home}
-    words = [str(AIRFLOW), "-m", "tests.pipelines.drive_runner"]
-    done = subprocess.run(
-        words, cwd=ROOT, env=environment, input=json.dumps(asked), text=True, capture_output=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    pod = json.loads(done.stdout.splitlines()[-1])
-    assert pod["metadata"]["namespace"] == "images"
-    assert pod["metadata"]["name"].startswith("convoy-run-1-train-lenet")
-    base = next(one for one in pod["spec"]["containers"] if one["name"] == "base")
-    assert base["image"] == "registry/convoy-train-gpu:1"
-    assert [*base["command"], *base["args"]] == ["python", "-m", "pipelines.worker"]
-    given = {one["name"]: one["value"] for one in base["env"]}
-    assert given.items() >= variables.items()
-    assert given["CONVOY_RESULT"] == "/airflow/xcom/return.json"
-    assert base["resources"]["requests"] == {"cpu": "2", "memory": "4Gi", "nvidia.com/gpu": "1"}
-    assert base["resources"]["limits"] == {"memory": "4Gi", "nvidia.com/gpu": "1"}
-    assert pod["spec"]["automount_service_account_token"] is False
-    assert pod["spec"]["security_context"]["run_as_non_root"] is True
-    assert any(one["persistent_volume_claim"] for one in pod["spec"]["volumes"] if one["name"] == "convoy")
 
 
 def test_an_unknown_runner_is_refused_with_those_there_are() -> None:

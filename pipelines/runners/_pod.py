@@ -1,0 +1,166 @@
+"""A stage's pod, as Kubernetes takes it: a dictionary that its schema can check."""
+
+import hashlib
+import json
+import re
+from typing import Any
+
+from pipelines.config import Config
+from pipelines.runners import COMMAND, Work
+from pipelines.runners._images import image
+from pipelines.worker.lines import without_login
+
+CONTAINER = "stage"
+# docker/kubernetes/network.yaml selects stages by these, and no other pod of the namespace.
+LABELS = {"app.kubernetes.io/part-of": "convoy", "app.kubernetes.io/component": "stage"}
+_SSH = "/etc/convoy-ssh"
+_SECRET = re.compile(r"PASSWORD|TOKEN|SECRET|_KEY$|CREDENTIAL")
+# The worker gives its stage ten seconds to write a checkpoint.
+_SECONDS_TO_STOP = 30
+
+
+def manifest(config: Config, work: Work) -> dict[str, Any]:
+    """Build the pod of a work.
+
+    Args:
+        config: Namespace, claim, and what a pod has besides.
+        work: What to run.
+
+    Returns:
+        The pod. It meets Kubernetes' `restricted` standard: an ordinary user, a read-only root, no
+        capabilities, no token of the cluster.
+
+    Raises:
+        ValueError: A setting is wrong, or a password would be readable in the pod.
+    """
+    volumes = _volumes(config)
+    # The image's own entry point stays: tini passes signals on and reaps what a killed stage leaves.
+    container = {
+        "name": CONTAINER,
+        "image": image(config, work.settings.image, work.settings.gpu),
+        "args": ["python", *COMMAND],
+        "env": [{"name": name, "value": value} for name, value in _variables(config, work).items()],
+        "envFrom": [{"secretRef": {"name": name}} for name in _names(config.secrets)],
+        "resources": _resources(config, work),
+        "volumeMounts": [{"name": name, "mountPath": path} for name, path, _ in volumes],
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        },
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": pod_name(work.name),
+            "namespace": config.namespace,
+            "labels": LABELS | {"convoy-run": pod_name(work.variables["CONVOY_RUN"])},
+        },
+        "spec": {
+            "containers": [container],
+            "volumes": [{"name": name, **source} for name, _, source in volumes],
+            "restartPolicy": "Never",
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "terminationGracePeriodSeconds": _SECONDS_TO_STOP,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": 1000,
+                "runAsGroup": 1000,
+                "fsGroup": 1000,
+                # Otherwise each pod changes the owner of every file of the claim before it starts.
+                "fsGroupChangePolicy": "OnRootMismatch",
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            **_placement(config),
+        },
+    }
+
+
+def pod_name(text: str) -> str:
+    """A name and label that Kubernetes allows: at most 63 of a-z, 0-9 and dashes inside.
+
+    A text that has to change gets a digest: two works that differ in capitals, or far behind, are two pods.
+    """
+    name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+    if name == text and len(name) <= 63:
+        return name
+    return f"{name[:54].rstrip('-')}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def memory_limit(config: Config, work: Work) -> str:
+    """The memory limit as people write it: `8Gi`."""
+    return work.settings.memory or config.memory
+
+
+def _variables(config: Config, work: Work) -> dict[str, str]:
+    variables = {name: value for name, value in work.variables.items() if value}
+    # A clone beside the cache, on the claim: files are linked. Without a claim, in the pod's own /tmp.
+    variables |= {
+        "CONVOY_RESULT": "-",
+        "CONVOY_WORK": variables.get("CONVOY_WORK", "") if config.claim else "",
+    }
+    if config.ssh_secret:
+        options = (
+            f"-o UserKnownHostsFile={_SSH}/known_hosts -o StrictHostKeyChecking=yes -o IdentitiesOnly=yes"
+        )
+        variables["GIT_SSH_COMMAND"] = f"ssh -i {_SSH}/ssh-privatekey {options}"
+    readable = [name for name, value in variables.items() if _SECRET.search(name) or _has_login(name, value)]
+    if readable:
+        hint = "put it into a Secret that CONVOY_SECRETS names, and leave it empty here"
+        raise ValueError(f"{readable[0]} would be readable in the pod's specification: {hint}")
+    return variables
+
+
+def _has_login(name: str, value: str) -> bool:
+    return name in ("CONVOY_REPOSITORY", "MLFLOW_TRACKING_URI") and without_login(value) != value
+
+
+def _resources(config: Config, work: Work) -> dict[str, dict[str, str]]:
+    limits = work.settings
+    gpus = {"nvidia.com/gpu": str(limits.gpu)} if limits.gpu else {}
+    cpu = {"cpu": f"{limits.cpu:g}"} if limits.cpu else {}
+    # What names no memory asks for what limits.yaml says, and may take the default limit.
+    memory = {"memory": limits.memory} if limits.memory else {}
+    # Memory over the limit kills the pod; a limit on processors would only slow it down.
+    return {"requests": cpu | memory | gpus, "limits": {"memory": memory_limit(config, work)} | gpus}
+
+
+def _volumes(config: Config) -> list[tuple[str, str, dict[str, Any]]]:
+    """Name, path and source of each volume."""
+    volumes: list[tuple[str, str, dict[str, Any]]] = [
+        # TensorFlow and OpenCV put threads' buffers there; the default is 64 MiB.
+        ("shm", "/dev/shm", {"emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}}),  # noqa: S108
+        ("tmp", "/tmp", {"emptyDir": {}}),  # noqa: S108
+        ("home", "/home/convoy", {"emptyDir": {}}),
+    ]
+    if config.claim:
+        volumes.append(("convoy", "/convoy", {"persistentVolumeClaim": {"claimName": config.claim}}))
+    if config.ssh_secret:
+        secret = {"secretName": config.ssh_secret, "defaultMode": 0o440}
+        volumes.append(("ssh", _SSH, {"secret": secret}))
+    return volumes
+
+
+def _placement(config: Config) -> dict[str, Any]:
+    """Where pods run, and what their images are pulled with."""
+    labels = dict(label.partition("=")[::2] for label in _names(config.node_selector))
+    if wrong := [name for name, value in labels.items() if not value]:
+        raise ValueError(f"CONVOY_NODE_SELECTOR has {wrong[0]}; must be NAME=VALUE, with commas")
+    try:
+        tolerations = json.loads(config.tolerations or "[]")
+    except ValueError as error:
+        raise ValueError(f"CONVOY_TOLERATIONS is no JSON: {error}") from None
+    placement = {
+        "imagePullSecrets": [{"name": name} for name in _names(config.pull_secrets)],
+        "nodeSelector": labels,
+        "tolerations": tolerations,
+        "priorityClassName": config.priority_class,
+    }
+    return {key: value for key, value in placement.items() if value}
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]

@@ -1,0 +1,304 @@
+"""The kubernetes runner: its pod against Kubernetes' schema, and its result for what becomes of the pod."""
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+
+from tests.pipelines import cluster
+from tests.pipelines.cluster import RUNNING, Cluster, container, unschedulable
+from tests.pipelines.conftest import ROOT
+
+AIRFLOW = ROOT / ".venv-airflow" / "bin" / "python"
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not AIRFLOW.exists(), reason="Airflow is not installed; `make e2e-airflow` does it"),
+]
+VARIABLES = {
+    "CONVOY_ACTION": "stage",
+    "CONVOY_RUN": "train-one",
+    "CONVOY_REPOSITORY": "https://git.example.com/team/project.git",
+    "CONVOY_STATE": "/convoy/state",
+    "CONVOY_WORK": "/convoy/state/work",
+    "CONVOY_REMOTE": "",
+}
+CONFIG = {"namespace": "convoy", "claim": "convoy", "images": "registry.example.com/convoy/{target}:1"}
+RESULT = {"outcome": "ran", "reason": "", "seconds": 1.0}
+
+
+def at(seconds: float, text: str) -> str:
+    """A line of a pod's log with its time; a node leaves out the last zeros of a fraction."""
+    return f"2026-11-26T02:00:{seconds:012.9f}".rstrip("0") + f"Z {text}\n"
+
+
+SUCCESS = at(3, "Running stage") + at(4.5, "convoy-result: " + json.dumps(RESULT))
+
+
+@contextmanager
+def started(
+    kubeconfig: Path, *, config: dict[str, str] | None = None, **options: Any
+) -> Iterator[subprocess.Popen[str]]:
+    """The runner in a process of its own, as Airflow's task would run it."""
+    request = {
+        "runner": "kubernetes",
+        "config": CONFIG | (config or {}),
+        "name": "convoy-train-one-train-lenet",
+        "variables": VARIABLES,
+        **options,
+    }
+    with subprocess.Popen(
+        [str(AIRFLOW), "-m", "tests.pipelines.drive_runner"],
+        cwd=ROOT,
+        env={**os.environ, "KUBECONFIG": str(kubeconfig)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        process.stdin.write(json.dumps(request))
+        process.stdin.close()
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def run(server: Cluster, folder: Path, **options: Any) -> tuple[dict[str, Any], str]:
+    """The result of one work, and what was logged."""
+    with server.serving(folder) as kubeconfig, started(kubeconfig, **options) as process:
+        assert process.stdout is not None
+        lines = process.stdout.read().splitlines()
+    assert lines[-1].startswith("{"), "\n".join(lines)
+    result: dict[str, Any] = json.loads(lines[-1])
+    return result, "\n".join(lines[:-1])
+
+
+def pod_of(**options: Any) -> dict[str, Any]:
+    """The pod of one work, checked against the schemas of an old Kubernetes and the newest that there is."""
+    with started(Path("/nowhere"), only_shown=True, **options) as process:
+        assert process.stdout is not None
+        lines = process.stdout.read().splitlines()
+    pod: dict[str, Any] = json.loads(lines[-1])
+    for version in ("1.25", kubernetes_validate.latest_version()):
+        kubernetes_validate.validate(pod, version, strict=True)
+    return pod
+
+
+def test_a_pod_has_what_the_stage_asks_for() -> None:
+    pod = pod_of(settings={"image": "train", "cpu": 2, "memory": "4Gi", "gpu": 1})
+    (stage,) = pod["spec"]["containers"]
+    assert pod["metadata"]["namespace"] == "convoy"
+    assert pod["metadata"]["name"] == "convoy-train-one-train-lenet"
+    assert pod["metadata"]["labels"]["convoy-run"] == "train-one"
+    assert stage["image"] == "registry.example.com/convoy/train-gpu:1"
+    assert stage["resources"]["requests"] == {"cpu": "2", "memory": "4Gi", "nvidia.com/gpu": "1"}
+    assert stage["resources"]["limits"] == {"memory": "4Gi", "nvidia.com/gpu": "1"}
+
+
+def test_a_pod_meets_the_restricted_standard_with_one_container() -> None:
+    spec = pod_of()["spec"]
+    # With runAsNonRoot, a cluster refuses Airflow's sidecar for results, which runs as root.
+    (stage,) = spec["containers"]
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["runAsUser"] == 1000
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert stage["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert stage["securityContext"]["allowPrivilegeEscalation"] is False
+    assert stage["securityContext"]["readOnlyRootFilesystem"] is True
+    assert spec["automountServiceAccountToken"] is False
+    assert stage["resources"]["limits"] == {"memory": "8Gi"}
+    # The image's entry point stays: tini passes signals on.
+    assert "command" not in stage
+    assert stage["args"] == ["python", "-m", "pipelines.worker"]
+
+
+def test_threads_have_room_and_the_clone_is_beside_the_cache() -> None:
+    spec = pod_of()["spec"]
+    (stage,) = spec["containers"]
+    volumes = {volume["name"]: volume for volume in spec["volumes"]}
+    paths = {mount["mountPath"]: volumes[mount["name"]] for mount in stage["volumeMounts"]}
+    assert paths["/dev/shm"]["emptyDir"] == {"medium": "Memory", "sizeLimit": "1Gi"}
+    assert paths["/convoy"]["persistentVolumeClaim"]["claimName"] == "convoy"
+    variables = {variable["name"]: variable["value"] for variable in stage["env"]}
+    assert variables["CONVOY_WORK"] == "/convoy/state/work"
+    assert "CONVOY_REMOTE" not in variables, "an empty value would hide that of a Secret"
+
+
+def test_without_a_claim_the_clone_is_in_the_pod() -> None:
+    (stage,) = pod_of(config={"claim": ""})["spec"]["containers"]
+    assert {"name": "CONVOY_WORK", "value": ""} in stage["env"]
+
+
+def test_where_pods_run_and_what_they_are_pulled_with_can_be_set() -> None:
+    tolerations = [{"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}]
+    spec = pod_of(
+        config={
+            "pull_secrets": "registry,other",
+            "node_selector": "pool=gpu,disk=ssd",
+            "tolerations": json.dumps(tolerations),
+            "priority_class": "batch",
+        }
+    )["spec"]
+    assert spec["imagePullSecrets"] == [{"name": "registry"}, {"name": "other"}]
+    assert spec["nodeSelector"] == {"pool": "gpu", "disk": "ssd"}
+    assert spec["tolerations"] == tolerations
+    assert spec["priorityClassName"] == "batch"
+
+
+def test_logins_come_from_secrets() -> None:
+    spec = pod_of(config={"secrets": "mlflow, git", "ssh_secret": "deploy-key"})["spec"]
+    (stage,) = spec["containers"]
+    assert [source["secretRef"]["name"] for source in stage["envFrom"]] == ["mlflow", "git"]
+    variables = {variable["name"]: variable["value"] for variable in stage["env"]}
+    assert "ssh-privatekey" in variables["GIT_SSH_COMMAND"]
+    assert any(volume.get("secret", {}).get("secretName") == "deploy-key" for volume in spec["volumes"])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MLFLOW_TRACKING_PASSWORD", "hunter2"),
+        ("CONVOY_REPOSITORY", "https://robot:hunter2@git.example.com/project.git"),
+    ],
+)
+def test_a_password_that_the_pod_would_show_is_refused(tmp_path: Path, name: str, value: str) -> None:
+    server = Cluster([RUNNING])
+    result, said = run(server, tmp_path, variables=VARIABLES | {name: value})
+    assert result["outcome"] == "refused"
+    assert f"{name} would be readable in the pod" in result["reason"]
+    assert "hunter2" not in said + json.dumps(result)
+    assert server.pod is None
+
+
+@pytest.mark.parametrize(("setting", "value"), [("node_selector", "gpu"), ("tolerations", "[{")])
+def test_a_wrong_setting_is_refused_before_a_pod_is_made(tmp_path: Path, setting: str, value: str) -> None:
+    server = Cluster([RUNNING])
+    result, _ = run(server, tmp_path, config={setting: value})
+    assert result["outcome"] == "refused"
+    assert result["reason"].startswith(f"CONVOY_{setting.upper()} ")
+    assert server.pod is None
+
+
+def test_long_names_and_names_that_differ_in_capitals_are_pods_of_their_own() -> None:
+    long = "convoy-scheduled-2026-11-26T02-00-00-00-00-train-minivggnet-with-a-long-name-"
+    names = [f"{long}a", f"{long}b", "convoy-Run-train-lenet", "convoy-run-train-lenet"]
+    pods = {pod_of(name=name)["metadata"]["name"] for name in names}
+    assert len(pods) == len(names)
+    assert max(map(len, pods)) <= 63
+
+
+def test_the_log_comes_line_by_line_and_the_result_with_it(tmp_path: Path) -> None:
+    server = Cluster([RUNNING, cluster.ended(0, "Completed")], [SUCCESS])
+    result, said = run(server, tmp_path)
+    assert result == RESULT
+    assert said.splitlines().count("Running stage") == 1
+    assert "convoy-result" not in said
+    assert server.deleted.is_set(), "the pod is left behind"
+
+
+def test_a_broken_log_is_asked_for_again_and_no_line_comes_twice(tmp_path: Path) -> None:
+    first, second = at(1, "one") + at(1.1, "two"), at(1.1, "two") + at(1.15, "three")
+    server = Cluster([RUNNING, RUNNING, cluster.ended(0, "Completed")], [first, second, second + SUCCESS])
+    result, said = run(server, tmp_path)
+    assert result == RESULT
+    numbers = [line for line in said.splitlines() if line in ("one", "two", "three")]
+    assert numbers == ["one", "two", "three"]
+
+
+def test_an_api_server_that_is_unreachable_for_a_while_ends_nothing(tmp_path: Path) -> None:
+    server = Cluster([RUNNING, cluster.ended(0, "Completed")], [SUCCESS], refuses=[503, 503, 500])
+    assert run(server, tmp_path)[0] == RESULT
+
+
+def test_the_pod_of_an_earlier_try_is_waited_for(tmp_path: Path) -> None:
+    server = Cluster([cluster.ended(0, "Completed")], [SUCCESS], lingers=2)
+    assert run(server, tmp_path)[0] == RESULT
+    methods = [call.split()[0] for call in server.calls]
+    assert methods.count("POST") == 1
+    assert methods[: methods.index("POST")] == ["DELETE", "GET", "GET", "GET"]
+
+
+@pytest.mark.parametrize(
+    ("statuses", "outcome", "says"),
+    [
+        ([cluster.ended(137, "OOMKilled")], "failed", "out of memory (limit 8Gi)"),
+        ([cluster.ended(137)], "failed", "killed (SIGKILL) from outside"),
+        ([cluster.ended(1)], "failed", "exit status 1; last lines: one | two"),
+        ([RUNNING, None], "failed", "the pod was deleted while it ran"),
+        (
+            [{"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."}],
+            "failed",
+            "Evicted: The node was low on resource: memory.",
+        ),
+        (
+            [unschedulable('persistentvolumeclaim "convoy" not found')],
+            "refused",
+            'Unschedulable: persistentvolumeclaim "convoy" not found',
+        ),
+        (
+            [container({"waiting": {"reason": "ErrImagePull", "message": "manifest unknown"}})],
+            "refused",
+            "ErrImagePull: manifest unknown",
+        ),
+        (
+            [
+                container(
+                    {"waiting": {"reason": "CreateContainerConfigError", "message": 'secret "a" not found'}}
+                )
+            ],
+            "refused",
+            'CreateContainerConfigError: secret "a" not found',
+        ),
+    ],
+)
+def test_the_result_says_how_a_pod_ended(
+    tmp_path: Path, statuses: list[Any], outcome: str, says: str
+) -> None:
+    server = Cluster(statuses, [at(1, "one") + at(2, "two")])
+    result, _ = run(server, tmp_path)
+    assert result["outcome"] == outcome
+    assert says in result["reason"]
+    assert server.deleted.is_set(), "the pod is left behind"
+
+
+def test_a_queue_for_a_node_ends_at_our_own_timeout_with_the_clusters_reason(tmp_path: Path) -> None:
+    message = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
+    server = Cluster([unschedulable(message)])
+    result, said = run(server, tmp_path, config={"start_timeout": "0.03"})
+    assert result["outcome"] == "failed"
+    assert result["reason"].startswith(f"the pod has not started in time: Unschedulable: {message}")
+    assert said.count(f"waiting: Unschedulable: {message}") == 1
+
+
+def test_the_reason_of_a_volume_that_is_not_mounted_is_that_of_the_events(tmp_path: Path) -> None:
+    starting = container({"waiting": {"reason": "ContainerCreating"}})
+    event = {"reason": "FailedMount", "message": "mount.nfs: timed out", "metadata": {}, "involvedObject": {}}
+    result, _ = run(Cluster([starting], events=[event]), tmp_path, config={"start_timeout": "0.03"})
+    assert "FailedMount: mount.nfs: timed out" in result["reason"]
+
+
+def test_a_pod_that_the_cluster_refuses_is_not_tried_again(tmp_path: Path) -> None:
+    result, _ = run(Cluster([RUNNING], create_status=403), tmp_path)
+    reason = "the cluster refuses the pod: pods is forbidden: exceeded quota"
+    assert result == {"outcome": "refused", "reason": reason}
+
+
+@pytest.mark.parametrize("cancel_at", ["", "WAITS"])
+def test_a_cancel_deletes_the_pod_even_in_the_midst_of_a_line(tmp_path: Path, cancel_at: str) -> None:
+    server = Cluster([RUNNING, None], [at(1, "WAITS")])
+    with server.serving(tmp_path) as kubeconfig, started(kubeconfig, cancel_at=cancel_at) as process:
+        assert process.stdout is not None
+        if not cancel_at:
+            next(line for line in process.stdout if "WAITS" in line)
+            process.send_signal(signal.SIGTERM)
+        last = process.stdout.read().splitlines()[-1]
+    assert json.loads(last) == {"outcome": "stopped", "reason": "cancelled"}
+    assert server.deleted.is_set()
