@@ -19,7 +19,7 @@ from stages.common.parallel import mapped
 from stages.data import drift as drifting
 from stages.data import image_results
 from stages.data import profile as profiling
-from stages.data.blobs import BlobReader
+from stages.data.blobs import ImageReader
 from stages.data.decoding import Pixels
 from stages.data.image_results import Looks
 from stages.data.manifest import Manifest, Row
@@ -93,7 +93,7 @@ def _looks(
     small: dict[str, Pixels] = {}
     with (
         image_results.looks() as looks,
-        BlobReader(blob) as blobs,
+        ImageReader(source, blob) as images,
         log.Progress("looking", total=len(table), unit="image") as progress,
     ):
 
@@ -103,7 +103,7 @@ def _looks(
                 return row.path, look
             if look and (thumbnail := looks.thumbnail(row.sha256)) is not None:
                 return row.path, replace(look, small=thumbnail)
-            look = _decoded(row, looks, source, blobs)
+            look = _decoded(row, looks, images)
             if row.path in shown:
                 looks.add_thumbnail(row.sha256, look.small)
             return row.path, look
@@ -117,9 +117,9 @@ def _looks(
     return figures, small, looks.decoded
 
 
-def _decoded(row: Row, looks: Looks, source: Path, blobs: BlobReader) -> Look:
+def _decoded(row: Row, looks: Looks, images: ImageReader) -> Look:
     try:
-        data = blobs.read(row.offset, row.bytes) if row.offset >= 0 else (source / row.path).read_bytes()
+        data = images.read(row)
         sha256 = hashlib.sha256(data).hexdigest()
         return looks.examine(data, sha256, damaged=True)[1]
     except (OSError, ImageError) as error:

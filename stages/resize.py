@@ -1,7 +1,6 @@
 """resize: every accepted image → one uint8 array of the same size, with its exact channel sums."""
 
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from stages.common import log
 from stages.common.errors import ImageError, SourceError
 from stages.common.parallel import mapped
 from stages.data import image_results, store
-from stages.data.blobs import BlobReader
+from stages.data.blobs import ImageReader
 from stages.data.image_results import Resized
 from stages.data.manifest import Manifest, Row
 from stages.data.sizing import View
@@ -36,8 +35,8 @@ def resize(params: Resize, *, manifest: Path, source: Path, blob: Path, resized:
 
     view, shape, ids = params.view, (len(table), *params.shape), table.strings("id")
     with (
-        BlobReader(blob) as blobs,
-        image_results.resized_images(view) as known,
+        ImageReader(source, blob) as images,
+        image_results.resized_images(view) as stored,
         store.create(resized, "images", shape, np.uint8, ids=ids, provenance=provenance) as out,
         log.Progress("resizing", total=len(table), unit="image") as progress,
     ):
@@ -47,10 +46,10 @@ def resize(params: Resize, *, manifest: Path, source: Path, blob: Path, resized:
             block = np.empty((len(rows), *params.shape), np.uint8)
             new = 0
             for place, row in enumerate(rows):
-                if (image := known.get(row.sha256)) is None:
+                if (image := stored.get(row.sha256)) is None:
                     new += 1
-                    image = Resized.from_pixels(_pixels(row, view, _reader(row, source, blobs)))
-                    known.add(row.sha256, image)
+                    image = Resized.from_pixels(_pixels(row, view, images))
+                    stored.add(row.sha256, image)
                 block[place], sums[start + place], squares[start + place] = image
             out.write(start, block)
             return len(block), new
@@ -63,15 +62,9 @@ def resize(params: Resize, *, manifest: Path, source: Path, blob: Path, resized:
     log.event("resized", images=len(table), decoded=decoded, to="x".join(map(str, params.shape)))
 
 
-def _reader(row: Row, source: Path, blobs: BlobReader) -> Callable[[], bytes]:
-    if row.offset >= 0:
-        return lambda: blobs.read(row.offset, row.bytes)
-    return (source / row.path).read_bytes
-
-
-def _pixels(row: Row, view: View, read: Callable[[], bytes]) -> NDArray[np.uint8]:
+def _pixels(row: Row, view: View, images: ImageReader) -> NDArray[np.uint8]:
     try:
-        data = read()
+        data = images.read(row)
         if hashlib.sha256(data).hexdigest() != row.sha256:
             raise ImageError("other bytes than when it was ingested")
         return view.of(data, row.height, row.width, plain=row.plain)

@@ -18,10 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
-import PIL
-import simplejpeg
 from numpy.typing import NDArray
 
 from stages.common import fingerprint
@@ -31,12 +28,6 @@ from stages.data.profile import Look
 from stages.data.results_store import Results
 from stages.data.sizing import View, to_size
 
-_VERSIONS = {
-    "numpy": np.__version__,
-    "opencv": cv2.__version__,
-    "pillow": PIL.__version__,
-    "simplejpeg": simplejpeg.__version__,
-}
 _ANY_SIZE = 2**62
 # Width, height, channels; plain; whether there is a perceptual hash, and it; brightness, contrast, sharpness.
 _FACTS = struct.Struct("<IIB??Q3d")
@@ -196,7 +187,7 @@ def _follows_from(*modules: str, **params: object) -> dict[str, Any]:
     code: dict[str, str] = {}
     for module in modules:
         code |= fingerprint.code(f"stages.data.{module}")
-    return {"code": code, "versions": _VERSIONS, **params}
+    return {"code": code, "versions": decoding.versions(), **params}
 
 
 def _packed(facts: Facts, look: Look) -> bytes:

@@ -21,13 +21,24 @@ from PIL import Image, UnidentifiedImageError
 
 from stages.common.errors import DamagedError, ImageError
 from stages.data.decoding import jpeg, jpeg2000, png, profiles, tiff, tones
-from stages.data.decoding.formats import FORMATS, open_image, refuse_raw
+from stages.data.decoding.formats import FORMATS, open_image, refuse_raw, versions
 from stages.data.decoding.jpeg import REDUCTIONS
 from stages.data.decoding.orientation import UPRIGHT, orientation, upright
 from stages.data.decoding.types import Color, Pixels
 from stages.data.similarity import perceptual_hash
 
-__all__ = ["FORMATS", "MAX_PIXELS", "REDUCTIONS", "Color", "Facts", "Pixels", "decode", "examine", "inspect"]
+__all__ = [
+    "FORMATS",
+    "MAX_PIXELS",
+    "REDUCTIONS",
+    "Color",
+    "Facts",
+    "Pixels",
+    "decode",
+    "examine",
+    "inspect",
+    "versions",
+]
 
 # The limit for images that a user names on a command line; of a source, it is the param ingest.max_pixels.
 MAX_PIXELS = 200_000_000

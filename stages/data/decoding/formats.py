@@ -5,8 +5,11 @@ imported when the first such file is met: they take 30 MB of memory.
 """
 
 import io
+from functools import cache
 from importlib import import_module
+from importlib.metadata import version
 
+import cv2
 from PIL import Image
 
 from stages.common.errors import ImageError
@@ -19,8 +22,24 @@ _JXL = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
 _AVIF_BRANDS = (b"avif", b"avis")
 # Canon, Olympus, Panasonic, Fujifilm, Sigma, Minolta; other makers' raw files are TIFFs, see tiff.py.
 _RAW = (b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FUJIFILMCCD-RAW", b"FOVb", b"\0MRM")
+_PACKAGES = (
+    "imagecodecs",
+    "numpy",
+    "pillow",
+    "pillow-heif",
+    "pillow-jxl-plugin",
+    "simplejpeg",
+    "tifffile",
+)
 _CR2, _CR3 = b"CR", b"crx "
 RAW = "a raw file of a camera; convert it to TIFF or JPEG, for example with darktable-cli"
+
+
+@cache
+def versions() -> dict[str, str]:
+    """The versions of all packages that decide pixels: part of the fingerprint of what follows from them."""
+    # OpenCV comes in four packages.
+    return {"opencv": cv2.__version__} | {name: version(name) for name in _PACKAGES}
 
 
 def refuse_raw(data: bytes) -> None:

@@ -1,7 +1,21 @@
-"""Where labelled images come from: one file per kind of source.
+"""Where labelled images come from: one module per kind of source.
 
-A kind is a module with a `Params` class (`kind: Literal["NAME"]`) and a function
-`images(params) -> Iterator[Image]`. The file's name is its registration.
+A kind is a module in this package with two names; its file's name is its registration:
+
+    class Params(SourceParams):
+        kind: Literal["NAME"]          # the file is NAME.py
+
+    def images(params: Params) -> Iterator[Image]: ...
+
+Example of the smallest source:
+
+    def images(params: Params) -> Iterator[Image]:
+        for path in sorted(params.path.glob("*.png")):
+            yield Image(path.name, label=path.name[0], path=path)
+
+`images` raises SourceError where the source as a whole cannot be read. A file that cannot be used is a
+candidate with a `problem`, so that ingest lists it among the rejects; nothing is left out without a word,
+except what operating systems leave behind (`_naming.is_ignored`).
 """
 
 import stat
@@ -36,7 +50,12 @@ SourcePath = Annotated[Path, Field(strict=False), AfterValidator(_without_home)]
 
 
 class SourceParams(Section):
-    """What every source has: its kind and the path that DVC watches for changes."""
+    """What every source has.
+
+    Attributes:
+        kind: The module in this package.
+        path: What DVC watches for changes: a file or a folder; `~` is the home.
+    """
 
     kind: str
     path: SourcePath
@@ -46,8 +65,13 @@ class SourceParams(Section):
 class Image:
     """One candidate file: not yet read (`path`), already in memory (`data`) or not to be read (`problem`).
 
-    `name` is its POSIX path inside the source and `label` its class, or None where none can be told.
-    `split` is what the source itself says, and None where only the folders in `name` may say it.
+    Attributes:
+        name: POSIX path inside the source; the manifest's `path`.
+        label: The class, or None where nothing says it.
+        path: The file on disk, read when it is needed.
+        data: The bytes, of a source that is no folder of files.
+        problem: Why the file cannot be used; it is not read then.
+        split: What the source itself says; None where only the folders in `name` may say it.
     """
 
     name: str
@@ -58,7 +82,11 @@ class Image:
     split: "Split | None" = None
 
     def read(self) -> bytes:
-        """The file's bytes. Raises OSError, also for what would block or fill the memory."""
+        """The file's bytes.
+
+        Raises:
+            OSError: The file cannot be read, would block (a pipe) or would fill the memory.
+        """
         if self.path is None:
             return self.data or b""
         facts = self.path.stat()
@@ -72,7 +100,11 @@ class Image:
 def images(params: SourceParams) -> Iterator[Image]:
     """All candidate files of a source, in an order that depends on the source alone.
 
-    Raises SourceError when the source is missing or cannot be read at all.
+    Args:
+        params: The section `ingest.source`.
+
+    Raises:
+        SourceError: The source is missing or cannot be read at all.
     """
-    found: Iterator[Image] = plugins.module(__name__, params.kind).images(params)
-    return found
+    candidates: Iterator[Image] = plugins.module(__name__, params.kind).images(params)
+    return candidates

@@ -1,4 +1,4 @@
-"""How a file's place or name tells its class and its split, and the check of the patterns that do."""
+"""How a file's folder or name gives its class and its split, and the check of such patterns."""
 
 import posixpath
 import re
@@ -35,7 +35,7 @@ _LEFT_BEHIND = {
 }
 
 
-def _checked(pattern: str) -> str:
+def _check_pattern(pattern: str) -> str:
     try:
         groups = re.compile(pattern).groups
     except re.error as error:
@@ -45,7 +45,7 @@ def _checked(pattern: str) -> str:
     return pattern
 
 
-Pattern = Annotated[str, AfterValidator(_checked)]
+Pattern = Annotated[str, AfterValidator(_check_pattern)]
 
 
 def label_of(name: str, pattern: str | None) -> str | None:

@@ -1,4 +1,4 @@
-"""Pixels that come as arrays, as the image files that everything after ingest reads."""
+"""Arrays of pixels → PNG files, which every stage after ingest reads."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Images that lie in one NumPy (.npz) or HDF5 file as an array, with an array of their labels."""
+"""Images in an array of one NumPy (.npz) or HDF5 file, with an array of their labels."""
 
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -26,8 +26,12 @@ class Params(SourceParams):
 def images(params: Params) -> Iterator[Image]:
     """Each row as a PNG named LABEL/NUMBER.png, in the file's order.
 
-    Images are uint8, (N, H, W), (N, H, W, 1) or (N, H, W, 3) in RGB order; labels are N numbers or words.
-    Raises SourceError when the file or an array is missing or is something else.
+    Args:
+        params: The file and the names of its arrays. Images are uint8, (N, H, W), (N, H, W, 1) or
+            (N, H, W, 3) in RGB order; labels are N numbers or words.
+
+    Raises:
+        SourceError: The file or an array is missing or is something else.
     """
     try:
         with _opened(params.path) as file:

@@ -1,4 +1,4 @@
-r"""A folder of images where the file name tells the class, as in `cat.123.jpg`."""
+r"""A folder of images where the file name gives the class, as in `cat.123.jpg`."""
 
 from collections.abc import Iterator
 from typing import Literal

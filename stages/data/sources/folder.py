@@ -1,4 +1,4 @@
-"""A folder of images where the class is the name of the folder an image lies in."""
+"""A folder of images where the class is the name of an image's folder."""
 
 from collections.abc import Iterator
 from typing import Literal

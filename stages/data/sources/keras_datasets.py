@@ -22,8 +22,9 @@ class Params(SourceParams):
 def images(params: Params) -> Iterator[Image]:
     """Each image as SPLIT/CLASS/NUMBER.png with its official split, train or test; classes are numbers.
 
-    Raises DownloadError when the set is not there and cannot be downloaded, SourceError when its files are
-    damaged.
+    Raises:
+        DownloadError: The set is not there and cannot be downloaded.
+        SourceError: Its files are damaged.
     """
     try:
         parts = import_module(f"keras.datasets.{params.name}").load_data()

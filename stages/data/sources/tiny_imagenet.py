@@ -22,7 +22,8 @@ class Params(SourceParams):
 def images(params: Params) -> Iterator[Image]:
     """Every image of train and val with its official split; the classes are WordNet's numbers.
 
-    Raises SourceError when a folder or the annotations are missing.
+    Raises:
+        SourceError: A folder or the annotations are missing.
     """
     for image in walk(params.path / "train", pattern=None):
         label, _, inside = image.name.partition("/")
@@ -34,7 +35,7 @@ def images(params: Params) -> Iterator[Image]:
 
 
 def _annotations(path: Path) -> dict[str, str]:
-    """File name → class; tabs stand between them and the box that follows."""
+    """File name → class; tabs separate them and the box that follows."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:

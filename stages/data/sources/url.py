@@ -48,9 +48,9 @@ def _fetched(params: Params) -> Path:
         return path
     part = path.with_suffix(".part")
     _download(params.url, part)
-    if (found := digest(part)) != params.sha256:
+    if (actual := digest(part)) != params.sha256:
         part.unlink()
-        raise SourceError(f"ingest.source.sha256: {params.url} has the digest {found}, not {params.sha256}")
+        raise SourceError(f"ingest.source.sha256: {params.url} has the digest {actual}, not {params.sha256}")
     return part.replace(path)
 
 
@@ -81,7 +81,7 @@ def _go_on(url: str, part: Path) -> bool:
     try:
         answer = urllib.request.urlopen(request, timeout=_SECONDS_WITHOUT_A_BYTE)  # noqa: S310
     except urllib.error.HTTPError as error:
-        # Nothing lies behind the last byte: it is all there, or it is another file, as the digest will tell.
+        # There is nothing after the last byte: the file is complete, or another one, which the digest shows.
         if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and start:
             return True
         raise

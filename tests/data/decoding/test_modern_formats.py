@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from stages.common.errors import ImageError
-from stages.data.decoding import decode, inspect
+from stages.data.decoding import decode, inspect, versions
 from stages.serving import intake
 from tests.conftest import Images, Project
 from tests.data.decoding.samples import jpeg, photograph
@@ -129,3 +129,7 @@ def test_they_go_all_the_way(project: Project, images: Images, tmp_path: Path) -
     project.ingest()
     project.resize()
     assert project.rejects.read_text(encoding="utf-8").count("\n") == 1
+
+
+def test_results_follow_from_the_versions_of_every_decoder() -> None:
+    assert {"pillow", "opencv", "simplejpeg", "tifffile", "imagecodecs", "pillow-heif"} <= set(versions())
