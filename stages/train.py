@@ -41,36 +41,46 @@ _TRAIN_SAMPLE = 2_000
 
 @cli.command(params="models.{name}", recipe="recipe")
 def train(name: str, *, params: LearnerParams, recipe: str, data: Path, model: Path) -> None:
-    """Fit one member on the train split of `data` and look at its val split; the test split stays closed.
+    """Fit one member on the train split and measure it on the val split; the test split is not read.
 
-    Writes the folder `model`: the fitted learner, spec.json (what it is and how to feed it), history.json,
-    of a network learning_curves.png and fit.json (figures of the delivered weights on val and on a sample of
-    train), and run.json (the MLflow run that made it, which later stages point at
-    even when this one is cached).
+    A network's training that was killed resumes from its last checkpoint, in the same MLflow run.
 
-    A network's training that was killed goes on from its last checkpoint, in the same run.
+    Args:
+        name: The member's name, a key of `models`.
+        params: Its params, `models.NAME`.
+        recipe: The recipe's name, which is the MLflow experiment's.
+        data: Folder of train.h5 and val.h5: images uint8 (N, H, W, C) or features float32 (N, D).
+        model: Folder to write: the fitted learner, spec.json (its kind and input), history.json, of a
+            network learning_curves.png and fit.json (scores of the saved weights on val and on a sample of
+            train), and run.json (the MLflow run, which later stages link to even when this stage is cached).
+
+    Raises:
+        StoreError: A file of `data` is missing or damaged.
+        LearnerError: The data do not suit the params, or the loss is not a number.
+        LockedError: Another process is training the same.
+        TrainingInterruptedError: SIGTERM came; the same command resumes.
     """
     with (
         store.Reader(data / "train.h5") as rows,
         store.Reader(data / "val.h5") as val,
-        checkpoints.reserved(name, _identity(params, rows)) as kept,
+        checkpoints.reserved(name, _identity(params, rows)) as attempt,
         replace_folder_atomically(model, _WRITTEN) as folder,
-        tracking.run(recipe, name, _tags(name, rows), keep=folder, resume=_earlier(kept)) as run,
+        tracking.run(recipe, name, _tags(name, rows), keep=folder, resume=_earlier(attempt)) as run,
     ):
-        write_json(kept / tracking.LINK, run.link)
+        write_json(attempt / tracking.LINK, run.link)
         run.params(params.model_dump())
         run.dataset(rows.provenance["manifest"], "train", {"train": len(rows), "val": len(val)})
         if sheet := augmented.sheet(rows, getattr(params, "augment", None), getattr(params, "patch", None)):
             run.figure(sheet, "augmented.png")
         learner = learners.create(params)
         if isinstance(learner, Resumable):
-            learner.checkpoints, learner.draw_curves = kept, _draw_curves
-        with _curves_of_failures(kept, run), _cost(run):
+            learner.checkpoints, learner.draw_curves = attempt, _draw_curves
+        with _curves_of_failures(attempt, run), _cost(run):
             history = learner.fit(rows, val, run.epoch)
         learner.save(folder)
         write_json(folder / SPEC, _spec(name, params, rows))
         write_json(folder / HISTORY, history)
-        if (drawn := kept / monitor.CURVES).exists():
+        if (drawn := attempt / monitor.CURVES).exists():
             shutil.move(drawn, folder / monitor.CURVES)
         scores = {"val": _report(run, learner, history, val)}
         if "phase" in history:
@@ -82,7 +92,7 @@ def train(name: str, *, params: LearnerParams, recipe: str, data: Path, model: P
 
 
 def _identity(params: LearnerParams, rows: store.Reader) -> dict[str, Any]:
-    """What a training follows from: with another of these, an earlier attempt's checkpoints mean nothing."""
+    """All that a training follows from; a checkpoint is valid for the same identity only."""
     code = Path(params.code)
     plugins = {f"stages.models.{code.parent.name}": (code.stem,), learners.__name__: (params.kind,)}
     return {
@@ -93,9 +103,9 @@ def _identity(params: LearnerParams, rows: store.Reader) -> dict[str, Any]:
     }
 
 
-def _earlier(kept: Path) -> str | None:
+def _earlier(attempt: Path) -> str | None:
     """The run of an earlier attempt at the same training, which was killed."""
-    path = kept / tracking.LINK
+    path = attempt / tracking.LINK
     if not path.exists():
         return None
     link = read_json(path)
@@ -104,14 +114,14 @@ def _earlier(kept: Path) -> str | None:
 
 
 @contextmanager
-def _curves_of_failures(kept: Path, run: tracking.Run) -> Iterator[None]:
-    """Log what the monitor has of a training that fails."""
+def _curves_of_failures(attempt: Path, run: tracking.Run) -> Iterator[None]:
+    """Log the monitor's files of a training that fails."""
     try:
         yield
     except Exception:
-        # Whatever it was: it is raised again.
+        # Raised again below.
         for name in (monitor.CURVES, monitor.SERIES):
-            if (path := kept / name).exists():
+            if (path := attempt / name).exists():
                 run.file(path)
         raise
 
@@ -172,7 +182,7 @@ def _report(run: tracking.Run, learner: Learner, history: History, val: store.Re
     run.metrics({f"final_val_{name}": value for name, value in found.items()})
     images = val.take if len(val.shape) == 4 else None
     results.log_results(run, "val", labels, probabilities, classes, images)
-    # Nearest neighbours have none.
+    # Empty for learners without epochs.
     if history:
         run.figure(charts.history(history), "learning_curves.png")
     log.event("trained", val_accuracy=f"{found['accuracy']:.4f}", run=run.link["run_id"])
@@ -181,7 +191,7 @@ def _report(run: tracking.Run, learner: Learner, history: History, val: store.Re
 
 @contextmanager
 def _cost(run: tracking.Run) -> Iterator[None]:
-    """Log what fitting takes, and on what."""
+    """Log the time and memory that fitting takes, and the device."""
     started = time.monotonic()
     yield
     seconds = time.monotonic() - started
