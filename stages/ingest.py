@@ -35,16 +35,23 @@ def ingest(
 ) -> None:
     """Read every file of the source, keep those that decode, and split them.
 
-    Writes the manifest (Parquet), the sorted class names (JSON), the rejects with their reasons (CSV), the
-    pairs of near duplicates (CSV) and, for sources that are no files on disk, the images themselves
-    (`blob`, a zip).
-    Raises SourceError when the source is missing, a class is too small, or more files are rejected than
-    `ingest.max_reject_fraction` allows (exact duplicates do not count).
-
     The one decode of an image also gives what audit needs of it, and with `ahead` what resize needs: both
     take it from the store of results. `ahead` decides nothing that ingest writes, so DVC does not watch it.
+
+    Args:
+        params: Where the images come from, which are accepted, and how they are split.
+        ahead: The params of resize, to resize each image in the same pass; None: not now.
+        manifest: The Parquet file to write, with one row per accepted image.
+        classes: The JSON file to write, with the sorted class names.
+        rejects: The CSV file to write, with the files that are left out and the reasons.
+        near_duplicates: The CSV file to write, with the pairs of near duplicates.
+        blob: The zip file to write, with the images of sources that are no files on disk.
+
+    Raises:
+        SourceError: The source is missing, a class is too small, or more files are rejected than
+            `ingest.max_reject_fraction` allows (exact duplicates do not count).
     """
-    with image_results.looks(ahead.view if ahead else None) as looks, blobs.writing(blob) as add:
+    with image_results.looks(ahead.view if ahead else None) as looks, blobs.create(blob) as add:
         rows, refused, seen = _sift(_examined(params, looks), add)
     _write_rejects(rejects, refused)
     _check_rejects(params, seen, refused, rejects)
@@ -100,11 +107,11 @@ def _sift(
 ) -> tuple[list[Row], list[Reject], int]:
     """Separate rows from rejects, keep one of each set of duplicates, and store what is not on disk.
 
-    Of duplicates the first is kept, but one in the test split before one in val before one in train, so that
-    nothing a member is judged on is trained on. Returns the rows in the source's order, the rejects, and how
-    many files there were.
+    Of duplicates the first stays, but an image in test before one in val before one in train, so that no
+    image a member is judged on is trained on. Returns the rows in the source's order, the rejects, and the
+    number of files.
     """
-    kept: dict[str, Row] = {}
+    rows: dict[str, Row] = {}
     refused: list[Reject] = []
     disputed: set[str] = set()
     seen = 0
@@ -112,22 +119,22 @@ def _sift(
         seen += 1
         if isinstance(result, Reject):
             refused.append(result)
-        elif (first := kept.get(result.sha256)) is None:
+        elif (first := rows.get(result.sha256)) is None:
             suffix = posixpath.splitext(image.name)[1]
             offset = add(f"{result.id}{suffix}", image.read()) if image.path is None else -1
-            kept[result.sha256] = replace(result, offset=offset)
+            rows[result.sha256] = replace(result, offset=offset)
         elif first.label != result.label:
             disputed.add(result.sha256)
             detail = f"the same bytes as {first.path} of class {first.label!r}"
             refused.append(Reject(result.path, result.label, "conflict", detail))
         else:
-            keep, leave = sorted((first, result), key=lambda row: SPLITS.index(row.split), reverse=True)
-            kept[keep.sha256] = replace(keep, offset=first.offset)
-            refused.append(Reject(leave.path, leave.label, "duplicate", f"the same bytes as {keep.path}"))
+            judged, copy = sorted((first, result), key=lambda row: SPLITS.index(row.split), reverse=True)
+            rows[judged.sha256] = replace(judged, offset=first.offset)
+            refused.append(Reject(copy.path, copy.label, "duplicate", f"the same bytes as {judged.path}"))
     for digest in sorted(disputed):
-        row = kept.pop(digest)
+        row = rows.pop(digest)
         refused.append(Reject(row.path, row.label, "conflict", "also under another class"))
-    return list(kept.values()), refused, seen
+    return list(rows.values()), refused, seen
 
 
 def _near_duplicates(rows: list[Row], distance: int | None, path: Path) -> list[list[str]]:
@@ -139,8 +146,9 @@ def _near_duplicates(rows: list[Row], distance: int | None, path: Path) -> list[
         writer = csv.writer(file)
         writer.writerow(["path", "other", "distance", "same_label"])
         for pair in pairs:
-            one, other = hashed[pair.first], hashed[pair.second]
-            writer.writerow([one.path, other.path, pair.distance, str(one.label == other.label).lower()])
+            first, second = hashed[pair.first], hashed[pair.second]
+            same_label = str(first.label == second.label).lower()
+            writer.writerow([first.path, second.path, pair.distance, same_label])
     members: defaultdict[int, list[str]] = defaultdict(list)
     for row, group in zip(hashed, similarity.groups(len(hashed), pairs), strict=True):
         members[group].append(row.sha256)
@@ -166,13 +174,13 @@ def _write_rejects(path: Path, refused: Iterable[Reject]) -> None:
     with replace_atomically(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["path", "label", "reason", "detail"])
-        writer.writerows([one.path, one.label, one.reason, one.detail] for one in refused)
+        writer.writerows([reject.path, reject.label, reject.reason, reject.detail] for reject in refused)
 
 
 def _check_rejects(params: Ingest, seen: int, refused: list[Reject], listed_in: Path) -> None:
     if not seen:
         raise SourceError(f"ingest.source.path: {params.source.path} holds no files")
-    counted = [one for one in refused if one.reason != "duplicate"]
+    counted = [reject for reject in refused if reject.reason != "duplicate"]
     if len(counted) > params.max_reject_fraction * seen:
         first = counted[0]
         raise SourceError(
@@ -181,8 +189,8 @@ def _check_rejects(params: Ingest, seen: int, refused: list[Reject], listed_in: 
             f"all are in {listed_in}"
         )
     if refused:
-        reasons = Counter[str](one.reason for one in refused)
-        log.warning("files left out", **reasons, listed_in=listed_in)
+        reasons = Counter[str](reject.reason for reject in refused)
+        log.warning("rejected_files", **reasons, listed_in=listed_in)
 
 
 if __name__ == "__main__":

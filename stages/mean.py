@@ -22,7 +22,7 @@ def mean(*, manifest: Path, resized: Path, stats: Path) -> None:
         table.require(images.ids, resized)
         _, height, width, _ = images.shape
         totals, squares = images.column("sums")[train], images.column("squares")[train]
-    found = ChannelStatistics.of(totals, squares, height * width)
+    found = ChannelStatistics.from_sums(totals, squares, height * width)
     write_json(stats, found.as_json())
     shown = {"mean": found.mean, "std": found.std}
     log.event("averaged", images=int(train.sum()), **{k: [round(x, 2) for x in v] for k, v in shown.items()})

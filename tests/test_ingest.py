@@ -104,7 +104,7 @@ def test_unreadable_files_are_listed_with_their_reason_and_the_run_goes_on(
     found = {one["path"]: (one["reason"], one["detail"]) for one in rejects_of(project)}
     assert found["cat/empty.jpg"] == ("picture", "the file is empty")
     assert found["dog/notes.jpg"][1].startswith("not an image in one of the formats")
-    assert found["at the top.png"] == ("label", "no class can be told from the name or folder")
+    assert found["at the top.png"] == ("label", "neither the name nor the folder says the class")
 
 
 def test_more_rejects_than_allowed_stop_the_stage_but_are_listed(project: Project, images: Images) -> None:

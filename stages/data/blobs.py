@@ -22,7 +22,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[Callable[[str, bytes], int]]:
+def create(path: Path) -> Iterator[Callable[[str, bytes], int]]:
     """Yield add(name, data) -> offset; the file appears when the block ends without an error."""
     with replace_atomically(path) as aside, zipfile.ZipFile(aside, "w", zipfile.ZIP_STORED) as archive:
 

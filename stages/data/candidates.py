@@ -116,7 +116,7 @@ def _problem(image: Image, label: str) -> tuple[Reason, str] | None:
     if image.problem is not None:
         return "file", image.problem
     if not label:
-        return "label", "no class can be told from the name or folder"
+        return "label", "neither the name nor the folder says the class"
     return None
 
 

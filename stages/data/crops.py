@@ -47,9 +47,16 @@ def ten(pixels: Pixels, patch: Patch) -> Iterator[Pixels]:
 
 
 def cut(images: Images, patch: Patch, corners: NDArray[np.int64], flips: NDArray[np.bool_]) -> Pixels:
-    """One patch (N, h, w, C) of each image, from its `corners` (N, 2), top and left, on.
+    """Cut one patch out of each image.
 
-    Mirrored where `flips` (N, 2) says so: left to right, top to bottom.
+    Args:
+        images: uint8 (N, H, W, C).
+        patch: Height and width in pixels.
+        corners: Top and left (N, 2) of each patch.
+        flips: Whether to mirror it (N, 2): left to right, top to bottom.
+
+    Returns:
+        uint8 (N, h, w, C).
     """
     import cv2
 

@@ -58,10 +58,10 @@ def _film(rows: Sequence[Row], splits: Mapping[str, Split]) -> Film | None:
         return None
     hashes = np.asarray([row.phash for row in rows], np.uint64)
     names = np.asarray([splits[row.sha256] for row in rows])
-    apart = names[1:] != names[:-1]
-    if apart.sum() < _NEIGHBOURS:
+    crossing = names[1:] != names[:-1]
+    if crossing.sum() < _NEIGHBOURS:
         return None
-    distances = np.bitwise_count(hashes[1:] ^ hashes[:-1])[apart]
+    distances = np.bitwise_count(hashes[1:] ^ hashes[:-1])[crossing]
     shuffled = np.random.default_rng(_SEED).permutation(hashes)
     usual = np.bitwise_count(shuffled[1:] ^ shuffled[:-1]).mean()
     ratio = float(distances.mean() / usual) if usual else 1.0

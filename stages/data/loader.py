@@ -1,7 +1,7 @@
 """Batches of packed images for `model.fit`, under any Keras backend, made ahead by threads.
 
 A batch is a pure function of the seed, the epoch and its number, so threads may make them in any order and
-on any machine. Threads of our own and not Keras' `workers`, which pause for 0.1 s at the end of every epoch
+on any machine. Not Keras' `workers`: their threads pause for 0.1 s at the end of every epoch
 and do without tf.data's prefetch.
 """
 
@@ -113,7 +113,7 @@ class Loader(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
         self.close()
 
     def _submit(self, epoch: int, number: int) -> None:
-        # Without a seed all epochs are the same one.
+        # Without a seed, all epochs are the same.
         epoch = epoch if self._seed is not None else 0
         if (epoch, number) in self._waiting:
             return
@@ -133,7 +133,7 @@ class Loader(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
     def _make(self, order: Order, epoch: int, number: int) -> Batch:
         first = number * self._size
         for start, stop in order.due(first, first + self._size):
-            self._rows.expect(start, stop)
+            self._rows.prefetch(start, stop)
         chosen = order.numbers[first : first + self._size]
         labels = self.labels[chosen]
         if self.soft:

@@ -1,4 +1,4 @@
-"""The manifest: one row per accepted image, as Parquet; what every later stage knows of the images."""
+"""The manifest: one row per accepted image, as Parquet; all that later stages need to know of the images."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,15 +18,15 @@ pa.set_memory_pool(pa.system_memory_pool())
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
-# What members are judged on. Nobody should judge or weigh a member by what it was fitted on.
+# The splits that members are judged on. Members are never judged or weighted on what they were fitted on.
 HELD_OUT: tuple[Split, ...] = ("val", "test")
 
 # The books' rule of thumb for training a network from scratch: 1,000 to 5,000 images per class. With fewer,
 # features of a pretrained network do better.
 ENOUGH_PER_CLASS = 1000
 
-# Rows made from the table at once: a Row takes two kilobytes while it is made.
-_AT_A_TIME = 64
+# Rows made from the table together: a Row takes two kilobytes.
+_ROWS_TOGETHER = 64
 
 SCHEMA = pa.schema(
     [
@@ -38,7 +38,7 @@ SCHEMA = pa.schema(
         ("width", pa.int32()),  # upright, in pixels
         ("height", pa.int32()),
         ("channels", pa.int8()),  # as in the file
-        ("plain", pa.bool_()),  # whether OpenCV may decode it, see images.Facts
+        ("plain", pa.bool_()),  # decoded without Pillow, see decoding.Facts
         ("phash", pa.uint64()),  # perceptual hash, or null: of one colour, see similarity.py
         ("offset", pa.int64()),  # of its bytes in the blob file, or -1: read `path` in the source
         ("bytes", pa.int64()),
@@ -88,7 +88,11 @@ class Manifest:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Raises StoreError when the file is missing or is no manifest."""
+        """Read a manifest.
+
+        Raises:
+            StoreError: The file is missing, is no manifest, or is one of another version.
+        """
         try:
             # Not read_table, which imports pandas: 1.2 s at every start of a stage.
             table = pq.ParquetFile(path).read()
@@ -116,8 +120,8 @@ class Manifest:
 
     def each(self) -> Iterator[Row]:
         """Every image, in order."""
-        for start in range(0, len(self), _AT_A_TIME):
-            yield from self.rows(start, _AT_A_TIME)
+        for start in range(0, len(self), _ROWS_TOGETHER):
+            yield from self.rows(start, _ROWS_TOGETHER)
 
     def labels(self, classes: Sequence[str]) -> dict[str, int]:
         """The class index of each image by its id."""

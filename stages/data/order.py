@@ -14,9 +14,12 @@ BLOCK_BYTES = 4 * 2**20
 
 @dataclass(frozen=True)
 class Order:
-    """Row numbers in the order they are read, and the stretches (start, stop) of the file they come from.
+    """The order in which rows are read.
 
-    `stretches` are in the order they are needed, `lead` of them at any time; none where all is in memory.
+    Attributes:
+        numbers: Row numbers (N,) in that order.
+        stretches: Parts (start, stop) of the file, in the order they are needed; none where all is in memory.
+        lead: How many stretches are needed at any time.
     """
 
     numbers: NDArray[np.int64]
@@ -24,7 +27,7 @@ class Order:
     lead: int = 0
 
     def due(self, start: int, stop: int) -> tuple[tuple[int, int], ...]:
-        """What to begin reading before the numbers start to stop are read, so that pools come in time."""
+        """The stretches to prefetch before the numbers start to stop are read, so that pools come in time."""
 
         def begun(place: int) -> int:
             return self.lead + math.ceil(len(self.stretches) * place / len(self.numbers)) if place else 0
@@ -40,7 +43,7 @@ def shuffled(
     pool_bytes: int = POOL_BYTES,
     block_bytes: int = BLOCK_BYTES,
 ) -> Order:
-    """Every number below `rows` once.
+    """Every number below `rows` once, in random order.
 
     Files larger than `cached_bytes` are shuffled in two steps: blocks of neighbours, and rows within pools of
     blocks. So a pool is read from the disk in stretches of `block_bytes` and not image by image: images
@@ -58,10 +61,10 @@ def shuffled(
 
 
 def balanced(labels: NDArray[np.integer], rng: np.random.Generator) -> Order:
-    """As many numbers as there are labels (N,), the same count of each class but for one, shuffled.
+    """As many numbers as there are labels (N,), shuffled, with equal counts of each class.
 
-    Rows of small classes come several times, of large ones not every epoch, each as often as the others of
-    its class but for once.
+    Counts of classes differ by one at most. Rows of small classes come several times, rows of large classes
+    not in every epoch; within a class, counts of rows differ by one at most.
     """
     classes = rng.permutation(np.unique(labels))
     shares = np.full(len(classes), len(labels) // len(classes))

@@ -10,9 +10,9 @@ from stages.data.store import Reader
 
 Result = TypeVar("Result")
 
-# 224x224 images come in 32s: of MobileNetV2 on two cores, portions of 128 are a tenth slower, and VGG16 on
-# 256 would hold 7 GB of activations.
-_LEAST, _MOST, _PIXELS = 32, 256, 2**20
+# 32 images of 224x224: with MobileNetV2 on two cores, portions of 128 are a tenth slower, and VGG16 on 256
+# would hold 7 GB of activations.
+_MIN_ROWS, _MAX_ROWS, _PIXELS = 32, 256, 2**20
 # Results that wait to be taken, per thread: they may be large.
 _AHEAD = 2
 
@@ -20,8 +20,11 @@ _AHEAD = 2
 def mapped(function: Callable[[NDArray[Any]], Result], rows: Reader) -> Iterator[Result]:
     """Yield function(portion) over all rows, in the file's order.
 
-    As many threads as there are cores read and call: `function` is made for that. So the next portions are
-    read and prepared while one is on the device.
+    Threads read the next portions and prepare them while a device computes one.
+
+    Args:
+        function: Called with arrays (n, …), by as many threads as there are cores.
+        rows: The file.
     """
     count = size(rows.shape)
 
@@ -32,6 +35,6 @@ def mapped(function: Callable[[NDArray[Any]], Result], rows: Reader) -> Iterator
 
 
 def size(shape: tuple[int, ...]) -> int:
-    """How many rows of a file of `shape` go together: a million pixels, or 256 rows of features."""
+    """How many rows of a file of this shape are one portion: a million pixels, or 256 rows of features."""
     pixels = shape[1] * shape[2] if len(shape) == 4 else 1
-    return min(max(_PIXELS // pixels, _LEAST), _MOST)
+    return min(max(_PIXELS // pixels, _MIN_ROWS), _MAX_ROWS)

@@ -12,8 +12,8 @@ Hashes = NDArray[np.uint64]
 
 _BITS = 64
 _SIDE = 32
-# In gray levels (0-255), the root mean square of what the hash looks at. Below it lies a blank page: the
-# signs of its coefficients are rounding and noise, and would make all blank pages one group.
+# In gray levels (0-255), the root mean square of what the hash looks at. A page below it is blank: the signs
+# of its coefficients are rounding and noise, and would make all blank pages one group.
 _FLAT = 1.0
 
 
@@ -43,25 +43,29 @@ def perceptual_hash(image: Image.Image) -> int | None:
 
 
 def close_pairs(hashes: Hashes, distance: int) -> list[Pair]:
-    """Pairs of hashes at most `distance` bits apart, in the order of the list.
+    """Pairs of hashes that differ in few bits, in the order of the list.
 
-    Of equal hashes each is paired with the first of them only: a thousand copies are 999 pairs, no million.
+    Each of equal hashes is paired with the first of them only: a thousand copies are 999 pairs, no million.
+
+    Args:
+        hashes: uint64 (N,).
+        distance: The most bits that may differ, 0 to 16.
     """
     unique, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
-    left, right = _neighbours(unique, distance)
-    apart = np.bitwise_count(unique[left] ^ unique[right])
-    ends = np.sort(np.stack([first[left], first[right]], axis=1), axis=1)
-    found = [Pair(*pair) for pair in np.column_stack([ends, apart]).tolist()]
+    lower, upper = _neighbours(unique, distance)
+    distances = np.bitwise_count(unique[lower] ^ unique[upper])
+    ends = np.sort(np.stack([first[lower], first[upper]], axis=1), axis=1)
+    pairs = [Pair(*pair) for pair in np.column_stack([ends, distances]).tolist()]
     leaders = first[inverse]
     copies = np.flatnonzero(leaders != np.arange(len(hashes)))
-    found += [
+    pairs += [
         Pair(leader, copy, 0) for leader, copy in zip(leaders[copies].tolist(), copies.tolist(), strict=True)
     ]
-    return sorted(found)
+    return sorted(pairs)
 
 
 def groups(count: int, pairs: list[Pair]) -> NDArray[np.int64]:
-    """For each of `count` images the number of its group: those that pairs connect share one."""
+    """The number of the group (N,) of each of `count` images: images that pairs connect share a group."""
     # SciPy takes 0.3 s to import, which only a run with pairs should pay.
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -78,7 +82,7 @@ def _neighbours(unique: Hashes, distance: int) -> tuple[NDArray[np.int64], NDArr
     those with equal bits are compared.
     """
     edges = np.linspace(0, _BITS, distance + 2).astype(np.uint64)
-    found: list[NDArray[np.int64]] = [np.empty((2, 0), np.int64)]
+    pairs: list[NDArray[np.int64]] = [np.empty((2, 0), np.int64)]
     for low, high in pairwise(edges):
         band = (unique >> low) & np.uint64((1 << int(high - low)) - 1)
         order = np.argsort(band, kind="stable")
@@ -89,8 +93,8 @@ def _neighbours(unique: Hashes, distance: int) -> tuple[NDArray[np.int64], NDArr
             places = places[band[places] == band[places + step]]
             if not len(places):
                 break
-            one, other = order[places], order[places + step]
-            near = np.bitwise_count(unique[one] ^ unique[other]) <= distance
-            found.append(np.stack([one[near], other[near]]))
-    both = np.unique(np.sort(np.concatenate(found, axis=1), axis=0), axis=1)
+            first, second = order[places], order[places + step]
+            near = np.bitwise_count(unique[first] ^ unique[second]) <= distance
+            pairs.append(np.stack([first[near], second[near]]))
+    both = np.unique(np.sort(np.concatenate(pairs, axis=1), axis=0), axis=1)
     return both[0], both[1]

@@ -14,7 +14,14 @@ Quality = Literal["exact", "fast"]
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What every image becomes: height and width in pixels, colours, and how it gets there.
+    """What every image becomes.
+
+    Attributes:
+        height: Pixels.
+        width: Pixels.
+        color: `rgb` or `gray`.
+        keep_aspect: Cut the centre out in the target's proportions; false stretches.
+        quality: `exact` or `fast`.
 
     `fast` decodes a JPEG of twice the size or more at a half, a quarter or an eighth of it, and shrinks what
     is then less than twice as large bilinearly instead of by area. `python -m benchmarks.bench_quality` shows
@@ -28,9 +35,19 @@ class View:
     quality: Quality
 
     def of(self, data: bytes, height: int, width: int, *, plain: bool) -> Pixels:
-        """An image that `decoding.inspect` accepted and found to be upright `height` x `width`, and `plain`.
+        """Decode an image that `decoding.inspect` accepted, and bring it to size.
 
-        uint8, (H, W, 3) in RGB order or (H, W, 1) gray. Raises ImageError when it cannot be decoded.
+        Args:
+            data: The file.
+            height: Upright, in pixels, as `inspect` said.
+            width: Likewise.
+            plain: Likewise.
+
+        Returns:
+            uint8, (H, W, 3) in RGB order or (H, W, 1) gray.
+
+        Raises:
+            ImageError: The image cannot be decoded.
         """
         pixels = decoding.decode(data, self.color, plain=plain, reduction=self._reduction(height, width))
         return to_size(pixels, self.height, self.width, keep_aspect=self.keep_aspect, quality=self.quality)
@@ -44,12 +61,22 @@ class View:
 
 
 def to_size(pixels: Pixels, height: int, width: int, *, keep_aspect: bool, quality: Quality) -> Pixels:
-    """Bring (H, W, C) uint8 to (height, width, C).
+    """Bring pixels to a size.
 
     With `keep_aspect` the centre that has the target's proportions is taken, the rest cut off; otherwise the
     image is stretched. Area interpolation when shrinking, cubic when enlarging. Practitioner Bundle ch. 2
     resizes the short side and then crops; cropping first gives the same view to within a pixel's rounding
     and spares resizing what is thrown away.
+
+    Args:
+        pixels: uint8 (H, W, C).
+        height: Of the result, in pixels.
+        width: Likewise.
+        keep_aspect: See above.
+        quality: `fast` shrinks by up to a factor of two bilinearly.
+
+    Returns:
+        uint8 (height, width, C).
     """
     if keep_aspect:
         pixels = _centre(pixels, height, width)

@@ -69,7 +69,7 @@ def counts(splits: Iterable[Split]) -> dict[Split, int]:
 
 
 def absent_classes(labels: Mapping[str, str], splits: Mapping[str, Split]) -> dict[Split, list[str]]:
-    """The classes, sorted, without an image in a split; only splits that lack one."""
+    """The classes, sorted, without an image in a split; splits that lack no class are left out."""
     present = {(splits[digest], label) for digest, label in labels.items()}
     classes = sorted(set(labels.values()))
     absent = {split: [label for label in classes if (split, label) not in present] for split in SPLITS}

@@ -15,7 +15,7 @@ def sums(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64
     """
     planes = cv2.split(pixels)
     totals = [cv2.sumElems(plane)[0] for plane in planes]
-    # The norm comes back as a root that was squared again, a hair below or above the integer it was.
+    # The norm is a root that was squared again: a rounding error below or above the integer.
     squares = [round(cv2.norm(plane, cv2.NORM_L2SQR)) for plane in planes]
     return np.asarray(totals, np.int64), np.asarray(squares, np.int64)
 
@@ -33,8 +33,14 @@ class ChannelStatistics:
     std: list[float]
 
     @classmethod
-    def of(cls, totals: NDArray[np.int64], squares: NDArray[np.int64], pixels_each: int) -> Self:
-        """From the sums of N images, (N, C) each, of `pixels_each` pixels a channel."""
+    def from_sums(cls, totals: NDArray[np.int64], squares: NDArray[np.int64], pixels_each: int) -> Self:
+        """From the sums of images.
+
+        Args:
+            totals: Sums of the values of each image, int64 (N, C).
+            squares: Sums of their squares, int64 (N, C).
+            pixels_each: Pixels of each image.
+        """
         count = len(totals) * pixels_each
         # Python's integers: N * Σx² of a million images no longer fits 64 bits.
         pairs = [

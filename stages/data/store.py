@@ -2,10 +2,10 @@
 
 Contiguous and uncompressed so that the place of row i is known: rows are written and read with pwrite and
 pread at that place, by as many threads as there are, without HDF5's global lock and without the memory
-that a mapped file would count. To everybody else it is an ordinary HDF5 file. (h5py's own random access
+that a mapped file would count. For other programs it is an ordinary HDF5 file. (h5py's own random access
 reads 10,000 images of 256x256 a second one at a time and 1,500 by an index list.)
 
-Every row has a checksum, looked at when the row is first read: xxh3, 12 microseconds for an image of
+Every row has a checksum, which is compared when the row is first read: xxh3, 12 microseconds for an image of
 256x256, where CRC-32 takes 116. A last attribute marks the file as complete.
 """
 
@@ -34,7 +34,9 @@ _CHECKSUMS, _COMPLETE = "checksums", "complete"
 class Writer:
     """Writes rows of a dataset whose place in the file is fixed; threads may write different rows.
 
-    What is put into `columns` (name → one value per row, such as labels) becomes further datasets.
+    Attributes:
+        columns: Name → one value per row, such as labels; each becomes a further dataset.
+        checksums: xxh3 of each row, uint64 (N,).
     """
 
     def __init__(self, put: Put, shape: tuple[int, ...], dtype: DTypeLike) -> None:
@@ -43,7 +45,12 @@ class Writer:
         self._put, self._row, self._dtype = put, shape[1:], np.dtype(dtype)
 
     def write(self, start: int, rows: NDArray[Any]) -> None:
-        """Put consecutive rows in their place, from number `start` on."""
+        """Write consecutive rows at their place.
+
+        Args:
+            start: The number of the first row.
+            rows: (n, …) of the file's type and shape.
+        """
         if rows.shape[1:] != self._row or rows.dtype != self._dtype:
             raise ValueError(
                 f"rows are {rows.dtype}{rows.shape[1:]}, the file holds {self._dtype}{self._row}"
@@ -65,7 +72,13 @@ def create(
 ) -> Iterator[Writer]:
     """Yield a Writer for a new file, which appears under `path` when the block ends without an error.
 
-    `shape` is (rows, …); `provenance` says where the rows come from, kept as JSON in the file's attributes.
+    Args:
+        path: The file.
+        key: What the rows are.
+        shape: (rows, …).
+        dtype: Of the values.
+        ids: The name of each row.
+        provenance: Where the rows come from; stored as JSON in the file's attributes.
     """
     with replace_atomically(path) as aside:
         with _new_file(aside) as file:
@@ -82,13 +95,22 @@ def create(
 
 
 class Reader:
-    """Reads rows by number; safe to share between threads. `with` closes the file.
+    """Reads rows by number; threads may share it. `with` closes the file.
 
-    `key` says what the rows are, `shape` is (rows, …), `provenance` is what the writer was given.
+    Attributes:
+        path: The file.
+        key: What the rows are.
+        shape: (rows, …).
+        dtype: Of the values.
+        provenance: What `create` was called with.
     """
 
     def __init__(self, path: Path) -> None:
-        """Raises StoreError when the file is missing or was not written by `create`."""
+        """Open a file.
+
+        Raises:
+            StoreError: The file is missing, not complete, or was not written by `create`.
+        """
         self.path = path
         try:
             with h5py.File(path, "r") as file:
@@ -109,7 +131,7 @@ class Reader:
         except (OSError, KeyError, StopIteration, json.JSONDecodeError) as error:
             raise StoreError(f"{path} was not written by this pipeline: {error!r}") from None
         self._size = int(np.prod(self.shape[1:])) * self.dtype.itemsize
-        # Bytes and not NumPy: asking for one row's mark is part of the time that reading the row takes.
+        # Bytes and not NumPy, whose access to one element takes a part of the time of reading the row.
         self._checked = bytearray(len(self))
         self._descriptor = os.open(path, os.O_RDONLY)
 
@@ -120,40 +142,51 @@ class Reader:
     def ids(self) -> NDArray[np.str_]:
         """The rows' names (N,), a new array each time.
 
-        Kept as the file has them: a quarter of the memory of str, which a training would hold for nothing.
+        In memory they are bytes, as in the file: a quarter of the memory of str.
         """
         return self._ids.astype(np.str_)
 
     def column(self, name: str) -> NDArray[Any]:
-        """One value per row. Raises StoreError when the file has no such column."""
+        """One value per row (N,).
+
+        Raises:
+            StoreError: The file has no such column.
+        """
         if name not in self._columns:
             raise StoreError(f"{self.path} has no column {name}")
         values: NDArray[Any] = self._columns[name]
         return values
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
-        """Rows start to stop (exclusive), as a new array."""
+        """Rows start to stop (exclusive), as a new array.
+
+        Raises:
+            StoreError: A row's checksum is wrong, or the file is too short.
+        """
         rows = np.empty((max(0, min(stop, len(self)) - start), *self.shape[1:]), self.dtype)
         self._fill(rows, start)
         return rows
 
     def take(self, numbers: Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[Any]:
-        """Rows by number, in the order asked for, as a new array."""
+        """Rows by number, in the order of `numbers`, as a new array. Raises as `read`."""
         rows = np.empty((len(numbers), *self.shape[1:]), self.dtype)
         for place, number in enumerate(numbers):
             self._fill(rows[place : place + 1], int(number))
         return rows
 
     def each(self, numbers: Sequence[int] | NDArray[np.integer[Any]]) -> Iterator[NDArray[Any]]:
-        """Rows by number, one at a time, in one array that the next row overwrites: it stays in the cache."""
+        """Rows by number, one after the other, in one array that stays in the processor's cache.
+
+        The next row overwrites the array. Raises as `read`.
+        """
         row = np.empty((1, *self.shape[1:]), self.dtype)
         (only,) = row
         for number in np.asarray(numbers).tolist():
             self._fill(row, number)
             yield only
 
-    def expect(self, start: int, stop: int) -> None:
-        """Let the system begin to read rows start to stop (exclusive), where it knows how to be told so."""
+    def prefetch(self, start: int, stop: int) -> None:
+        """Let the system begin to read rows start to stop (exclusive); nothing without posix_fadvise."""
         if hasattr(os, "posix_fadvise"):
             place, length = self._offset + start * self._size, (stop - start) * self._size
             os.posix_fadvise(self._descriptor, place, length, os.POSIX_FADV_WILLNEED)

@@ -45,7 +45,7 @@ def moved(pixels: np.ndarray, fill: str = "nearest", **changes: Any) -> np.ndarr
     values |= {"origin": (0.0, 0.0), "scale": (1.0, 1.0)} | changes
     arrays = {name: np.array([value], np.float64) for name, value in values.items()}
     places = geometry.composed(**arrays, extent=np.array([side, side], np.float64))
-    return geometry.warped(pixels, places, (side, side), fill)[0]
+    return geometry.warp(pixels, places, (side, side), fill)[0]
 
 
 def white(image: np.ndarray) -> list[tuple[int, int]]:

@@ -12,7 +12,7 @@ from stages.data.manifest import Row
 
 def test_members_are_found_at_their_offsets_and_by_any_zip_program(tmp_path: Path) -> None:
     members = {f"{number}/ä {number}.png": bytes([number]) * number * 100 for number in range(20)}
-    with blobs.writing(tmp_path / "images.zip") as add:
+    with blobs.create(tmp_path / "images.zip") as add:
         offsets = {name: add(name, data) for name, data in members.items()}
     with blobs.BlobReader(tmp_path / "images.zip") as reader:
         for name, data in members.items():
@@ -24,19 +24,19 @@ def test_members_are_found_at_their_offsets_and_by_any_zip_program(tmp_path: Pat
 
 def test_the_same_members_give_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a.zip", "b.zip"):
-        with blobs.writing(tmp_path / name) as add:
+        with blobs.create(tmp_path / name) as add:
             add("one.png", b"1" * 1000)
     assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
 
 
 def test_a_run_that_fails_leaves_the_former_file_alone(tmp_path: Path) -> None:
     path = tmp_path / "images.zip"
-    with blobs.writing(path) as add:
+    with blobs.create(path) as add:
         add("one.png", b"1")
     before = path.read_bytes()
 
     def fail() -> None:
-        with blobs.writing(path) as add:
+        with blobs.create(path) as add:
             add("two.png", b"2")
             raise RuntimeError
 
@@ -50,7 +50,7 @@ def test_one_reader_for_files_and_stored_images(tmp_path: Path) -> None:
     (tmp_path / "cat").mkdir()
     (tmp_path / "cat" / "1.png").write_bytes(b"on disk")
     blob = tmp_path / "images.zip"
-    with blobs.writing(blob) as add:
+    with blobs.create(blob) as add:
         add("first.png", b"another")
         offset = add("one.png", b"stored")
     on_disk = Row("cat/1.png", "cat", "train", "0" * 64, 1, 1, 3, True, None, -1, 7)

@@ -25,7 +25,7 @@ def test_portions_of_large_images_are_small(shape: tuple[int, ...], rows: int) -
 
 
 def test_every_row_comes_once_and_in_order(packed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(portions, "_LEAST", 5)
+    monkeypatch.setattr(portions, "_MIN_ROWS", 5)
     monkeypatch.setattr(portions, "_PIXELS", 1)
     with Reader(packed.packed / "train.h5") as rows:
         found = list(portions.mapped(lambda batch: batch, rows))
@@ -34,7 +34,7 @@ def test_every_row_comes_once_and_in_order(packed: Any, monkeypatch: pytest.Monk
 
 
 def test_the_next_portion_is_read_while_one_is_at_work(packed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(portions, "_LEAST", 5)
+    monkeypatch.setattr(portions, "_MIN_ROWS", 5)
     monkeypatch.setattr(portions, "_PIXELS", 1)
     monkeypatch.setattr("stages.common.parallel.cores", lambda: 2)
     second = threading.Event()

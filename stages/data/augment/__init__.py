@@ -25,7 +25,7 @@ class Augment(Section):
 
     The moves are those of Keras' ImageDataGenerator (Practitioner Bundle ch. 2): every value is the largest
     of a range drawn from uniformly. Pixels are the same but for rounding, and with `wrap` and `constant` but
-    for the outermost, which OpenCV blends with what lies beyond. Brightness, contrast and saturation multiply
+    for the outermost, which OpenCV blends with what is beyond. Brightness, contrast and saturation multiply
     by 1 - value to 1 + value. Cutout: DeVries and Taylor, arXiv:1708.04552; mixup: Zhang et al.,
     arXiv:1710.09412; cutmix: Yun et al., arXiv:1905.04899. With both, each batch gets one of them.
     """
@@ -54,16 +54,24 @@ class Augment(Section):
 def augment_batch(
     images: Images, params: Augment, rng: np.random.Generator, patch: Patch | None = None
 ) -> Pixels:
-    """Augmented images uint8 (N, h, w, C) of images uint8 (N, H, W, C); C is 1 or 3, RGB.
+    """Augment the images of a batch.
 
-    `patch` (h, w) is cut out at a random place, by default the whole image. Moved patches take what they
-    need from beyond their border, and fill is used only beyond the image's.
+    Moved patches take what they need from beyond their border; `fill` is used only beyond the image's.
+
+    Args:
+        images: uint8 (N, H, W, C); C is 1 or 3, RGB.
+        params: What may happen.
+        rng: Draws everything.
+        patch: (h, w), cut out at a random place; None: the whole image.
+
+    Returns:
+        uint8 (N, h, w, C).
     """
     shape = patch or (images.shape[1], images.shape[2])
     flips = rng.random((len(images), 2)) < np.multiply(0.5, (params.horizontal_flip, params.vertical_flip))
     if geometry.moves(params):
         places = geometry.matrices(params, images, shape, flips, rng)
-        pixels = geometry.warped(images, places, shape, params.fill)
+        pixels = geometry.warp(images, places, shape, params.fill)
     else:
         pixels = crops.cut(images, shape, crops.random_corners(images, shape, rng), flips)
     colour.change(pixels, params, rng)
@@ -83,9 +91,9 @@ def mix(
     strength = getattr(params, name)
     share, partner = float(rng.beta(strength, strength)), rng.permutation(len(pixels))
     if name == "mixup":
-        mixed = colour.blended(pixels, pixels[partner], share)
+        mixed = colour.blend(pixels, pixels[partner], share)
     else:
-        mixed, share = geometry.pasted(pixels, partner, share, rng)
+        mixed, share = geometry.paste(pixels, partner, share, rng)
     return mixed, share * labels + np.float32(1 - share) * labels[partner]
 
 

@@ -10,7 +10,7 @@ from stages.data.crops import Pixels
 if TYPE_CHECKING:
     from stages.data.augment import Augment
 
-# Rec. 601, what OpenCV's own grey is made of.
+# Rec. 601, as in OpenCV's conversion to grey.
 _GREY = np.array([0.299, 0.587, 0.114])
 _MIDDLE = 127.5
 
@@ -26,7 +26,7 @@ def change(pixels: Pixels, params: "Augment", rng: np.random.Generator) -> None:
 
 
 def matrices(params: "Augment", count: int, channels: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """(N, C, C + 1): what each new channel takes of the old ones, and what is added.
+    """Matrices (N, C, C + 1): what each new channel takes of the old channels, and what is added.
 
     Contrast turns around mid-grey and not around the image's mean, which would cost a pass over its pixels.
     """
@@ -39,9 +39,10 @@ def matrices(params: "Augment", count: int, channels: int, rng: np.random.Genera
     return np.concatenate([linear, added], axis=2)
 
 
-def blended(one: Pixels, other: Pixels, share: float) -> Pixels:
-    """share · one + (1 - share) · other, rounded, in one pass and without arrays of floats."""
+def blend(first: Pixels, second: Pixels, share: float) -> Pixels:
+    """share · first + (1 - share) · second, rounded, in one pass and without arrays of floats."""
     import cv2
 
-    flat = cv2.addWeighted(one.reshape(len(one), -1), share, other.reshape(len(one), -1), 1 - share, 0.0)
-    return np.asarray(flat, np.uint8).reshape(one.shape)
+    rows = len(first)
+    flat = cv2.addWeighted(first.reshape(rows, -1), share, second.reshape(rows, -1), 1 - share, 0.0)
+    return np.asarray(flat, np.uint8).reshape(first.shape)

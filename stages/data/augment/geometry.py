@@ -42,7 +42,8 @@ def composed(
     """(N, 2, 3) of angle and shear (N,) in degrees, shift (N, 2) in pixels, zoom (N, 2); x before y.
 
     Keras' order: a pixel is zoomed, sheared, shifted and turned around the middle of the result, whose size
-    is `extent` (2,); that lies on the window from `origin` (N, 2), `scale` (N, 2) times as large.
+    is `extent` (2,). The result is the window of the image from `origin` (N, 2), `scale` (N, 2) times as
+    large.
     """
     turn, slant = np.deg2rad(angle), np.deg2rad(shear)
     turned = scale[:, :, None] * _linear(np.cos(turn), -np.sin(turn), np.sin(turn), np.cos(turn))
@@ -53,8 +54,8 @@ def composed(
     return np.concatenate([linear, offset[:, :, None]], axis=2)
 
 
-def warped(images: Images, places: Array, shape: Patch, fill: str) -> Pixels:
-    """Images (N, h, w, C) read at these places, bilinearly; `fill` says what lies beyond the border."""
+def warp(images: Images, places: Array, shape: Patch, fill: str) -> Pixels:
+    """Read images (N, h, w, C) at these places, bilinearly; `fill` says what is beyond the border."""
     import cv2
 
     out = recycled.empty((len(images), *shape, images.shape[3]))
@@ -65,10 +66,10 @@ def warped(images: Images, places: Array, shape: Patch, fill: str) -> Pixels:
     return out
 
 
-def pasted(
+def paste(
     pixels: Pixels, partner: NDArray[np.int64], share: float, rng: np.random.Generator
 ) -> tuple[Pixels, float]:
-    """Each image with one box of its partner, and the share of its own area that is left.
+    """Paste one box of its partner into each image; return the images and the share of their own area.
 
     The box has the image's proportions, the same place for the whole batch, and may be cut by the border.
     """

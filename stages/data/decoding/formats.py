@@ -1,4 +1,4 @@
-"""Which formats are accepted, told by a file's first bytes, and the decoders that Pillow does not bring.
+"""Which formats are accepted, by a file's first bytes, and the decoders that Pillow does not bring.
 
 HEIC is what iPhones save by default; JPEG XL and AVIF come from newer cameras and the web. Their decoders are
 imported when the first such file is met: they take 30 MB of memory.

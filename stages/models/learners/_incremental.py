@@ -138,7 +138,7 @@ class Incremental(Classifier, ABC, Generic[P]):
         shuffled = order.shuffled(len(train), columns * train.dtype.itemsize, rng)
         for start in range(0, len(train), size):
             for stretch in shuffled.due(start, start + size):
-                train.expect(*stretch)
+                train.prefetch(*stretch)
             yield shuffled.numbers[start : start + size]
 
     def _of_split(self, rows: Reader) -> NDArray[np.float64]:
