@@ -14,14 +14,16 @@ from stages.evaluate import ENSEMBLE, METRICS
 from stages.models import learners
 from stages.params import Evaluate, Printed
 from stages.report.figures import charts, style
-from stages.report.pages import commands, overview, rendering
+from stages.report.pages import commands, headline, overview, rendering
 from stages.scoring import diagnosis
 from stages.scoring.calibration import reliability
 from stages.scoring.judged import Judged
 
 PAGE = "index.html"
-# Pixels; sharp on a display of twice the usual density, and 6 KB each.
-_SIDE = 160
+# Pixels of the longer side of an error: 15 KB each. Shown at a third, and at full size on a click.
+_SIDE = 384
+# Below, pixels are shown as squares.
+_TINY = 64
 
 
 @cli.command(recipe="recipe", book="book", params="evaluate")
@@ -54,21 +56,27 @@ def summarize(
     # An average of one is that one.
     shown = judged if len(members) > 1 else members
     subject = list(shown)[-1]
+    drift: dict[str, Any] = read_json(report / "drift.json")
+    per_class = overview.per_class(judged[subject], classes)
+    wrong = int((~judged[subject].right).sum())
     html = rendering.render(
         "index.html.j2",
         recipe=recipe,
-        data=_data(data, manifest) | {"drift": read_json(report / "drift.json")},
+        data=_data(data, manifest) | {"drift": drift},
         board=overview.scoreboard(shown),
         books=overview.books(book, judged),
+        baseline=headline.baseline(manifest),
+        named=headline.CLASSES_NAMED,
+        steps=headline.next_steps(diagnoses, per_class, drift["verdict"], wrong),
         members=[_member(name, models / name, diagnoses.get(name, [])) for name in members],
         gains=overview.gains(judged[ENSEMBLE], members),
         weighed=read_json(ensemble / SUMMARY),
         matrices={name: overview.matrix(shown[name], classes) for name in [subject, *list(shown)[:-1]]},
         classes=classes,
         drawn=overview.MATRIX_CLASSES,
-        per_class=overview.per_class(judged[subject], classes),
+        per_class=per_class,
         errors=_errors(judged[subject], classes, manifest, data / "packed" / "test.h5"),
-        wrong=int((~judged[subject].right).sum()),
+        wrong=wrong,
         reliability=_reliability(judged[subject], params.calibration_bins),
         promotion=read_json(report / "promotion.json"),
         commands=commands.reproduce(recipe, composed, conf),
@@ -118,7 +126,7 @@ def _errors(one: Judged, classes: list[str], manifest: Manifest, packed: Path) -
         place = {identity: number for number, identity in enumerate(rows.ids.tolist())}
         images = rows.take([place[error["id"]] for error in found])
     return [
-        error | {"uri": style.image_uri(image, _SIDE), "tiny": max(image.shape) < _SIDE // 3}
+        error | {"uri": style.image_uri(image, _SIDE), "tiny": max(image.shape) < _TINY}
         for error, image in zip(found, images, strict=True)
     ]
 

@@ -14,6 +14,10 @@ from stages.report.pages import rendering
 from stages.report.pages.advice import advice
 
 PAIRS_SHOWN = 60
+# Sample images on the page, whatever the number of classes: 3 MB at most. So many classes have a sheet, the
+# smallest first, and the table has so many rows.
+SAMPLES_SHOWN = 600
+CLASSES_SHOWN = 300
 _REJECTS_SHOWN = 500
 _BINS = 30
 
@@ -27,7 +31,20 @@ def page(
     sheets: Mapping[str, list[str]],
     drift: dict[str, Any],
 ) -> str:
-    """HTML. `small` has images by path; `sheets` the paths to show of each class. All text is escaped."""
+    """Render the data report; all text is escaped.
+
+    Args:
+        manifest: the manifest.
+        rejects: the rows of rejects.csv.
+        pairs: the rows of near_duplicates.csv.
+        figures: name → one value per image of the manifest.
+        small: path → the image at 128 pixels, of those that are shown.
+        sheets: class → the paths of its images to show.
+        drift: the drift check's result.
+
+    Returns:
+        The HTML of the page.
+    """
     labels, splits = manifest.strings("label").tolist(), manifest.strings("split").tolist()
     ends = {pair[end] for pair in pairs for end in ("path", "other")}
     everything = zip(manifest.strings("path").tolist(), zip(labels, splits, strict=True), strict=True)
@@ -39,6 +56,9 @@ def page(
         "data.html.j2",
         images=len(manifest),
         counts=counts,
+        shown_counts=dict(sorted(counts.items(), key=lambda row: row[1]["all"])[:CLASSES_SHOWN])
+        if len(counts) > CLASSES_SHOWN
+        else counts,
         largest=max(row["all"] for row in counts.values()),
         advice=advice({label: row["all"] for label, row in counts.items()}, figures),
         drift=drift,
