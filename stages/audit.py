@@ -1,9 +1,9 @@
-"""audit: the manifest and the images → a report on the data, and whether they drifted from the accepted."""
+"""audit: the manifest and the images → a report on the data, and whether they drifted."""
 
 import csv
 import hashlib
 import json
-from collections import defaultdict
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,10 +41,22 @@ def audit(
     profile: Path,
     drift: Path,
 ) -> None:
-    """Look at every image once; write the page, the profile of the data, and how far it drifted (JSON).
+    """Report on the data, profile them, and compare the profile with the one that a person accepted.
 
-    Raises SourceError when an image is gone, or after writing all three, when drift reaches `stop`;
-    StoreError when the accepted profile cannot be read.
+    Args:
+        params: The section `audit`.
+        manifest: The manifest.
+        rejects: The rejects.
+        near_duplicates: The pairs of near duplicates.
+        source: The folder that paths of the manifest start from.
+        blob: The images that the source does not have as files.
+        page: The report to write, HTML.
+        profile: The profile to write, JSON.
+        drift: The comparison to write, JSON; see stages.data.drift.compare.
+
+    Raises:
+        SourceError: An image is gone; or, after writing all three files, drift reaches `stop`.
+        StoreError: The reference profile cannot be read.
     """
     table = Manifest.read(manifest)
     pairs = _table(near_duplicates)
@@ -53,21 +65,21 @@ def audit(
     shown |= {pair[end] for pair in pairs[: report.PAIRS_SHOWN] for end in ("path", "other")}
     figures, small, decoded = _looks(table, shown, source, blob)
     summary = profiling.summary(table.strings("label").tolist(), figures)
-    found = _drift(params.drift, summary)
+    compared = _compare(params.drift, summary)
     write_json(profile, summary)
-    write_json(drift, found)
+    write_json(drift, compared)
     with replace_atomically(page) as aside:
-        html = report.page(table, _table(rejects), pairs, figures, small, sheets, found)
+        html = report.page(table, _table(rejects), pairs, figures, small, sheets, compared)
         aside.write_text(html, encoding="utf-8")
     log.event(
-        "audited",
+        "audited_data",
         images=len(table),
         decoded=decoded,
         near_duplicate_pairs=len(pairs),
-        drift=found["verdict"],
+        drift=compared["verdict"],
         page=page,
     )
-    _judge(found, drift)
+    _report_verdict(compared, drift)
 
 
 def _table(path: Path) -> list[dict[str, str]]:
@@ -76,13 +88,19 @@ def _table(path: Path) -> list[dict[str, str]]:
 
 
 def _sheets(table: Manifest, samples: int) -> dict[str, list[str]]:
-    """The paths of some images of each class: those with the lowest hashes, the same on any machine."""
+    """The paths of some images of each class: those with the lowest hashes, the same on any machine.
+
+    At most 600 in all: with many classes fewer of each, with more than 600 those of the smallest classes.
+    """
     labels, paths = table.strings("label"), table.strings("path")
-    classes: defaultdict[str, list[str]] = defaultdict(list)
-    for place in np.lexsort((table.strings("sha256"), labels)).tolist():
-        if len(chosen := classes[str(labels[place])]) < samples:
-            chosen.append(str(paths[place]))
-    return dict(classes)
+    sizes = sorted(Counter(labels.tolist()).items(), key=lambda row: (row[1], row[0]))
+    most = max(1, min(samples, report.SAMPLES_SHOWN // len(sizes)))
+    classes: dict[str, list[str]] = {label: [] for label in sorted(dict(sizes[: report.SAMPLES_SHOWN]))}
+    for row in np.lexsort((table.strings("sha256"), labels)).tolist():
+        sheet = classes.get(str(labels[row]))
+        if sheet is not None and len(sheet) < most:
+            sheet.append(str(paths[row]))
+    return classes
 
 
 def _looks(
@@ -126,13 +144,17 @@ def _decoded(row: Row, looks: Looks, images: ImageReader) -> Look:
         raise SourceError(f"{row.path}: {error}; the source has changed, run ingest again") from None
 
 
-def _drift(params: Drift, summary: dict[str, Any]) -> dict[str, Any]:
-    if params.reference is None:
-        log.warning("nothing to compare the data with: audit.drift.reference is null; see make accept-data")
-        return {"verdict": "pass", "reference": None, "figures": {}}
+def _compare(params: Drift, summary: dict[str, Any]) -> dict[str, Any]:
+    """Compare the data with the reference profile; `figures` is empty without one."""
     try:
         accepted = read_json(params.reference)
-        compared = drifting.compare(summary, accepted, params.warn, params.stop)
+        if accepted == profiling.NONE:
+            log.warning(
+                "found no reference profile: audit.drift.reference is of no images; see make accept-data"
+            )
+            return {"verdict": "pass", "reference": None, "figures": {}}
+        limits = {"warn": params.warn, "stop": params.stop, "false_alarms": params.false_alarms}
+        compared = drifting.compare(summary, accepted, **limits)
     except (OSError, json.JSONDecodeError, KeyError, TypeError, ZeroDivisionError):
         raise StoreError(
             f"audit.drift.reference: {params.reference} is no profile of data; run make accept-data"
@@ -140,15 +162,18 @@ def _drift(params: Drift, summary: dict[str, Any]) -> dict[str, Any]:
     return {"reference": str(params.reference), **compared}
 
 
-def _judge(found: dict[str, Any], listed_in: Path) -> None:
-    beyond = {name: one["value"] for name, one in found["figures"].items() if one["verdict"] != "pass"}
-    if found["verdict"] == "warn":
-        log.warning("the data drifted from the accepted", **beyond, listed_in=listed_in)
-    if found["verdict"] == "stop":
+def _report_verdict(compared: dict[str, Any], file: Path) -> None:
+    """Warn, or raise SourceError, about the figures that drifted."""
+    beyond = {
+        name: figure["value"] for name, figure in compared["figures"].items() if figure["verdict"] != "pass"
+    }
+    if compared["verdict"] == "warn":
+        log.warning("found drift from the reference profile", **beyond, figures=file)
+    if compared["verdict"] == "stop":
         values = ", ".join(f"{name} by {value}" for name, value in beyond.items())
         raise SourceError(
-            f"the data drifted from the accepted: {values}; audit.drift.stop is {found['stop']}; "
-            f"if it is meant, run make accept-data; all figures are in {listed_in}"
+            f"the data drifted from the reference profile: {values}; audit.drift.stop is {compared['stop']}; "
+            f"run make accept-data if the change is intended; all figures are in {file}"
         )
 
 

@@ -99,13 +99,16 @@ class Ingest(Section):
 
 
 class Drift(Section):
-    """From which distance to the reference profile, of 0 to 1, drift warns and stops."""
+    """The reference profile, and what counts as drift; docs/drift.md has the rules."""
 
-    reference: Annotated[Path, Field(strict=False)] | None = Field(
-        description="The reference profile's file; null: no comparison."
+    reference: Annotated[Path, Field(strict=False)] = Field(
+        description="The profile that a person accepted; conf/no_reference.json, of no images: no comparison."
     )
-    warn: Fraction = Field(description="The distance from which the verdict is warn.")
-    stop: Fraction = Field(description="The distance from which the verdict is stop.")
+    false_alarms: Annotated[float, Field(ge=0.001, lt=1)] = Field(
+        description="The highest chance that a run on unchanged data warns or stops, over all figures."
+    )
+    warn: Fraction = Field(description="The distance, 0 to 1, from which a significant difference warns.")
+    stop: Fraction = Field(description="The distance from which a significant difference stops the pipeline.")
 
 
 class Audit(Section):

@@ -24,6 +24,9 @@ from stages.pack import pack
 from stages.params import Audit, Drift, Ingest, Pack, Resize
 from stages.resize import resize
 
+# A reference profile of no images.
+NO_REFERENCE = Path(__file__).parents[1] / "conf" / "no_reference.json"
+
 Images = Callable[..., Path]
 MakeRun = Callable[..., Any]
 
@@ -101,7 +104,12 @@ class Project:
         """The page; `data/profile.json` and `reports/drift.json` lie where the pipeline has them."""
         page = self.root / "reports" / "data.html"
         audit(
-            Audit(samples=3, drift=Drift(**{"reference": None, "warn": 0.1, "stop": 0.5} | drift)),
+            Audit(
+                samples=3,
+                drift=Drift(
+                    **{"reference": NO_REFERENCE, "false_alarms": 0.01, "warn": 0.1, "stop": 0.5} | drift
+                ),
+            ),
             manifest=self.manifest,
             rejects=self.rejects,
             near_duplicates=self.near_duplicates,

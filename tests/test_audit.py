@@ -110,21 +110,21 @@ def test_without_a_reference_it_passes_and_says_so(
     html = project.audit().read_text(encoding="utf-8")
     assert drift_of(project)["verdict"] == "pass"
     assert "nothing to compare with" in html
-    assert "nothing to compare the data with" in caplog.text
+    assert "found no reference profile" in caplog.text
 
 
 def test_the_same_data_pass(project: Project, accepted: Path) -> None:
     project.audit(reference=accepted)
     found = drift_of(project)
     assert found["verdict"] == "pass"
-    assert {one["value"] for one in found["figures"].values()} == {0.0}
+    assert {figure["value"] for figure in found["figures"].values()} == {0.0}
 
 
 def test_darker_images_stop_after_the_figures_are_written(project: Project, accepted: Path) -> None:
     changed(project, lambda image: image.point(lambda value: value * 0.3))
     project.ingest()
     with pytest.raises(
-        SourceError, match=r"drifted from the accepted: brightness by 1\.0.*make accept-data"
+        SourceError, match=r"drifted from the reference profile: brightness by 1\.0.*make accept-data"
     ) as stop:
         project.audit(reference=accepted)
     assert "\n" not in str(stop.value)
@@ -135,10 +135,13 @@ def test_another_class_mix_warns(project: Project, accepted: Path) -> None:
     for number in range(32):
         (project.source / "cat" / f"{number:03d}.png").unlink()
     project.ingest()
-    project.audit(reference=accepted, stop=0.9)
+    page = project.audit(reference=accepted, stop=0.9)
     found = drift_of(project)
     assert found["verdict"] == "warn"
-    assert found["figures"]["class_mix"] == {"value": 0.3333, "verdict": "warn"}
+    mix, share = found["figures"]["class_mix"], found["figures"]["class_share"]
+    assert (mix["value"], mix["verdict"]) == (0.3333, "warn")
+    assert (share["class"], share["shares"], share["verdict"]) == ("cat", [0.5, 0.1667], "warn")
+    assert "cat: 50.00 % → 16.67 %" in page.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"pictures": 0}'])

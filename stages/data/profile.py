@@ -1,4 +1,4 @@
-"""What a set of images looks like in figures: one value per image, and a summary that fits in a file."""
+"""Profiles: the figures of each image, and a summary of a data set that fits in a file."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -14,14 +14,22 @@ from stages.data.decoding import Pixels
 # Pixels of the longer side of `Look.small`.
 SIDE = 128
 _QUANTILES = np.linspace(0, 1, 1001)
+# The profile of no images: conf/no_reference.json, which stands for no reference profile.
+NONE: dict[str, Any] = {"pictures": 0, "classes": {}, "quantiles": {}}
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One image: size in pixels; brightness and contrast, mean and deviation of gray (0-255); sharpness.
+    """The figures of one image.
 
-    Sharpness is the variance of the Laplacian (J. L. Pech-Pacheco et al., 2000) at `small`'s size, so that
-    images of different sizes can be compared. `small` is uint8 RGB, 128 pixels at the longer side at most.
+    Attributes:
+        width: pixels.
+        height: pixels.
+        brightness: mean of gray, 0 to 255.
+        contrast: standard deviation of gray.
+        sharpness: variance of the Laplacian (J. L. Pech-Pacheco et al., 2000), at the size of `small`, so
+            that images of different sizes can be compared.
+        small: uint8 RGB, the longer side 128 pixels at most.
     """
 
     width: int
@@ -36,7 +44,7 @@ FIGURES = ("width", "height", "brightness", "contrast", "sharpness")
 
 
 def look(pixels: Pixels) -> Look:
-    """Measure a decoded image, uint8 (H, W, 3)."""
+    """Measure a decoded image, uint8 RGB (H, W, 3)."""
     height, width = pixels.shape[:2]
     scale = min(1.0, SIDE / max(height, width))
     shape = max(1, round(width * scale)), max(1, round(height * scale))
@@ -47,12 +55,21 @@ def look(pixels: Pixels) -> Look:
 
 
 def summary(labels: list[str], figures: Mapping[str, NDArray[np.float64]]) -> dict[str, Any]:
-    """Class counts, and 1,001 quantiles of each figure: a distribution to 0.001, whatever the number."""
+    """Summarize a data set.
+
+    Args:
+        labels: the label of each image.
+        figures: name → one value per image.
+
+    Returns:
+        The profile: `pictures`, the number of images; `classes`, label → count; `quantiles`, name → 1,001
+        quantiles, which give a distribution to 0.001 for any number of images.
+    """
     return {
         "pictures": len(labels),
         "classes": dict(sorted(Counter(labels).items())),
         "quantiles": {
-            # Measured values and none between them: sizes are often all the same.
+            # Measured values, no interpolation: sizes are often all the same.
             name: np.quantile(values, _QUANTILES, method="inverted_cdf").round(3).tolist()
             for name, values in figures.items()
         },
