@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from stages.common.errors import SourceError, StoreError
+from stages.report.pages import data
 from tests.conftest import Images, Project
 
 CLASSES = {"cat": 40, "dog": 40}
@@ -150,3 +151,19 @@ def test_a_reference_that_is_no_profile_is_named(project: Project, accepted: Pat
     bad.write_text(text)
     with pytest.raises(StoreError, match=r"audit\.drift\.reference: .*bad\.json is no profile"):
         project.audit(reference=bad)
+
+
+def test_many_classes_share_the_sheets_and_the_smallest_have_them(
+    project: Project, images: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """600 images and 300 rows are the real bounds, of a page for 20,000 classes."""
+    monkeypatch.setattr(data, "SAMPLES_SHOWN", 2)
+    monkeypatch.setattr(data, "CLASSES_SHOWN", 2)
+    images({"cat": 10, "dog": 12, "owl": 14})
+    project.ingest()
+    html = project.audit().read_text(encoding="utf-8")
+    assert html.count("<img") == 2
+    assert "Of the 2 smallest of 3 classes." in html
+    assert "The 2 smallest of 3 classes." in html
+    assert '<th scope="row">cat' in html
+    assert '<th scope="row">owl' not in html

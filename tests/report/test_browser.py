@@ -60,6 +60,36 @@ def test_the_matrix_shows_counts_or_shares(pages: dict[str, Path]) -> None:
         assert 0 < float(cells.inner_text()) <= 1
 
 
+def test_classes_are_sorted_as_the_reader_asks(pages: dict[str, Path]) -> None:
+    with opened(pages["index"]) as shown:
+        names = {}
+        for order in ("lowest F1", "name"):
+            shown.page.get_by_label(order, exact=True).check()
+            rows = shown.page.locator(".sorted tbody th:visible")
+            names[order] = rows.all_inner_texts()
+        assert names["name"] == sorted(names["lowest F1"])
+        assert len(names["name"]) == len(LONG)
+
+
+def test_an_error_is_large_after_a_click_or_a_key(pages: dict[str, Path]) -> None:
+    with opened(pages["index"]) as shown:
+        first = shown.page.locator(".errors summary").first
+        before = first.locator("img").bounding_box()
+        first.focus()
+        shown.page.keyboard.press("Enter")
+        after = first.locator("img").bounding_box()
+        assert before is not None
+        assert after is not None
+        assert after["width"] > 2 * before["width"]
+
+
+def test_a_wide_window_is_used(pages: dict[str, Path]) -> None:
+    with opened(pages["index"], width=1600) as shown:
+        main = shown.page.locator("main").bounding_box()
+        assert main is not None
+        assert main["width"] > 1400
+
+
 def test_links_lead_somewhere(pages: dict[str, Path]) -> None:
     with opened(pages["index"]) as shown:
         links = shown.page.evaluate(
