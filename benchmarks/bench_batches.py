@@ -1,7 +1,7 @@
 """Training batches of 128 random 227² patches of 256² images, in images per second.
 
 Ours are uint8, normalized inside the network; the books' are float32 with the means subtracted. The passes
-are whole epochs from the warm page cache; batches are made and dropped, nothing is trained.
+are whole epochs from the warm page cache; batches are built and dropped, nothing is trained.
 """
 
 from collections.abc import Callable
@@ -57,13 +57,18 @@ def _plain(settings: Settings, rows: Reader, theirs: Path, records: Path) -> lis
             "books": partial(_books, theirs, augmented=False),
             "tf.data": partial(_records, records, rows.shape[1:], augmented=False),
         }
-        found = harness.rates(settings.repeats, ways)
+        measured = harness.rates(settings.repeats, ways)
     work, unit = f"batches of {PATCH}² patches", "images/s"
     return [
-        Row(f"{work}, no augmentation", unit, found["ours"], found["books"], found["bound"]),
-        Row(f"{work}, no augmentation vs tf.data (TFRecord)", unit, found["ours"], bound=found["tf.data"]),
-        Row(f"{work}, flips", unit, found["flipped"], bound=found["bound"]),
-        Row(f"{work}, flips vs FFCV's loader (quoted)", unit, found["flipped"], bound=_FFCV_LOADER),
+        Row(f"{work}, no augmentation", unit, measured["ours"], measured["books"], measured["bound"]),
+        Row(
+            f"{work}, no augmentation vs tf.data (TFRecord)",
+            unit,
+            measured["ours"],
+            bound=measured["tf.data"],
+        ),
+        Row(f"{work}, flips", unit, measured["flipped"], bound=measured["bound"]),
+        Row(f"{work}, flips vs FFCV's loader (quoted)", unit, measured["flipped"], bound=_FFCV_LOADER),
     ]
 
 
@@ -76,16 +81,18 @@ def _augmented(settings: Settings, rows: Reader, theirs: Path, records: Path) ->
             "books": partial(_books, theirs, augmented=True),
             "keras": partial(_records, records, rows.shape[1:], augmented=True),
         }
-        found = harness.rates(settings.repeats, ways)
+        measured = harness.rates(settings.repeats, ways)
     work, unit = f"batches of {PATCH}² patches, rotation, shift, shear, zoom, flip", "images/s"
     return [
-        Row(work, unit, found["ours"], found["books"], found["bound"]),
-        Row(f"{work} vs Keras' layers in tf.data (TFRecord)", unit, found["ours"], bound=found["keras"]),
+        Row(work, unit, measured["ours"], measured["books"], measured["bound"]),
+        Row(
+            f"{work} vs Keras' layers in tf.data (TFRecord)", unit, measured["ours"], bound=measured["keras"]
+        ),
     ]
 
 
 def _copy(rows: Reader, theirs: Path, records: Path) -> None:
-    """The same images in the books' file, as many as it is asked for, and in a TFRecord file."""
+    """Write the same images to the books' file, as many as are measured, and to a TFRecord file."""
     labels = rows.column("labels")
     some = rows.read(0, _BOOKS_IMAGES)
     writer = books.DatasetWriter(theirs, some.shape)
@@ -120,7 +127,7 @@ def _repeated(way: Callable[[], int]) -> Callable[[], int]:
 
 
 def _books(path: Path, *, augmented: bool) -> int:
-    """The means are of ImageNet's scale: what is subtracted does not change the speed."""
+    """The means are of ImageNet's scale: their values do not change the speed."""
     preprocessors = [books.patch(PATCH, PATCH), books.mean_subtraction(125.0, 116.0, 106.0), books.to_array]
     augment = books.augmentation() if augmented else None
     return sum(len(batch) for batch, _ in books.batches(path, BATCH, preprocessors, augment))

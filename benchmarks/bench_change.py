@@ -1,4 +1,4 @@
-"""What a run from ingest to pack costs after one image in a hundred is new, beside a run from nothing.
+"""The cost of a run from ingest to pack when one image in a hundred is new, beside a run from nothing.
 
 The stages run as functions in one process, so starting is in neither figure. Decodes are counted.
 """

@@ -16,7 +16,7 @@ from stages.data.manifest import SPLITS
 from stages.data.manifest import Row as Image
 
 SIZE = 256
-# 5 GB of float64. A rate does not change with more images, and the disk here has an end.
+# 5 GB of float64. More images do not change a rate, but may fill the disk.
 _BOOKS_AT_MOST = 3_000
 # Images a second on 2 cores with small JPEGs, resized by OpenCV; quoted, not measured here.
 _FFCV_WRITER = 2_100.0
@@ -36,7 +36,7 @@ def _measure(settings: Settings, name: str, source: Path) -> list[Row]:
     theirs = settings.work / f"{name}-books"
 
     def clear() -> None:
-        """Remove what was written, as resize takes over what it finds, and the books' files are large."""
+        """Remove all results: resize reuses earlier ones, and the books' files are large."""
         exact.forget()
         fast.forget()
         remove(theirs)
@@ -51,15 +51,15 @@ def _measure(settings: Settings, name: str, source: Path) -> list[Row]:
         "decode": partial(bounds.decode, files),
         "tf.data": partial(peers.decode_and_resize, paths, SIZE),
     }
-    found = harness.rates(settings.repeats, ways, clear)
+    measured = harness.rates(settings.repeats, ways, clear)
     table = []
     for quality in ("exact", "fast"):
-        work, rate = f"resize → mean → pack to {SIZE}², {name} images, {quality}", found[quality]
-        table.append(Row(work, "images/s", rate, found["books"], found["bound"]))
-        table.append(Row(f"{work} vs tf.data (decode, resize)", "images/s", rate, bound=found["tf.data"]))
+        work, rate = f"resize → mean → pack to {SIZE}², {name} images, {quality}", measured[quality]
+        table.append(Row(work, "images/s", rate, measured["books"], measured["bound"]))
+        table.append(Row(f"{work} vs tf.data (decode, resize)", "images/s", rate, bound=measured["tf.data"]))
         if name == "small":
             table.append(Row(f"{work} vs FFCV's writer (quoted)", "images/s", rate, bound=_FFCV_WRITER))
-    return [*table, Row(f"bare decoding, {name} images", "images/s", found["decode"])]
+    return [*table, Row(f"bare decoding, {name} images", "images/s", measured["decode"])]
 
 
 def _ours(pipeline: Pipeline) -> int:

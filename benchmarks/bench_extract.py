@@ -3,7 +3,7 @@
 Ours read the packed file, check it, prepare the batches and write the results; the bound is
 `predict_on_batch` one batch after the other on arrays that are in memory, of the network as it is (batches
 already prepared, float32) and of the network with its preprocessing inside (uint8), which is what runs in
-ours. Loading the network is on nobody's time.
+our way. Loading the network is not timed.
 """
 
 from collections.abc import Sequence
@@ -58,11 +58,11 @@ def _extraction(settings: Settings) -> list[Row]:
             "uint8": partial(_forward, inside, batches),
         }
         harness.rates(1, ways)  # networks are compiled for each batch size when they first see it
-        found = harness.rates(settings.repeats, ways)
+        measured = harness.rates(settings.repeats, ways)
     work = f"extraction, MobileNetV2 {_ALPHA}, {_SIDE}²"
     return [
-        Row(f"{work}, vs batches that are prepared", "images/s", found["ours"], bound=found["float32"]),
-        Row(f"{work}, vs batches of uint8", "images/s", found["ours"], bound=found["uint8"]),
+        Row(f"{work}, vs batches that are prepared", "images/s", measured["ours"], bound=measured["float32"]),
+        Row(f"{work}, vs batches of uint8", "images/s", measured["ours"], bound=measured["uint8"]),
     ]
 
 
@@ -81,8 +81,8 @@ def _prediction(settings: Settings) -> list[Row]:
             "bound": partial(_forward, network, _batches(rows)),
         }
         harness.rates(1, ways)  # networks are compiled for each batch size when they first see it
-        found = harness.rates(settings.repeats, ways)
-    return [Row("prediction, LeNet, 28²", "images/s", found["ours"], bound=found["bound"])]
+        measured = harness.rates(settings.repeats, ways)
+    return [Row("prediction, LeNet, 28²", "images/s", measured["ours"], bound=measured["bound"])]
 
 
 def _images(path: Path, shape: tuple[int, ...]) -> Path:

@@ -30,7 +30,7 @@ _WATCH = (
 
 
 def measure(settings: Settings) -> list[Row]:
-    """One row per stage; always on small images, where what is kept per image shows most."""
+    """One row per stage; always on small images, where memory per image shows most."""
     many = images.small(settings)
     few = _tenth(many, settings.work / "tenth")
     least = _peaks(Pipeline.create(few, settings.work / "few-memory", _SIZE))
@@ -52,11 +52,11 @@ def _tenth(source: Path, folder: Path) -> Path:
 def _peaks(pipeline: Pipeline) -> dict[str, float]:
     """Peak resident memory in MiB by stage, in the pipeline's order."""
     params = pipeline.root / "params.yaml"
-    found = {stage: _peak(stage, "--params", params, *pipeline.arguments(stage)) for stage in STAGES}
+    peaks = {stage: _peak(stage, "--params", params, *pipeline.arguments(stage)) for stage in STAGES}
     _only_a_classifier(params)
     words = ("classifier", "--params", params, "--data", pipeline.packed, "--model", pipeline.root / "model")
     tracking = f"sqlite:///{pipeline.root.resolve()}/mlflow.db"
-    return found | {FITTED: _peak(FITTED, *words, MLFLOW_TRACKING_URI=tracking)}
+    return peaks | {FITTED: _peak(FITTED, *words, MLFLOW_TRACKING_URI=tracking)}
 
 
 def _only_a_classifier(path: Path) -> None:
@@ -69,7 +69,7 @@ def _only_a_classifier(path: Path) -> None:
 
 
 def _peak(stage: str, *arguments: str | Path, **environment: str) -> float:
-    said = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", _WATCH, sys.executable, "-m", f"stages.{stage}", *map(str, arguments)],
         check=True,
         env=os.environ | environment,
@@ -77,7 +77,7 @@ def _peak(stage: str, *arguments: str | Path, **environment: str) -> float:
         stderr=subprocess.DEVNULL,
         text=True,
     )
-    kibibytes = int(said.stdout.split()[-1])
+    kibibytes = int(done.stdout.split()[-1])
     return kibibytes / 1024
 
 

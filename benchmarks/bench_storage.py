@@ -66,8 +66,8 @@ def _write_durably(form: Format, images: NDArray[np.uint8]) -> int:
 
 
 def _bytes_on_disk(path: Path) -> int:
-    """What is taken from the disk, in whole blocks, and not the length that a listing shows."""
-    return sum(512 * one.stat().st_blocks for one in (path, *path.rglob("*")))
+    """The size on disk in whole blocks, not the length that a listing shows."""
+    return sum(512 * entry.stat().st_blocks for entry in (path, *path.rglob("*")))
 
 
 if __name__ == "__main__":

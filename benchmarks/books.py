@@ -38,7 +38,7 @@ class DatasetWriter:
             self._flush()
 
     def close(self) -> None:
-        """Write what is left and close the file."""
+        """Write the rest of the buffer and close the file."""
         if self._rows:
             self._flush()
         self._file.close()

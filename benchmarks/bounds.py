@@ -1,7 +1,7 @@
-"""What the machine can do: the one call that the work cannot do without, on all cores, and nothing else.
+"""Upper bounds of the machine: the one call that the work cannot avoid, on all cores, and nothing else.
 
-Images are in memory, results are thrown away, and OpenCV's own threads are off, as there is a thread per
-core already. Bounds of pixels, not of files: reading, checking and writing are what ours does besides.
+Images are in memory, results are dropped, and OpenCV's own threads are off, as there is a thread per core
+already. These are bounds of pixels, not of files: our way also reads, checks and writes.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -82,8 +82,8 @@ def gather(pixels: Pixels, size: int, batch: int) -> int:
 def warp(count: int, pixels: Pixels, size: int) -> int:
     """Bare `cv2.warpAffine` to size² of the same few `pixels` (N, H, W, C), which stay in the cache.
 
-    The matrices turn, zoom, slant and shift as far as the books' set A3, as what lies beyond the border costs
-    OpenCV more than what lies inside.
+    The matrices rotate, zoom, shear and shift as far as the books' set A3: pixels beyond the border cost
+    OpenCV more than pixels inside.
     """
     rng = np.random.default_rng(0)
     middle = (pixels.shape[2] / 2, pixels.shape[1] / 2)

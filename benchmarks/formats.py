@@ -1,6 +1,6 @@
-"""The file formats of the storage comparison, each written and read the way its own documentation does.
+"""The file formats of the storage comparison, each written and read as its own documentation does.
 
-Every format keeps (N, H, W, 3) uint8 and gives back one image at a time, as pixels a program can use.
+Every format stores (N, H, W, 3) uint8 and returns one image at a time, as pixels.
 """
 
 from collections.abc import Callable, Iterable
@@ -22,12 +22,12 @@ _SLICE = 128
 
 
 class Format(Protocol):
-    """One way of keeping images under `path`."""
+    """A way of storing images under `path`."""
 
     path: Path
 
     def write(self, images: Images) -> None:
-        """Keep these images; what was there is replaced."""
+        """Store these images; earlier ones are replaced."""
 
     def read_all(self) -> int:
         """Read every image in order; returns how many."""
@@ -141,7 +141,7 @@ class Hdf5:
 
 
 class Store:
-    """What the pipeline writes: contiguous HDF5, read at known offsets."""
+    """The pipeline's own format: contiguous HDF5, read at computed offsets."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

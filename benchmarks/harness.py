@@ -1,7 +1,7 @@
 """Measure ways of doing the same work in turn, and show them as a table.
 
-Ways are run alternately, and the median of each is taken, so that what else the machine does falls on all
-of them alike: the ratios hold on a busy machine, the rates only on a quiet one. The page cache is warm.
+Ways are run alternately, and the median of each is taken, so that other load of the machine affects all of
+them equally: ratios hold on a busy machine, rates only on an idle one. The page cache is warm.
 """
 
 import argparse
@@ -27,7 +27,7 @@ _PACKAGES = ("numpy", "opencv-python-headless", "h5py", "keras")
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table; the ratios are plain quotients, ours over the other.
+    """A line of the table; the ratios are quotients, ours over the other.
 
     For rates more is better, for bytes and memory less. In rows named "… vs PEER" the column `bound` holds
     the peer's figure. None where there is nothing to compare with.
@@ -70,16 +70,16 @@ Ways = Mapping[str, Callable[[], int]]
 def rates(repeats: int, ways: Ways, before: Callable[[], None] = os.sync) -> dict[str, float]:
     """Items per second of each way, median of `repeats`; a way does its work and returns how many items.
 
-    `before` comes before each, untimed: what one way has left to be written is not on the next one's time.
+    `before` runs before each way, untimed: a way is not charged for the unwritten data of the way before it.
     """
-    found: dict[str, list[float]] = {name: [] for name in ways}
+    samples: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(repeats):
         for name, way in ways.items():
             before()
             start = time.perf_counter()
             items = way()
-            found[name].append(items / (time.perf_counter() - start))
-    return {name: statistics.median(values) for name, values in found.items()}
+            samples[name].append(items / (time.perf_counter() - start))
+    return {name: statistics.median(values) for name, values in samples.items()}
 
 
 def machine() -> str:
@@ -108,11 +108,11 @@ def main(*benchmarks: Benchmark, argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="share of the full sizes")
     parser.add_argument("--repeats", type=int, default=5, help="take the median of this many")
     parser.add_argument("--results", type=Path, default=RESULTS)
-    given = parser.parse_args(argv)
-    if given.data and not given.data.is_dir():
-        parser.error(f"--data: {given.data} is not a folder")
+    options = parser.parse_args(argv)
+    if options.data and not options.data.is_dir():
+        parser.error(f"--data: {options.data} is not a folder")
     with tempfile.TemporaryDirectory(prefix="convoy-bench-") as work:
-        settings = Settings(given.data, given.scale, given.repeats, Path(work))
+        settings = Settings(options.data, options.scale, options.repeats, Path(work))
         rows = []
         for benchmark in benchmarks:
             print(f"running {benchmark.__module__}", file=sys.stderr)
@@ -120,9 +120,9 @@ def main(*benchmarks: Benchmark, argv: Sequence[str] | None = None) -> None:
                 rows += benchmark(settings)
             except ConvoyError as error:
                 sys.exit(f"{benchmark.__module__}: {error}")
-    with given.results.open("w", newline="", encoding="utf-8") as file:
+    with options.results.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([COLUMNS, *(row.cells() for row in rows)])
-    print(f"\n{machine()}\nmedian of {given.repeats}, warm page cache\n")
+    print(f"\n{machine()}\nmedian of {options.repeats}, warm page cache\n")
     print(markdown(COLUMNS, [row.cells() for row in rows]))
 
 

@@ -1,6 +1,6 @@
-"""Images to measure on: a person's own folder, or made ones that cost a decoder what photographs do.
+"""Images to measure on: a user's folder, or generated images that cost a decoder as much as photographs.
 
-Made images are noise of four scales, from a tint across the image down to grain, with soft-edged shapes.
+Generated images are noise of four scales, from a tint across the image down to grain, with soft-edged shapes.
 At quality 90 they take 2.0 bits a pixel and OpenCV decodes 500x375 of them at 94 % of the rate of Flowers-17
 photographs of that size and quality (1.85 bits).
 """
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from benchmarks.harness import Settings
 from stages.common.parallel import mapped
 
-# Cell in pixels; standard deviation of what is common to the channels and of what is each one's own.
+# Cell in pixels; standard deviation of the noise that the channels share, and of each channel's own.
 _NOISE = ((128, 40, 25), (32, 25, 10), (8, 14, 0), (2, 9, 0))
 # As large as photographs on the web are: 1,024 on the long side.
 _LARGE = ((683, 1024), (1024, 683), (768, 1024), (768, 1024))
@@ -76,16 +76,16 @@ def _make(folder: Path, count: int, sizes: Sizes, quality: int) -> None:
 
 
 def _link(folder: Path, data: Path | None) -> None:
-    """Links to every file below `data`, dealt to classes: speed does not depend on what an image shows."""
+    """Link every file below `data`, in turn to each class: speed does not depend on an image's content."""
     assert data is not None
-    found = sorted(Path(root, name) for root, _, names in os.walk(data) for name in names)
-    for number, path in enumerate(found):
+    paths = sorted(Path(root, name) for root, _, names in os.walk(data) for name in names)
+    for number, path in enumerate(paths):
         place = folder / f"class{number % _CLASSES}" / f"{number:06d}{path.suffix}"
         place.symlink_to(path.absolute())
 
 
 def _once(folder: Path, fill: Callable[[Path], None]) -> Path:
-    """Several benchmarks use the same images in one run."""
+    """Fill a folder unless an earlier benchmark of this run has filled it."""
     if not folder.exists():
         for number in range(_CLASSES):
             (folder / f"class{number}").mkdir(parents=True)

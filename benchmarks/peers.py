@@ -1,4 +1,4 @@
-"""The same work by others who do it well, on the same images in the same run."""
+"""The same work by other well-made programs, on the same images in the same run."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -64,11 +64,11 @@ class Pipeline:
             stage: Command[..., Any] = getattr(importlib.import_module(f"stages.{name}"), name)
             checked = {argument: self.params.at(key) for argument, key in stage.reads.items()}
             words = self.arguments(name)
-            given = {
+            paths = {
                 option.removeprefix("--").replace("-", "_"): Path(value)
                 for option, value in zip(words[::2], words[1::2], strict=True)
             }
-            stage(**checked, **given)
+            stage(**checked, **paths)
 
     def arguments(self, name: str) -> list[str]:
         """A stage's command line without the command, its paths below `root`."""
@@ -76,10 +76,10 @@ class Pipeline:
         return [str(self.root / word) if "/" in word else word for word in words]
 
     def forget(self) -> None:
-        """Remove what the stages after ingest wrote, so that they start from nothing."""
-        kept = {self.root / out for out in _definition("ingest")["outs"]}
+        """Remove the outputs of the stages after ingest, so that these start from nothing."""
+        outputs = {self.root / out for out in _definition("ingest")["outs"]}
         for path in (self.root / "data").iterdir():
-            if path not in kept:
+            if path not in outputs:
                 remove(path)
 
     def _manifest(self) -> Manifest:
@@ -90,5 +90,5 @@ def _definition(name: str) -> dict[str, Any]:
     stages = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8").replace("${key}", EXTRACTOR))[
         "stages"
     ]
-    found: dict[str, Any] = stages[name].get("do", stages[name])
-    return found
+    definition: dict[str, Any] = stages[name].get("do", stages[name])
+    return definition

@@ -1,4 +1,4 @@
-"""What the Makefile itself says; what its targets do is tested where that is."""
+"""The Makefile's own checks; its targets are tested with the programs that they run."""
 
 import os
 import subprocess
@@ -10,12 +10,12 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize("target", ["find-learning-rate", "sweep", "predict", "replay"])
-def test_what_a_target_has_to_be_told_is_said_before_anything_runs(target: str) -> None:
-    # Not what an outer make was told: with a RUN, replay would bring it back.
-    untold = ["MEMBER=", "FILES=", "RUN="]
+def test_a_missing_variable_is_named_before_anything_runs(target: str) -> None:
+    # An outer make's variables are cleared: with its RUN, replay would replace the workspace.
+    cleared = ["MEMBER=", "FILES=", "RUN="]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
     installed = [word for name in ("stages", "sweep") for word in ("--old-file", f".venv/{name}.installed")]
-    words = ["make", *installed, target, *untold]
+    words = ["make", *installed, target, *cleared]
     done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("error: name ")

@@ -1,4 +1,7 @@
-"""One line per event: prose on a terminal, key=value in containers and files; and progress as either."""
+"""One line per event: prose on a terminal, key=value in containers and files; progress likewise.
+
+An event is named verb_object in the past tense, with its figures as fields: `resized_images images=3`.
+"""
 
 import json
 import logging
@@ -17,7 +20,11 @@ _SECONDS_BETWEEN_LINES = 5.0
 
 
 def configure(stage: str) -> None:
-    """Send events of this process to standard error, named after the stage."""
+    """Send events of this process to standard error.
+
+    Args:
+        stage: The name of the stage or tool in each line.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Terminal(stage) if sys.stderr.isatty() else _KeyValue(stage))
     _LOGGER.handlers[:] = [handler]
@@ -27,7 +34,12 @@ def configure(stage: str) -> None:
 
 @contextmanager
 def write_to_file(path: Path, stage: str) -> Iterator[None]:
-    """Write the events of this stage to a file as well."""
+    """Write the events of a block to a file as well.
+
+    Args:
+        path: The file, to which lines are appended.
+        stage: The name of the stage in each line.
+    """
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(_KeyValue(stage))
     _LOGGER.addHandler(handler)
@@ -39,46 +51,51 @@ def write_to_file(path: Path, stage: str) -> Iterator[None]:
 
 
 def event(message: str, **fields: object) -> None:
-    """Something happened, with its figures as fields."""
+    """Log an event with its figures as fields."""
     _LOGGER.info(message, extra={"fields": fields})
 
 
 def warning(message: str, **fields: object) -> None:
-    """Something the user should look at; the stage goes on."""
+    """Log a condition that the user should check; the stage continues."""
     _LOGGER.warning(message, extra={"fields": fields})
 
 
 def error(message: str) -> None:
-    """Why the stage stops."""
+    """Log the reason why the stage stops."""
     _LOGGER.error(message, extra={"fields": {}})
 
 
 class Progress:
     """A bar with rate and ETA on a terminal; otherwise one line every five seconds. `with` closes it.
 
-    A `total` of 0 is unknown.
+    Args:
+        activity: What progresses, as `resizing`.
+        total: How many units there are; 0 is unknown.
+        unit: What is counted, in the singular.
     """
 
-    def __init__(self, doing: str, total: int, unit: str) -> None:
-        self._doing, self._total, self._unit = doing, total, unit
+    def __init__(self, activity: str, total: int, unit: str) -> None:
+        self._activity, self._total = activity, total
         self._done = 0
-        self._started = self._said = time.monotonic()
-        shown = sys.stderr.isatty()
+        self._started = self._logged = time.monotonic()
+        on_terminal = sys.stderr.isatty()
         self._bar: tqdm[Any] | None = (
-            tqdm(total=total, unit=f" {unit}", desc=doing, leave=False) if shown else None
+            tqdm(total=total, unit=f" {unit}", desc=activity, leave=False) if on_terminal else None
         )
 
     def advance(self, count: int = 1) -> None:
-        """Count this many more as done."""
+        """Count `count` more units as done."""
         self._done += count
         now = time.monotonic()
         if self._bar is not None:
             self._bar.update(count)
-        elif now - self._said >= _SECONDS_BETWEEN_LINES:
-            self._said = now
+        elif now - self._logged >= _SECONDS_BETWEEN_LINES:
+            self._logged = now
             rate = self._done / (now - self._started)
-            left = {"eta": f"{(self._total - self._done) / rate:.0f}s"} if self._total else {}
-            event(self._doing, done=self._done, of=self._total or "?", rate=f"{rate:.0f}/s", **left)
+            remaining = {"eta": f"{(self._total - self._done) / rate:.0f}s"} if self._total else {}
+            event(
+                self._activity, done=self._done, total=self._total or "?", rate=f"{rate:.0f}/s", **remaining
+            )
 
     def __enter__(self) -> Self:
         return self

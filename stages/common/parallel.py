@@ -2,7 +2,7 @@
 
 Threads and not processes: OpenCV, Pillow, hashlib and file reads release the GIL, so threads keep every
 core busy without copying images between processes, and a crash in native code ends the stage instead of
-leaving it waiting for a dead worker. `ThreadPoolExecutor.map` alone would read a whole source into memory.
+leaving it to wait for a dead worker. `ThreadPoolExecutor.map` alone would read a whole source into memory.
 """
 
 from collections import deque
@@ -24,17 +24,27 @@ def mapped(
     workers: int | None = None,
     ahead: int = _AHEAD_PER_WORKER,
 ) -> Iterator[Result]:
-    """Yield function(item) in the order of the items; at most `ahead` results per worker wait to be taken."""
+    """Apply a function to a stream of items in threads.
+
+    Args:
+        function: Called with each item. An exception ends the stream and reaches the caller.
+        items: Read a little ahead of the results only.
+        workers: The number of threads; by default one per core.
+        ahead: How many results per worker may wait to be taken.
+
+    Yields:
+        The results, in the order of the items.
+    """
     workers = workers or cores()
-    waiting: deque[Future[Result]] = deque()
+    pending: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         try:
             for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) >= workers * ahead:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+                pending.append(pool.submit(function, item))
+                if len(pending) >= workers * ahead:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
         finally:
-            for future in waiting:
+            for future in pending:
                 future.cancel()

@@ -93,8 +93,8 @@ def test_a_full_disk_is_one_clear_line_and_leaves_nothing(
     paths = {"manifest": project.manifest, "blob": project.blob}
     for name, path in (paths | {"resized": small_disk / "resized.h5"}).items():
         command += [f"--{name}", str(path)]
-    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert found.returncode == 75, "EX_TEMPFAIL: a retry may find room"
-    assert found.stderr.count("\n") == 1
-    assert "No space left on device" in found.stderr
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 75, "EX_TEMPFAIL: a retry may find room"
+    assert done.stderr.count("\n") == 1
+    assert "No space left on device" in done.stderr
     assert list(small_disk.iterdir()) == []

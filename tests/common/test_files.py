@@ -158,26 +158,26 @@ def read_all(folder: Path) -> dict[str, str]:
 def test_a_kill_at_any_step_never_leaves_half_a_folder(tmp_path: Path) -> None:
     path = tmp_path / "out"
     old, new = ({f"{name}.h5": text for name in "abc"} for text in ("old", "new"))
-    seen: list[dict[str, str] | None] = []
+    states: list[dict[str, str] | None] = []
     finished = False
     while not finished:
         shutil.rmtree(tmp_path)
         path.mkdir(parents=True)
         for name, text in old.items():
             (path / name).write_text(text)
-        words = [sys.executable, "-c", REPLACE, str(path), str(len(seen))]
+        words = [sys.executable, "-c", REPLACE, str(path), str(len(states))]
         finished = subprocess.run(words, cwd=ROOT, check=False).returncode == 0
-        seen.append(read_all(path) if path.exists() else None)
-        assert seen[-1] in (old, new, None)
+        states.append(read_all(path) if path.exists() else None)
+        assert states[-1] in (old, new, None)
         # The next call finds whole outputs only, and leaves nothing behind.
         with pytest.raises(ZeroDivisionError), files.replace_folder_atomically(path, ["*.h5"]):
             _ = 1 / 0
         assert read_all(path) in (old, new)
         assert [file.name for file in tmp_path.iterdir()] == ["out"]
-    assert seen[0] == old
-    assert seen[-1] == new
-    assert None in seen, "the one moment between two renames"
-    assert len(seen) > 6
+    assert states[0] == old
+    assert states[-1] == new
+    assert None in states, "the one moment between two renames"
+    assert len(states) > 6
 
 
 def test_a_killed_process_leaves_no_result_and_the_next_one_starts_clean(tmp_path: Path) -> None:

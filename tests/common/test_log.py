@@ -20,9 +20,10 @@ class Terminal(io.StringIO):
 
 def test_events_are_key_value_pairs_off_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     log.configure("resize")
-    log.event("resized", images=3, size="16x16")
+    log.event("resized_images", images=3, size="16x16")
     pattern = (
-        r"time=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ level=info stage=resize event=resized images=3 size=16x16\n"
+        r"time=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ level=info stage=resize "
+        r"event=resized_images images=3 size=16x16\n"
     )
     assert re.fullmatch(pattern, capsys.readouterr().err)
 
@@ -32,10 +33,10 @@ def test_events_are_key_value_pairs_off_a_terminal(capsys: pytest.CaptureFixture
 )
 def test_an_event_is_one_line_whatever_its_values(capsys: pytest.CaptureFixture[str], value: str) -> None:
     log.configure("resize")
-    log.warning("files left out", where=value)
+    log.warning("skipped files", where=value)
     line = capsys.readouterr().err
     assert line.count("\n") == 1
-    assert 'level=warning stage=resize event="files left out" where=' in line
+    assert 'level=warning stage=resize event="skipped files" where=' in line
     # A shell's rules read it back as one word per pair.
     assert len(shlex.split(line)) == 5
     assert value.isascii() or value in line
@@ -51,9 +52,9 @@ def test_events_are_prose_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     log.configure("mean")
-    log.event("averaged", images=3)
+    log.event("computed_mean", images=3)
     log.error("stopped")
-    assert terminal.getvalue() == "[mean] averaged images=3\n[mean] error: stopped\n"
+    assert terminal.getvalue() == "[mean] computed_mean images=3\n[mean] error: stopped\n"
 
 
 def test_configuring_twice_does_not_double_the_lines(capsys: pytest.CaptureFixture[str]) -> None:
@@ -75,8 +76,8 @@ def test_progress_off_a_terminal_is_a_line_every_few_seconds(
             progress.advance(10)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 4
-    assert "event=resizing done=50 of=300 rate=10/s eta=25s" in lines[0]
-    assert "done=200 of=300 rate=10/s eta=10s" in lines[3]
+    assert "event=resizing done=50 total=300 rate=10/s eta=25s" in lines[0]
+    assert "done=200 total=300 rate=10/s eta=10s" in lines[3]
 
 
 def test_progress_without_a_known_end_has_no_eta(
@@ -88,7 +89,7 @@ def test_progress_without_a_known_end_has_no_eta(
     with log.Progress("reading images", total=0, unit="image") as progress:
         now += 6.0
         progress.advance(60)
-    assert capsys.readouterr().err.endswith("done=60 of=? rate=10/s\n")
+    assert capsys.readouterr().err.endswith("done=60 total=? rate=10/s\n")
 
 
 def test_progress_on_a_terminal_is_a_bar_with_rate_and_eta(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,9 +49,9 @@ def runs(tracked: Path) -> list[dict[str, Any]]:
         ]
 
 
-def rows(said: str) -> dict[str, list[str]]:
+def rows(output: str) -> dict[str, list[str]]:
     """Of the section of the member: what stands in each row."""
-    (section,) = re.findall(r"^net\n(.*?)(?:\n\n|\Z)", said, flags=re.MULTILINE | re.DOTALL)
+    (section,) = re.findall(r"^net\n(.*?)(?:\n\n|\Z)", output, flags=re.MULTILINE | re.DOTALL)
     cells = [re.split(r" {2,}", line.strip()) for line in section.splitlines() if line.strip()]
     return {first: rest for first, *rest in cells}
 
@@ -61,9 +61,9 @@ def test_executions_of_a_recipe_stand_side_by_side(
 ) -> None:
     page = tmp_path / "compare.html"
     cli.main(compare, ["--recipe", "compared", "--page", str(page)])
-    said = capsys.readouterr().out
-    assert said.split()[:2] == ["short", "long"]
-    found = rows(said)
+    output = capsys.readouterr().out
+    assert output.split()[:2] == ["short", "long"]
+    found = rows(output)
     assert found["train.epochs"] == ["2", "4"]
     assert "kind" not in found
     assert found["Seconds to fit"] == ["3.0", "6.0"]
@@ -112,25 +112,25 @@ def test_trainings_and_executions_are_found_by_id_beginning_and_name(
 ) -> None:
     words = [str(runs[1]["member"])[:12], "short", str(runs[1]["evaluation"])]
     cli.main(compare, [*words, "--page", str(tmp_path / "page.html")])
-    said = capsys.readouterr().out
-    assert said.split()[:3] == ["net", "short", "long"]
-    assert rows(said)["train.epochs"] == ["4", "2", "4"]
+    output = capsys.readouterr().out
+    assert output.split()[:3] == ["net", "short", "long"]
+    assert rows(output)["train.epochs"] == ["4", "2", "4"]
     # A training is judged by the evaluation that points at it.
-    assert rows(said)["Accuracy"][0].startswith("0.9500 (")
+    assert rows(output)["Accuracy"][0].startswith("0.9500 (")
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "output"),
     [
         (["nothing"], "no run has the id or the name nothing"),
         (["--recipe", "unknown"], "no runs of recipe unknown; allowed: compared"),
     ],
 )
 def test_what_is_not_there_is_one_line(
-    runs: list[dict[str, Any]], words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+    runs: list[dict[str, Any]], words: list[str], output: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit, match="1"):
         cli.main(compare, words)
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1
-    assert said in lines[0]
+    assert output in lines[0]

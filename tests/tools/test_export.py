@@ -1,4 +1,4 @@
-"""What other programs run gives the members' probabilities; what is no network is refused in one line."""
+"""Exported networks give the members' probabilities; a member that is no network is refused in one line."""
 
 from pathlib import Path
 
@@ -27,9 +27,9 @@ def exported(model: str, kind: str, to: Path) -> None:
 @pytest.fixture
 def pixels(test_images: list[Path]) -> np.ndarray:
     """The test split at the members' size, in colours as spec.json says, by nothing of this project."""
-    found = [cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB) for path in test_images]
+    images = [cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB) for path in test_images]
     # 20x24 → the middle 20x20 → 16x16.
-    return np.stack([cv2.resize(one[:, 2:22], (16, 16), interpolation=cv2.INTER_AREA) for one in found])
+    return np.stack([cv2.resize(image[:, 2:22], (16, 16), interpolation=cv2.INTER_AREA) for image in images])
 
 
 def expected(model: str, test_images: list[Path]) -> np.ndarray:
@@ -51,8 +51,8 @@ def test_onnx_gives_the_probabilities_of_the_served_model(
     middle = np.ascontiguousarray(
         crops.centre(pixels, tuple(read_json(to / "spec.json")["members"][0]["patch"]))
     )
-    (found,) = session.run(None, {session.get_inputs()[0].name: middle})
-    np.testing.assert_allclose(found, expected(model, test_images), atol=1e-4)
+    (probabilities,) = session.run(None, {session.get_inputs()[0].name: middle})
+    np.testing.assert_allclose(probabilities, expected(model, test_images), atol=1e-4)
 
 
 def test_a_saved_model_gives_the_probabilities_of_the_served_model(
@@ -69,8 +69,8 @@ def test_a_saved_model_gives_the_probabilities_of_the_served_model(
     exported(model, "saved_model", to)
     assert {path.name for path in to.iterdir()} == {"spec.json", "patchy"}
     serve = keras.layers.TFSMLayer(to / "patchy", call_endpoint="serve")
-    found = np.asarray(serve(np.ascontiguousarray(crops.centre(pixels, (12, 12)))))
-    np.testing.assert_allclose(found, expected(model, test_images), atol=1e-4)
+    probabilities = np.asarray(serve(np.ascontiguousarray(crops.centre(pixels, (12, 12)))))
+    np.testing.assert_allclose(probabilities, expected(model, test_images), atol=1e-4)
 
 
 def test_a_classifier_on_features_is_no_network(
@@ -81,6 +81,6 @@ def test_a_classifier_on_features_is_no_network(
             export, ["--model", uri_of(members["logistic"]), "--format", "onnx", "--to", str(tmp_path / "x")]
         )
     assert stopped.value.code == 1
-    (line,) = [one for one in capsys.readouterr().err.splitlines() if "level=error" in one]
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "level=error" in line]
     assert "only networks can be exported; these are none: logistic" in line
     assert not (tmp_path / "x").exists()

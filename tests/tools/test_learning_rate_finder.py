@@ -1,4 +1,4 @@
-"""find_learning_rate: a figure, its numbers, and a rate to begin with."""
+"""learning_rate_finder: a figure, its numbers, and a rate to start with."""
 
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,13 @@ def lenet(**changes: Any) -> cnn.Params:
 
 
 @pytest.mark.slow
-def test_the_rate_lies_between_doing_nothing_and_diverging(packed: Project, tmp_path: Path) -> None:
+def test_the_rate_is_between_no_effect_and_divergence(packed: Project, tmp_path: Path) -> None:
     find_learning_rate("lenet", params=lenet(), data=packed.packed, sheets=tmp_path / "sheets")
-    found = read_json(tmp_path / "sheets" / "lenet.json")
-    assert 1e-4 < found["steepest"] < 1
-    assert found["rates"] == sorted(found["rates"])
-    assert len(found["rates"]) == len(found["losses"])
-    assert min(found["losses"]) < found["losses"][0]
+    result = read_json(tmp_path / "sheets" / "lenet.json")
+    assert 1e-4 < result["steepest"] < 1
+    assert result["rates"] == sorted(result["rates"])
+    assert len(result["rates"]) == len(result["losses"])
+    assert min(result["losses"]) < result["losses"][0]
     assert (tmp_path / "sheets" / "lenet.png").stat().st_size > 5_000
 
 
@@ -41,9 +41,9 @@ def test_only_networks_have_a_learning_rate(packed: Project, tmp_path: Path) -> 
 
 def test_the_steepest_fall_is_where_to_begin() -> None:
     rates = [10.0**power for power in range(-6, 2)]
-    found = RangeTest(rates, [2.0, 2.0, 1.9, 1.0, 0.9, 0.85, 1.5, 6.0])
-    assert found.steepest in (1e-4, 1e-3)
-    assert found.highest == pytest.approx(1e-2)
+    result = RangeTest(rates, [2.0, 2.0, 1.9, 1.0, 0.9, 0.85, 1.5, 6.0])
+    assert result.steepest in (1e-4, 1e-3)
+    assert result.highest == pytest.approx(1e-2)
 
 
 def test_a_loss_that_never_falls_is_no_answer() -> None:

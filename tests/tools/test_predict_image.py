@@ -31,7 +31,7 @@ def model(tracked: Path, packed: Any) -> str:
     return f"runs:/{read_json(tracked / 'patchy' / 'run.json')['run_id']}/model"
 
 
-def said(capsys: pytest.CaptureFixture[str], *words: object, status: int = 0) -> tuple[str, str]:
+def run_command(capsys: pytest.CaptureFixture[str], *words: object, status: int = 0) -> tuple[str, str]:
     with pytest.raises(SystemExit) if status else nullcontext() as stopped:
         cli.main(predict_image, [str(word) for word in words])
     assert stopped is None or stopped.value.code == status
@@ -43,7 +43,7 @@ def test_folders_globs_and_files_once_each(
 ) -> None:
     cats = packed.source / "cat"
     words = [cats, packed.source / "dog" / "00*.png", cats / "000.png"]
-    out, _ = said(capsys, "--model", model, "--top", 2, *words)
+    out, _ = run_command(capsys, "--model", model, "--top", 2, *words)
     lines = out.splitlines()
     assert len(lines) == 20 + 10
     path, best = lines[0].split(": ")
@@ -55,14 +55,14 @@ def test_folders_globs_and_files_once_each(
 
 def test_json_and_csv_hold_the_same_rows(model: str, packed: Any, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--model", model, packed.source / "cat" / "000.png", packed.source / "panda" / "001.png"]
-    as_json = json.loads(said(capsys, *words, "--output", "json")[0])
-    as_csv = list(csv.DictReader(said(capsys, *words, "--output", "csv")[0].splitlines()))
+    as_json = json.loads(run_command(capsys, *words, "--output", "json")[0])
+    as_csv = list(csv.DictReader(run_command(capsys, *words, "--output", "csv")[0].splitlines()))
     assert [list(row) for row in as_json] == [["path", "rank", "label", "probability"]] * 6
     assert [[str(value) for value in row.values()] for row in as_json] == [list(r.values()) for r in as_csv]
     assert [row["rank"] for row in as_json] == [1, 2, 3, 1, 2, 3]
     assert sum(row["probability"] for row in as_json[:3]) == pytest.approx(1)
 
-    ten = json.loads(said(capsys, *words, "--output", "json", "--crops", "ten")[0])
+    ten = json.loads(run_command(capsys, *words, "--output", "json", "--crops", "ten")[0])
     assert ten[0]["probability"] != as_json[0]["probability"]
 
 
@@ -70,7 +70,7 @@ def test_a_file_that_is_no_image_is_named_and_the_others_are_predicted(
     model: str, packed: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "notes.txt").write_text("no image")
-    out, err = said(capsys, "--model", model, tmp_path, packed.source / "cat" / "000.png", status=1)
+    out, err = run_command(capsys, "--model", model, tmp_path, packed.source / "cat" / "000.png", status=1)
     assert len(out.splitlines()) == 1
     assert f"{tmp_path / 'notes.txt'}: not an image in one of the formats" in err
     assert "1 of 2 files are no images" in err
@@ -88,7 +88,7 @@ def test_a_file_that_is_no_image_is_named_and_the_others_are_predicted(
 def test_a_wrong_command_line_is_one_line(
     capsys: pytest.CaptureFixture[str], words: list[str], message: str
 ) -> None:
-    _, err = said(capsys, *words, status=2)
+    _, err = run_command(capsys, *words, status=2)
     (line,) = err.splitlines()
     assert message in line
     assert "--help lists the options" in line or message.startswith("name")
@@ -107,9 +107,9 @@ def test_mistakes_are_one_line(
     tracked: Path, packed: Any, capsys: pytest.CaptureFixture[str], words: list[str], message: str
 ) -> None:
     image = str(packed.source / "cat" / "000.png")
-    out, err = said(capsys, *[image if word == "IMAGE" else word for word in words], status=1)
+    out, err = run_command(capsys, *[image if word == "IMAGE" else word for word in words], status=1)
     assert out == ""
-    (line,) = [one for one in err.splitlines() if "level=error" in one]
+    (line,) = [line for line in err.splitlines() if "level=error" in line]
     assert message in line
     assert "Traceback" not in err
 
@@ -122,7 +122,7 @@ def test_a_network_out_of_the_box_says_what_it_says_in_keras(
     # Without the internet there are no names.
     monkeypatch.setattr("stages.models.backbones.imagenet_names", offline)
     words = ["--network", "mobilenet_v2", "--weights", tmp_path / "random.weights.h5", "--top", 5]
-    out, err = said(capsys, *words, "--output", "json", packed.source / "cat" / "000.png")
+    out, err = run_command(capsys, *words, "--output", "json", packed.source / "cat" / "000.png")
     rows = json.loads(out)
     assert len(rows) == 5
     assert all(0 <= int(row["label"]) < 1000 for row in rows)
@@ -142,6 +142,6 @@ def test_weights_that_cannot_be_downloaded_are_one_line(
 ) -> None:
     monkeypatch.setattr("keras.src.utils.file_utils.config.keras_home", lambda: str(tmp_path))
     words = ["--network", "MobileNetV2", packed.source / "cat" / "000.png"]
-    _, err = said(capsys, *words, status=75)
-    (line,) = [one for one in err.splitlines() if "level=error" in one]
+    _, err = run_command(capsys, *words, status=75)
+    (line,) = [line for line in err.splitlines() if "level=error" in line]
     assert "MobileNetV2 with weights 'imagenet' cannot be built: " in line

@@ -198,7 +198,12 @@ def test_pruning_saves_epochs_and_finds_as_good_a_rate() -> None:
     ("member", "key", "about", "said"),
     [
         ("resnet", "epochs", {"choices": [1]}, "no model resnet; allowed: linear"),
-        ("linear", "epoch", {"choices": [1]}, "no models.linear.epoch .did you mean epochs..; allowed here: alpha"),
+        (
+            "linear",
+            "epoch",
+            {"choices": [1]},
+            "no models.linear.epoch .did you mean epochs..; allowed here: alpha",
+        ),
         ("linear", "epochs", {"from": 1}, "epochs is .*; allowed: {choices"),
         ("linear", "epochs", 3, "epochs is 3; allowed: {choices"),
     ],
