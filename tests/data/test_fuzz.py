@@ -14,7 +14,7 @@ from stages.common.errors import ConvoyError
 from stages.data.sources import csv
 
 ROOT = Path(__file__).parents[2]
-# Of each kind. 20,000 of each kind were run before this test was written.
+# Of each kind; a longer run: python -m tests.data.fuzz 20000
 INPUTS = 300
 SECONDS, MEBIBYTES = 5, 1024
 
@@ -30,6 +30,35 @@ def test_damaged_inputs_are_refused_quickly_and_in_little_memory() -> None:
         assert figures["slowest"] < SECONDS, kind
         # The changes are large enough to be noticed, and small enough to leave some inputs whole.
         assert 0 < figures["refusals"] <= figures["inputs"], kind
+
+
+BOMB = """
+import io, sys
+from PIL import Image
+from stages.common.errors import ImageError
+from stages.data.decoding import inspect
+kind, mode, width, height = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+file = io.BytesIO()
+Image.new(mode, (width, height)).save(file, kind)
+data = file.getvalue()
+assert len(data) < 2**20, len(data)
+try:
+    inspect(data, 200_000_000, hashed=True)
+except ImageError as error:
+    print(error)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "mode"), [("PNG", "L"), ("PNG", "1"), ("GIF", "L"), ("WEBP", "RGB")])
+def test_a_small_file_of_many_pixels_is_refused_by_its_header(kind: str, mode: str) -> None:
+    """WebP allows 16,383 pixels a side only."""
+    width, height = (16_000, 12_000) if kind != "WEBP" else (16_000, 5_000)
+    words = [sys.executable, "-c", BOMB, kind, mode, str(width), str(height)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert f"{width}x{height} pixels in" in done.stdout
+    assert "a decompression bomb" in done.stdout
 
 
 CELL = any_.text(any_.characters(codec="utf-8", exclude_characters="\0"), max_size=20)

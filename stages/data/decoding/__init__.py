@@ -153,7 +153,7 @@ def _open(data: bytes, max_pixels: int | None = None) -> Image.Image:
     if tiff.is_tiff(data):
         return tiff.read(data, max_pixels)
     image = open_image(data)
-    tones.check_size(*image.size, max_pixels)
+    tones.check_size(*image.size, len(data), max_pixels)
     return image
 
 

@@ -61,7 +61,7 @@ def read(data: bytes, max_pixels: int | None) -> Image.Image:
 
     with TiffFile(io.BytesIO(data)) as file:
         page = _page(file)
-        tones.check_size(page.imagewidth, page.imagelength, max_pixels)
+        tones.check_size(page.imagewidth, page.imagelength, len(data), max_pixels)
         _check_strips(page, len(data))
         if int(page.photometric) > _PALETTE:
             return _by_pillow(page, data)

@@ -10,14 +10,30 @@ from stages.common.errors import ImageError
 from stages.data.decoding.types import Pixels
 
 BACKGROUND = (255, 255, 255)
+# Decoding takes up to 12 bytes a pixel: these take less than 1 GiB.
+_HARMLESS_PIXELS = 2**26
+# Photographs have 1 to 10 pixels a byte, blank pages some hundreds.
+_PIXELS_PER_BYTE = 64
 
 
-def check_size(width: int, height: int, max_pixels: int | None) -> None:
-    """Raise ImageError for no pixel, or for more than `max_pixels`; None is no limit."""
+def check_size(width: int, height: int, size: int, max_pixels: int | None) -> None:
+    """Refuse an image by its header, before its pixels take memory.
+
+    Args:
+        width: Pixels.
+        height: Pixels.
+        size: Bytes of the file.
+        max_pixels: The limit; None is none, for an image that was accepted before.
+
+    Raises:
+        ImageError: No pixel, more than `max_pixels`, or a file that is too small for so many.
+    """
     if width < 1 or height < 1:
         raise ImageError(f"an image of {width}x{height} pixels")
     if max_pixels is not None and width * height > max_pixels:
         raise ImageError(f"{width}x{height} pixels are more than the {max_pixels} allowed")
+    if max_pixels is not None and width * height > max(_HARMLESS_PIXELS, _PIXELS_PER_BYTE * size):
+        raise ImageError(f"{width}x{height} pixels in {size} bytes: a decompression bomb")
 
 
 def in_8_bits(samples: NDArray[Any], bits: int) -> Pixels:
