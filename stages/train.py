@@ -163,13 +163,17 @@ def _score_train_sample(run: tracking.Run, learner: Learner, rows: store.Reader)
 
 
 def _delivered_epoch(params: LearnerParams, history: History) -> float:
-    """The epoch, from 1, whose weights the network ends with: the last, or with `keep: best` the best."""
+    """The epoch, from 1, whose weights the network ends with: the last, or with `keep: best` the best.
+
+    Epochs of a training that this one continues (phase 0) do not count: their weights are not kept.
+    """
     settings = getattr(params, "train", None)
     if settings is None or settings.keep == "last":
         return history["epoch"][-1]
-    values = np.asarray(history[settings.monitor])
+    first = history["phase"].count(0)
+    values = np.asarray(history[settings.monitor][first:])
     best = values.argmax() if settings.monitor == "val_accuracy" else values.argmin()
-    return history["epoch"][int(best)]
+    return history["epoch"][first + int(best)]
 
 
 def _report(run: tracking.Run, learner: Learner, history: History, val: store.Reader) -> dict[str, float]:

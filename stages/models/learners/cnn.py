@@ -24,6 +24,7 @@ from stages.data import crops
 from stages.data.augment import Augment
 from stages.data.store import Reader
 from stages.models import networks
+from stages.models.backbones import Sha256
 from stages.models.protocols import LearnerParams
 from stages.models.training.durations import Duration
 from stages.models.training.monitor import Draw
@@ -50,6 +51,26 @@ class Training(Settings, Duration):
     """How a network is trained, and for how long: `epochs` or `steps`, the other null."""
 
 
+class StartFrom(Section):
+    """A finished member of the same network, to continue its training.
+
+    Attributes:
+        member: its folder, as `train` wrote it. A copy outside of `models/`: DVC clears that folder's
+            members before it trains them, and does not know that this member reads another's.
+        sha256: of its model.keras. DVC watches the params and not the file; with it a new file is a change.
+    """
+
+    member: Annotated[str, Field(min_length=1)]
+    sha256: Sha256 | None = None
+
+    @field_validator("member")
+    @classmethod
+    def _check_outside_of_models(cls, value: str) -> str:
+        if Path(value).parts[:1] == ("models",):
+            raise PydanticCustomError("member", "DVC clears models/; name a copy outside of it")
+        return value
+
+
 class Params(LearnerParams):
     """A network of stages/models/networks and its training.
 
@@ -62,6 +83,8 @@ class Params(LearnerParams):
         patch: [height, width] in pixels: train on random patches and predict on the centre (Practitioner
             Bundle ch. 10); null: whole images.
         augment: random changes to training images; null: none.
+        start_from: a finished member to start from; its epochs are the first of the history. null: random
+            weights.
         optimizer: with its schedule.
         train: all other settings.
     """
@@ -73,6 +96,7 @@ class Params(LearnerParams):
     normalize: Literal["scale", "standardize", "network"]
     patch: Annotated[list[Positive], Field(min_length=2, max_length=2)] | None
     augment: Augment | None
+    start_from: StartFrom | None
     optimizer: Optimizer
     train: Training
 
@@ -118,6 +142,7 @@ class Network:
         self._model, self._params = model, params
         self.checkpoints: Path | None = None
         self.draw_curves: Draw | None = None
+        self._earlier: History = {}
 
     def fit(self, train: Reader, val: Reader, on_epoch: OnEpoch) -> History:
         """Build the network for these images, or patches of them, and train it.
@@ -149,7 +174,7 @@ class Network:
         """Build a new network for these images, or for patches of them; returns the patches' size."""
         import keras
 
-        from stages.models.training import computing
+        from stages.models.training import computing, continuation
 
         settings, patch = params.train, _patch(params, train)
         if settings.deterministic:
@@ -163,6 +188,9 @@ class Network:
                 statistics=train.provenance["stats"] if params.normalize == "standardize" else None,
                 chosen=params.options,
             )
+        if origin := params.start_from:
+            file = Path(origin.member).expanduser() / _FILE
+            self._earlier = continuation.start(self._model, file, origin.sha256)
         return patch
 
     @contextmanager
@@ -188,7 +216,14 @@ class Network:
             Loader(val, size, patch=patch, soft=batches.soft) as val_batches,
         ):
             yield Trainer(
-                self._model, settings, batches, val_batches, on_epoch, self.checkpoints, self.draw_curves
+                self._model,
+                settings,
+                batches,
+                val_batches,
+                on_epoch,
+                self.checkpoints,
+                self.draw_curves,
+                self._earlier,
             )
 
     def predict_proba(self, rows: NDArray[Any]) -> NDArray[np.float32]:

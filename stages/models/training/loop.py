@@ -44,6 +44,8 @@ class Trainer:
         on_epoch: called after each epoch.
         folder: for checkpoints and the monitor's curves; None writes neither.
         draw_curves: draws a history into a PNG file; None draws no curves.
+        earlier: the history of the training that this one continues; empty: none. Its epochs are reported
+            first, and the new ones count on.
 
     Attributes:
         history: per epoch: epoch, phase, loss, accuracy, val_loss, val_accuracy, learning_rate,
@@ -60,14 +62,19 @@ class Trainer:
         on_epoch: OnEpoch,
         folder: Path | None = None,
         draw_curves: Draw | None = None,
+        earlier: History | None = None,
     ) -> None:
-        self.history: History = {}
+        self.history: History = {name: list(values) for name, values in (earlier or {}).items()}
         self._model, self._settings = model, settings
         self._train, self._val, self._on_epoch = train, val, on_epoch
         self._folder, self._monitor = folder, Monitor(folder, draw_curves)
         self._phase = 0
         self._best = callbacks.Best(settings.monitor) if settings.keep == "best" else None
         self._saved = self._read(model.variables)
+        for number, epoch in enumerate(self.history.get("epoch", [])):
+            on_epoch(
+                int(epoch), {name: series[number] for name, series in self.history.items() if name != "epoch"}
+            )
         if settings.l2:
             regularization.penalize(model, settings.l2)
 

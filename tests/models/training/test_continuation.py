@@ -1,0 +1,105 @@
+"""A finished training goes on with other params: its weights, and both halves of the history."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from stages.common.errors import LearnerError, ParamsError
+from stages.common.files import digest, write_json
+from stages.common.history import History
+from stages.data.store import Reader
+from stages.models.learners import cnn
+from stages.models.training import checkpoints
+from tests.networks import fitted, optimizer, params
+
+PLAIN: dict[str, Any] = {"momentum": 0.0, "nesterov": False}
+
+
+@pytest.fixture(scope="module")
+def finished(packed: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, History]:
+    """A copy of a member that was trained for two epochs without momentum, and its history."""
+    folder = tmp_path_factory.mktemp("finished")
+    network, history, _ = fitted(packed.packed, optimizer=optimizer("sgd", **PLAIN), train={"epochs": 2})
+    network.save(folder)
+    write_json(folder / "history.json", history)
+    return folder, history
+
+
+def values_of(network: cnn.Network) -> list[np.ndarray]:
+    assert network._model is not None
+    return [np.asarray(array) for array in network._model.get_weights()]
+
+
+def test_two_epochs_and_one_more_are_three_epochs(packed: Any, finished: tuple[Path, History]) -> None:
+    """Without momentum and with a constant rate nothing is lost: not the order of the images either."""
+    folder, first = finished
+    whole, expected, _ = fitted(packed.packed, optimizer=optimizer("sgd", **PLAIN), train={"epochs": 3})
+    origin = {"member": str(folder), "sha256": digest(folder / "model.keras")}
+    network, history, reported = fitted(
+        packed.packed, optimizer=optimizer("sgd", **PLAIN), start_from=origin, train={"epochs": 1}
+    )
+    assert reported == [1, 2, 3]
+    assert history["epoch"] == [1, 2, 3]
+    assert history["phase"] == [0, 0, 1]
+    assert history["val_loss"][:2] == first["val_loss"]
+    for name in ("loss", "val_loss", "val_accuracy"):
+        assert history[name] == pytest.approx(expected[name], rel=1e-6)
+    for array, other in zip(values_of(network), values_of(whole), strict=True):
+        np.testing.assert_allclose(array, other, rtol=1e-5, atol=1e-7)
+
+
+def test_a_continuation_that_was_killed_resumes(
+    packed: Any, finished: tuple[Path, History], tmp_path: Path
+) -> None:
+    origin = {"member": str(finished[0])}
+    expected, whole, _ = fitted(packed.packed, start_from=origin, train={"epochs": 3})
+
+    class KilledError(Exception):
+        pass
+
+    def kill(number: int, values: dict[str, float]) -> None:
+        if number == 4:
+            raise KilledError
+
+    chosen = params(start_from=origin, train={"epochs": 3})
+    for attempt in (kill, lambda *_: None):
+        network = cnn.create(chosen)
+        network.checkpoints = tmp_path
+        with Reader(packed.packed / "train.h5") as train, Reader(packed.packed / "val.h5") as val:
+            try:
+                history = network.fit(train, val, attempt)
+            except KilledError:
+                state = checkpoints.read(tmp_path)
+                assert state is not None
+                assert state.progress.history["epoch"] == [1, 2, 3]
+    assert history["epoch"] == [1, 2, 3, 4, 5]
+    assert history["val_loss"] == whole["val_loss"]
+    for array, other in zip(values_of(network), values_of(expected), strict=True):
+        np.testing.assert_array_equal(array, other)
+
+
+def test_a_member_of_another_network_is_refused(packed: Any, finished: tuple[Path, History]) -> None:
+    other = {"network": "lenet", "code": "stages/models/networks/lenet.py"}
+    with pytest.raises(LearnerError, match="has weights of other shapes than lenet"):
+        fitted(packed.packed, start_from={"member": str(finished[0])}, **other)
+
+
+def test_a_member_that_is_missing_or_changed_is_refused(
+    packed: Any, finished: tuple[Path, History], tmp_path: Path
+) -> None:
+    with pytest.raises(
+        ParamsError, match=r"model\.keras does not exist; name a folder that `train` has written"
+    ):
+        fitted(packed.packed, start_from={"member": str(tmp_path)})
+    shutil.copytree(finished[0], tmp_path / "copy")
+    with pytest.raises(ParamsError, match=r"has sha256 [0-9a-f]{64}; the params state 0{64}"):
+        fitted(packed.packed, start_from={"member": str(tmp_path / "copy"), "sha256": "0" * 64})
+
+
+def test_a_folder_that_dvc_clears_is_refused_with_the_params() -> None:
+    with pytest.raises(ValidationError, match="DVC clears models/; name a copy outside of it"):
+        params(start_from={"member": "models/lenet"})
