@@ -24,7 +24,7 @@ RUN --mount=type=cache,target=/var/cache/uv \
         -r /requirements/airflow.txt -r /requirements/airflow-postgres.txt
 
 FROM ${BASE_IMAGE} AS airflow
-# The services run as whoever owns the repository, so their home and the logs are writable for all.
+# The services run as the repository's owner, so their home and the logs are writable for all.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates python3 tini \
     && rm -rf /var/lib/apt/lists/* \

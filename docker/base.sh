@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# docker/base.sh: see to it that the image the Dockerfiles start FROM is here.
+# docker/base.sh: pull or build the image that the Dockerfiles start FROM.
 #
-# It is pulled; where no registry can be reached, the same minimal Debian is made of Debian's own packages
-# (mmdebstrap, as root, 20 s) and given the same name. Made here, it also carries this machine's certificate
-# authorities, so that builds work behind a proxy that opens TLS.
+# Where no image registry is reachable, the same minimal Debian is built from Debian's packages (mmdebstrap, as
+# root, 20 s) under the same name. That one also has this machine's certificate authorities, for builds behind a
+# proxy that opens TLS.
 set -euo pipefail
 
 image=${BASE_IMAGE:-debian:bookworm-slim}
@@ -12,13 +12,13 @@ authorities=/etc/ssl/certs/ca-certificates.crt
 if docker image inspect "$image" >/dev/null 2>&1 || timeout 60 docker pull --quiet "$image" 2>/dev/null; then
   exit
 fi
-[ "$image" = debian:bookworm-slim ] || { echo "base: $image cannot be pulled, and only debian:bookworm-slim can be made here" >&2; exit 1; }
-command -v mmdebstrap >/dev/null || { echo "base: $image cannot be pulled, and mmdebstrap is missing to make it (Debian: apt-get install mmdebstrap)" >&2; exit 1; }
+[ "$image" = debian:bookworm-slim ] || { echo "base: $image cannot be pulled, and only debian:bookworm-slim can be built here" >&2; exit 1; }
+command -v mmdebstrap >/dev/null || { echo "base: $image cannot be pulled, and mmdebstrap is missing to build it (Debian: apt-get install mmdebstrap)" >&2; exit 1; }
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-# What is left out here, the published slim image leaves out. usr-is-merged says what the hook does; in its place
-# apt would take usrmerge, and Perl with it: 50 MB.
+# The published slim image lacks the same files. usr-is-merged declares what the hook does; otherwise apt would
+# install usrmerge, and Perl with it: 50 MB.
 mmdebstrap --quiet --variant=minbase --include=ca-certificates,usr-is-merged \
   --hook-dir=/usr/share/mmdebstrap/hooks/merged-usr \
   --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' \

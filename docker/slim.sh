@@ -13,7 +13,7 @@ rm -rf mlflow/server/js pyarrow/include pyarrow/src pyarrow/libarrow_flight*
 find . -name '*.so*' -type f ! -path './*.libs/*' ! -path './nvidia/*' ! -path './tensorflow/*' \
   -exec strip --strip-debug {} +
 
-# Whoever runs the image may not write beside the packages, so what is not compiled now is compiled at every
+# The image's user may not write beside the packages, so what is not compiled now is compiled at every
 # start. All of it would be 160 MB; this is what the stages' commands import.
 /opt/venv/bin/python - <<'PYTHON'
 import importlib

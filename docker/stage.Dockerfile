@@ -34,9 +34,9 @@ ENV PATH=/opt/venv/bin:$PATH \
     DVC_NO_ANALYTICS=1 \
     MLFLOW_DISABLE_TELEMETRY=true
 WORKDIR /opt/convoy
-# A task ends by itself, and its exit status says how.
+# A task ends by itself with an exit status.
 HEALTHCHECK NONE
-# tini passes signals on and reaps what a killed stage leaves behind; python as process 1 does neither.
+# tini passes signals on and reaps the children of a killed stage; python as process 1 does neither.
 ENTRYPOINT ["tini", "--"]
 CMD ["python", "-m", "pipelines.worker"]
 

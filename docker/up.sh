@@ -41,7 +41,7 @@ if [ ! -e "$CONVOY_ENV" ]; then
   mkdir -p "$(dirname "$CONVOY_ENV")"
   (
     umask 077
-    # Aside and renamed: half a file would be taken for a whole one at the next start.
+    # Written beside it and renamed: the next start would take half a file for a whole one.
     {
       # Without links: the proxy compares paths as text.
       setting CONVOY_HOME "$(realpath "$home")"

@@ -1,7 +1,7 @@
-"""Which containers a runner follows. One that nobody follows any more is stopped.
+"""Which containers a runner follows. A container without a follower is stopped.
 
 A task that is killed with its scheduler leaves its container: it would train on for days, in the way of the
-next try. A container that somebody kills by hand is not started again by any restart policy of Docker's.
+next try. No restart policy of Docker starts a scheduler again that a person has killed.
 """
 
 import threading
@@ -17,7 +17,7 @@ _SECONDS_TO_STOP = 30
 
 
 class Attendance:
-    """Counts the streams of each container's log that are open, and when there was last one."""
+    """Counts the open streams of each container's log, and notes when the last one closed."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -38,7 +38,7 @@ class Attendance:
                 self._last[container] = time.monotonic()
 
     def unattended(self, seconds: float) -> list[str]:
-        """The running containers that nobody has followed for so long."""
+        """The running containers that no runner has followed for so many seconds."""
         now = time.monotonic()
         running = self._engine.running()
         with self._lock:

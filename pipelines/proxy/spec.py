@@ -203,9 +203,9 @@ def _differing(expected: Any, body: Any, key: str = "") -> set[str]:
     """Dotted keys at which two JSON values differ."""
     if isinstance(expected, dict) and isinstance(body, dict):
         return {
-            found
+            place
             for name in {*expected, *body}
-            for found in _differing(expected.get(name), body.get(name), f"{key}.{name}".lstrip("."))
+            for place in _differing(expected.get(name), body.get(name), f"{key}.{name}".lstrip("."))
         } | {f"{key}.{name}".lstrip(".") for name in expected.keys() ^ body.keys()}
     return set() if expected == body and type(expected) is type(body) else {key}
 

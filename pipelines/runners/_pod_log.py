@@ -14,7 +14,7 @@ from pipelines.runners._pod import CONTAINER
 from pipelines.worker.lines import RESULT_LINE
 
 log = logging.getLogger(__name__)
-# A connection that has said nothing for so long is made again: it may be dead, and nobody would notice.
+# A connection that was silent for so long is opened again: a dead one looks the same.
 _SECONDS_OF_SILENCE = 300
 
 
@@ -40,11 +40,11 @@ class Log:
         self._read(follow=False)
 
     def result(self) -> dict[str, Any] | None:
-        """The worker's result, if it has said one."""
+        """The worker's result; None until its line has come."""
         return self._result
 
     def _read(self, *, follow: bool) -> None:
-        # Until here, lines of a log that is asked for again are known.
+        # A log that is requested again repeats the lines up to this time.
         seen = self._last
         since = math.ceil(time.time() - self._received) + 5 if self._received else None
         try:
@@ -63,11 +63,11 @@ class Log:
                 *lines, rest = (rest + piece).split(b"\n")
                 for line in lines:
                     self._see(line, seen)
-            # Half a line is asked for again, unless it is the last.
+            # Half a line is requested again, unless it is the last one.
             if rest and not follow:
                 self._see(rest, seen)
         except (ApiException, HTTPError) as error:
-            log.debug("the log broke off, and is asked for again: %s", error)
+            log.debug("log stream broke, requested again: %s", error)
 
     def _see(self, line: bytes, seen: str) -> None:
         moment, _, text = line.decode(errors="replace").rstrip("\r").partition(" ")

@@ -5,6 +5,7 @@ import logging
 import os
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 # The worker gives its stage ten seconds to write a checkpoint.
 _SECONDS_TO_STOP = 15
 _SECONDS_TO_RECONNECT = 1
+_SECONDS_TO_REMOVE = 60
 _UNREACHABLE = (RequestException, HTTPError, ConnectionError)
 
 
@@ -69,9 +71,8 @@ class Docker:
         result.parent.mkdir(parents=True, exist_ok=True)
         result.unlink(missing_ok=True)
         client = patiently(_connect, _passes)
-        with suppress(NotFound):
-            # Airflow died and its container did not: two of one task would write the same checkpoints.
-            client.remove_container(work.name, force=True, v=True)
+        # Airflow died and its container did not: two of one task would write the same checkpoints.
+        _remove(client, work.name)
         try:
             request = spec.request(self.container(work))
             self._container = client.create_container_from_config(request, work.name)["Id"]
@@ -87,11 +88,10 @@ class Docker:
         try:
             ended = self._to_its_end(client, self._container)
         finally:
-            with suppress(NotFound):
-                client.remove_container(self._container, force=True, v=True)
+            _remove(client, self._container)
         if result.exists():
-            found: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
-            return found
+            written: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
+            return written
         return {"outcome": "stopped", "reason": "cancelled"} if self._cancelled else ended
 
     def cancel(self) -> None:
@@ -123,7 +123,7 @@ class Docker:
         except NotFound:
             return {"outcome": "failed", "reason": "the container was removed while it ran (docker rm?)"}
         if not since:
-            # It ended before its log was asked for.
+            # It ended before its log was requested.
             _follow(client, container, since, tail)
         ended = state["State"]
         limit = _ended.size(state["HostConfig"]["Memory"])
@@ -145,6 +145,20 @@ def _connect() -> APIClient:
     return APIClient(**kwargs_from_env(), version="auto")
 
 
+def _remove(client: APIClient, name: str) -> None:
+    """Remove a container with its volumes, whatever its state; wait where another removal is under way."""
+    deadline = time.monotonic() + _SECONDS_TO_REMOVE
+    while time.monotonic() < deadline:
+        try:
+            patiently(partial(client.remove_container, name, force=True, v=True), _passes)
+        except NotFound:
+            return
+        except APIError as error:
+            if error.status_code != 409:
+                raise
+            time.sleep(0.2)
+
+
 def _passes(error: Exception) -> bool:
     if isinstance(error, APIError):
         return bool(error.is_server_error())
@@ -162,7 +176,7 @@ def _follow(client: APIClient, container: str, since: float, tail: _ended.Tail) 
                 _show(line, tail)
             last = time.time()
     except _UNREACHABLE as error:
-        log.warning("the engine's log broke off, and is asked for again: %s", error)
+        log.warning("log stream broke, requested again: %s", error)
     if rest:
         _show(rest, tail)
     return last

@@ -1,4 +1,4 @@
-"""The stages' environment on this host: nothing to build, for trying out and for one machine."""
+"""A process on this host, in the stages' environment: nothing to build; for trials and for one machine."""
 
 import json
 import logging
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.config import CODE, Config
-from pipelines.runners import COMMAND, Work
+from pipelines.runners import COMMAND, Work, _ended
 
 log = logging.getLogger(__name__)
 # The worker gives its stage ten seconds to write a checkpoint.
@@ -20,42 +20,50 @@ _SECONDS_TO_STOP = 15
 class Process:
     """A child of the task, in a process group of its own.
 
-    Limits: `cpu`, `memory`, `gpu` and `image` of a stage's meta are for the other runners.
+    The `cpu`, `memory`, `gpu` and `image` of a stage's meta are for the other runners.
     """
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._started: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[str] | None = None
 
     def run(self, work: Work, context: Any) -> dict[str, Any] | None:
-        """Run the worker as a child; whatever is left of its group when it ends is killed."""
-        result = Path(self._config.state) / "results" / f"{work.name}.json"
-        result.unlink(missing_ok=True)
+        """Run the worker as a child; kill what remains of its group when it ends. See `Runner.run`."""
+        path = Path(self._config.state) / "results" / f"{work.name}.json"
+        path.unlink(missing_ok=True)
+        tail = _ended.Tail()
         with subprocess.Popen(
             [self._config.python, *COMMAND],
             cwd=CODE,
-            env=_inherited() | work.variables | {"CONVOY_RESULT": str(result)},
+            env=_inherited() | work.variables | {"CONVOY_RESULT": str(path)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
             process_group=0,
-        ) as self._started:
-            assert self._started.stdout is not None
-            for line in self._started.stdout:
+        ) as self._process:
+            assert self._process.stdout is not None
+            for line in self._process.stdout:
+                tail.add(line)
                 log.info("%s", line.rstrip("\n"))
-        _signal(self._started.pid, signal.SIGKILL)
-        return json.loads(result.read_text(encoding="utf-8")) if result.exists() else None
+        _signal(self._process.pid, signal.SIGKILL)
+        if path.exists():
+            result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            return result
+        # Of a signal, as a shell and a container have it.
+        code = self._process.returncode
+        status = 128 - code if code < 0 else code
+        return _ended.result(status, tail, out_of_memory=False, limit="")
 
     def cancel(self) -> None:
-        """Ask the worker to stop its stage and itself; after a while, make it."""
-        if self._started is None:
+        """Send SIGTERM to the worker, which stops its stage and itself; after a while, SIGKILL to all."""
+        if self._process is None:
             return
-        _signal(self._started.pid, signal.SIGTERM)
+        _signal(self._process.pid, signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
-            self._started.wait(_SECONDS_TO_STOP)
-        _signal(self._started.pid, signal.SIGKILL)
+            self._process.wait(_SECONDS_TO_STOP)
+        _signal(self._process.pid, signal.SIGKILL)
 
 
 def create(config: Config) -> Process:

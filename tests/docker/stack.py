@@ -62,8 +62,8 @@ class Stack:
 
     def tasks(self, run: str) -> dict[str, dict[str, Any]]:
         """A run's tasks as Airflow shows them, by task and member: train@lenet."""
-        found = self.airflow(f"dags/train/dagRuns/{run}/taskInstances?limit=500")["task_instances"]
-        return {"@".join(filter(None, [one["task_id"], one["rendered_map_index"]])): one for one in found}
+        tasks = self.airflow(f"dags/train/dagRuns/{run}/taskInstances?limit=500")["task_instances"]
+        return {"@".join(filter(None, [task["task_id"], task["rendered_map_index"]])): task for task in tasks}
 
     def log(self, run: str, task: dict[str, Any], attempt: int = 1) -> str:
         """What a task said in one of its tries; a line's own fields stand behind it."""
@@ -81,8 +81,8 @@ class Stack:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             try:
-                if found := until():
-                    return found
+                if value := until():
+                    return value
             except (OSError, KeyError):
                 pass
             time.sleep(0.5)
@@ -101,9 +101,9 @@ class Stack:
 
     def runs(self, query: str) -> list[dict[str, Any]]:
         """MLflow's runs that a search finds, oldest first."""
-        found = self.mlflow("experiments/search", {"max_results": 100})["experiments"]
+        experiments = self.mlflow("experiments/search", {"max_results": 100})["experiments"]
         search = {
-            "experiment_ids": [one["experiment_id"] for one in found],
+            "experiment_ids": [experiment["experiment_id"] for experiment in experiments],
             "filter": query,
             "order_by": ["attributes.start_time ASC"],
         }
@@ -149,7 +149,7 @@ class Stack:
         return str(_call(page, login, {})["access_token"])
 
     def _knows(self, dag: str) -> bool:
-        return any(one["dag_id"] == dag for one in self.airflow("dags")["dags"])
+        return any(item["dag_id"] == dag for item in self.airflow("dags")["dags"])
 
     def _docker(self, *words: str, **variables: str) -> str:
         environment = {

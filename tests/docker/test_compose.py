@@ -118,10 +118,15 @@ def test_ports_are_open_to_this_machine_alone(checkout: Path) -> None:
 def test_only_the_proxy_has_the_engine_and_only_the_scheduler_the_proxy(checkout: Path) -> None:
     _up(checkout)
     services = _composed(checkout)["services"]
-    assert {name for name, one in services.items() if "docker.sock" in str(one.get("volumes"))} == {"proxy"}
-    assert {name for name, one in services.items() if "engine" in one["networks"]} == {"proxy", "scheduler"}
+    assert {name for name, service in services.items() if "docker.sock" in str(service.get("volumes"))} == {
+        "proxy"
+    }
+    assert {name for name, service in services.items() if "engine" in service["networks"]} == {
+        "proxy",
+        "scheduler",
+    }
     # What a stage's container can reach.
-    assert {name for name, one in services.items() if "tasks" in one["networks"]} == {"mlflow"}
+    assert {name for name, service in services.items() if "tasks" in service["networks"]} == {"mlflow"}
 
 
 def test_no_service_has_capabilities_but_those_that_start_postgresql(checkout: Path) -> None:

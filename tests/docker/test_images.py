@@ -21,8 +21,8 @@ def _said(image: str, *words: str, options: tuple[str, ...] = ()) -> str:
 
 def _inspected(image: str) -> dict[str, Any]:
     done = subprocess.run(["docker", "image", "inspect", image], capture_output=True, text=True, check=True)
-    found: dict[str, Any] = json.loads(done.stdout)[0]
-    return found
+    inspected: dict[str, Any] = json.loads(done.stdout)[0]
+    return inspected
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.stem)
@@ -44,8 +44,8 @@ def test_a_stage_runs_as_nobody_in_particular(image: str) -> None:
 def test_the_data_image_has_what_its_stages_import_and_no_tensorflow(image: str) -> None:
     names = "cv2, dvc.cli, h5py, matplotlib, mlflow, numpy, pandas, pyarrow.parquet, scipy, sklearn"
     assert _said(image, "python", "-c", f"import {names}") == ""
-    found = _said(image, "python", "-c", "import importlib.util as u; print(u.find_spec('tensorflow'))")
-    assert found.strip() == "None"
+    spec = _said(image, "python", "-c", "import importlib.util as u; print(u.find_spec('tensorflow'))")
+    assert spec.strip() == "None"
 
 
 @pytest.mark.slow
@@ -64,7 +64,7 @@ def test_an_edit_of_the_code_makes_one_new_layer(image: str, tmp_path: Path) -> 
     with (tmp_path / "stages" / "ingest.py").open("a", encoding="utf-8") as file:
         file.write("# edited\n")
     edited = build("data", tmp_path, "convoy/data:edited")
-    before, after = (_inspected(one)["RootFS"]["Layers"] for one in (image, edited))
+    before, after = (_inspected(name)["RootFS"]["Layers"] for name in (image, edited))
     assert before[:-1] == after[:-1]
     assert before[-1] != after[-1]
     assert "# edited" in _said(edited, "cat", "stages/ingest.py")

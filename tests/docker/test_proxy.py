@@ -61,8 +61,8 @@ class House:
 
     def inspected(self, container: str) -> dict[str, Any]:
         """What the engine itself knows of a container."""
-        found: dict[str, Any] = json.loads(docker("inspect", container))[0]
-        return found
+        shown: dict[str, Any] = json.loads(docker("inspect", container))[0]
+        return shown
 
 
 @pytest.fixture(scope="module")

@@ -75,8 +75,8 @@ def test_it_is_what_the_workspace_makes(
         yaml.safe_load(text)["stages"]
         for text in (recorded("dvc.lock"), (local / "dvc.lock").read_text("utf-8"))
     )
-    compared = [one for one in here if one.partition("@")[0] in DETERMINISTIC]
-    assert {one.partition("@")[0] for one in compared} == set(DETERMINISTIC)
+    compared = [address for address in here if address.partition("@")[0] in DETERMINISTIC]
+    assert {address.partition("@")[0] for address in compared} == set(DETERMINISTIC)
     for address in compared:
         assert _digests(there[address]) == _digests(here[address]), address
     xcom = "dags/train/dagRuns/first/taskInstances/evaluate/xcomEntries/return_value"
@@ -89,7 +89,7 @@ def test_it_is_what_the_workspace_makes(
 
 def test_airflow_mlflow_and_dvc_are_linked(stack: Stack, first: dict[str, dict[str, Any]]) -> None:
     (parent,) = stack.runs(f"tags.`convoy.run` = '{name_of('first')}'")
-    tags = {one["key"]: one["value"] for one in parent["data"]["tags"]}
+    tags = {tag["key"]: tag["value"] for tag in parent["data"]["tags"]}
     note = stack.airflow("dags/train/dagRuns/first")["note"]
     assert tags["dvc.experiment"] == name_of("first")
     assert tags["airflow.url"].endswith("/dags/train/runs/first")
@@ -100,9 +100,9 @@ def test_airflow_mlflow_and_dvc_are_linked(stack: Stack, first: dict[str, dict[s
 def test_the_same_again_is_skipped_with_reasons(stack: Stack, first: dict[str, dict[str, Any]]) -> None:
     stack.trigger("again", **FORM)
     tasks = stack.ended("again", 5 * MINUTES)
-    stages = {name: one for name, one in tasks.items() if one["operator"] == "RunStage"}
-    assert len(stages) == len([one for one in first.values() if one["operator"] == "RunStage"])
-    assert {one["state"] for one in stages.values()} == {"skipped"}
+    stages = {name: task for name, task in tasks.items() if task["operator"] == "RunStage"}
+    assert len(stages) == len([task for task in first.values() if task["operator"] == "RunStage"])
+    assert {task["state"] for task in stages.values()} == {"skipped"}
     assert tasks["record"]["state"] == "success"
     assert "unchanged since the last run" in stack.log("again", stages["train@lenet"])
 
@@ -118,7 +118,7 @@ def test_a_training_survives_its_containers_end_and_the_schedulers(stack: Stack)
     # Who kills a container wants it to stay dead, as Docker sees it; a crash of its own it is started after.
     stack.docker("start", victim)
     tasks = stack.ended("killed", 15 * MINUTES)
-    assert {one["state"] for one in tasks.values()} <= {"success", "skipped"}
+    assert {task["state"] for task in tasks.values()} <= {"success", "skipped"}
     assert tasks["train@lenet"]["try_number"] == 3
     assert _curve(stack, name) == list(range(1, EPOCHS + 1))
     assert "going on from a checkpoint" in stack.log("killed", tasks["train@lenet"], 2)
@@ -143,9 +143,9 @@ def test_a_stage_has_its_owners_rights_and_cancelling_the_run_stops_it(stack: St
 
 def _build() -> None:
     words = ["docker", "build", "--quiet", "--file", "tests/docker/postgres.Dockerfile"]
-    for one in (["docker/images.sh"], [*words, "--tag", "convoy/postgres:test", "."]):
+    for command in (["docker/images.sh"], [*words, "--tag", "convoy/postgres:test", "."]):
         environment = {**os.environ, "DOCKER_BUILDKIT": "1"}
-        done = subprocess.run(one, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr[-3000:]
 
 
@@ -156,8 +156,8 @@ def _curve(stack: Stack, run: str) -> list[int]:
         if members := stack.runs(below):
             (member,) = members
             query = f"run_id={member['info']['run_id']}&metric_key=accuracy&max_results=1000"
-            found = stack.mlflow(f"metrics/get-history?{query}").get("metrics", [])
-            return sorted({one.get("step", 0) for one in found})
+            points = stack.mlflow(f"metrics/get-history?{query}").get("metrics", [])
+            return sorted({point.get("step", 0) for point in points})
     return []
 
 

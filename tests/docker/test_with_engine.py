@@ -34,7 +34,7 @@ def test_an_engine_in_reach_is_the_one_that_is_used(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (7, "unix:///mine\n")
 
 
-def test_what_is_missing_is_told_in_one_line(tmp_path: Path) -> None:
+def test_what_is_missing_is_printed_in_one_line(tmp_path: Path) -> None:
     for name in ("env", "bash", "sh", "id"):
         (tmp_path / name).symlink_to(shutil.which(name) or "")
     done = _run("true", PATH=str(tmp_path))
@@ -71,5 +71,5 @@ def _bridges() -> set[str]:
 def _rules() -> set[str]:
     """The packet filter's rules for bridges of throwaway engines."""
     words = [["iptables", "--table", table, "--list-rules"] for table in ("filter", "nat")]
-    listed = [subprocess.run(one, capture_output=True, text=True, check=True).stdout for one in words]
+    listed = [subprocess.run(command, capture_output=True, text=True, check=True).stdout for command in words]
     return {rule for rules in listed for rule in rules.splitlines() if " convoy" in rule}

@@ -50,7 +50,7 @@ if values.get("crashes"):
     os.abort()
 if status := values.get("fails"):
     path.write_text("half")
-    print('time=x level=error stage=work event="the member is told to \\\\"fail\\\\""', file=sys.stderr)
+    print('time=x level=error stage=work event="the member is set to \\\\"fail\\\\""', file=sys.stderr)
     if int(status) < 0:
         os.kill(os.getpid(), -int(status))
     sys.exit(int(status))

@@ -13,7 +13,7 @@ from typing import IO, Any
 
 import pytest
 
-from tests.docker.conftest import base_image, engine, image, proxy_image, started_proxy  # noqa: F401
+from tests.docker.conftest import base_image, docker, engine, image, proxy_image, started_proxy  # noqa: F401
 from tests.pipelines.conftest import ROOT, Repository
 
 AIRFLOW = ROOT / ".venv-airflow" / "bin" / "python"
@@ -29,20 +29,27 @@ class Driven:
         self.environment: dict[str, str] = {}
 
     @contextmanager
-    def started(self, stage: str, cancel_at: str = "", **variables: str) -> Iterator[subprocess.Popen[str]]:
-        given = {
+    def started(
+        self, stage: str, cancel_at: str = "", settings: dict[str, Any] | None = None, **variables: str
+    ) -> Iterator[subprocess.Popen[str]]:
+        environment_of_work = {
             key: value
             for key, value in self.repository.environment("stage").items()
             if key.startswith("CONVOY_") and key != "CONVOY_RESULT"
         }
         params = (self.repository.root / "params.yaml").read_text(encoding="utf-8")
-        given |= {"CONVOY_STAGE": stage, "CONVOY_PARAMS": params, "CONVOY_RUN": "run-1"} | variables
+        environment_of_work |= {
+            "CONVOY_STAGE": stage,
+            "CONVOY_PARAMS": params,
+            "CONVOY_RUN": "run-1",
+        } | variables
         shared = self.repository.shared
-        asked = {
+        request = {
             "runner": self.kind,
             "cancel_at": cancel_at,
             "name": self.name(stage),
-            "variables": given,
+            "variables": environment_of_work,
+            "settings": settings or {},
             "config": {
                 "repository": str(self.repository.root),
                 "cache": str(shared / "cache"),
@@ -66,7 +73,7 @@ class Driven:
             text=True,
         ) as process:
             assert process.stdin is not None
-            process.stdin.write(json.dumps(asked))
+            process.stdin.write(json.dumps(request))
             process.stdin.close()
             # What hangs ends in an error of this test, not of all of them.
             watchdog = threading.Timer(300, process.kill)
@@ -76,9 +83,9 @@ class Driven:
             finally:
                 watchdog.cancel()
 
-    def __call__(self, stage: str, **asked: str) -> tuple[dict[str, Any] | None, str]:
+    def __call__(self, stage: str, **options: Any) -> tuple[dict[str, Any], str]:
         """The work's result, and what was logged."""
-        with self.started(stage, **asked) as process:
+        with self.started(stage, **options) as process:
             return ended(process)
 
     def name(self, stage: str) -> str:
@@ -93,11 +100,11 @@ class Driven:
         return left
 
 
-def ended(process: subprocess.Popen[str]) -> tuple[dict[str, Any] | None, str]:
+def ended(process: subprocess.Popen[str]) -> tuple[dict[str, Any], str]:
     assert process.stdout is not None
     lines = process.stdout.read().splitlines()
     process.wait()
-    assert lines[-1].startswith(("{", "null")), "\n".join(lines)
+    assert lines[-1].startswith("{"), "\n".join(lines)
     return json.loads(lines[-1]), "\n".join(lines[:-1])
 
 
@@ -141,7 +148,6 @@ def test_the_same_command_with_the_works_variables_above_all_others(driven: Driv
     )
     driven.repository.commit()
     result, said = driven("show", GREETING="of the run")
-    assert result is not None
     assert result["outcome"] == "ran"
     assert "GREETING=of the run" in said
     assert "CONVOY_RUN=run-1" in said
@@ -150,21 +156,72 @@ def test_the_same_command_with_the_works_variables_above_all_others(driven: Driv
     assert re.search(r"cwd \S+/clone\b", said), "a clone of its own"
 
 
-def test_how_it_ended_is_the_result(driven: Driven) -> None:
-    assert (driven("first")[0] or {})["outcome"] == "ran"
+def test_the_result_says_how_it_ended(driven: Driven) -> None:
+    assert driven("first")[0]["outcome"] == "ran"
     again, _ = driven("first")
-    assert again is not None
     assert (again["outcome"], again["reason"]) == (
         "restored",
         "ran before with the same code, params and inputs",
     )
     refused, _ = driven("train@a", **params(driven.repository, fails=True))
-    assert refused is not None
     assert refused["outcome"] == "refused"
-    assert 'the member is told to "fail"' in refused["reason"]
+    assert 'the member is set to "fail"' in refused["reason"]
     crashed, _ = driven("train@a", **params(driven.repository, crashes=True))
-    assert crashed is not None
     assert crashed["outcome"] == "failed"
+
+
+def test_a_worker_that_is_killed_leaves_its_last_lines(driven: Driven) -> None:
+    """SIGKILL from inside: what the kernel, a person or a lost node does."""
+    driven.repository.write(
+        "dvc.yaml",
+        """
+stages:
+  kill:
+    cmd: echo last words && python -c "import os; os.killpg(0, 9)"
+    always_changed: true
+""",
+    )
+    driven.repository.commit()
+    result, _ = driven("kill")
+    assert result["outcome"] == "failed"
+    assert "exit status 137" in result["reason"]
+    assert "last words" in result["reason"]
+
+
+def test_a_stage_out_of_memory_is_reported_with_its_limit(driven: Driven) -> None:
+    if driven.kind == "process":
+        pytest.skip("the process runner has no memory limit")
+    driven.repository.write(
+        "dvc.yaml", 'stages:\n  eat:\n    cmd: python -c "[1] * 10**8"\n    always_changed: true\n'
+    )
+    driven.repository.commit()
+    result, _ = driven("eat", settings={"memory": "300Mi"})
+    assert result["outcome"] == "failed"
+    assert "out of memory (limit 300 MiB)" in result["reason"]
+
+
+def test_an_image_that_is_missing_and_a_wrong_limit_are_refused(driven: Driven) -> None:
+    if driven.kind == "process":
+        pytest.skip("the process runner has no images")
+    result, _ = driven("first", settings={"image": "convoy/none:latest"})
+    assert result["outcome"] == "refused"
+    assert "convoy/none" in result["reason"]
+    result, _ = driven("first", settings={"memory": "much"})
+    assert result["outcome"] == "refused"
+    assert "memory is 'much'; allowed: a number with" in result["reason"]
+
+
+def test_a_container_that_a_person_removes_is_said(driven: Driven) -> None:
+    if driven.kind == "process":
+        pytest.skip("the process runner has no container")
+    with driven.started("train@a", **params(driven.repository, waits=600)) as process:
+        assert process.stdout is not None
+        upto(process.stdout, "waiting")
+        docker("rm", "--force", driven.name("train@a"))
+        result, _ = ended(process)
+    assert result["outcome"] == "failed"
+    # While Docker removes it, it is for a moment a container that was killed.
+    assert re.search(r"removed while it ran|killed \(SIGKILL\) from outside", result["reason"])
 
 
 def test_lines_come_while_it_runs_and_cancelling_ends_all(driven: Driven) -> None:
@@ -173,18 +230,16 @@ def test_lines_come_while_it_runs_and_cancelling_ends_all(driven: Driven) -> Non
         upto(process.stdout, "waiting")
         process.send_signal(signal.SIGTERM)
         result, _ = ended(process)
-    # A container is removed with whatever it would have said.
-    assert result is None or result["outcome"] == "stopped"
+    assert result["outcome"] == "stopped"
     assert driven.remains("train@a") == []
     resumed, _ = driven("train@a", **params(driven.repository, waits=600))
-    assert resumed is not None, "the next try goes on from the checkpoint instead of waiting"
-    assert resumed["outcome"] == "ran"
+    assert resumed["outcome"] == "ran", "the next try resumes from the checkpoint instead of waiting"
 
 
 def test_cancelling_in_the_midst_of_a_line_ends_all(driven: Driven) -> None:
     result, said = driven("train@a", cancel_at="waiting", **params(driven.repository, waits=600))
     assert "waiting" in said
-    assert result is None or result["outcome"] == "stopped"
+    assert result["outcome"] == "stopped"
     assert driven.remains("train@a") == []
 
 

@@ -224,11 +224,11 @@ def test_the_result_can_be_the_last_line_of_the_output(repository: Repository) -
     [
         # A retry meets a permanent error again. 75 (EX_TEMPFAIL) says that the error is transient; 70, and a
         # signal after a line with level=error, that it is unexpected.
-        ("fails=true", 2, "refused", 'the member is told to "fail"'),
-        ("fails=2", 2, "refused", 'the member is told to "fail"'),
-        ("fails=75", 1, "failed", 'the member is told to "fail"'),
-        ("fails=70", 1, "failed", 'the member is told to "fail"'),
-        ("fails=-9", 1, "failed", 'the member is told to "fail"'),
+        ("fails=true", 2, "refused", 'the member is set to "fail"'),
+        ("fails=2", 2, "refused", 'the member is set to "fail"'),
+        ("fails=75", 1, "failed", 'the member is set to "fail"'),
+        ("fails=70", 1, "failed", 'the member is set to "fail"'),
+        ("fails=-9", 1, "failed", 'the member is set to "fail"'),
         ("crashes=true", 1, "failed", "failed to reproduce 'train@a'"),
     ],
 )
