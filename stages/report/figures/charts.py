@@ -25,7 +25,7 @@ _UNNAMED_SIDE = 10.0
 
 @rc_context(style.FIGURE)
 def history(series: History) -> Figure:
-    """Loss, accuracy and learning rate per epoch, or for a grid search its loss over the values tried."""
+    """Draw loss, accuracy and learning rate per epoch, or a grid search's loss over the values tried."""
     names = _panels(series)
     figure = Figure(figsize=(4.5 * len(names), 3.5), layout="constrained")
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
@@ -35,14 +35,15 @@ def history(series: History) -> Figure:
 
 @rc_context(style.FIGURE)
 def panels(series: History) -> dict[str, Figure]:
-    """What `history` shows side by side, as figures of their own for a page as narrow as a phone.
+    """Draw what `history` draws, each curve as a figure of its own, for a page as narrow as a phone.
 
-    A member without a history has none.
+    Returns:
+        Name of the series → figure; empty for a member without a history.
     """
-    found = {name: Figure(figsize=_PANEL, layout="constrained") for name in _panels(series)}
-    for name, figure in found.items():
+    figures = {name: Figure(figsize=_PANEL, layout="constrained") for name in _panels(series)}
+    for name, figure in figures.items():
         _draw(figure.subplots(), series, name)
-    return found
+    return figures
 
 
 def _panels(series: History) -> list[str]:
@@ -67,7 +68,7 @@ def _draw(axes: Axes, series: History, name: str) -> None:
 
 @rc_context(style.FIGURE)
 def range_test(rates: Sequence[float], losses: Sequence[float], chosen: float) -> Figure:
-    """Loss over the learning rate on a logarithmic scale, and the rate to begin with."""
+    """Draw the loss over the learning rate on a logarithmic scale, and the rate to begin with."""
     figure = Figure(figsize=(4.5, 3.5), layout="constrained")
     axes = figure.subplots()
     axes.semilogx(rates, losses, color=TRAIN)
@@ -78,19 +79,19 @@ def range_test(rates: Sequence[float], losses: Sequence[float], chosen: float) -
 
 
 @rc_context(style.FIGURE)
-def reliability(found: Reliability) -> Figure:
-    """Accuracy over confidence, beside what it should be, and below how many images each bin has."""
+def reliability(bins: Reliability) -> Figure:
+    """Draw accuracy over confidence and the ideal line; below, the number of images in each bin."""
     figure = Figure(figsize=(_PANEL[0], 1.35 * _PANEL[1]), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    filled, width = found.count > 0, 1 / len(found.count)
-    middles = (np.arange(len(found.count)) + 0.5) * width
+    filled, width = bins.count > 0, 1 / len(bins.count)
+    middles = (np.arange(len(bins.count)) + 0.5) * width
     above.plot([0, 1], [0, 1], color=style.LIGHT["dim"], linestyle=":", label="perfect")
     above.plot(
-        found.confidence[filled], found.accuracy[filled], color=TRAIN, marker="o", label="accuracy of a bin"
+        bins.confidence[filled], bins.accuracy[filled], color=TRAIN, marker="o", label="accuracy of a bin"
     )
     above.set(ylabel="accuracy", ylim=(-0.03, 1.03), xlim=(-0.03, 1.03))
     figure.legend(loc="outside upper center", ncols=2)
-    below.bar(middles, found.count, width=0.9 * width, color=TRAIN)
+    below.bar(middles, bins.count, width=0.9 * width, color=TRAIN)
     below.set(xlabel="confidence", ylabel="images")
     below.yaxis.set_major_locator(MaxNLocator(nbins=3, integer=True))
     return figure
@@ -131,7 +132,7 @@ def confusion(
 
 @rc_context(style.FIGURE)
 def contact_sheet(columns: list[NDArray[np.uint8]], names: list[str]) -> Figure:
-    """Images side by side: `columns` of uint8 (N, H, W, C), one line per image and its name in front."""
+    """Draw images side by side: `columns` of uint8 (N, H, W, C), one line per image, its name first."""
     figure = Figure(figsize=(1.2 * len(columns), 1.2 * len(names)), layout="constrained", dpi=150)
     grid = figure.subplots(len(names), len(columns), squeeze=False)
     for line, name, place in zip(grid, names, range(len(names)), strict=True):

@@ -1,7 +1,7 @@
 """One look for figures and pages: colour-blind safe, for light and for dark.
 
-Colours are Okabe and Ito's (Color Universal Design, 2008), the light ones of them for dark paper; each stands
-out from its paper by 3:1 or more (WCAG 2.2, 1.4.11), which tests/report/test_style.py checks.
+Colours are Okabe and Ito's (Color Universal Design, 2008), the light ones of them for dark paper. Each has a
+contrast of 3:1 or more to its paper (WCAG 2.2, 1.4.11), which tests/report/test_style.py checks.
 """
 
 import base64
@@ -77,7 +77,7 @@ _JPEG = [cv2.IMWRITE_JPEG_QUALITY, 85]
 
 
 def figure_uri(figure: "Figure") -> str:
-    """A figure as an SVG in a data URI, which turns dark where the page does; the same bytes every time."""
+    """Write a figure as an SVG in a data URI: dark where the page is, and the same bytes every time."""
     from matplotlib import rc_context
 
     buffer = io.StringIO()
@@ -92,7 +92,12 @@ def figure_uri(figure: "Figure") -> str:
 
 
 def image_uri(pixels: Pixels, side: int | None = None) -> str:
-    """uint8 (H, W, 1 or 3) as a JPEG in a data URI, its longer side at most `side` pixels."""
+    """Write pixels uint8 (H, W, 1 or 3) as a JPEG in a data URI.
+
+    Args:
+        pixels: gray or RGB.
+        side: the longer side in pixels at most; smaller images keep their size. None keeps any size.
+    """
     height, width = pixels.shape[:2]
     scale = min(1.0, (side or max(height, width)) / max(height, width))
     if scale < 1:
@@ -105,7 +110,7 @@ def image_uri(pixels: Pixels, side: int | None = None) -> str:
 
 
 def css() -> str:
-    """The colours as custom properties of CSS: `var(--ink)` and the like."""
+    """Write the colours as custom properties of CSS: `var(--ink)` and so on."""
     return (
         f":root {{ color-scheme: light dark; {_properties(LIGHT)} }} "
         f"@media (prefers-color-scheme: dark) {{ :root {{ {_properties(DARK)} }} }}"

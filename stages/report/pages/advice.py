@@ -1,4 +1,4 @@
-"""What a person should know about a set of images before training on it, and what to do about it."""
+"""Warnings about a set of images before anything is trained on it, and what to do about them."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,11 +15,19 @@ _SHARE = 0.01
 
 
 def advice(classes: Mapping[str, int], figures: Mapping[str, NDArray[np.float64]]) -> list[tuple[str, str]]:
-    """Pairs of what was found and what to do."""
-    found: list[tuple[str, str]] = []
+    """List findings about a set of images, each with what to do.
+
+    Args:
+        classes: label → number of images.
+        figures: name → one value per image, as stages.data.profile measures them.
+
+    Returns:
+        Pairs of finding and advice.
+    """
+    findings: list[tuple[str, str]] = []
     few = [label for label, count in classes.items() if count < ENOUGH_PER_CLASS]
     if few:
-        found.append(
+        findings.append(
             (
                 f"{len(few)} of {len(classes)} classes have fewer than {ENOUGH_PER_CLASS:,} images: "
                 f"{_named(few)}.",
@@ -28,7 +36,7 @@ def advice(classes: Mapping[str, int], figures: Mapping[str, NDArray[np.float64]
         )
     ratio = max(classes.values()) / min(classes.values())
     if ratio > _IMBALANCE:
-        found.append(
+        findings.append(
             (
                 f"The largest class has {ratio:.1f} times the images of the smallest.",
                 "Set train.balanced: true for the networks, or collect more of the small classes.",
@@ -50,8 +58,8 @@ def advice(classes: Mapping[str, int], figures: Mapping[str, NDArray[np.float64]
     )
     for name, hit, what in checks:
         if hit.mean() > _SHARE:
-            found.append((f"{hit.sum():,} images ({hit.mean():.0%}) are {name}.", what))
-    return found
+            findings.append((f"{hit.sum():,} images ({hit.mean():.0%}) are {name}.", what))
+    return findings
 
 
 def _named(labels: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""The commands that make a run again."""
+"""The commands that repeat a run."""
 
 import json
 import re
@@ -13,9 +13,15 @@ from stages.common import git
 
 
 def reproduce(recipe: str, composed: Path, conf: Path) -> list[str]:
-    """Get the code, then run the recipe with every value that differs from it in the `composed` params.
+    """List the commands that repeat a run: the code, then the recipe with every value that differs from it.
 
-    Without a recipe of that name in `conf`, the params as they stand are all there is to run.
+    Args:
+        recipe: the recipe's name. Without such a recipe in `conf`, the command runs the params file as it is.
+        composed: the params file of the run.
+        conf: the folder of Hydra's groups.
+
+    Returns:
+        One or two command lines.
     """
     if (conf / "recipe" / f"{recipe}.yaml").exists():
         changes = _changes(_recipe(recipe, conf), yaml.safe_load(composed.read_bytes()))
@@ -28,9 +34,9 @@ def reproduce(recipe: str, composed: Path, conf: Path) -> list[str]:
 
 
 def uncommitted() -> bool:
-    """Whether code or recipes differ from the commit, so that checking it out is not enough.
+    """Return whether code or recipes differ from the commit, so that checking it out is not enough.
 
-    params.yaml may differ: the options of the command say how.
+    params.yaml may differ: the options of the command have its values.
     """
     return bool(git.changes(":!params.yaml", ":!dvc.lock"))
 
@@ -44,7 +50,7 @@ def _recipe(recipe: str, conf: Path) -> Any:
 
 
 def _changes(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """Overrides that turn one into the other: a new key has a plus, one that is gone a tilde."""
+    """Overrides that turn `before` into `after`: a new key has a plus, a removed key a tilde."""
     yield from (f"~{prefix}{key}" for key in before if key not in after)
     for key, value in after.items():
         if key not in before:
@@ -58,7 +64,7 @@ def _changes(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = 
 def _word(value: Any) -> str:
     """A value in the grammar of Hydra's overrides, which is neither quite YAML nor JSON."""
     if isinstance(value, Mapping):
-        return "{" + ",".join(f"{key}:{_word(one)}" for key, one in value.items()) + "}"
+        return "{" + ",".join(f"{key}:{_word(inner)}" for key, inner in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ",".join(map(_word, value)) + "]"
     if not isinstance(value, str):

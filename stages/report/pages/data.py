@@ -1,4 +1,4 @@
-"""The data report: one page with everything in it, for a browser without a network."""
+"""The data report: a page that is complete in one file."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -47,8 +47,8 @@ def page(
     """
     labels, splits = manifest.strings("label").tolist(), manifest.strings("split").tolist()
     ends = {pair[end] for pair in pairs for end in ("path", "other")}
-    everything = zip(manifest.strings("path").tolist(), zip(labels, splits, strict=True), strict=True)
-    about = {path: known for path, known in everything if path in ends}
+    rows = zip(manifest.strings("path").tolist(), labels, splits, strict=True)
+    about = {path: (label, split) for path, label, split in rows if path in ends}
     uris = {path: style.image_uri(pixels) for path, pixels in small.items()}
     counts = _counts(Counter(zip(labels, splits, strict=True)))
     aspect = figures["width"] / figures["height"]
@@ -67,36 +67,36 @@ def page(
         },
         rejects=rejects,
         shown_rejects=rejects[:_REJECTS_SHOWN],
-        reasons=Counter(one["reason"] for one in rejects),
+        reasons=Counter(reject["reason"] for reject in rejects),
         pairs=len(pairs),
-        other_label=sum(one["same_label"] == "false" for one in pairs),
-        cut=sum(about[one["path"]][1] != about[one["other"]][1] for one in pairs),
+        other_label=sum(pair["same_label"] == "false" for pair in pairs),
+        cut=sum(about[pair["path"]][1] != about[pair["other"]][1] for pair in pairs),
         shown_pairs=[
             {
-                "distance": one["distance"],
-                "same_label": one["same_label"] == "true",
+                "distance": pair["distance"],
+                "same_label": pair["same_label"] == "true",
                 "sides": [
                     {"uri": uris[path], "path": path, "label": about[path][0]}
-                    for path in (one["path"], one["other"])
+                    for path in (pair["path"], pair["other"])
                 ],
             }
-            for one in pairs[:PAIRS_SHOWN]
+            for pair in pairs[:PAIRS_SHOWN]
         ],
         sheets={label: [uris[path] for path in paths] for label, paths in sheets.items()},
     )
 
 
-def _counts(found: Counter[tuple[str, str]]) -> dict[str, dict[str, int]]:
-    """Images by class and split, and of each class in all."""
+def _counts(images: Counter[tuple[str, str]]) -> dict[str, dict[str, int]]:
+    """Number of images by class and split, and of each class in all splits."""
     counts: dict[str, dict[str, int]] = {
-        label: {str(split): found[label, split] for split in SPLITS}
-        for label in sorted({label for label, _ in found})
+        label: {str(split): images[label, split] for split in SPLITS}
+        for label in sorted({label for label, _ in images})
     }
     return {label: {**each, "all": sum(each.values())} for label, each in counts.items()}
 
 
 def _histogram(values: NDArray[np.float64]) -> dict[str, Any]:
-    """Bars up to the 99th percentile: one huge image would push all others into the first bar."""
+    """Bars up to the 99th percentile: a single huge image would push all others into the first bar."""
     low, high = float(values.min()), float(np.quantile(values, 0.99))
     counts, _ = np.histogram(
         np.minimum(values, high), bins=_BINS, range=(low, high if high > low else low + 1)

@@ -1,4 +1,4 @@
-"""Pages of HTML with everything in them, for a browser without a network."""
+"""HTML pages that are complete in one file, for a browser without a network."""
 
 from pathlib import Path
 from typing import Any
@@ -7,12 +7,20 @@ from stages.report.figures import style
 
 
 def render(template: str, **values: Any) -> str:
-    """Fill `template`, a file beside this one that extends base.html.j2; all text in `values` is escaped."""
-    # Here, as most stages can do without it.
+    """Render a template.
+
+    Args:
+        template: a file of stages/report/templates that extends base.html.j2.
+        **values: the template's variables; all text is escaped.
+
+    Returns:
+        The HTML of the page.
+    """
+    # Imported here: most stages need no template.
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    # Escaping names every template: file names and labels are whatever somebody once typed.
+    # Everything is escaped: file names and labels are untrusted input.
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parents[1] / "templates"),
         autoescape=True,

@@ -1,4 +1,4 @@
-"""The reproduction table: what the books print beside what came out here."""
+"""The reproduction table: the books' figures beside this project's."""
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,10 +13,21 @@ from stages.params import Printed
 
 @dataclass(frozen=True)
 class Result:
-    """One number of one run: a line of the file of results.
+    """A figure of a run: a line of results/reproduction.csv.
 
-    `of` is a member or the ensemble; `value` its metric on the `test` images of the test split, after
-    training on `train` images. `epoch_seconds` is empty for what has no epochs.
+    Attributes:
+        recipe: the recipe's name.
+        seed: the run's seed.
+        of: a member, or `ensemble`.
+        metric: a key of reports/metrics.json.
+        value: the metric on the test split.
+        train: number of images of the train split.
+        test: number of images of the test split.
+        epochs: epochs of the member; None without epochs.
+        epoch_seconds: median seconds of an epoch; None without epochs.
+        machine: processor or graphics card.
+        backend: Keras' backend.
+        commit: the code's commit; a plus sign where files differed from it.
     """
 
     recipe: str
@@ -34,7 +45,11 @@ class Result:
 
 
 def read(path: Path) -> list[Result]:
-    """The results of a file that `write` wrote, or none. Raises ConvoyError where it is something else."""
+    """Read the results of a file that `write` wrote; none where there is no file.
+
+    Raises:
+        ConvoyError: the file is something else.
+    """
     if not path.exists():
         return []
     with path.open(encoding="utf-8", newline="") as file:
@@ -46,24 +61,25 @@ def read(path: Path) -> list[Result]:
 
 
 def write(path: Path, results: Iterable[Result]) -> None:
-    """The results as a table, sorted, so that a new one is one new line for git."""
+    """Write the results as a sorted table, so that a new result is a new line for git."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replace_atomically(path) as aside, aside.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, [one.name for one in fields(Result)], lineterminator="\n")
+        writer = csv.DictWriter(file, [field.name for field in fields(Result)], lineterminator="\n")
         writer.writeheader()
         writer.writerows(
-            asdict(one) for one in sorted(results, key=lambda one: (one.recipe, one.seed, one.of, one.metric))
+            asdict(result)
+            for result in sorted(results, key=lambda row: (row.recipe, row.seed, row.of, row.metric))
         )
 
 
 def merged(old: Iterable[Result], new: Sequence[Result]) -> list[Result]:
-    """All results; a new run takes the place of the former one of the same recipe and seed."""
-    again = {(one.recipe, one.seed) for one in new}
-    return [*(one for one in old if (one.recipe, one.seed) not in again), *new]
+    """Merge results: a new run replaces an older run of the same recipe and seed."""
+    again = {(result.recipe, result.seed) for result in new}
+    return [*(result for result in old if (result.recipe, result.seed) not in again), *new]
 
 
 def passes(printed: Printed, values: Sequence[float]) -> bool:
-    """Whether the mean of ours is within the band: at most the tolerance below the book, or anywhere above.
+    """Return whether the mean of `values` is at most the tolerance below the book's, or above it.
 
     Above counts, as initializers, solvers and batch normalization have improved since 2017.
     """
@@ -71,26 +87,35 @@ def passes(printed: Printed, values: Sequence[float]) -> bool:
 
 
 def markdown(books: Mapping[str, Sequence[Printed]], results: Sequence[Result]) -> str:
-    """A table with one line per printed number of each recipe; `books` maps recipes to theirs."""
+    """Write the table in Markdown.
+
+    Args:
+        books: recipe → the figures that the book prints.
+        results: this project's results.
+
+    Returns:
+        A line for each printed figure.
+    """
     header = "recipe", "of", "metric", "book", "ours", "seeds", "train / test", "epoch", "verdict", "run on"
     lines = [_line(header), _line(["---"] * len(header))]
     for recipe, printed in books.items():
-        for one in printed:
-            ours = [r for r in results if (r.recipe, r.of, r.metric) == (recipe, one.of, one.metric)]
-            lines.append(_line([f"`{recipe}`", one.of, one.metric, _band(one), *_cells(one, ours)]))
+        for number in printed:
+            ours = [r for r in results if (r.recipe, r.of, r.metric) == (recipe, number.of, number.metric)]
+            cells = [f"`{recipe}`", number.of, number.metric, _band(number), *_cells(number, ours)]
+            lines.append(_line(cells))
     return "\n".join(lines) + "\n"
 
 
 def _cells(printed: Printed, ours: Sequence[Result]) -> list[str]:
     if not ours:
         return ["", "", "", "", "not run", ""]
-    values = [one.value for one in ours]
+    values = [result.value for result in ours]
     spread = f" ± {(max(values) - min(values)) / 2:.4f}" if len(values) > 1 else ""
-    seconds = [one.epoch_seconds for one in ours if one.epoch_seconds is not None]
+    seconds = [result.epoch_seconds for result in ours if result.epoch_seconds is not None]
     last = ours[-1]
     return [
         f"{fmean(values):.4f}{spread}",
-        ", ".join(str(one.seed) for one in ours),
+        ", ".join(str(result.seed) for result in ours),
         f"{last.train:,} / {last.test:,}",
         f"{last.epochs} x {fmean(seconds):.1f} s" if seconds else "",
         "pass" if passes(printed, values) else "fail",
