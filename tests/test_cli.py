@@ -1,6 +1,8 @@
 """The command line that stages, tools and applications share."""
 
 import errno
+import importlib
+import re
 from pathlib import Path
 
 import pytest
@@ -155,3 +157,26 @@ def test_a_stage_can_be_called_as_a_function(tmp_path: Path, capsys: pytest.Capt
     with pytest.raises(KeyboardInterrupt):
         bake("lenet", params=params, epochs=3, hot_oven=tmp_path)
     assert capsys.readouterr().out == f"uniform 3 {tmp_path}\n"
+
+
+PROGRAMS = [
+    path
+    for room in ("stages", "apps")
+    for path in sorted((ROOT / room).rglob("*.py"))
+    # Run by its path in a process of its own, with the code of another version beside it.
+    if "__main__" in path.read_text(encoding="utf-8")
+    and path.name not in ("cli.py", "judge.py", "plugins.py")
+]
+
+
+@pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_program_has_the_one_command_line(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert "argparse" not in text
+    program = re.search(r'if __name__ == "__main__":\n    cli\.main\((\w+)\)\n$', text)
+    assert program is not None, "the last line runs a function of this module"
+    module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    cli.main(getattr(importlib.import_module(module), program[1]), ["--help"])
+    output = capsys.readouterr().out
+    assert output.startswith(f"Usage: python -m {module} ")
+    assert "--debug" in output

@@ -2,8 +2,8 @@
 
 dvc.yaml lists these files per stage (`tests/test_contract.py` compares), and a checkpoint, a stored result
 and a served bundle are valid for the same files only. The imports are read from the syntax tree: imports
-inside functions count, imports under `if TYPE_CHECKING:` do not. A file that a module names and that lies
-beside it, or a template, counts as imported. Of a folder of plug-ins counts what the caller chooses.
+inside functions count, imports under `if TYPE_CHECKING:` do not. A file beside a module, or a
+template, counts as imported where the module names it. Of a folder of plug-ins counts what the caller chooses.
 
 Rejected: `sys.modules` after an import shows what one run loaded, which depends on the params of that run;
 `modulefinder` and grimp do not know plug-ins, and grimp reads the whole package in each process.
@@ -80,7 +80,7 @@ def _direct(path: Path) -> tuple[Path, ...]:
     # Importing a.b.c runs a and a.b first.
     packages = {module.rsplit(".", depth)[0] for module in imported for depth in range(module.count("."))}
     paths = [_path(module) for module in sorted(packages)]
-    return (*(one for one in paths if one), *_named(path, text))
+    return (*(file for file in paths if file), *_named(path, text))
 
 
 def _imports(tree: ast.AST) -> Iterator[str]:
