@@ -2,8 +2,8 @@
 
 dvc.yaml lists these files per stage (`tests/test_contract.py` compares), and a checkpoint, a stored result
 and a served bundle are valid for the same files only. The imports are read from the syntax tree: imports
-inside functions count, imports under `if TYPE_CHECKING:` do not. A file beside a module, or a template, counts
-as imported where the module names it. Of a folder of plug-ins, those that the caller chooses count.
+inside functions count, imports under `if TYPE_CHECKING:` do not. A file beside a module, or a template, is
+imported where the module names it. Of a folder of plug-ins, those that the caller chooses count.
 
 Rejected: `sys.modules` after an import shows what one run loaded, which depends on the params of that run;
 `modulefinder` and grimp do not know plug-ins, and grimp reads the whole package in each process.
