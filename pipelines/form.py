@@ -28,7 +28,15 @@ def fields(config: Config) -> dict[str, Param]:
         "image_size": _number("integer", "Image size", "Height and width of all images in pixels.", 8, 2048),
         "val_fraction": _number("number", "Validation fraction", "Of the images of each class.", 0.01, 0.5),
         "test_fraction": _number("number", "Test fraction", "Of the images of each class.", 0.01, 0.5),
-        "seed": _number("integer", "Seed", "Of splits, weights and order.", 0, 2**31 - 1),
+        "seed": _number("integer", "Seed", "Of weights and order in training.", 0, 2**31 - 1),
+        "split_seed": _number(
+            "integer",
+            "Split seed",
+            "Of the splits. A new value puts most test images among those the champion was trained on; "
+            "a promotion is judged on the few images new to both, and refused below promote.min_images.",
+            0,
+            2**31 - 1,
+        ),
         "overrides": Param(
             [],
             type=["null", "array"],

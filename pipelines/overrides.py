@@ -15,6 +15,7 @@ FIELD_KEYS = {
     "val_fraction": "ingest.val_fraction",
     "test_fraction": "ingest.test_fraction",
     "seed": "seed",
+    "split_seed": "split_seed",
 }
 
 

@@ -1,8 +1,8 @@
-"""evaluate: the members' and the ensemble's probabilities on the test split → metrics, plots, a run."""
+"""evaluate: the probabilities of members and ensemble on the test split → metrics, plots, an MLflow run."""
 
 import csv
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
@@ -23,13 +23,15 @@ from stages.models.learners import FIT, HISTORY
 from stages.models.protocols import LearnerParams
 from stages.params import Evaluate
 from stages.report.figures import results
-from stages.scoring import diagnosis, metrics
-from stages.scoring.judged import Judged
+from stages.scoring import ENSEMBLE, diagnosis, metrics
+from stages.scoring.predictions import Predictions
 
-ENSEMBLE = "ensemble"
-METRICS, TEXT = "metrics.json", "classification_report.txt"
+TEXT = "classification_report.txt"
 _CURVES = ("loss", "accuracy")
 _TITLE = "Precision, recall and F1 of each class, test split\n"
+
+# Member or ensemble → metric → value.
+Scores = Mapping[str, Mapping[str, float]]
 
 
 @cli.command(params="evaluate", members="models", recipe="recipe")
@@ -47,48 +49,60 @@ def evaluate(
     report: Path,
     plots: Path,
 ) -> None:
-    """Judge every member and the ensemble on the test split. Needs no TensorFlow.
+    """Score every member and the ensemble on the test split. Needs no TensorFlow.
 
-    Writes into `report`: metrics.json (member → metric → value), classification_report.txt, run.json and
-    tracking (what MLflow was told, with the predictions that `python -m stages.tools.compare` reads);
-    diagnosis.json (network → what its learning curves say in words); into `plots`: loss and accuracy per
-    epoch of each network and (actual, predicted) of each member.
-    Raises StoreError when predictions are missing or of images that are not this manifest's test split.
+    Args:
+        params: The bins of the expected calibration error.
+        members: Member → its params; only the names are used.
+        recipe: The name of the recipe, which is the MLflow experiment.
+        manifest: The manifest, which has the test split's labels.
+        classes: The class names, as JSON.
+        packed: The packed images, for figures of the errors.
+        models: The folder with one folder per member.
+        predictions: The folder with the members' predictions.
+        ensemble: The folder with the ensemble's predictions.
+        report: The folder to write metrics.json (member → metric → value), classification_report.txt,
+            run.json and tracking (the record of the MLflow run, with the predictions that
+            `stages.tools.compare` reads).
+        plots: The folder to write: loss and accuracy per epoch of each network, and the pairs of actual and
+            predicted class of each member.
+
+    Raises:
+        StoreError: Predictions are missing or of other images than this manifest's test split.
     """
     names: list[str] = read_json(classes)
     table = Manifest.read(manifest)
     files = {name: predictions / name / "test.h5" for name in members} | {ENSEMBLE: ensemble / "test.h5"}
-    judged = {name: _judge(file, table, names, params.calibration_bins) for name, file in files.items()}
+    by_name = {name: _read(file, table, names) for name, file in files.items()}
+    scores = {name: metrics.score(one, params.calibration_bins) for name, one in by_name.items()}
     folders = {name: models / name for name in members}
     tags = {"stage": "evaluate", "manifest": digest(manifest)}
     with tracking.run(recipe, "evaluate", tags, keep=report) as run:
-        _write_plots(plots, judged, names, {name: folder / HISTORY for name, folder in folders.items()})
-        _write_report(report, judged, names)
+        _write_plots(plots, by_name, names, {name: folder / HISTORY for name, folder in folders.items()})
+        _write_report(report, by_name, scores, names)
         _write_diagnoses(report, folders, packed / "train.h5")
         run.dataset(tags["manifest"], "test", Counter(table.strings("split").tolist()))
-        _track(run, report, judged, names, packed / "test.h5")
-        _link(run, folders, judged)
-    print(_as_table({name: one.scores for name, one in judged.items()}))
+        _track(run, by_name, scores, names, packed / "test.h5")
+        for file in (report / metrics.FILE, report / TEXT):
+            run.file(file)
+        _link(run, folders, scores)
+    print(_as_table(scores))
 
 
-def _judge(file: Path, table: Manifest, names: list[str], bins: int) -> Judged:
+def _read(file: Path, table: Manifest, names: list[str]) -> Predictions:
     test = table.strings("id")[table.strings("split") == "test"]
     label_of = table.labels(names)
     with store.Reader(file) as rows:
         if set(rows.ids.tolist()) != set(test.tolist()):
             raise StoreError(f"{file} is of other images than the manifest's test split; run predict again")
-        actual = np.asarray([label_of[identity] for identity in rows.ids.tolist()], np.int64)
-        probabilities = rows.read(0, len(rows))
-    return Judged(rows.ids, actual, probabilities, metrics.score(actual, probabilities, bins))
+        labels = np.asarray([label_of[identity] for identity in rows.ids.tolist()], np.int64)
+        return Predictions(rows.ids, labels, rows.read(0, len(rows)))
 
 
-def _write_report(folder: Path, judged: dict[str, Judged], names: list[str]) -> None:
-    """Into a folder that other stages write to as well, so file by file."""
-    write_json(folder / METRICS, {name: one.scores for name, one in judged.items()})
-    parts = [
-        f"{name}\n{metrics.classification_report(one.actual, one.probabilities, names)}"
-        for name, one in judged.items()
-    ]
+def _write_report(folder: Path, by_name: Mapping[str, Predictions], scores: Scores, names: list[str]) -> None:
+    """Write file by file, as other stages write into the same folder."""
+    write_json(folder / metrics.FILE, scores)
+    parts = [f"{name}\n{metrics.classification_report(one, names)}" for name, one in by_name.items()]
     with replace_atomically(folder / TEXT) as aside:
         aside.write_text("\n".join([_TITLE, *parts]), encoding="utf-8")
 
@@ -119,15 +133,15 @@ def _diagnose(member: Path, images: list[int]) -> list[diagnosis.Finding]:
 
 
 def _write_plots(
-    plots: Path, judged: dict[str, Judged], names: list[str], histories: dict[str, Path]
+    plots: Path, by_name: Mapping[str, Predictions], names: list[str], histories: Mapping[str, Path]
 ) -> None:
-    """The tables that dvc.yaml's `plots` draws."""
+    """Write the tables that dvc.yaml's `plots` draws."""
     tables = (*_CURVES, "confusion")
     with replace_folder_atomically(plots, [f"{table}/*.csv" for table in tables]) as folder:
         for table in tables:
             (folder / table).mkdir()
-        for name, one in judged.items():
-            pairs = zip(one.actual, one.probabilities.argmax(axis=1), strict=True)
+        for name, predictions in by_name.items():
+            pairs = zip(predictions.labels, predictions.predicted, strict=True)
             rows = [(names[actual], names[predicted]) for actual, predicted in pairs]
             _write_csv(folder / "confusion" / f"{name}.csv", ("actual", "predicted"), rows)
         for name, file in histories.items():
@@ -152,19 +166,16 @@ def _write_csv(path: Path, header: tuple[str, ...], rows: Sequence[Sequence[obje
 
 
 def _track(
-    run: tracking.Run, report: Path, judged: dict[str, Judged], names: list[str], packed: Path
+    run: tracking.Run, by_name: Mapping[str, Predictions], scores: Scores, names: list[str], packed: Path
 ) -> None:
     with store.Reader(packed) as rows:
-        place = {identity: number for number, identity in enumerate(rows.ids.tolist())}
-        for name, one in judged.items():
-            run.metrics({f"{name}.{metric}": value for metric, value in one.scores.items()})
-            numbers = np.asarray([place[identity] for identity in one.ids.tolist()])
-            images = partial(_images, rows, numbers)
-            results.log_results(run, name, one.actual, one.probabilities, names, images)
-            run.predictions(name, one.ids, one.actual, one.probabilities)
-    run.text(results.table({name: one.scores for name, one in judged.items()}), "comparison.csv")
-    for name in (METRICS, TEXT):
-        run.file(report / name)
+        row_of = {identity: number for number, identity in enumerate(rows.ids.tolist())}
+        for name, predictions in by_name.items():
+            run.metrics({f"{name}.{metric}": value for metric, value in scores[name].items()})
+            numbers = np.asarray([row_of[identity] for identity in predictions.ids.tolist()])
+            results.log_results(run, name, predictions, names, partial(_images, rows, numbers))
+            run.predictions(name, predictions.ids, predictions.labels, predictions.probabilities)
+    run.text(results.table(scores), "comparison.csv")
 
 
 def _images(rows: store.Reader, numbers: NDArray[np.int64], wanted: NDArray[np.int64]) -> Pixels:
@@ -172,16 +183,16 @@ def _images(rows: store.Reader, numbers: NDArray[np.int64], wanted: NDArray[np.i
     return rows.take(numbers[wanted])
 
 
-def _link(run: tracking.Run, folders: dict[str, Path], judged: dict[str, Judged]) -> None:
-    """Point at the runs that made the members, which may be older, and see that the server has them."""
-    # If it is away, the run has said so, and what is missing waits.
+def _link(run: tracking.Run, folders: Mapping[str, Path], scores: Scores) -> None:
+    """Link the runs that made the members, which may be older, and write what the server lacks of them."""
+    # An unreachable server has been warned of, and the records wait on disk.
     with suppress(tracking.Unreachable):
         tracking.sync(folders.values())
     links = {name: read_json(folder / tracking.LINK) for name, folder in folders.items()}
-    run.members(links, {f"{name}.{key}": v for name, one in judged.items() for key, v in one.scores.items()})
+    run.members(links, {f"{name}.{key}": v for name, row in scores.items() for key, v in row.items()})
 
 
-def _as_table(scores: dict[str, dict[str, float]]) -> str:
+def _as_table(scores: Scores) -> str:
     """Metrics in columns, members in rows, for the terminal."""
     columns = list(next(iter(scores.values())))
     width = max(map(len, scores))

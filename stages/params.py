@@ -25,8 +25,8 @@ from stages.common.section import Fraction, Positive, Section, Seed, describe_er
 from stages.data import sizing, sources
 from stages.data.crops import Crops
 from stages.models import extractors, learners, protocols
-from stages.scoring import weighting
-from stages.serving.verdict import Promote
+from stages.scoring import ENSEMBLE, weighting
+from stages.scoring.promotion import Promote
 
 if TYPE_CHECKING:
     Source = sources.SourceParams
@@ -38,8 +38,8 @@ else:
     Model = plugins.union(learners.__name__)
 
 PACKED = "data/packed"
-# What no member may be called, as promote.candidate means something else by it.
-TAKEN = {"ensemble": "the average of all", "best": "whichever is best on the val split"}
+# What no member may be called, as promote.challenger means something else by it.
+TAKEN = {ENSEMBLE: "the average of all", "best": "whichever is best on the val split"}
 # DVC's run cache leaves these keys out of what it compares, at any depth of a listed section.
 _IGNORED_BY_DVC = ("size", "nfiles")
 
@@ -216,7 +216,7 @@ class Printed(Section):
     """A figure that a book prints for this experiment. Only the reproduction table and the report read it."""
 
     of: str = Field(description="The member, or `ensemble`, whose figure is compared.")
-    metric: Literal["accuracy", "rank5_accuracy"] = Field(description="A metric of reports/metrics.json.")
+    metric: Literal["accuracy", "top5_accuracy"] = Field(description="A metric of reports/metrics.json.")
     value: Annotated[float, Field(gt=0, le=1)] = Field(description="The book's figure.")
     tolerance: Annotated[float, Field(ge=0, lt=1)] = Field(
         description="How far below the book's figure ours may be."
@@ -229,7 +229,8 @@ class Params(Section):
 
     recipe: Name = Field(description="The recipe's name: the experiment and the registered model in MLflow.")
     book: list[Printed] = Field(description="What a book prints for this recipe.")
-    seed: Seed = Field(description="The seed that conf/ hands to all sections.")
+    seed: Seed = Field(description="The seed of training that conf/ hands to all sections.")
+    split_seed: Seed = Field(description="The seed of the splits; a new one leaves few images new to the champion.")
     ingest: Ingest = Field(description="Which images, and their splits.")
     audit: Audit = Field(description="The data report.")
     resize: Resize = Field(description="The size and colours of images.")
@@ -249,8 +250,8 @@ class Params(Section):
         for member in self.ensemble.members:
             _check_exists("ensemble.members", member, list(self.models))
         for number, printed in enumerate(self.book):
-            _check_exists(f"book.{number}.of", printed.of, [*self.models, "ensemble"])
-        _check_exists("promote.candidate", self.promote.candidate, [*TAKEN, *self.models])
+            _check_exists(f"book.{number}.of", printed.of, [*self.models, ENSEMBLE])
+        _check_exists("promote.challenger", self.promote.challenger, [*TAKEN, *self.models])
         for name in set(TAKEN) & set(self.models):
             raise PydanticCustomError("name", f"models.{name}: the name is taken by {TAKEN[name]}")
         return self

@@ -9,15 +9,13 @@ from stages.common import log
 from stages.common.files import digest, read_json, replace_atomically
 from stages.data import store
 from stages.data.manifest import Manifest
-from stages.ensemble import SUMMARY
-from stages.evaluate import ENSEMBLE, METRICS
 from stages.models import learners
 from stages.params import Evaluate, Printed
 from stages.report.figures import charts, style
 from stages.report.pages import commands, headline, overview, rendering
-from stages.scoring import diagnosis
+from stages.scoring import ENSEMBLE, diagnosis, metrics, weighting
 from stages.scoring.calibration import reliability
-from stages.scoring.judged import Judged
+from stages.scoring.predictions import Predictions
 
 PAGE = "index.html"
 # Pixels of the longer side of an error: 15 KB each. Shown at a third, and at full size on a click.
@@ -46,10 +44,10 @@ def summarize(
     """
     classes: list[str] = read_json(data / "classes.json")
     manifest = Manifest.read(data / "manifest.parquet")
-    scores: dict[str, dict[str, float]] = read_json(report / METRICS)
+    scores: dict[str, dict[str, float]] = read_json(report / metrics.FILE)
     judged = {
-        name: _read((ensemble if name == ENSEMBLE else predictions / name) / "test.h5", one)
-        for name, one in scores.items()
+        name: Predictions.read((ensemble if name == ENSEMBLE else predictions / name) / "test.h5")
+        for name in scores
     }
     diagnoses: dict[str, list[dict[str, str]]] = read_json(report / diagnosis.FILE)
     members = {name: one for name, one in judged.items() if name != ENSEMBLE}
@@ -58,19 +56,19 @@ def summarize(
     subject = list(shown)[-1]
     drift: dict[str, Any] = read_json(report / "drift.json")
     per_class = overview.per_class(judged[subject], classes)
-    wrong = int((~judged[subject].right).sum())
+    wrong = int((~judged[subject].correct).sum())
     html = rendering.render(
         "index.html.j2",
         recipe=recipe,
         data=_data(data, manifest) | {"drift": drift},
-        board=overview.scoreboard(shown),
-        books=overview.books(book, judged),
+        board=overview.scoreboard({name: scores[name] for name in shown}),
+        books=overview.books(book, scores),
         baseline=headline.baseline(manifest),
         named=headline.CLASSES_NAMED,
         steps=headline.next_steps(diagnoses, per_class, drift["verdict"], wrong),
         members=[_member(name, models / name, diagnoses.get(name, [])) for name in members],
         gains=overview.gains(judged[ENSEMBLE], members),
-        weighed=read_json(ensemble / SUMMARY),
+        weighed=read_json(ensemble / weighting.FILE),
         matrices={name: overview.matrix(shown[name], classes) for name in [subject, *list(shown)[:-1]]},
         classes=classes,
         drawn=overview.MATRIX_CLASSES,
@@ -87,11 +85,6 @@ def summarize(
     with replace_atomically(report / PAGE) as aside:
         aside.write_text(html, encoding="utf-8")
     log.event("summarized", page=report / PAGE)
-
-
-def _read(file: Path, scores: dict[str, float]) -> Judged:
-    with store.Reader(file) as rows:
-        return Judged(rows.ids, rows.column("labels"), rows.read(0, len(rows)), scores)
 
 
 def _data(folder: Path, manifest: Manifest) -> dict[str, Any]:
@@ -117,7 +110,7 @@ def _member(name: str, folder: Path, findings: list[dict[str, str]]) -> dict[str
     }
 
 
-def _errors(one: Judged, classes: list[str], manifest: Manifest, packed: Path) -> list[dict[str, Any]]:
+def _errors(one: Predictions, classes: list[str], manifest: Manifest, packed: Path) -> list[dict[str, Any]]:
     """Each with its image as it was packed, which is what the members were shown."""
     ids = manifest.strings("id").tolist()
     paths = dict(zip(ids, manifest.strings("path").tolist(), strict=True))
@@ -131,8 +124,8 @@ def _errors(one: Judged, classes: list[str], manifest: Manifest, packed: Path) -
     ]
 
 
-def _reliability(one: Judged, bins: int) -> str:
-    return style.figure_uri(charts.reliability(reliability(one.actual, one.probabilities, bins)))
+def _reliability(one: Predictions, bins: int) -> str:
+    return style.figure_uri(charts.reliability(reliability(one, bins)))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from stages.models.protocols import Learner, LearnerParams, Resumable
 from stages.models.training import checkpoints, monitor
 from stages.report.figures import augmented
 from stages.scoring import metrics
+from stages.scoring.predictions import Predictions
 
 # All files of a member's folder. Learners save into `model.*`; former versions wrote diagnosis.json.
 _WRITTEN = (
@@ -181,16 +182,16 @@ def _report(run: tracking.Run, learner: Learner, history: History, val: store.Re
     from stages.report.figures import charts, results
 
     classes: list[str] = val.provenance["classes"]
-    labels, probabilities = val.column("labels"), learners.predict_all(learner, val)
-    found = metrics.score(labels, probabilities, bins=metrics.DEFAULT_BINS)
-    run.metrics({f"final_val_{name}": value for name, value in found.items()})
+    predictions = Predictions(val.ids, val.column("labels"), learners.predict_all(learner, val))
+    scores = metrics.score(predictions, metrics.DEFAULT_BINS)
+    run.metrics({f"final_val_{name}": value for name, value in scores.items()})
     images = val.take if len(val.shape) == 4 else None
-    results.log_results(run, "val", labels, probabilities, classes, images)
+    results.log_results(run, "val", predictions, classes, images)
     # Empty for learners without epochs.
     if history:
         run.figure(charts.history(history), "learning_curves.png")
-    log.event("trained", val_accuracy=f"{found['accuracy']:.4f}", run=run.link["run_id"])
-    return found
+    log.event("trained", val_accuracy=f"{scores['accuracy']:.4f}", run=run.link["run_id"])
+    return scores
 
 
 @contextmanager

@@ -16,9 +16,10 @@ from stages.evaluate import evaluate
 from stages.models.protocols import LearnerParams
 from stages.params import Ensemble, Evaluate, Printed
 from stages.report.pages import flipped
-from stages.serving import answers
+from stages.scoring import gate
+from stages.scoring.promotion import Promote
+from stages.scoring.served import Served, aligned
 from stages.serving.registry import Version
-from stages.serving.verdict import Promote, judge
 from stages.summarize import summarize
 from tests.conftest import Project
 
@@ -88,37 +89,33 @@ class Run:
         write_json(folder / "run.json", {"run_id": f"run-of-{name}", "experiment": "digits"})
         write_json(folder / "spec.json", {"kind": "cnn", "input": "data/packed", "shape": [16, 16, 3]})
 
-    def promote(self, candidate: str, champion: str | None = None) -> None:
-        """Judge two members' made-up answers and leave the verdict and its page as the stage does."""
+    def promote(self, challenger: str, champion: str | None = None) -> None:
+        """Judge two members' made-up predictions and leave the verdict and its page as the stage does."""
         table = Manifest.read(self.project.manifest)
         rows = [row for row in table.rows() if row.split == "test"]
-        before = self._answers(champion, rows) if champion else None
-        after = self._answers(candidate, rows)
+        before = self._served(champion, rows) if champion else None
+        after = self._served(challenger, rows)
         params = Promote.model_validate(yaml.safe_load(self.params.read_text(encoding="utf-8"))["promote"])
-        verdict = judge(params, after, before, np.asarray([row.label for row in rows]), "pass")
+        verdict = gate.judge(params, after, before, "pass", decision=2 if champion else 1)
         version = Version("1", "models:/digits/1", {}) if champion else None
         flips = flipped.between(rows, before, after) if before else flipped.NONE
         decision = "promoted" if verdict.holds else "kept"
-        facts = promote.told(promote.Comparison(version, before, after, verdict), decision) | {
+        comparison = promote.Comparison(version, rows, 2 if champion else 1, before, after, verdict)
+        facts = promote.describe(comparison, decision, params.level) | {
             "model": "digits",
-            "images": len(rows),
-            "candidate": {"name": candidate, "uri": "models:/digits/2"} | after.figures(),
+            "test_images": len(rows),
+            "challenger": {"name": challenger, "uri": "models:/digits/2"} | after.figures(),
         }
         reports, project = self.root / "reports", self.project
         write_json(reports / "promotion.json", facts)
         promote.write_page(reports / "promotion.html", facts, flips, rows, project.source, project.blob)
 
-    def _answers(self, member: str, rows: list[Row]) -> answers.Answers:
-        with store.Reader(self.root / "predictions" / member / "test.h5") as predicted:
-            place = {identity: number for number, identity in enumerate(predicted.ids.tolist())}
-            probabilities = predicted.read(0, len(predicted))[[place[row.id] for row in rows]]
-        spec = {
-            "classes": self.classes,
-            "probabilities": probabilities,
-            "latency_ms": 1.5,
-            "bytes": 1_000_000,
-        }
-        return answers.understood(spec, np.asarray([row.label for row in rows]))
+    def _served(self, member: str, rows: list[Row]) -> Served:
+        with store.Reader(self.root / "predictions" / member / "test.h5") as found:
+            place = {identity: number for number, identity in enumerate(found.ids.tolist())}
+            probabilities = found.read(0, len(found))[[place[row.id] for row in rows]]
+        ids, labels = np.asarray([row.id for row in rows]), [row.label for row in rows]
+        return Served(*aligned(ids, labels, self.classes, probabilities), (1.5, 1.6, 1.7), 1_000_000)
 
     def summarize(self) -> Path:
         """The page."""

@@ -20,12 +20,12 @@ from stages.params import Evaluate
 CLASSES = ["cat", "dog", "panda"]
 METRICS = {
     "accuracy",
-    "rank5_accuracy",
+    "top5_accuracy",
     "macro_precision",
     "macro_recall",
     "macro_f1",
     "log_loss",
-    "calibration_error",
+    "ece",
     "n",
 }
 HISTORIES = {
@@ -109,7 +109,7 @@ def test_metrics_are_there_for_every_member_and_the_ensemble(done: Setting) -> N
     assert found["net"]["accuracy"] == 1.0
     assert found["net"]["n"] == n == 12
     assert found["net"]["log_loss"] == pytest.approx(-np.log(0.8), abs=1e-6)
-    assert found["net"]["calibration_error"] == pytest.approx(0.2, abs=1e-6)
+    assert found["net"]["ece"] == pytest.approx(0.2, abs=1e-6)
     assert found["classifier"]["accuracy"] == pytest.approx(2 / 3)
     # Cat: precision 1/2, recall 1; dog 1 and 1; panda 0 and 0.
     assert found["classifier"]["macro_precision"] == pytest.approx(0.5)

@@ -1,6 +1,7 @@
-"""promote: the first candidate, a better one, a worse one, the same one again, and the way back."""
+"""promote: the first challenger, a better one, a worse one, the same one again, and the way back."""
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from mlflow import MlflowClient
 
 from stages.common.errors import ServingError, StoreError
 from stages.common.files import read_json, write_json
+from stages.data.manifest import Manifest
 from stages.data.store import Reader
 from stages.ensemble import ensemble
 from stages.extract import extract
@@ -21,7 +23,11 @@ from stages.models.learners import logistic_regression
 from stages.params import Ensemble, Predict
 from stages.predict import predict
 from stages.promote import promote
-from stages.serving.verdict import Promote
+from stages.scoring import metrics
+from stages.scoring.predictions import Predictions
+from stages.scoring.promotion import Promote
+from stages.scoring.served import Served
+from stages.serving import isolated
 from stages.tools.rollback import rollback
 from stages.train import train
 
@@ -34,13 +40,13 @@ CLASSES = [f"class{number}" for number in range(4)]
 
 @dataclass
 class Workshop:
-    """A project with noisy classes, and members that have seen more or less of it."""
+    """A project with noisy classes, and members that are more or less regularized."""
 
     project: Any
     root: Path
 
     def make(self, c: float) -> None:
-        """Train, predict and average the one member; a smaller `c` holds it closer to knowing nothing."""
+        """Train, predict, average and score the one member; a smaller `c` regularizes it more."""
         values = PARAMS["models"]["hog_logistic"] | {"input": "features/pixels", "c": [c]}
         params = logistic_regression.Params.model_validate(values)
         data, model = self.root / "features" / "pixels", self.root / "models" / "only"
@@ -53,11 +59,22 @@ class Workshop:
             ensemble=self.root / "ensemble",
         )
         write_json(self.root / "drift.json", {"verdict": "pass"})
+        scores = metrics.score(Predictions.read(folder / "test.h5"), bins=10)
+        write_json(self.root / "metrics.json", {"only": scores, "ensemble": scores})
+
+    def split(self, **changes: Any) -> None:
+        """Ingest and pack, with the splits as `changes` say."""
+        self.project.ingest(**{"near_duplicates": {"distance": None}, "test_fraction": 0.5} | changes)
+        self.project.resize(size=[8, 8])
+        self.project.mean()
+        self.project.pack()
+        folder = self.root / "features" / "pixels"
+        extract("pixels", params=pixels.Params(kind="pixels"), packed=self.project.packed, features=folder)
 
     def promote(self, **changes: Any) -> dict[str, Any]:
-        """The verdict; the page lies beside it."""
+        """The verdict; the page is beside it."""
         params = Promote.model_validate(
-            PARAMS["promote"] | {"metric": "log_loss", "recall_drop": 1.0} | changes
+            PARAMS["promote"] | {"metric": "log_loss", "recall_drop": 1.0, "min_images": 50} | changes
         )
         promote(
             params,
@@ -68,6 +85,7 @@ class Workshop:
             source=self.project.source,
             blob=self.project.blob,
             drift=self.root / "drift.json",
+            metrics=self.root / "metrics.json",
             models=self.root / "models",
             predictions=self.root / "predictions",
             ensemble=self.root / "ensemble",
@@ -92,17 +110,17 @@ def workshop(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     images(dict.fromkeys(CLASSES, 40), size=(8, 8), noise=90)
-    project.ingest(near_duplicates={"distance": None}, test_fraction=0.5)
-    project.resize(size=[8, 8])
-    project.mean()
-    project.pack()
-    folder = tmp_path / "features" / "pixels"
-    extract("pixels", params=pixels.Params(kind="pixels"), packed=project.packed, features=folder)
-    return Workshop(project, tmp_path)
+    workshop = Workshop(project, tmp_path)
+    workshop.split()
+    return workshop
 
 
 def champion() -> str:
     return str(MlflowClient().get_model_version_by_alias("shop", "champion").version)
+
+
+def bundle_of(version: str) -> Path:
+    return Path(MlflowClient().get_model_version_download_uri("shop", version).removeprefix("file://"))
 
 
 def tags(version: str) -> dict[str, str]:
@@ -115,22 +133,26 @@ def test_from_the_first_champion_to_a_better_one_and_back(
     workshop.make(c=1e-5)
     first = workshop.promote()
     assert (first["decision"], first["passed"], first["champion"]) == ("promoted", True, None)
-    assert first["reason"] == "there was no champion"
-    assert first["images"] == 80
+    assert first["reason"] == "every rule holds, and there was no champion"
+    assert (first["images"], first["decisions"]) == (80, 1)
     assert champion() == "1"
     assert "There was no champion." in workshop.page()
 
     again = workshop.promote()
     assert again["decision"] == "unchanged"
-    assert again["reason"] == "the candidate is the champion, models:/shop/1"
+    assert again["reason"] == "the challenger is the champion, models:/shop/1"
+    assert again["decisions"] == 1
     assert len(MlflowClient().search_model_versions("name = 'shop'")) == 1
 
     workshop.make(c=1.0)
     better = workshop.promote()
     assert better["decision"] == "promoted"
     assert better["champion"]["uri"] == "models:/shop/1"
+    assert better["decisions"] == 2
+    assert better["level"] == pytest.approx(0.05 * 6 / (2 * math.pi) ** 2)
+    assert "decision 2 on these images" in workshop.page()
     assert better["compared"]["log_loss"]["gain"] == pytest.approx(
-        better["champion"]["log_loss"] - better["candidate"]["log_loss"]
+        better["champion"]["log_loss"] - better["challenger"]["log_loss"]
     )
     counted = better["compared"]["accuracy"]
     assert [len(better["flipped"][kind]) for kind in ("gained", "lost")] == [
@@ -148,7 +170,8 @@ def test_from_the_first_champion_to_a_better_one_and_back(
     workshop.make(c=1e-4)
     worse = workshop.promote()
     assert (worse["decision"], worse["passed"]) == ("kept", False)
-    assert "better log_loss: gain -" in worse["reason"]
+    assert "better log loss: gain -" in worse["reason"]
+    assert worse["decisions"] == 3
     assert worse["reason"] in tags("3")["promotion"]
     assert champion() == "2"
 
@@ -159,42 +182,107 @@ def test_from_the_first_champion_to_a_better_one_and_back(
         rollback("shop")
 
 
-def test_the_candidate_is_judged_as_it_is_served(workshop: Workshop) -> None:
+def test_the_challenger_is_judged_as_it_is_served(workshop: Workshop) -> None:
     workshop.make(c=1.0)
-    verdict = workshop.promote(candidate="best", dry_run=True)
+    verdict = workshop.promote(challenger="best", dry_run=True)
     assert (verdict["decision"], verdict["passed"]) == ("would be promoted", True)
     assert MlflowClient().search_registered_models() == []
     with Reader(workshop.root / "predictions" / "only" / "test.h5") as rows:
         actual, probabilities = rows.column("labels"), rows.read(0, len(rows))
-    assert verdict["candidate"]["accuracy"] == (probabilities.argmax(axis=1) == actual).mean()
-    assert verdict["candidate"]["log_loss"] == pytest.approx(
+    assert verdict["challenger"]["accuracy"] == (probabilities.argmax(axis=1) == actual).mean()
+    assert verdict["challenger"]["log_loss"] == pytest.approx(
         float(-np.log(probabilities[np.arange(len(actual)), actual]).mean()), abs=1e-4
     )
-    assert verdict["candidate"]["latency_ms"] > 0
+    assert verdict["challenger"]["latency_ms"] > 0
 
-    # As if somebody had trained anew and not predicted.
-    kept = (workshop.root / "predictions" / "only" / "test.h5").read_bytes()
+    # As after a new training without new predictions.
+    before = (workshop.root / "predictions" / "only" / "test.h5").read_bytes()
     averaged = (workshop.root / "ensemble" / "test.h5").read_bytes()
     workshop.make(c=0.01)
-    (workshop.root / "predictions" / "only" / "test.h5").write_bytes(kept)
+    (workshop.root / "predictions" / "only" / "test.h5").write_bytes(before)
     (workshop.root / "ensemble" / "test.h5").write_bytes(averaged)
     with pytest.raises(ServingError, match="what it serves is not what was evaluated"):
         workshop.promote()
     assert MlflowClient().get_registered_model("shop").aliases == {}
 
 
-def test_a_champion_that_cannot_be_asked_any_more_is_one_line(workshop: Workshop) -> None:
+def test_a_champion_that_cannot_be_used_any_more_is_one_line(workshop: Workshop) -> None:
     workshop.make(c=1.0)
     workshop.promote()
-    version = MlflowClient().get_model_version("shop", "1")
-    folder = Path(
-        MlflowClient().get_model_version_download_uri("shop", version.version).removeprefix("file://")
-    )
-    (next(folder.rglob("spec.json"))).unlink()
+    (next(bundle_of("1").rglob("spec.json"))).unlink()
     workshop.make(c=0.5)
     with pytest.raises(ServingError, match="models:/shop/1 cannot be used: ") as caught:
         workshop.promote()
     assert "\n" not in str(caught.value)
+
+
+def test_a_champion_is_not_judged_on_images_it_was_trained_on(workshop: Workshop) -> None:
+    """With another split seed, most of the test split was in the old champion's train split."""
+    workshop.make(c=1.0)
+    workshop.promote()
+    trained_on = of_split(workshop, "train") | of_split(workshop, "val")
+    workshop.split(seed=7)
+    workshop.make(c=0.5)
+    new = of_split(workshop, "test") - trained_on
+    assert 20 < len(new) < 60
+    few = workshop.promote(min_images=60)
+    assert few["decision"] == "kept"
+    allowed = "allowed: 60 at least (promote.min_images)"
+    assert few["reason"] == f"images new to both models: {len(new)} of the test split's 80, {allowed}"
+    assert "no decision was counted" in workshop.page()
+
+    enough = workshop.promote(min_images=10)
+    assert (enough["images"], enough["test_images"]) == (len(new), 80)
+    # All of them were in the test split that the first decision was taken on.
+    assert enough["decisions"] == 2
+    assert f"{len(new)} are new to both models" in workshop.page()
+    assert sum(one["champion"] > 0 for one in enough["recall"].values()) > 0
+
+
+def of_split(workshop: Workshop, split: str) -> set[str]:
+    table = Manifest.read(workshop.project.manifest)
+    return set(table.strings("id")[table.strings("split") == split].tolist())
+
+
+def test_a_champion_that_does_not_say_what_it_has_seen_is_one_line(workshop: Workshop) -> None:
+    workshop.make(c=1.0)
+    workshop.promote()
+    (next(bundle_of("1").rglob("seen.bin"))).unlink()
+    workshop.make(c=0.5)
+    with pytest.raises(ServingError, match="models:/shop/1 does not say which images it has seen") as caught:
+        workshop.promote()
+    assert "delete the alias champion of shop in MLflow" in str(caught.value)
+
+
+def test_a_challenger_that_was_not_evaluated_is_refused(workshop: Workshop) -> None:
+    workshop.make(c=1.0)
+    scores = read_json(workshop.root / "metrics.json")
+    write_json(workshop.root / "metrics.json", {"ensemble": scores["ensemble"] | {"n": 79}})
+    with pytest.raises(StoreError, match=r"metrics\.json has no scores of ensemble on 80 images"):
+        workshop.promote()
+
+
+def test_the_run_is_not_finished_before_the_verdict(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow's own context manager ends a run as soon as the model is logged."""
+    statuses = []
+    serve_really = isolated.serve
+
+    def serve(*words: Any) -> Served:
+        (run,) = MlflowClient().search_runs(experiments(), "tags.stage = 'promote'", max_results=1)
+        statuses.append(run.info.status)
+        return serve_really(*words)
+
+    monkeypatch.setattr(isolated, "serve", serve)
+    workshop.make(c=1.0)
+    workshop.promote()
+    (run,) = MlflowClient().search_runs(experiments(), "tags.stage = 'promote'", max_results=1)
+    assert (statuses, run.info.status) == (["RUNNING"], "FINISHED")
+
+
+def experiments() -> list[str]:
+    return [one.experiment_id for one in MlflowClient().search_experiments()]
 
 
 def test_predictions_of_other_images_are_refused(workshop: Workshop) -> None:

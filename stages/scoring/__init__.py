@@ -1,4 +1,4 @@
-"""What class probabilities are worth: metrics and calibration."""
+"""The worth of class probabilities: metrics, calibration, ensemble weights, and the rules of promotion."""
 
 from typing import Any
 
@@ -8,3 +8,6 @@ from numpy.typing import NDArray
 # (N,) class indices; (N, K), each row adding up to 1.
 Labels = NDArray[np.int64]
 Probabilities = NDArray[np.floating[Any]]
+
+# The name of the average beside the members, in metrics.json and on every page.
+ENSEMBLE = "ensemble"

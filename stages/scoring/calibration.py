@@ -1,16 +1,16 @@
-"""Whether a classifier that says 0.8 is right in 8 of 10 cases."""
+"""Calibration: whether a classifier that says 0.8 is correct in 8 of 10 cases."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.scoring import Labels, Probabilities
+from stages.scoring.predictions import Predictions
 
 
 @dataclass(frozen=True)
 class Reliability:
-    """Per bin of confidence (B,): how many rows, their mean confidence and their accuracy; 0 where none."""
+    """Per confidence bin (B,): number of images, mean confidence, and accuracy; 0 in an empty bin."""
 
     count: NDArray[np.int64]
     confidence: NDArray[np.float64]
@@ -18,24 +18,31 @@ class Reliability:
 
     @property
     def error(self) -> float:
-        """The expected calibration error: the gaps between confidence and accuracy, weighted by rows."""
+        """The expected calibration error (ECE): gaps of confidence and accuracy, weighted by images."""
         return float(self.count @ np.abs(self.confidence - self.accuracy) / self.count.sum())
 
 
-def reliability(labels: Labels, probabilities: Probabilities, bins: int) -> Reliability:
-    """Rows (N,), (N, K) by the probability of their most probable class, in bins of equal width over [0, 1].
+def reliability(predictions: Predictions, bins: int) -> Reliability:
+    """Group images by confidence, in bins of equal width over [0, 1].
 
-    Source: C. Guo et al., On Calibration of Modern Neural Networks, ICML 2017. By hand, as scikit-learn has
-    only the curve for two classes.
+    Source: C. Guo et al., On Calibration of Modern Neural Networks, ICML 2017. scikit-learn has the curve for
+        two
+    classes only.
+
+    Args:
+        predictions: Of one split.
+        bins: Number of bins, above 0.
+
+    Returns:
+        The figures of each bin.
     """
-    confidence = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == labels
-    # In the dtype given: the float32 nearest 0.9 belongs to the bin that starts at 0.9.
-    which = np.minimum((confidence * bins).astype(np.int64), bins - 1)
-    count = np.bincount(which, minlength=bins)
-    rows = np.maximum(count, 1)
+    confidence = predictions.confidence
+    # In the predictions' own dtype: the float32 nearest 0.9 belongs to the bin that starts at 0.9.
+    bin_of = np.minimum((confidence * bins).astype(np.int64), bins - 1)
+    count = np.bincount(bin_of, minlength=bins)
+    images = np.maximum(count, 1)
     return Reliability(
         count,
-        np.bincount(which, weights=confidence, minlength=bins) / rows,
-        np.bincount(which, weights=right, minlength=bins) / rows,
+        np.bincount(bin_of, weights=confidence, minlength=bins) / images,
+        np.bincount(bin_of, weights=predictions.correct, minlength=bins) / images,
     )

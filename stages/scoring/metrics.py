@@ -1,72 +1,75 @@
-"""Metrics of class probabilities against labels. All are plain numbers in [0, 1] but log loss and n."""
+"""Metrics of predictions. All are plain numbers in [0, 1] but log loss (nats) and n (images)."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.scoring import Labels, Probabilities
 from stages.scoring.calibration import reliability
+from stages.scoring.predictions import TOP, Predictions
 
+# What `evaluate` writes: member or ensemble → metric → value.
+FILE = "metrics.json"
 DEFAULT_BINS = 15
-MAX_RANK = 5
 
 
-def score(labels: Labels, probabilities: Probabilities, bins: int) -> dict[str, float]:
-    """Accuracy, rank-k accuracy, macro precision, recall and F1, log loss, calibration error and n.
+def score(predictions: Predictions, bins: int) -> dict[str, float]:
+    """Compute every metric of predictions.
 
-    `labels` (N,) are class indices, `probabilities` (N, K) sum to 1. rank5_accuracy is rank-K where there
-    are fewer than five classes (and then 1). Macro averages give every class the same weight; a class
-    without predictions counts with precision 0. Practitioner Bundle ch. 4.
+    Macro averages give every class the same weight; a class without predictions counts with precision 0
+    (Practitioner Bundle ch. 4). With fewer than five classes, top-5 accuracy is 1.
+
+    Args:
+        predictions: Of one split.
+        bins: Number of confidence bins of the expected calibration error (`ece`).
+
+    Returns:
+        The name of the metric → its value, in the order in which pages show them.
     """
-    from sklearn.metrics import log_loss
-
-    classes = np.arange(probabilities.shape[1])
-    predicted = probabilities.argmax(axis=1)
-    # float32 rows sum to one only to 1e-7, which scikit-learn warns about.
-    exact = probabilities.astype(np.float64)
-    exact /= exact.sum(axis=1, keepdims=True)
-    of_class = per_class(labels, probabilities)
+    of_class = per_class(predictions)
     return {
-        "accuracy": float((predicted == labels).mean()),
-        "rank5_accuracy": rank_accuracy(labels, probabilities, MAX_RANK),
+        "accuracy": predictions.accuracy,
+        "top5_accuracy": predictions.top_accuracy(TOP),
         "macro_precision": float(of_class.precision.mean()),
         "macro_recall": float(of_class.recall.mean()),
         "macro_f1": float(of_class.f1.mean()),
-        "log_loss": float(log_loss(labels, exact, labels=classes)),
-        "calibration_error": reliability(labels, probabilities, bins).error,
-        "n": len(labels),
+        "log_loss": predictions.log_loss,
+        "ece": reliability(predictions, bins).error,
+        "n": len(predictions),
     }
 
 
-def rank_accuracy(labels: Labels, probabilities: Probabilities, k: int) -> float:
-    """The share of rows whose label is among the min(k, K) most probable classes.
+def interval(share: float, n: int, level: float = 0.05) -> tuple[float, float]:
+    """The interval of a share of images: accuracy, top-5 accuracy or a recall.
 
-    Equal probabilities stand in the order of the classes. By hand, as scikit-learn's top_k_accuracy_score
-    takes two classes only as a single column of scores.
+    Wilson's, on every page: it stays inside [0, 1], holds its level with few images and shares near 0 or 1,
+    and needs no resampling. Source: E. Wilson, Journal of the American Statistical Association 22, 1927;
+    compared in L. Brown, T. Cai, A. DasGupta, Statistical Science 16, 2001.
+
+    Args:
+        share: From 0 to 1.
+        n: Number of images, above 0.
+        level: One minus the confidence: 0.05 gives the 95 % interval.
+
+    Returns:
+        The lower and the upper bound.
     """
-    best = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
-    return float((best == labels[:, None]).any(axis=1).mean())
-
-
-def interval(share: float, n: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share of `n` rows, such as accuracy."""
     from scipy.stats import binomtest
 
-    found = binomtest(round(share * n), n).proportion_ci(method="wilson")
-    return float(found.low), float(found.high)
+    bounds = binomtest(round(share * n), n).proportion_ci(confidence_level=1 - level, method="wilson")
+    return float(bounds.low), float(bounds.high)
 
 
-def surest_errors(labels: Labels, probabilities: Probabilities, count: int) -> list[int]:
-    """Numbers of up to `count` wrongly classified rows, the most confident first."""
-    wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
-    order = np.argsort(-probabilities[wrong].max(axis=1), kind="stable")[:count]
+def surest_errors(predictions: Predictions, count: int) -> list[int]:
+    """Row numbers of up to `count` wrongly classified images, the most confident first."""
+    wrong = np.flatnonzero(~predictions.correct)
+    order = np.argsort(-predictions.confidence[wrong], kind="stable")[:count]
     return [int(row) for row in wrong[order]]
 
 
 @dataclass(frozen=True)
 class PerClass:
-    """Of each class (K,): precision, recall, F1, and how many rows have it."""
+    """Of each class (K,): precision, recall, F1, and the number of its images."""
 
     precision: NDArray[np.float64]
     recall: NDArray[np.float64]
@@ -74,33 +77,33 @@ class PerClass:
     support: NDArray[np.int64]
 
 
-def per_class(labels: Labels, probabilities: Probabilities) -> PerClass:
-    """Figures of each class; 0 where there is nothing to divide by."""
+def per_class(predictions: Predictions) -> PerClass:
+    """Compute the figures of each class; 0 where the divisor is 0."""
     from sklearn.metrics import precision_recall_fscore_support
 
-    classes = np.arange(probabilities.shape[1])
-    found = precision_recall_fscore_support(
-        labels, probabilities.argmax(axis=1), labels=classes, zero_division=0
+    classes = np.arange(predictions.probabilities.shape[1])
+    figures = precision_recall_fscore_support(
+        predictions.labels, predictions.predicted, labels=classes, zero_division=0
     )
-    return PerClass(*found)
+    return PerClass(*figures)
 
 
-def confusion(labels: Labels, probabilities: Probabilities) -> NDArray[np.int64]:
-    """Counts (K, K): actual classes in rows, predicted in columns."""
+def confusion(predictions: Predictions) -> NDArray[np.int64]:
+    """Count images (K, K): actual classes in rows, predicted classes in columns."""
     from sklearn.metrics import confusion_matrix
 
-    classes = np.arange(probabilities.shape[1])
-    matrix: NDArray[np.int64] = confusion_matrix(labels, probabilities.argmax(axis=1), labels=classes)
+    classes = np.arange(predictions.probabilities.shape[1])
+    matrix: NDArray[np.int64] = confusion_matrix(predictions.labels, predictions.predicted, labels=classes)
     return matrix
 
 
-def classification_report(labels: Labels, probabilities: Probabilities, classes: list[str]) -> str:
-    """Precision, recall, F1 and support per class, as a table of text."""
+def classification_report(predictions: Predictions, classes: list[str]) -> str:
+    """Precision, recall, F1 and support of each class, as a table of text."""
     from sklearn.metrics import classification_report as report
 
     text: str = report(
-        labels,
-        probabilities.argmax(axis=1),
+        predictions.labels,
+        predictions.predicted,
         labels=range(len(classes)),
         target_names=classes,
         digits=4,

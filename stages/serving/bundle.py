@@ -3,8 +3,9 @@
     spec.json                 classes, resize, crops, and for each member its weight and extractor
     members/NAME/             what `train` saved
     extractors/NAME/          the weights of an extractor that has any
+    seen.bin                  of a registered model: the images it has seen, see stages/data/image_set.py
 
-One member and an ensemble are the same thing here: a member is an ensemble of one.
+A single member is an ensemble of one.
 """
 
 import shutil
@@ -18,10 +19,14 @@ from stages.common import fingerprint, plugins
 from stages.common.errors import ServingError
 from stages.common.files import digest as file_digest
 from stages.common.files import read_json, write_json
+from stages.data import image_set
+from stages.data.image_set import ImageSet
 from stages.models import extractors, learners
 
-SPEC = "spec.json"
+SPEC, SEEN = "spec.json", "seen.bin"
 MEMBERS, EXTRACTORS = "members", "extractors"
+# Where MLflow keeps the bundle in a logged model.
+LOGGED = "artifacts/bundle"
 # What runs a bundle, and is logged with it.
 CODE = Path(__file__).parents[1]
 # What `train` leaves for people and for other stages, not for prediction.
@@ -30,12 +35,25 @@ _LEFT_OUT = shutil.ignore_patterns(
 )
 
 
-def write(folder: Path, members: Mapping[str, Path], weights: Mapping[str, float], crops: str) -> None:
-    """Write the bundle of `members` (name → folder) into `folder`, which does not exist yet.
+def write(
+    folder: Path,
+    members: Mapping[str, Path],
+    weights: Mapping[str, float],
+    crops: str,
+    seen: ImageSet | None = None,
+) -> None:
+    """Write a bundle.
 
-    `weights` are relative; `crops` is what a member trained on patches sees, `center` or `ten`.
-    Raises ServingError when a member is of another version or the members are not of the same classes and
-    size; ParamsError when an extractor's weights are gone.
+    Args:
+        folder: The folder to write, which does not exist yet.
+        members: Member → its folder.
+        weights: Member → its weight, on any positive scale.
+        crops: What a member trained on patches sees: `center` or `ten`.
+        seen: The images that the model has seen; a registered model says so, for the next promotion.
+
+    Raises:
+        ServingError: A member is of another version, or the members are of different classes or sizes.
+        ParamsError: An extractor's weights are missing.
     """
     specs = {name: _spec(path) for name, path in members.items()}
     first = next(iter(specs.values()))["provenance"]
@@ -44,7 +62,9 @@ def write(folder: Path, members: Mapping[str, Path], weights: Mapping[str, float
     entries = []
     for name, spec in specs.items():
         if any(spec["provenance"][key] != value for key, value in shared.items()):
-            raise ServingError(f"{members[name]} is of other classes or another size; train it again")
+            raise ServingError(
+                f"{members[name]} is of other classes or sizes than other members; run train again"
+            )
         shutil.copytree(members[name], folder / MEMBERS / name, ignore=_LEFT_OUT)
         entries.append(
             {
@@ -55,19 +75,26 @@ def write(folder: Path, members: Mapping[str, Path], weights: Mapping[str, float
             }
         )
     write_json(folder / SPEC, {**shared, "crops": crops, "members": entries})
+    if seen is not None:
+        image_set.write(folder / SEEN, seen)
 
 
 @contextmanager
-def temporary(members: Mapping[str, Path], weights: Mapping[str, float], crops: str) -> Iterator[Path]:
-    """Yield a bundle that is gone afterwards. Raises as `write`."""
-    with tempfile.TemporaryDirectory() as aside:
-        folder = Path(aside) / "bundle"
-        write(folder, members, weights, crops)
+def temporary(
+    members: Mapping[str, Path],
+    weights: Mapping[str, float],
+    crops: str,
+    seen: ImageSet | None = None,
+) -> Iterator[Path]:
+    """Yield the folder of a bundle that is removed afterwards. Args and errors are those of `write`."""
+    with tempfile.TemporaryDirectory() as parent:
+        folder = Path(parent) / "bundle"
+        write(folder, members, weights, crops, seen)
         yield folder
 
 
 def digest(folder: Path) -> str:
-    """What tells one served model from another: the SHA-256 of a bundle's files and of the code they run."""
+    """The SHA-256 of a bundle's files and of the code they run, which identifies a served model."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     files = {path.relative_to(folder).as_posix(): file_digest(path) for path in paths}
     members = [read_json(path / learners.SPEC) for path in (folder / MEMBERS).iterdir()]
@@ -84,7 +111,7 @@ def _spec(member: Path) -> dict[str, Any]:
         spec: dict[str, Any] = read_json(member / learners.SPEC)
         assert {"classes", "resize"} <= set(spec["provenance"])
     except (OSError, ValueError, KeyError, AssertionError):
-        raise ServingError(f"{member} is no member of this version; run train again") from None
+        raise ServingError(f"{member} holds no member of this version; run train again") from None
     return spec
 
 

@@ -1,7 +1,7 @@
-"""Ask one logged model about images, in a process of its own: `python -I judge.py MODEL_URI JOB ANSWERS`.
+"""Classify images by a logged model: `python -I judge.py MODEL_URI JOB ANSWERS`, a process of its own.
 
-A champion brings the code it was logged with, a package named `stages` like the one that judges it; two
-packages of one name do not go into one process. So this file is run by its path and imports nothing of ours.
+A champion brings the code it was logged with, a package named `stages` like the one that judges it, and one
+process cannot hold two packages of one name. So this file is run by its path and imports nothing of them.
 """
 
 import json
@@ -12,14 +12,18 @@ from pathlib import Path
 from typing import Any
 
 _BATCH = 64
-# One image a time, as most requests are: after some to warm up, the median of the others.
+# Timed are single images, as most requests hold one; the first of them warm the model up.
 _WARM_UP, _TIMED = 5, 30
 
 
 def main(uri: str, job: str, answers: str) -> None:
-    """Read `job`, `images` [[file, offset, bytes], …] and `params`; write what the model says to `answers`.
+    """Classify the images of a job.
 
-    JSON: `classes`, `probabilities` (a row per image), `latency_ms` and the model's size in `bytes`.
+    Args:
+        uri: The model's URI in MLflow.
+        job: A JSON file with `pictures`, a list of [file, offset, bytes], and `params`, the model's own.
+        answers: The JSON file to write: `classes`, `probabilities` (a row per image), `latencies_ms` (one
+            number per timed image) and `bytes`, the size of the model's files.
     """
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     import mlflow
@@ -29,19 +33,19 @@ def main(uri: str, job: str, answers: str) -> None:
     # All of these images passed ingest's own limits.
     config = {"max_pixels": 2**40, "damaged": "accept"}
     model = mlflow.pyfunc.load_model(str(folder), model_config=config)
-    given = json.loads(Path(job).read_text(encoding="utf-8"))
-    images = [tuple(one) for one in given["pictures"]]
+    task = json.loads(Path(job).read_text(encoding="utf-8"))
+    images = [tuple(place) for place in task["pictures"]]
     rows: list[dict[str, float]] = []
     for start in range(0, len(images), _BATCH):
-        table = pd.DataFrame({"image": [_read(*one) for one in images[start : start + _BATCH]]})
-        rows += model.predict(table, params=given["params"]).probabilities.tolist()
-    found = {
+        table = pd.DataFrame({"image": [_read(*place) for place in images[start : start + _BATCH]]})
+        rows += model.predict(table, params=task["params"]).probabilities.tolist()
+    result = {
         "classes": list(rows[0]),
         "probabilities": [list(row.values()) for row in rows],
-        "latency_ms": _latency(model, [_read(*one) for one in images[: _WARM_UP + _TIMED]]),
+        "latencies_ms": _latencies(model, [_read(*place) for place in images[: _WARM_UP + _TIMED]]),
         "bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
     }
-    Path(answers).write_text(json.dumps(found), encoding="utf-8")
+    Path(answers).write_text(json.dumps(result), encoding="utf-8")
 
 
 def _read(file: str, offset: int, count: int) -> bytes:
@@ -50,18 +54,17 @@ def _read(file: str, offset: int, count: int) -> bytes:
         return opened.read(count)
 
 
-def _latency(model: Any, images: list[bytes]) -> float:
-    """The median of milliseconds from an image's bytes to its label."""
+def _latencies(model: Any, images: list[bytes]) -> list[float]:
+    """Milliseconds from an image's bytes to its label, of each image after the model has warmed up."""
     import pandas as pd
 
-    taken = []
+    latencies = []
     for image in images:
         table = pd.DataFrame({"image": [image]})
         start = time.perf_counter()
         model.predict(table)
-        taken.append(1000 * (time.perf_counter() - start))
-    timed = sorted(taken[_WARM_UP:] or taken)
-    return timed[len(timed) // 2]
+        latencies.append(1000 * (time.perf_counter() - start))
+    return latencies[_WARM_UP:] or latencies
 
 
 if __name__ == "__main__":

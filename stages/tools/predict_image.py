@@ -19,7 +19,7 @@ from stages.data import decoding
 from stages.data.crops import Crops
 from stages.data.decoding import MAX_PIXELS
 from stages.data.sources._naming import is_ignored
-from stages.serving import answers, pretrained
+from stages.serving import isolated, pretrained
 
 # Path → the most probable classes with their probabilities, best first.
 Ranked = Mapping[Path, Sequence[tuple[str, float]]]
@@ -101,7 +101,7 @@ def _list_files(name: str) -> Iterator[Path]:
 def _predict(uri: str, paths: Sequence[Path], crops: str | None) -> tuple[list[str], NDArray[np.float32]]:
     with tracking.connected():
         places = [(str(path.resolve()), 0, path.stat().st_size) for path in paths]
-        predictions = answers.raw(uri, places, {"crops": crops} if crops else None)
+        predictions = isolated.classify(uri, places, {"crops": crops} if crops else None)
     return predictions["classes"], np.asarray(predictions["probabilities"], np.float32)
 
 

@@ -99,10 +99,11 @@ def run(recipe: str, seed: int, overrides: Sequence[str]) -> list[Result]:
         ConvoyError: When the run fails.
     """
     before = _PARAMS.read_bytes()
-    changes = (f"recipe={recipe}", f"seed={seed}", *overrides)
+    # Both seeds: the results then also show how far the splits move them.
+    changes = (f"recipe={recipe}", f"seed={seed}", f"split_seed={seed}", *overrides)
     options = [word for change in changes for word in ("-S", change)]
     try:
-        # Up to the metrics: a reproduction is no candidate for the registry.
+        # Up to the metrics: a reproduction is no challenger for the registry.
         command = ["dvc", "exp", "run", "evaluate", *options]
         if subprocess.run(command, check=False).returncode:
             raise ConvoyError(f"{' '.join(command)} failed; the last lines of its output have the reason")

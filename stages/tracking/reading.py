@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from stages.scoring.predictions import Predictions
 from stages.tracking.executions import PARENT, STAGE
 from stages.tracking.server import TrackingError
 
@@ -19,15 +19,6 @@ if TYPE_CHECKING:
 PIPELINE, EVALUATE, ENSEMBLE = "pipeline", "evaluate", "ensemble"
 _CURVES = ("loss", "val_loss", "accuracy", "val_accuracy")
 _MOST = 1000
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """Of the test split: ids (N,), actual class indices (N,), class probabilities (N, K)."""
-
-    ids: NDArray[np.str_]
-    labels: NDArray[np.int64]
-    probabilities: NDArray[np.float32]
 
 
 @dataclass(frozen=True)

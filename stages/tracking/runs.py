@@ -117,8 +117,12 @@ class Run:
         with connected():
             if self._writer.run_id is None:
                 raise Unreachable("tracking is away; this needs it")
-            with mlflow.start_run(run_id=self._writer.run_id):
+            mlflow.start_run(run_id=self._writer.run_id)
+            try:
                 yield self._writer.run_id
+            finally:
+                # The stage goes on: MLflow's context manager would say FINISHED here.
+                mlflow.end_run("RUNNING")
 
     def artifact(self, name: str) -> Path:
         """Where a file is to be put that a line of the kind `artifact` names."""

@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from stages.scoring.calibration import reliability
+from stages.scoring.calibration import Reliability
+from stages.scoring.calibration import reliability as of_predictions
+from stages.scoring.predictions import Predictions
+
+
+def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int) -> Reliability:
+    return of_predictions(Predictions(np.arange(len(labels)).astype(np.str_), labels, probabilities), bins)
 
 
 def test_bins_hold_count_confidence_and_accuracy() -> None:

@@ -74,7 +74,7 @@ def test_a_recipe_is_run_its_result_kept_and_the_params_put_back(tmp_path: Path)
     words = ["python", "-m", "stages.tools.reproduce", "mlp_digits", "--set", "models.mlp.epochs=60"]
     subprocess.run(words, cwd=clone, check=True, timeout=600)
     assert (clone / "params.yaml").read_bytes() == before
-    # A reproduction is no candidate for the registry.
+    # A reproduction is no challenger for the registry.
     assert not (clone / "reports" / "promotion.json").exists()
     kept = (clone / "results" / "reproduction.csv").read_text(encoding="utf-8").splitlines()
     (line,) = [one for one in kept if one.startswith("mlp_digits,42,mlp,accuracy,")]

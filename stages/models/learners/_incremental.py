@@ -28,14 +28,13 @@ from stages.models.learners._sklearn import (
     warnings_in_the_log,
     width,
 )
+from stages.scoring.predictions import losses
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
     from sklearn.pipeline import Pipeline
 
 _BATCH_BYTES = 64 * 2**20
-# A probability of 0 is an infinite loss.
-_LEAST = float(np.finfo(np.float32).tiny)
 
 Rows = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -148,7 +147,7 @@ class Incremental(Classifier, ABC, Generic[P]):
 def _sums(probabilities: Rows, labels: Labels) -> NDArray[np.float64]:
     """The summed log loss, the number of right answers and of all."""
     of_label = probabilities[np.arange(len(labels)), labels].astype(np.float64)
-    loss = -np.log(np.maximum(of_label, _LEAST)).sum()
+    loss = losses(of_label).sum()
     return np.array([loss, (probabilities.argmax(axis=1) == labels).sum(), len(labels)])
 
 

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from stages.data.decoding import Pixels
 from stages.report.figures import charts, style
-from stages.scoring import Labels, Probabilities, confusions, metrics
+from stages.scoring import confusions, metrics
 from stages.scoring.calibration import reliability
+from stages.scoring.predictions import Predictions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,8 +42,7 @@ class Log(Protocol):
 def log_results(
     log: Log,
     name: str,
-    labels: Labels,
-    probabilities: Probabilities,
+    predictions: Predictions,
     classes: Sequence[str],
     images: Images | None,
 ) -> None:
@@ -51,25 +51,26 @@ def log_results(
     Args:
         log: takes each file.
         name: part of every file's name: a member, the ensemble, or a split.
-        labels: class indices (N,).
-        probabilities: class probabilities (N, K).
+        predictions: of N images and K classes.
         classes: the K names.
         images: reads images by row number, for the 24 most confident errors; None leaves the errors out.
     """
     if len(classes) <= MATRIX_CLASSES:
-        matrix = metrics.confusion(labels, probabilities)
+        matrix = metrics.confusion(predictions)
         log.figure(charts.confusion(matrix, list(classes), name), f"confusion_{name}.png")
         shares = charts.confusion(matrix, list(classes), name, normalized=True)
         log.figure(shares, f"confusion_normalized_{name}.png")
-    log.text(_confusions(labels, probabilities, classes), f"confusions/{name}.csv")
+    log.text(_confusions(predictions, classes), f"confusions/{name}.csv")
     log.figure(
-        charts.reliability(reliability(labels, probabilities, metrics.DEFAULT_BINS)),
+        charts.reliability(reliability(predictions, metrics.DEFAULT_BINS)),
         f"reliability_{name}.png",
     )
-    log.text(_per_class(labels, probabilities, classes), f"per_class/{name}.csv")
-    wrong = metrics.surest_errors(labels, probabilities, _ERRORS)
+    log.text(_per_class(predictions, classes), f"per_class/{name}.csv")
+    wrong = metrics.surest_errors(predictions, _ERRORS)
     if images and wrong:
-        captions = [_caption(labels[row], probabilities[row], classes) for row in wrong]
+        captions = [
+            _caption(predictions.labels[row], predictions.probabilities[row], classes) for row in wrong
+        ]
         log.figure(errors(images(np.asarray(wrong)), captions), f"errors_{name}.png")
 
 
@@ -98,17 +99,17 @@ def table(rows: Mapping[str, Mapping[str, Any]]) -> str:
     return text.getvalue()
 
 
-def _confusions(labels: Labels, probabilities: Probabilities, classes: Sequence[str]) -> str:
+def _confusions(predictions: Predictions, classes: Sequence[str]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["actual", "predicted", "images"])
-    for pair in confusions.commonest(labels, probabilities.argmax(axis=1), CONFUSIONS):
+    for pair in confusions.commonest(predictions.labels, predictions.predicted, CONFUSIONS):
         writer.writerow([classes[pair.actual], classes[pair.predicted], pair.count])
     return text.getvalue()
 
 
-def _per_class(labels: Labels, probabilities: Probabilities, classes: Sequence[str]) -> str:
-    scores = metrics.per_class(labels, probabilities)
+def _per_class(predictions: Predictions, classes: Sequence[str]) -> str:
+    scores = metrics.per_class(predictions)
     return table(
         {
             name: {

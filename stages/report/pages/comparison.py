@@ -2,28 +2,26 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
 from stages.report.figures import style
-from stages.scoring import bootstrap, significance
+from stages.scoring import bootstrap, metrics, significance
+from stages.scoring.predictions import TOP, Predictions
 from stages.tracking.reading import Compared, Part
-
-if TYPE_CHECKING:
-    from stages.tracking.reading import Predictions
 
 LEVEL = 0.05
 _SEED = 0
 _METRICS = {
     "accuracy": "Accuracy",
-    "rank5_accuracy": "Rank-5 accuracy",
+    "top5_accuracy": "Top-5 accuracy",
     "macro_f1": "Macro F1",
     "log_loss": "Log loss",
-    "calibration_error": "Calibration error",
+    "ece": "Expected calibration error",
 }
 _COST = {
     "fit_seconds": ("Seconds to fit", "{:,.1f}"),
@@ -90,7 +88,7 @@ def _section(name: str, parts: Sequence[Part | None], labels: Sequence[str]) -> 
 
 
 def _metrics(parts: Sequence[Part | None]) -> list[tuple[str, list[str]]]:
-    """With the bootstrap's interval where there are predictions, and the difference to the first run."""
+    """With an interval where there are predictions, and the difference to the first run."""
     found = [_intervals(part) for part in parts]
     rows = []
     for key, title in _METRICS.items():
@@ -108,8 +106,10 @@ def _metrics(parts: Sequence[Part | None]) -> list[tuple[str, list[str]]]:
 def _intervals(part: Part | None) -> Mapping[str, bootstrap.Interval]:
     if part is None or part.predictions is None:
         return {}
-    known = part.predictions
-    return bootstrap.intervals(known.labels, known.probabilities, LEVEL, _SEED)
+    predictions = part.predictions
+    shares = {"accuracy": predictions.accuracy, "top5_accuracy": predictions.top_accuracy(TOP)}
+    ranges = {name: metrics.interval(share, len(predictions)) for name, share in shares.items()}
+    return ranges | bootstrap.intervals(predictions, LEVEL, _SEED)
 
 
 def _ranged(value: float | None, within: bootstrap.Interval | None) -> str:
@@ -124,14 +124,13 @@ def _against(first: Part | None, part: Part | None) -> str:
         return _NOTHING
     if not np.array_equal(np.sort(first.predictions.ids), np.sort(part.predictions.ids)):
         return "other images"
-    found = significance.accuracy(_right(part.predictions), _right(first.predictions), LEVEL)
-    return f"{found.gain:+.4f} (p = {found.p_value:.2g}; +{found.gained} -{found.lost})"
+    found = significance.accuracy(_correct(part.predictions), _correct(first.predictions), LEVEL / 2)
+    return f"{found.gain:+.4f} (p = {found.two_sided:.2g}; +{found.gained} -{found.lost})"
 
 
-def _right(known: "Predictions") -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
-    """In the order of the ids, which may lie in another order in another run."""
-    right: np.ndarray[tuple[int], np.dtype[np.bool_]] = known.probabilities.argmax(axis=1) == known.labels
-    return right[np.argsort(known.ids)]
+def _correct(predictions: Predictions) -> NDArray[np.bool_]:
+    """In the order of the ids, as another run may have another order."""
+    return np.asarray(predictions.correct[np.argsort(predictions.ids)])
 
 
 def _differing(params: Sequence[Mapping[str, str]]) -> list[tuple[str, list[str]]]:

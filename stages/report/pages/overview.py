@@ -8,7 +8,7 @@ import numpy as np
 
 from stages.data.manifest import SPLITS, Manifest
 from stages.scoring import metrics, significance
-from stages.scoring.judged import Judged
+from stages.scoring.predictions import Predictions
 
 # A matrix of 40 classes is 1,600 cells; beyond, nobody reads one, and the commonest confusions are listed.
 MATRIX_CLASSES = 40
@@ -16,7 +16,7 @@ CONFUSIONS_SHOWN = 30
 CLASSES_SHOWN = 200
 ERRORS_SHOWN = 24
 _LEVEL = 0.05
-_LOWER_IS_BETTER = ("log_loss", "calibration_error")
+_LOWER_IS_BETTER = ("log_loss", "ece")
 
 
 def data(manifest: Manifest, left_out: Sequence[Mapping[str, str]]) -> dict[str, Any]:
@@ -33,9 +33,8 @@ def data(manifest: Manifest, left_out: Sequence[Mapping[str, str]]) -> dict[str,
     }
 
 
-def scoreboard(judged: Mapping[str, Judged]) -> list[dict[str, Any]]:
+def scoreboard(scores: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
     """A row for each member and the ensemble: its metrics, the interval of its accuracy, where it is best."""
-    scores = {name: one.scores for name, one in judged.items()}
     best = {}
     for metric in next(iter(scores.values())):
         values = {one[metric] for one in scores.values()}
@@ -52,28 +51,28 @@ def scoreboard(judged: Mapping[str, Judged]) -> list[dict[str, Any]]:
     ]
 
 
-def books(printed: Sequence[Any], judged: Mapping[str, Judged]) -> list[dict[str, Any]]:
+def books(printed: Sequence[Any], scores: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
     """Of each number of a book: ours, the difference, and whether it is within the tolerance."""
     rows = []
     for one in printed:
-        ours = judged[one.of].scores[one.metric]
+        ours = scores[one.of][one.metric]
         # 0.95 + 0.03 is less than 0.98 in binary fractions.
         holds = ours - one.value >= -one.tolerance - 1e-9
         rows.append({"printed": one, "ours": ours, "difference": ours - one.value, "holds": holds})
     return rows
 
 
-def gains(whole: Judged, members: Mapping[str, Judged]) -> list[dict[str, Any]]:
+def gains(whole: Predictions, members: Mapping[str, Predictions]) -> list[dict[str, Any]]:
     """What the ensemble gains over each member on the test split, and whether it may be chance."""
     return [
-        {"name": name, "paired": significance.accuracy(whole.right, one.right, _LEVEL)}
+        {"name": name, "paired": significance.accuracy(whole.correct, one.correct, _LEVEL / 2)}
         for name, one in members.items()
     ]
 
 
-def matrix(one: Judged, classes: Sequence[str]) -> dict[str, Any]:
+def matrix(one: Predictions, classes: Sequence[str]) -> dict[str, Any]:
     """The confusion table: counts and shares of the actual class by cell, or the commonest confusions."""
-    counts = metrics.confusion(one.actual, one.probabilities)
+    counts = metrics.confusion(one)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     if len(classes) <= MATRIX_CLASSES:
         rows = [
@@ -98,10 +97,10 @@ def matrix(one: Judged, classes: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def per_class(one: Judged, classes: Sequence[str]) -> list[dict[str, Any]]:
+def per_class(one: Predictions, classes: Sequence[str]) -> list[dict[str, Any]]:
     """Precision, recall, F1 and the commonest confusion of each class; the lowest F1 first."""
-    found = metrics.per_class(one.actual, one.probabilities)
-    confused = metrics.confusion(one.actual, one.probabilities)
+    found = metrics.per_class(one)
+    confused = metrics.confusion(one)
     np.fill_diagonal(confused, 0)
     return [
         {
@@ -116,16 +115,16 @@ def per_class(one: Judged, classes: Sequence[str]) -> list[dict[str, Any]]:
     ]
 
 
-def errors(one: Judged, classes: Sequence[str], paths: Mapping[str, str]) -> list[dict[str, Any]]:
+def errors(one: Predictions, classes: Sequence[str], paths: Mapping[str, str]) -> list[dict[str, Any]]:
     """The errors the classifier was surest of; `paths` by id."""
     return [
         {
             "id": str(one.ids[row]),
             "path": paths[str(one.ids[row])],
-            "actual": classes[one.actual[row]],
+            "actual": classes[one.labels[row]],
             "predicted": classes[int(one.probabilities[row].argmax())],
             "confidence": float(one.probabilities[row].max()),
-            "of_actual": float(one.probabilities[row, one.actual[row]]),
+            "of_actual": float(one.probabilities[row, one.labels[row]]),
         }
-        for row in metrics.surest_errors(one.actual, one.probabilities, ERRORS_SHOWN)
+        for row in metrics.surest_errors(one, ERRORS_SHOWN)
     ]

@@ -131,12 +131,16 @@ def _line(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+# What earlier versions wrote into the column `metric`.
+_RENAMED = {"rank5_accuracy": "top5_accuracy"}
+
+
 def _result(row: Mapping[str, str]) -> Result:
     return Result(
         recipe=row["recipe"],
         seed=int(row["seed"]),
         of=row["of"],
-        metric=row["metric"],
+        metric=_RENAMED.get(row["metric"], row["metric"]),
         value=float(row["value"]),
         train=int(row["train"]),
         test=int(row["test"]),
