@@ -194,11 +194,11 @@ def _link(run: tracking.Run, folders: Mapping[str, Path], scores: Scores) -> Non
 
 def _as_table(scores: Scores) -> str:
     """Metrics in columns, members in rows, for the terminal."""
-    columns = list(next(iter(scores.values())))
+    columns = {column: max(len(column), len("0.0000")) for column in next(iter(scores.values()))}
     width = max(map(len, scores))
-    lines = [" " * width + "".join(f"  {column}" for column in columns)]
+    lines = [" " * width + "".join(f"  {column:>{size}}" for column, size in columns.items())]
     for name, row in scores.items():
-        cells = [f"{row[c]:{len(c) + 2}.4f}" if c != "n" else f"  {row[c]}" for c in columns]
+        cells = [f"  {row[c]:>{size}{'' if c == 'n' else '.4f'}}" for c, size in columns.items()]
         lines.append(f"{name:{width}}{''.join(cells)}")
     return "\n".join(lines)
 

@@ -230,7 +230,9 @@ class Params(Section):
     recipe: Name = Field(description="The recipe's name: the experiment and the registered model in MLflow.")
     book: list[Printed] = Field(description="What a book prints for this recipe.")
     seed: Seed = Field(description="The seed of training that conf/ hands to all sections.")
-    split_seed: Seed = Field(description="The seed of the splits; a new one leaves few images new to the champion.")
+    split_seed: Seed = Field(
+        description="The seed of the splits; a new seed leaves few images new to the champion."
+    )
     ingest: Ingest = Field(description="Which images, and their splits.")
     audit: Audit = Field(description="The data report.")
     resize: Resize = Field(description="The size and colours of images.")

@@ -158,7 +158,8 @@ def _score_train_sample(run: tracking.Run, learner: Learner, rows: store.Reader)
     """
     count, size = min(len(rows), _TRAIN_SAMPLE), portions.size(rows.shape)
     parts = [learner.predict_proba(rows.read(at, min(at + size, count))) for at in range(0, count, size)]
-    scores = metrics.score(rows.column("labels")[:count], np.concatenate(parts), bins=metrics.DEFAULT_BINS)
+    sample = Predictions(rows.ids[:count], rows.column("labels")[:count], np.concatenate(parts))
+    scores = metrics.score(sample, metrics.DEFAULT_BINS)
     run.metrics({f"final_train_{name}": value for name, value in scores.items()})
     return scores
 

@@ -20,6 +20,7 @@ from stages.data import store
 from stages.models import learners
 from stages.models.protocols import LearnerParams
 from stages.scoring import metrics
+from stages.scoring.predictions import Predictions
 from stages.tools._process import MARK
 
 
@@ -65,9 +66,9 @@ def trial(member: str, *, settings: LearnerParams, recipe: str, data: Path, numb
             except DivergedError as error:
                 _send(diverged=str(error))
                 raise
-            scores = metrics.score(
-                val.column("labels"), learners.predict_all(learner, val), metrics.DEFAULT_BINS
-            )
+            probabilities = learners.predict_all(learner, val)
+            predictions = Predictions(val.ids, val.column("labels"), probabilities)
+            scores = metrics.score(predictions, metrics.DEFAULT_BINS)
             run.metrics({f"final_val_{name}": value for name, value in scores.items()})
             _send(val_log_loss=scores["log_loss"], val_accuracy=scores["accuracy"])
 

@@ -107,7 +107,8 @@ def test_beyond_the_bound_confusions_are_a_table_and_no_figure() -> None:
     count = results.MATRIX_CLASSES + 1
     labels = np.arange(count)
     probabilities = np.roll(np.eye(count, dtype=np.float32), 1, axis=1)
-    results.log_results(log, "net", labels, probabilities, [f"c{n}" for n in range(count)], None)
+    predictions = Predictions(labels.astype(np.str_), labels, probabilities)
+    results.log_results(log, "net", predictions, [f"c{n}" for n in range(count)], None)
     assert set(log.files) == {"confusions/net.csv", "per_class/net.csv", "reliability_net.png"}
     lines = log.files["confusions/net.csv"].splitlines()
     assert lines[:2] == ["actual,predicted,images", "c0,c1,1"]

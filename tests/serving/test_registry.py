@@ -1,16 +1,21 @@
-"""Of several promotions that were judged against the same champion one wins, on real servers."""
+"""On real servers: one of several promotions wins, and housekeeping in MLflow stops none of them."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import mlflow
 import pytest
 from mlflow import MlflowClient
 
 from stages.common.errors import ServingError
-from stages.serving.registry import Registry, Version
+from stages.data import image_set
+from stages.serving import lease as lease_module
+from stages.serving import ledger
+from stages.serving.registry import BEFORE, Registry, Version
 
 from .servers import mlflow_server, postgres
 
@@ -32,22 +37,30 @@ print(registry.move(mine, expected), flush=True)
 """
 
 
+class Server(NamedTuple):
+    """The address of a tracking server, and of its database."""
+
+    uri: str
+    store: str
+
+
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp(request.param)
     if request.param == "sqlite":
-        with mlflow_server(f"sqlite:///{folder}/mlflow.db", folder) as uri:
-            yield uri
+        store = f"sqlite:///{folder}/mlflow.db"
+        with mlflow_server(store, folder) as uri:
+            yield Server(uri, store)
         return
     with postgres() as database, mlflow_server(database, folder) as uri:
-        yield uri
+        yield Server(uri, database)
 
 
 @pytest.fixture
-def registry(server: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Registry:
+def registry(server: Server, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Registry:
     # MLflow sets the variable too, for good.
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
-    mlflow.set_tracking_uri(server)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    mlflow.set_tracking_uri(server.uri)
     return Registry(request.node.originalname, lease=2.0)
 
 
@@ -76,20 +89,20 @@ def race(server: str, registry: Registry, versions: list[Version]) -> list[bool]
     return [process.communicate(timeout=60)[0] == "True\n" for process in processes]
 
 
-def test_one_of_many_first_promotions_wins(server: str, registry: Registry) -> None:
+def test_one_of_many_first_promotions_wins(server: Server, registry: Registry) -> None:
     versions = [version(registry, f"v{number}") for number in range(CONTENDERS)]
     assert registry.champion() is None
-    won = race(server, registry, versions)
+    won = race(server.uri, registry, versions)
     assert sum(won) == 1
     champion = registry.champion()
     assert champion is not None
     assert champion.number == versions[won.index(True)].number
 
 
-def test_one_of_many_wins_over_a_champion(server: str, registry: Registry) -> None:
+def test_one_of_many_wins_over_a_champion(server: Server, registry: Registry) -> None:
     champion, *rivals = [version(registry, f"v{number}") for number in range(CONTENDERS + 1)]
     assert registry.move(champion, None)
-    won = race(server, registry, rivals)
+    won = race(server.uri, registry, rivals)
     assert sum(won) == 1
     now = registry.champion()
     assert now is not None
@@ -99,17 +112,118 @@ def test_one_of_many_wins_over_a_champion(server: str, registry: Registry) -> No
 
 
 def test_a_holder_that_died_is_waited_for_and_passed_over(registry: Registry) -> None:
-    one, other = version(registry, "one"), version(registry, "other")
-    assert registry.move(one, None)
-    dead = registry._leased()
+    first, second = version(registry, "first"), version(registry, "second")
+    assert registry.move(first, None)
+    dead = registry.lease.held()
     dead.__enter__()
-    assert registry.move(other, one)
-    now = registry.champion()
-    assert now is not None
-    assert now.number == other.number
-    # It wakes up again and returns a lease that is no longer the last: nothing is held by that.
+    assert registry.move(second, first)
+    assert champion_of(registry) == second.number
+    # It wakes up and returns a lease that is no longer the last: that frees nothing.
     dead.__exit__(None, None, None)
-    assert registry.move(one, other)
+    assert registry.move(first, second)
+
+
+def test_two_promotions_and_a_rollback_at_once_have_one_winner(server: Server, registry: Registry) -> None:
+    before, champion, *rivals = [version(registry, f"v{number}") for number in range(4)]
+    assert registry.move(before, None)
+    registry.tag(champion, **{BEFORE: before.number})
+    assert registry.move(champion, before)
+    # A rollback moves the alias to the version before, as the others do to theirs.
+    contenders = [*rivals, before]
+    won = race(server.uri, registry, contenders)
+    assert sum(won) == 1
+    assert champion_of(registry) == contenders[won.index(True)].number
+
+
+def test_promotions_go_on_when_the_first_versions_run_is_deleted(registry: Registry) -> None:
+    """The lease was once kept in that run: every later promotion waited for ever."""
+    first, second = version(registry, "first"), version(registry, "second")
+    assert registry.move(first, None)
+    registry.client.delete_run(registry.client.get_model_version(registry.name, first.number).run_id)
+    assert registry.move(second, first)
+    assert champion_of(registry) == second.number
+
+
+def test_promotions_go_on_when_the_lease_is_deleted_and_restored(server: Server, registry: Registry) -> None:
+    first, second, third, *rivals = [version(registry, f"v{number}") for number in range(6)]
+    assert registry.move(first, None)
+    (lease,) = lease_runs(registry)
+    registry.client.delete_run(lease)
+    assert registry.move(second, first)
+    (new,) = lease_runs(registry)
+    assert new != lease
+    registry.client.restore_run(lease)
+    assert registry.move(third, second)
+    won = race(server.uri, registry, rivals)
+    assert sum(won) == 1
+    # The restored run is not used again.
+    assert registry.lease._run() == new
+
+
+@pytest.mark.parametrize("everything", [False, True])
+def test_promotions_go_on_after_garbage_collection(
+    server: Server, registry: Registry, everything: bool
+) -> None:
+    first, second, third = [version(registry, f"v{number}{everything}") for number in range(3)]
+    assert registry.move(first, registry.champion())
+    client = registry.client
+    (lease,) = lease_runs(registry)
+    if everything:
+        client.delete_experiment(client.get_run(lease).info.experiment_id)
+        assert registry.move(second, first)
+    else:
+        client.delete_run(lease)
+    collect_garbage(server)
+    registry.lease._creating = 0.5
+    assert registry.move(third, registry.champion())
+    assert champion_of(registry) == third.number
+
+
+def test_a_lease_that_is_never_free_is_an_error_that_says_what_to_do(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = version(registry, "first")
+    monkeypatch.setattr(lease_module, "_PATIENCE", 0.2)
+    with registry.lease.held(), pytest.raises(ServingError, match="run it again when they have") as caught:
+        registry.move(first, None)
+    assert lease_runs(registry)[0] in str(caught.value)
+
+
+def test_decisions_on_the_same_images_are_counted(registry: Registry) -> None:
+    run_id = registry.client.get_model_version(registry.name, version(registry, "v").number).run_id
+    images = image_set.of_ids(f"{number:016x}" for number in range(1000))
+    assert ledger.decisions(registry, images) == 0
+    assert [ledger.take(registry, images, run_id) for _ in range(3)] == [1, 2, 3]
+    assert ledger.decisions(registry, images) == 3
+    # Of these, one in ten is new: 3 decisions on the others, 2.7 on average.
+    grown = image_set.of_ids(f"{number:016x}" for number in range(100, 1100))
+    assert ledger.decisions(registry, grown) == 3
+    replaced = image_set.of_ids(f"{number:016x}" for number in range(900, 1900))
+    assert ledger.take(registry, replaced, run_id) == 2
+    assert ledger.decisions(registry, image_set.of_ids(["f" * 16])) == 0
+    # Where the list of the images is lost, they count as the same.
+    registry.client.set_registered_model_tag(registry.name, "decisions.0000000000000000", "5 gone")
+    assert ledger.decisions(registry, image_set.of_ids(["f" * 16])) == 5
+
+
+def champion_of(registry: Registry) -> str:
+    champion = registry.champion()
+    assert champion is not None
+    return champion.number
+
+
+def lease_runs(registry: Registry) -> list[str]:
+    """The active runs that hold leases of this model, the newest first."""
+    experiments = registry.client.search_experiments()
+    named = [one for one in experiments if one.name.startswith(f"promotion lease: {registry.name}")]
+    runs = registry.client.search_runs([one.experiment_id for one in named])
+    return [run.info.run_id for run in sorted(runs, key=lambda run: -int(run.info.start_time))]
+
+
+def collect_garbage(server: Server) -> None:
+    words = [str(Path(sys.executable).with_name("mlflow")), "gc", "--backend-store-uri", server.store]
+    environment = os.environ | {"MLFLOW_TRACKING_URI": server.uri}
+    subprocess.run([*words, "--tracking-uri", server.uri], check=True, capture_output=True, env=environment)
 
 
 def test_versions_are_found_by_what_they_are(registry: Registry) -> None:
@@ -117,5 +231,5 @@ def test_versions_are_found_by_what_they_are(registry: Registry) -> None:
     first, second = version(registry, "a"), version(registry, "b")
     assert registry.find("a") == first
     assert registry.get(second.number) == second
-    with pytest.raises(ServingError, match=f"models:/{registry.name}/99 is not there"):
+    with pytest.raises(ServingError, match=f"models:/{registry.name}/99 is not in the registry"):
         registry.get("99")

@@ -17,6 +17,7 @@ from stages.common.errors import ParamsError
 from stages.data import store
 from stages.models import learners
 from stages.scoring import metrics
+from stages.scoring.predictions import Predictions
 from stages.tools._process import TrialFailedError, run_trial
 from stages.tools.sweep import STORAGE, SweepError, pruner, search, study_name, sweep
 from stages.train import train
@@ -79,7 +80,7 @@ def test_a_resumed_study_has_a_parent_run_for_each_sweep_and_delivers_its_best_v
     train("linear", params=settings, recipe="digits", data=Path("data/packed"), model=workspace / "model")
     with store.Reader(Path("data/packed/val.h5")) as val:
         probabilities = learners.predict_all(learners.load(workspace / "model"), val)
-        scores = metrics.score(val.column("labels"), probabilities, 15)
+        scores = metrics.score(Predictions(val.ids, val.column("labels"), probabilities), 15)
     assert study.best_value == pytest.approx(scores["log_loss"], rel=1e-6)
 
 

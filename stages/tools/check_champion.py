@@ -1,0 +1,50 @@
+"""check_champion: compare reports/promotion.json with the registry."""
+
+from pathlib import Path
+
+from stages import cli, tracking
+from stages.common import log
+from stages.common.errors import ServingError
+from stages.common.files import read_json
+from stages.serving.registry import Registry
+
+
+def check_champion(verdict: Path = Path("reports/promotion.json")) -> None:
+    """Check that the registry still has the champion that a verdict names.
+
+    DVC restores reports/promotion.json from its cache without asking the registry, which may be another one,
+    or may have lost a version since. `make run` ends with this check.
+
+    Args:
+        verdict: What `promote` wrote.
+
+    Raises:
+        ServingError: The registry lacks the version that the verdict calls the champion.
+        TrackingError: The registry cannot be used.
+    """
+    facts = read_json(verdict)
+    champion = facts["challenger"] if facts["decision"] == "promoted" else facts["champion"]
+    if champion is None or facts["decision"] == "would be promoted":
+        log.event("found_no_champion", decision=facts["decision"])
+        return
+    name, uri = facts["model"], champion["uri"]
+    again = "judge again: dvc repro --single-item --force promote"
+    with tracking.connected():
+        registry = Registry(name)
+        now = registry.champion()
+        try:
+            registry.get(uri.rpartition("/")[2])
+        except ServingError:
+            raise ServingError(
+                f"{verdict} names {uri} as champion, which the registry lacks; {again}"
+            ) from None
+    if now is None or now.uri != uri:
+        log.warning(
+            f"{verdict} names another champion than the registry has; {again}", champion=now and now.uri
+        )
+    else:
+        log.event("checked_champion", champion=uri)
+
+
+if __name__ == "__main__":
+    cli.main(check_champion)

@@ -1,0 +1,59 @@
+"""The graph of dvc.yaml under DVC, with commands that only write files: a failed evaluation stops promote."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[1]
+STUB = "import pathlib, sys\nfor name in sys.argv[1:]:\n    pathlib.Path(name).write_text('made')\n"
+
+
+@pytest.fixture
+def graph(tmp_path: Path) -> Path:
+    """The stages after `ensemble`, with all that the others make in place."""
+    declared = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    shutil.copyfile(ROOT / "params.yaml", tmp_path / "params.yaml")
+    (tmp_path / "stub.py").write_text(STUB, encoding="utf-8")
+    stages, made = {}, set()
+    for name in ("evaluate", "promote", "summarize"):
+        stage = declared[name]
+        outs = [*stage["outs"], *stage.get("metrics", [])]
+        # Without code, which makes no order.
+        deps = [dep for dep in stage["deps"] if not dep.startswith(("stages/", "${"))]
+        command = f"{sys.executable} stub.py {' '.join(outs)}"
+        stages[name] = {"cmd": command, "deps": deps, "outs": outs}
+        made |= set(outs)
+    for dep in {dep for stage in stages.values() for dep in stage["deps"]} - made - {"params.yaml"}:
+        (tmp_path / dep).parent.mkdir(parents=True, exist_ok=True)
+        if not (tmp_path / dep).exists():
+            (tmp_path / dep).write_text("input", encoding="utf-8")
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}), encoding="utf-8")
+    run(tmp_path, "init", "-q", "--no-scm")
+    return tmp_path
+
+
+def run(folder: Path, *words: str) -> int:
+    environment = os.environ | {"DVC_NO_ANALYTICS": "1"}
+    dvc = [sys.executable, "-m", "dvc", *words]
+    return subprocess.run(dvc, cwd=folder, env=environment, capture_output=True, check=False).returncode
+
+
+def test_a_failed_evaluation_promotes_nothing(graph: Path) -> None:
+    declared = yaml.safe_load((graph / "dvc.yaml").read_text(encoding="utf-8"))
+    good = declared["stages"]["evaluate"]["cmd"]
+    declared["stages"]["evaluate"]["cmd"] = f"{sys.executable} -c 'raise SystemExit(1)'"
+    (graph / "dvc.yaml").write_text(yaml.safe_dump(declared), encoding="utf-8")
+    # Even where every stage that does not depend on the failed one goes on.
+    assert run(graph, "repro", "--keep-going") != 0
+    assert not (graph / "reports" / "promotion.json").exists()
+    declared["stages"]["evaluate"]["cmd"] = good
+    (graph / "dvc.yaml").write_text(yaml.safe_dump(declared), encoding="utf-8")
+    assert run(graph, "repro") == 0
+    assert (graph / "reports" / "promotion.json").exists()
