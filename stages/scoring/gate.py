@@ -77,8 +77,10 @@ def _least_accuracy(params: Promote, accuracy: float, count: int, level: float) 
     if params.min_accuracy is None:
         return []
     low, _ = metrics.interval(accuracy, count, 2 * level)
-    measured = f"{accuracy:.4f}, {low:.4f} at the least"
-    return [Rule("accuracy", low > params.min_accuracy, measured, f"above {params.min_accuracy:g}")]
+    measured = f"{accuracy:.4f}, lower bound {low:.4f}"
+    return [
+        Rule("accuracy", low > params.min_accuracy, measured, f"lower bound above {params.min_accuracy:g}")
+    ]
 
 
 def _better(params: Promote, paired: Paired, level: float, decision: int) -> Rule:
@@ -86,7 +88,7 @@ def _better(params: Promote, paired: Paired, level: float, decision: int) -> Rul
         f"better {params.metric.replace('_', ' ')}",
         paired.low > params.margin and paired.p_value <= level,
         f"gain {_ranged(paired)}, p = {paired.p_value:.3g}",
-        f"above {params.margin:g} at the least, p <= {level:.2g} at decision {decision} on these images",
+        f"lower bound above {params.margin:g}, p <= {level:.2g} at decision {decision} on these images",
     )
 
 
@@ -95,7 +97,7 @@ def _no_worse(params: Promote, paired: Paired, decision: int) -> Rule:
         f"no worse {params.metric.replace('_', ' ')}",
         paired.low > -params.non_inferiority,
         f"gain {_ranged(paired)}",
-        f"above {-params.non_inferiority:g} at the least, at decision {decision} on these images",
+        f"lower bound above {-params.non_inferiority:g} at decision {decision} on these images",
     )
 
 

@@ -159,7 +159,7 @@ def test_the_first_champion_is_better_than_the_majority_class() -> None:
 def test_the_first_champion_exceeds_the_least_accuracy_by_its_interval() -> None:
     assert verdict_of(served(90, 90), None, min_accuracy=0.8).holds
     verdict = verdict_of(served(90, 90), None, min_accuracy=0.89)
-    assert rule(verdict, "accuracy") == (False, "0.9000, 0.8531 at the least")
+    assert rule(verdict, "accuracy") == (False, "0.9000, lower bound 0.8531")
     # A champion has been through it.
     assert verdict_of(served(95, 95), served(50, 50), min_accuracy=0.99).holds
 
