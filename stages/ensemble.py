@@ -54,8 +54,8 @@ def ensemble(params: Ensemble, *, predictions: Path, ensemble: Path) -> None:
         val["disagreement"] = weighting.disagreement(predicted)
         how = "given" if isinstance(params.weights, dict) else params.weights
         write_json(folder / weighting.FILE, {"weighting": how, "weights": weights, "val": val})
-    log.event("averaged members", **{member: f"{weight:.3f}" for member, weight in weights.items()})
-    log.event("gained val accuracy", **{name: f"{value:+.4f}" for name, value in gain.items()})
+    log.event("averaged_members", **{member: f"{weight:.3f}" for member, weight in weights.items()})
+    log.event("measured_gain", **{name: f"{value:+.4f}" for name, value in gain.items()})
 
 
 def _weights(

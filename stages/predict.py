@@ -21,9 +21,21 @@ from stages.params import Predict
 
 @cli.command(params="predict")
 def predict(name: str, *, params: Predict, model: Path, data: Path, predictions: Path) -> None:
-    """Write val.h5 and test.h5 with `probabilities` float32 (N, K), labels and ids in packed order.
+    """Classify the val and test splits by one member.
 
-    Of ten crops the probabilities are averaged; members without a patch see the whole image, once.
+    The probabilities of ten crops are averaged. A member without a patch sees the whole image, once.
+
+    Args:
+        name: The member.
+        params: What a member trained on patches sees of an image.
+        model: The folder that `train` wrote.
+        data: The folder of the packed images, or of the features that the member reads.
+        predictions: The folder to write: val.h5 and test.h5 with `probabilities` float32 (N, K), `labels` and
+            ids, in packed order.
+
+    Raises:
+        LearnerError: The folder holds no member of this version.
+        StoreError: The images or features are missing or damaged.
     """
     learner = learners.load(model)
     patch = read_json(model / learners.SPEC).get("patch") if params.crops == "ten" else None
@@ -32,13 +44,23 @@ def predict(name: str, *, params: Predict, model: Path, data: Path, predictions:
         for split in HELD_OUT:
             with store.Reader(data / f"{split}.h5") as rows:
                 count = write_probabilities(folder / f"{split}.h5", rows, work, name)
-            log.event("predicted", split=split, images=count)
+            log.event("predicted_split", split=split, images=count)
 
 
 def write_probabilities(
     path: Path, rows: store.Reader, work: Callable[[NDArray[Any]], NDArray[np.float32]], name: str
 ) -> int:
-    """Write one split: what `work` makes of its rows, as the member `name`'s; returns how many."""
+    """Write the predictions of one split.
+
+    Args:
+        path: The HDF5 file to write.
+        rows: The images or features.
+        work: Computes class probabilities (n, K) of n rows.
+        name: The member.
+
+    Returns:
+        The number of images.
+    """
     classes = rows.provenance["classes"]
     provenance = {"member": name, "classes": classes, "manifest": rows.provenance["manifest"]}
     shape = (len(rows), len(classes))
@@ -57,8 +79,8 @@ def write_probabilities(
 
 def _ten_crops(learner: Learner, patch: Patch, pixels: Pixels) -> NDArray[np.float32]:
     """The mean over crops, one crop of all images at a time: ten at once take ten times the memory."""
-    found = [learner.predict_proba(crop) for crop in crops.ten(pixels, patch)]
-    return np.asarray(np.mean(found, axis=0), np.float32)
+    of_crops = [learner.predict_proba(crop) for crop in crops.ten(pixels, patch)]
+    return np.asarray(np.mean(of_crops, axis=0), np.float32)
 
 
 if __name__ == "__main__":

@@ -14,29 +14,35 @@ from stages.scoring.significance import Paired
 
 
 class Promote(Section):
-    """Which model is the challenger, and what it must do to become champion; null is no limit.
+    """Which model is the challenger, and what it must do to become champion; null is no limit."""
 
-    `challenger` is `ensemble`, a member's name, or `best`: the best on val by `metric`. `level` is the
-    probability of a false promotion over all decisions on the same images, `margin` the gain in `metric` that
-    must be exceeded, `recall_drop` the tolerated loss of any class's recall, `min_images` the least number of
-    images that are new to both models, `min_accuracy` what a first champion must exceed, `drift` the worst
-    verdict of `audit` to promote on. With `prefer: cheaper`, a challenger also wins that saves latency or
-    size and loses less than `non_inferiority`.
-    """
-
-    challenger: str
-    metric: Literal["accuracy", "log_loss"]
-    level: Fraction
-    margin: Annotated[float, Field(ge=0)]
-    recall_drop: Annotated[float, Field(ge=0, le=1)]
-    min_images: Positive
-    min_accuracy: Fraction | None
-    prefer: Literal["better", "cheaper"]
-    non_inferiority: Annotated[float, Field(gt=0)]
-    latency_ms: Annotated[float, Field(gt=0)] | None
-    model_bytes: Positive | None
-    drift: Literal["pass", "warn"]
-    dry_run: bool
+    challenger: str = Field(
+        description="`ensemble`, a member's name, or `best`: the best on val by `metric`."
+    )
+    metric: Literal["accuracy", "log_loss"] = Field(
+        description="The metric in which the challenger is better."
+    )
+    level: Fraction = Field(
+        description="Probability of a false promotion over all decisions on the same images."
+    )
+    margin: Annotated[float, Field(ge=0)] = Field(description="What the gain in `metric` exceeds.")
+    recall_drop: Annotated[float, Field(ge=0, le=1)] = Field(
+        description="The tolerated loss of any class's recall."
+    )
+    min_images: Positive = Field(description="The least number of test images that neither model has seen.")
+    min_accuracy: Fraction | None = Field(description="What the accuracy of a first champion exceeds.")
+    prefer: Literal["better", "cheaper"] = Field(
+        description="`cheaper`: a challenger also wins that saves latency or size and is no worse."
+    )
+    non_inferiority: Annotated[float, Field(gt=0)] = Field(
+        description="The loss in `metric` within which a cheaper challenger is no worse."
+    )
+    latency_ms: Annotated[float, Field(gt=0)] | None = Field(
+        description="The largest median latency of one image, in milliseconds."
+    )
+    model_bytes: Positive | None = Field(description="The largest size of the model's files, in bytes.")
+    drift: Literal["pass", "warn"] = Field(description="The worst verdict of `audit` to promote on.")
+    dry_run: bool = Field(description="Whether to report only.")
 
 
 @dataclass(frozen=True)

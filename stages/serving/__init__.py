@@ -1,1 +1,1 @@
-"""The model people get: a folder that holds all it takes from an image to a label, and MLflow around it."""
+"""The served model: a folder that holds all from an image to a label, its registry, and its judging."""

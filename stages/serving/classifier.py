@@ -1,4 +1,4 @@
-"""A bundle at work: images of any kind → class probabilities."""
+"""A loaded bundle: images → class probabilities."""
 
 import threading
 from collections.abc import Sequence
@@ -19,15 +19,23 @@ from stages.models.protocols import Extract, Learner
 from stages.serving import bundle, intake
 
 VIEWS: tuple[str, ...] = get_args(crops.Crops)
-# Images in memory at a time, at their full size one per thread.
+# Images in memory at a time; at their full size one per thread.
 _BATCH = 64
 
 
 class Classifier:
-    """A member or an ensemble, ready for images. Threads may share it."""
+    """A member or an ensemble that classifies images. Threads may share it."""
 
     def __init__(self, folder: Path) -> None:
-        """Load a bundle. Raises ServingError when the folder holds none, LearnerError as learners.load."""
+        """Load a bundle.
+
+        Args:
+            folder: What `stages/serving/bundle.write` wrote.
+
+        Raises:
+            ServingError: The folder holds no bundle of this version.
+            LearnerError: A member cannot be loaded.
+        """
         try:
             spec = read_json(folder / bundle.SPEC)
             self.classes: list[str] = spec["classes"]
@@ -37,12 +45,13 @@ class Classifier:
         except (OSError, ValueError, KeyError) as error:
             raise ServingError(f"{folder} holds no model of this version: {error!r}") from None
         self._learners: dict[str, Learner] = {
-            one["name"]: learners.load(folder / bundle.MEMBERS / one["name"]) for one in self._members
+            member["name"]: learners.load(folder / bundle.MEMBERS / member["name"])
+            for member in self._members
         }
-        described = {one["extractor"]["name"]: one["extractor"] for one in self._members if one["extractor"]}
-        self._extractors = {name: self._prepared(folder, about) for name, about in described.items()}
-        # One forward pass uses every core already; two at once would only hold more memory.
-        self._one_at_a_time = threading.Lock()
+        needed = [member["extractor"] for member in self._members if member["extractor"]]
+        self._extractors = {extractor["name"]: self._prepare(folder, extractor) for extractor in needed}
+        # One forward pass uses every core; two at once would only hold more memory.
+        self._forward_lock = threading.Lock()
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -53,27 +62,35 @@ class Classifier:
     def __call__(
         self, images: Sequence[Any], *, views: str, max_pixels: int, damaged: bool = False
     ) -> NDArray[np.float32]:
-        """Class probabilities (N, K) of files' bytes, paths and arrays, as intake.prepared takes them.
+        """Classify images.
 
-        Members trained on patches see what `views` says: `center`, or `ten` crops. Without `damaged`, a JPEG
-        whose decoder has to guess pixels is refused.
-        Raises ImageError with the number of the first image that cannot be used, counted from 0.
+        Args:
+            images: Files' bytes, paths or arrays, as `intake.prepared` takes them (N).
+            views: What members trained on patches see: `center` or `ten` crops.
+            max_pixels: The largest number of pixels of an image.
+            damaged: Whether to accept a JPEG whose decoder has to guess pixels.
+
+        Returns:
+            Class probabilities (N, K).
+
+        Raises:
+            ImageError: With the number, from 0, of the first image that cannot be used, and the reason.
         """
 
         def prepare(numbered: tuple[int, Any]) -> Pixels:
-            number, given = numbered
+            number, image = numbered
             try:
-                return intake.prepared(given, self.resize, max_pixels, damaged=damaged)
+                return intake.prepared(image, self.resize, max_pixels, damaged=damaged)
             except ImageError as error:
                 raise ImageError(f"image {number}: {error}") from None
 
-        found = np.empty((len(images), len(self.classes)), np.float32)
+        probabilities = np.empty((len(images), len(self.classes)), np.float32)
         for start in range(0, len(images), _BATCH):
             numbered = enumerate(images[start : start + _BATCH], start)
             pixels = np.stack(list(mapped(prepare, numbered)))
-            with self._one_at_a_time:
-                found[start : start + len(pixels)] = self._forward(pixels, views)
-        return found
+            with self._forward_lock:
+                probabilities[start : start + len(pixels)] = self._forward(pixels, views)
+        return probabilities
 
     def _forward(self, pixels: Pixels, views: str) -> NDArray[np.float32]:
         inputs: dict[str | None, NDArray[Any]] = {None: pixels}
@@ -83,17 +100,17 @@ class Classifier:
             learner = self._learners[member["name"]]
             rows = inputs[member["extractor"]["name"] if member["extractor"] else None]
             if views == "ten" and member["patch"]:
-                found = np.mean([learner.predict_proba(v) for v in crops.ten(rows, member["patch"])], axis=0)
+                said = np.mean([learner.predict_proba(v) for v in crops.ten(rows, member["patch"])], axis=0)
             else:
-                found = learner.predict_proba(rows)
-            average += member["weight"] * found.astype(np.float64)
+                said = learner.predict_proba(rows)
+            average += member["weight"] * said.astype(np.float64)
         return average.astype(np.float32)
 
-    def _prepared(self, folder: Path, about: dict[str, Any]) -> Extract:
-        values = {key: value for key, value in about.items() if key != "name"}
+    def _prepare(self, folder: Path, extractor: dict[str, Any]) -> Extract:
+        values = {key: value for key, value in extractor.items() if key != "name"}
         module = plugins.module(extractors.__name__, values["kind"])
-        kept = folder / bundle.EXTRACTORS / about["name"]
+        weights = folder / bundle.EXTRACTORS / extractor["name"]
         params = module.Params.model_validate(values)
         return extractors.prepare(
-            module.with_saved_weights(params, kept) if kept.exists() else params, self.shape
+            module.with_saved_weights(params, weights) if weights.exists() else params, self.shape
         )

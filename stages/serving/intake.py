@@ -1,4 +1,4 @@
-"""What people hand in as an image → pixels as the pipeline would have made them of the same file."""
+"""An image from outside → the pixels that the pipeline makes of the same file."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,48 +14,57 @@ from stages.data.sizing import View, to_size
 from stages.data.sources import MAX_BYTES, TOO_LARGE
 
 
-def prepared(given: Any, resize: Mapping[str, Any], max_pixels: int, *, damaged: bool = False) -> Pixels:
-    """One image, uint8 (H, W, C), decoded and brought to size as `resize` (the stage's params) says.
+def prepared(image: Any, resize: Mapping[str, Any], max_pixels: int, *, damaged: bool = False) -> Pixels:
+    """Decode one image and bring it to size.
 
-    `given` is a file's bytes, its path as a pathlib.Path, or its pixels: uint8, (H, W), (H, W, 1) gray or
-    (H, W, 3) RGB. A path given as text is refused: text comes in over the network too, and a server must not
-    open files by it.
-    Raises ImageError with the reason when it is no image, has more than `max_pixels` pixels, or is damaged
-    and `damaged` is false.
+    A path as text is refused: text also arrives over the network, and a server must not open files by it.
+
+    Args:
+        image: The bytes of a file, its path as a pathlib.Path, or pixels: uint8 (H, W), (H, W, 1) gray or
+            (H, W, 3) RGB.
+        resize: The params of the stage `resize`.
+        max_pixels: The largest number of pixels that is decoded.
+        damaged: Whether to accept a JPEG whose decoder has to guess pixels.
+
+    Returns:
+        The pixels, uint8 (H, W, C), in the size that `resize` says.
+
+    Raises:
+        ImageError: With the reason, for what is no image, too large or damaged.
     """
     height, width = resize["size"]
     view = View(height, width, resize["color"], resize["keep_aspect"], resize["quality"])
-    if isinstance(given, np.ndarray):
-        pixels = _from_array(given, view.color, max_pixels)
+    if isinstance(image, np.ndarray):
+        pixels = _from_array(image, view.color, max_pixels)
         return to_size(pixels, height, width, keep_aspect=view.keep_aspect, quality=view.quality)
-    data = _read(given)
-    # The same look that ingest takes, so that a truncated file is refused here as it is there.
+    data = _read(image)
+    # The inspection of `ingest`, so that a truncated file is refused here as it is there.
     facts = decoding.inspect(data, max_pixels, hashed=False, damaged=damaged)
     return view.of(data, facts.height, facts.width, plain=facts.plain)
 
 
-def _read(given: Any) -> bytes:
-    if isinstance(given, Path):
+def _read(image: Any) -> bytes:
+    if isinstance(image, Path):
         try:
-            if given.stat().st_size > MAX_BYTES:
+            if image.stat().st_size > MAX_BYTES:
                 raise ImageError(TOO_LARGE)
-            return given.read_bytes()
+            return image.read_bytes()
         except OSError as error:
             raise ImageError(f"cannot be read: {error.strerror}") from None
-    if not isinstance(given, bytes | bytearray):
+    if not isinstance(image, bytes | bytearray):
         raise ImageError(
-            f"is a {type(given).__name__}; must be an image file's bytes (base64 in JSON), a pathlib.Path, "
+            f"is a {type(image).__name__}; must be an image file's bytes (base64 in JSON), a pathlib.Path, "
             "or a uint8 array"
         )
-    if len(given) > MAX_BYTES:
+    if len(image) > MAX_BYTES:
         raise ImageError(TOO_LARGE)
-    return bytes(given)
+    return bytes(image)
 
 
-def _from_array(given: np.ndarray[Any, Any], color: Color, max_pixels: int) -> Pixels:
-    pixels = given[:, :, None] if given.ndim == 2 else given
-    if given.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or not pixels.size:
-        raise ImageError(f"is an array {given.dtype}{given.shape}; must be uint8 (H, W), (H, W, 1 or 3)")
+def _from_array(array: np.ndarray[Any, Any], color: Color, max_pixels: int) -> Pixels:
+    pixels = array[:, :, None] if array.ndim == 2 else array
+    if array.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or not pixels.size:
+        raise ImageError(f"is an array {array.dtype}{array.shape}; must be uint8 (H, W), (H, W, 1 or 3)")
     if pixels.shape[0] * pixels.shape[1] > max_pixels:
         raise ImageError(f"{pixels.shape[1]}x{pixels.shape[0]} pixels are more than the {max_pixels} allowed")
     channels = 3 if color == "rgb" else 1

@@ -12,10 +12,10 @@ import numpy as np
 from stages.common.files import read_json
 from stages.serving import bundle
 
-# Images of more are refused when serving, unless whoever loads the model says otherwise: a file of a few
-# kilobytes can ask for gigabytes of memory. 50 megapixels are more than most cameras make.
+# Larger images are refused when serving, unless the program that loads the model says otherwise: a file of a
+# few kilobytes can ask for gigabytes of memory. 50 megapixels are more than most cameras make.
 MAX_PIXELS = 50_000_000
-# What is imported to classify, besides what the learners need.
+# Packages that classifying imports, besides those of the learners.
 _ALWAYS = (
     "h5py",
     "imagecodecs",
@@ -42,9 +42,15 @@ _FOR_FILES = {
 
 
 def log(folder: Path) -> str:
-    """Log a bundle as a model of the active run; returns its URI.
+    """Log a bundle as a model of the active run.
 
-    As code and files, not as a pickled object: loading it runs only the code that is logged with it.
+    The model is code and files and no pickled object: loading it runs only the code that is logged with it.
+
+    Args:
+        folder: The bundle.
+
+    Returns:
+        The model's URI.
     """
     import mlflow
 
@@ -85,7 +91,7 @@ def _signature(crops: str) -> Any:
 
 
 def _example(spec: Mapping[str, Any]) -> Any:
-    """A gray PNG: an example must not publish somebody's image."""
+    """A gray PNG: an example must not publish a person's image."""
     import pandas as pd
 
     _, png = cv2.imencode(".png", np.full(spec["resize"]["size"], 128, np.uint8))
@@ -97,10 +103,10 @@ def _requirements(folder: Path) -> list[str]:
     names = set(_ALWAYS)
     for file in folder.rglob("*"):
         names |= set(_FOR_FILES.get(file.suffix, ()))
-    found = []
+    requirements = []
     for name in sorted(names):
         try:
-            found.append(f"{name}=={version(name)}")
+            requirements.append(f"{name}=={version(name)}")
         except PackageNotFoundError:
             continue
-    return found
+    return requirements

@@ -1,4 +1,4 @@
-"""Networks as their authors trained them, on ImageNet, for any image: Starter Bundle ch. 20."""
+"""Networks of keras.applications with their authors' ImageNet weights (Starter Bundle ch. 20)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,10 +16,20 @@ _BATCH = 16
 
 
 def classify(network: str, weights: str, paths: Sequence[Path]) -> tuple[list[str], NDArray[np.float32]]:
-    """The names of the 1,000 classes, and probabilities (N, 1000) of images.
+    """Classify images by one of ImageNet's 1,000 classes.
 
-    `weights` is `imagenet` or a file. Where the names cannot be downloaded, a class is its number. Raises
-    ParamsError for an unknown network, and weights that are missing or of another network.
+    Args:
+        network: The name of a network of keras.applications.
+        weights: `imagenet`, which Keras downloads, or a file.
+        paths: The images (N).
+
+    Returns:
+        The names of the classes, or their numbers where the names cannot be downloaded, and probabilities
+        (N, 1000).
+
+    Raises:
+        ParamsError: The network is unknown, or the weights are missing or of another network.
+        ImageError: A file is no image.
     """
     backbones.constructor(network)
     if weights != "imagenet" and not Path(weights).expanduser().is_file():
@@ -27,11 +37,11 @@ def classify(network: str, weights: str, paths: Sequence[Path]) -> tuple[list[st
     model = backbones.whole_network(network, weights)
     height, width = model.input_shape[1:3]
     resize = {"size": [height, width], "keep_aspect": True, "color": "rgb", "quality": "exact"}
-    found = []
+    batches = []
     for start in range(0, len(paths), _BATCH):
         pixels = [intake.prepared(path, resize, MAX_PIXELS) for path in paths[start : start + _BATCH]]
-        found.append(np.asarray(model.predict_on_batch(np.stack(pixels)), np.float32))
-    probabilities = np.concatenate(found)
+        batches.append(np.asarray(model.predict_on_batch(np.stack(pixels)), np.float32))
+    probabilities = np.concatenate(batches)
     return _names(probabilities.shape[1]), probabilities
 
 

@@ -18,10 +18,10 @@ else:
 
 
 class Served(PythonModel):
-    """A bundle behind MLflow's interface."""
+    """A bundle with MLflow's interface."""
 
     def load_context(self, context: Any) -> None:
-        """MLflow calls this once."""
+        """Load the bundle; MLflow calls this once."""
         self._classifier = Classifier(Path(context.artifacts["bundle"]))
         self._max_pixels = int(context.model_config["max_pixels"])
         self._damaged = context.model_config.get("damaged") == "accept"
@@ -29,32 +29,42 @@ class Served(PythonModel):
     def predict(
         self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """A row per image of the column `image`: `label`, `probability`, `probabilities` (class → number).
+        """Classify the images of a table.
 
-        An image that cannot be used is the client's mistake: status 400 with its place and the reason.
+        Args:
+            context: MLflow's; not used.
+            model_input: A table whose column `image` holds the bytes of image files.
+            params: `crops`: what members trained on patches see, `center` or `ten`.
+
+        Returns:
+            A row per image: `label`, `probability` and `probabilities` (class → probability).
+
+        Raises:
+            MlflowException: With status 400, for an image that cannot be used; with its number and the
+                reason.
         """
         views = (params or {}).get("crops", self._classifier.crops)
         if views not in VIEWS:
-            raise _refused(f"crops is {views!r}; allowed: {', '.join(VIEWS)}")
+            raise _bad_request(f"crops is {views!r}; allowed: {', '.join(VIEWS)}")
         try:
-            found = self._classifier(
+            probabilities = self._classifier(
                 list(model_input["image"]), views=views, max_pixels=self._max_pixels, damaged=self._damaged
             )
         except ImageError as error:
-            raise _refused(str(error)) from None
+            raise _bad_request(str(error)) from None
         classes = self._classifier.classes
-        best = found.argmax(axis=1)
+        best = probabilities.argmax(axis=1)
         return pd.DataFrame(
             {
                 "label": [classes[place] for place in best],
-                "probability": found.max(axis=1).astype(float),
-                "probabilities": [dict(zip(classes, row, strict=True)) for row in found.tolist()],
+                "probability": probabilities.max(axis=1).astype(float),
+                "probabilities": [dict(zip(classes, row, strict=True)) for row in probabilities.tolist()],
             }
         )
 
 
-def _refused(reason: str) -> MlflowException:
-    """What MLflow's server answers with status 400; any other exception would show a traceback."""
+def _bad_request(reason: str) -> MlflowException:
+    """An error that MLflow's server answers with status 400; any other exception would show a traceback."""
     return MlflowException(reason, error_code=INVALID_PARAMETER_VALUE)
 
 
