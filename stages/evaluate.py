@@ -74,7 +74,7 @@ def evaluate(
     table = Manifest.read(manifest)
     files = {name: predictions / name / "test.h5" for name in members} | {ENSEMBLE: ensemble / "test.h5"}
     by_name = {name: _read(file, table, names) for name, file in files.items()}
-    scores = {name: metrics.score(one, params.calibration_bins) for name, one in by_name.items()}
+    scores = {name: metrics.score(split, params.calibration_bins) for name, split in by_name.items()}
     folders = {name: models / name for name in members}
     tags = {"stage": "evaluate", "manifest": digest(manifest)}
     with tracking.run(recipe, "evaluate", tags, keep=report) as run:
@@ -102,7 +102,7 @@ def _read(file: Path, table: Manifest, names: list[str]) -> Predictions:
 def _write_report(folder: Path, by_name: Mapping[str, Predictions], scores: Scores, names: list[str]) -> None:
     """Write file by file, as other stages write into the same folder."""
     write_json(folder / metrics.FILE, scores)
-    parts = [f"{name}\n{metrics.classification_report(one, names)}" for name, one in by_name.items()]
+    parts = [f"{name}\n{metrics.classification_report(split, names)}" for name, split in by_name.items()]
     with replace_atomically(folder / TEXT) as aside:
         aside.write_text("\n".join([_TITLE, *parts]), encoding="utf-8")
 

@@ -15,7 +15,7 @@ from stages.scoring.significance import Paired
 _DRIFT = ("pass", "warn", "stop")
 # A class counts as worse when chance alone gives any class such a drop less often than this. Laxer than
 # `level`: a good challenger that is refused comes again tomorrow, a class that is ruined is served until
-# somebody notices.
+# a person notices.
 CLASS_LEVEL = 0.3
 # A cheaper challenger saves at least this share of latency or size, and costs no more than this in the other.
 SAVING = 0.1

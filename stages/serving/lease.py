@@ -1,8 +1,8 @@
-"""A lease that one process at a time holds, on any MLflow server: who moves the alias `champion` holds it.
+"""A lease that one process at a time holds, on any MLflow server, while it moves the alias `champion`.
 
 MLflow has no lock and no compare-and-set. Its server decides two things atomically, on any database: a run's
 param is written once, and a second value is refused; and an experiment's name is taken once. So a lease is a
-param `lease.N` of a run: the process that writes it first holds lease N. The run lies in an experiment that
+param `lease.N` of a run: the process that writes it first holds lease N. The run is in an experiment that
 is made for it, `promotion lease: MODEL`, and only the process that created the experiment creates the run.
 When the run or its experiment is deleted or garbage-collected, the next process creates `promotion lease:
 MODEL (2)`, and so on; the highest number counts, so a restored run changes nothing. A lock in the database
