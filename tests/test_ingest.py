@@ -85,7 +85,9 @@ def test_the_same_image_under_two_classes_is_left_out_of_both(project: Project, 
     project.ingest(max_reject_fraction=0.1)
     assert len(rows_of(project)) == 19
     assert "cat/003.png" not in {row["path"] for row in rows_of(project)}
-    conflicts = {one["path"]: one["detail"] for one in rejects_of(project) if one["reason"] == "conflict"}
+    conflicts = {
+        entry["path"]: entry["detail"] for entry in rejects_of(project) if entry["reason"] == "conflict"
+    }
     assert conflicts == {
         "cat/003.png": "also under another class",
         "dog/as a dog.png": "the same bytes as cat/003.png of class 'cat'",
@@ -101,10 +103,10 @@ def test_unreadable_files_are_listed_with_their_reason_and_the_run_goes_on(
     (source / "at the top.png").write_bytes((source / "cat" / "000.png").read_bytes())
     project.ingest(max_reject_fraction=0.2)
     assert len(rows_of(project)) == 20
-    found = {one["path"]: (one["reason"], one["detail"]) for one in rejects_of(project)}
-    assert found["cat/empty.jpg"] == ("picture", "the file is empty")
-    assert found["dog/notes.jpg"][1].startswith("not an image in one of the formats")
-    assert found["at the top.png"] == ("label", "neither the name nor the folder says the class")
+    result = {entry["path"]: (entry["reason"], entry["detail"]) for entry in rejects_of(project)}
+    assert result["cat/empty.jpg"] == ("picture", "the file is empty")
+    assert result["dog/notes.jpg"][1].startswith("not an image in one of the formats")
+    assert result["at the top.png"] == ("label", "neither the name nor the folder says the class")
 
 
 def test_more_rejects_than_allowed_stop_the_stage_but_are_listed(project: Project, images: Images) -> None:
@@ -146,11 +148,11 @@ def test_composed_and_decomposed_names_are_one_class(project: Project, images: I
 def test_a_second_run_gives_the_same_bytes(project: Project, images: Images) -> None:
     source = images()
     (source / "cat" / "broken.png").touch()
-    made = (project.manifest, project.classes, project.rejects, project.blob)
+    written = (project.manifest, project.classes, project.rejects, project.blob)
     project.ingest(max_reject_fraction=0.1)
-    first = [path.read_bytes() for path in made]
+    first = [path.read_bytes() for path in written]
     project.ingest(max_reject_fraction=0.1)
-    assert [path.read_bytes() for path in made] == first
+    assert [path.read_bytes() for path in written] == first
 
 
 def test_one_image_in_a_class_is_too_few(project: Project, images: Images) -> None:
@@ -191,7 +193,7 @@ def test_official_splits_are_taken_from_the_path(project: Project, images: Image
 
 
 @pytest.mark.parametrize("first", ["a train", "z train"])
-def test_a_image_in_two_official_splits_stays_where_members_are_judged(
+def test_an_image_in_two_official_splits_stays_where_members_are_judged(
     project: Project, images: Images, first: str
 ) -> None:
     official(project, images)
@@ -217,11 +219,11 @@ def test_a_duplicate_in_an_archive_keeps_its_place_there(project: Project, image
     assert data == (project.source / "Test/cat/000.png").read_bytes()
 
 
-def test_a_image_in_no_official_split_is_listed(project: Project, images: Images) -> None:
+def test_an_image_in_no_official_split_is_listed(project: Project, images: Images) -> None:
     official(project, images)
     shutil.copytree(project.source / "train" / "cat", project.source / "extra" / "cat")
     project.ingest(split="from_path", max_reject_fraction=0.5)
-    assert {one["detail"] for one in rejects_of(project) if one["reason"] == "split"} == {
+    assert {entry["detail"] for entry in rejects_of(project) if entry["reason"] == "split"} == {
         "no folder named train, val or test in its path"
     }
     assert len(rows_of(project)) == 30
@@ -266,7 +268,7 @@ def test_near_duplicates_are_listed_and_stay_in_one_split(project: Project, imag
         image.convert("L").save(source / "dog" / "a gray cat.png")
     project.ingest()
     with project.near_duplicates.open(newline="", encoding="utf-8") as file:
-        pairs = {(one["path"], one["other"]): one["same_label"] for one in csv.DictReader(file)}
+        pairs = {(entry["path"], entry["other"]): entry["same_label"] for entry in csv.DictReader(file)}
     splits = {row["path"]: row["split"] for row in rows_of(project)}
     for number in range(10):
         name = f"{number:03d}.png"

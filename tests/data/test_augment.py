@@ -192,7 +192,7 @@ def test_labels_are_mixed_by_the_shares_of_the_pixels(name: str) -> None:
         assert mixed.dtype == np.uint8
         np.testing.assert_allclose(labels.sum(axis=1), 1, atol=1e-6)
         np.testing.assert_allclose(mixed.mean(axis=(1, 2, 3)), 200 * labels[:, 1], atol=0.51)
-        shares |= {round(float(one), 3) for one in labels[:, 1]}
+        shares |= {round(float(entry), 3) for entry in labels[:, 1]}
     assert len(shares) > 8
     assert augment(**{name: 0.2}).soft
     assert not augment(cutout=0.2).soft

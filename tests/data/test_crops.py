@@ -24,10 +24,10 @@ def test_the_centre_leaves_as_much_on_each_side_and_an_odd_pixel_below(
 
 
 def test_ten_crops_are_the_corners_clockwise_the_centre_and_each_mirrored() -> None:
-    found = list(crops.ten(numbered(3, 10, 12), (4, 6)))
-    assert [view.shape for view in found] == [(3, 4, 6, 2)] * 10
-    assert [view[2, 0, 0].tolist() for view in found[:5]] == [[0, 0], [0, 6], [6, 6], [6, 0], [3, 3]]
-    for plain, mirrored in zip(found[:5], found[5:], strict=True):
+    result = list(crops.ten(numbered(3, 10, 12), (4, 6)))
+    assert [view.shape for view in result] == [(3, 4, 6, 2)] * 10
+    assert [view[2, 0, 0].tolist() for view in result[:5]] == [[0, 0], [0, 6], [6, 6], [6, 0], [3, 3]]
+    for plain, mirrored in zip(result[:5], result[5:], strict=True):
         np.testing.assert_array_equal(mirrored, plain[:, :, ::-1])
 
 

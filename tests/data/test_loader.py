@@ -43,11 +43,11 @@ def rows(tmp_path: Path) -> Iterator[store.Reader]:
 def epochs(loader: Loader, count: int = 2) -> list[list[Any]]:
     """What Keras sees: every batch of so many epochs."""
     with loader:
-        found = []
+        result = []
         for _ in range(count):
-            found.append([loader[number] for number in range(len(loader))])
+            result.append([loader[number] for number in range(len(loader))])
             loader.on_epoch_end()
-        return found
+        return result
 
 
 def numbers(batches: list[Any]) -> list[int]:
@@ -93,7 +93,9 @@ def test_without_a_seed_it_is_the_file_and_its_centre(rows: store.Reader) -> Non
 
 def test_random_patches_change_from_epoch_to_epoch(rows: store.Reader) -> None:
     first, second = epochs(Loader(rows, 50, seed=1, patch=(5, 5)))
-    left = [dict(zip(numbers(one), one[0][0][:, 0, 0, 2].tolist(), strict=True)) for one in (first, second)]
+    left = [
+        dict(zip(numbers(image), image[0][0][:, 0, 0, 2].tolist(), strict=True)) for image in (first, second)
+    ]
     assert set(left[0].values()) == set(range(10))
     assert left[0] != left[1]
 

@@ -44,9 +44,9 @@ def test_files_with_the_same_images_in_another_order_are_refused(tmp_path: Path)
     rows = [row(1), row(2)]
     write(tmp_path / "manifest.parquet", rows)
     table = Manifest.read(tmp_path / "manifest.parquet")
-    table.require(np.asarray([one.id for one in rows]), tmp_path / "resized.h5")
+    table.require(np.asarray([image.id for image in rows]), tmp_path / "resized.h5")
     with pytest.raises(StoreError, match=r"resized\.h5 holds other images"):
-        table.require(np.asarray([one.id for one in rows[::-1]]), tmp_path / "resized.h5")
+        table.require(np.asarray([image.id for image in rows[::-1]]), tmp_path / "resized.h5")
 
 
 def test_a_file_that_is_no_manifest_is_named(tmp_path: Path) -> None:

@@ -28,9 +28,9 @@ def test_every_row_comes_once_and_in_order(packed: Any, monkeypatch: pytest.Monk
     monkeypatch.setattr(portions, "_MIN_ROWS", 5)
     monkeypatch.setattr(portions, "_PIXELS", 1)
     with Reader(packed.packed / "train.h5") as rows:
-        found = list(portions.mapped(lambda batch: batch, rows))
-        assert [len(one) for one in found] == [5] * 7 + [1]
-        np.testing.assert_array_equal(np.concatenate(found), rows.read(0, len(rows)))
+        result = list(portions.mapped(lambda batch: batch, rows))
+        assert [len(image) for image in result] == [5] * 7 + [1]
+        np.testing.assert_array_equal(np.concatenate(result), rows.read(0, len(rows)))
 
 
 def test_the_next_portion_is_read_while_one_is_at_work(packed: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,23 +12,23 @@ def scene(seed: int = 0) -> Image.Image:
     return Image.fromarray(small).resize((120, 90), Image.Resampling.BICUBIC)
 
 
-def apart(one: Image.Image, other: Image.Image) -> int:
-    return ((perceptual_hash(one) or 0) ^ (perceptual_hash(other) or 0)).bit_count()
+def distances(entry: Image.Image, other: Image.Image) -> int:
+    return ((perceptual_hash(entry) or 0) ^ (perceptual_hash(other) or 0)).bit_count()
 
 
 def test_another_size_brightness_and_palette_leave_the_hash_close() -> None:
     image = scene()
-    assert apart(image, image.resize((60, 45))) <= 4
-    assert apart(image, image.point(lambda value: value * 0.8)) <= 4
-    assert apart(image, image.convert("L")) <= 4
+    assert distances(image, image.resize((60, 45))) <= 4
+    assert distances(image, image.point(lambda value: value * 0.8)) <= 4
+    assert distances(image, image.convert("L")) <= 4
 
 
 def test_other_images_are_far() -> None:
-    assert min(apart(scene(), scene(seed)) for seed in range(1, 50)) > 8
+    assert min(distances(scene(), scene(seed)) for seed in range(1, 50)) > 8
 
 
 @pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (200, 30, 77)])
-def test_a_image_of_one_colour_has_no_hash(colour: tuple[int, int, int]) -> None:
+def test_an_image_of_one_colour_has_no_hash(colour: tuple[int, int, int]) -> None:
     assert perceptual_hash(Image.new("RGB", (50, 40), colour)) is None
 
 
@@ -46,9 +46,9 @@ def test_the_same_pairs_as_by_looking_at_all(distance: int) -> None:
     hashes[150:] = hashes[:150] ^ (hashes[150:] & np.uint64(sum(1 << 3 * bit for bit in range(distance))))
     different = np.bitwise_count(hashes[:, None] ^ hashes[None])
     expected = np.argwhere(np.triu(different <= distance, 1)).tolist()
-    found = close_pairs(hashes, distance)
-    assert [[pair.first, pair.second] for pair in found] == expected
-    assert all(different[pair.first, pair.second] == pair.distance for pair in found)
+    result = close_pairs(hashes, distance)
+    assert [[pair.first, pair.second] for pair in result] == expected
+    assert all(different[pair.first, pair.second] == pair.distance for pair in result)
 
 
 def test_many_copies_are_paired_with_the_first_alone() -> None:
@@ -58,8 +58,8 @@ def test_many_copies_are_paired_with_the_first_alone() -> None:
 
 def test_images_connected_by_pairs_are_one_group() -> None:
     hashes = np.asarray([0b0000, 0b1111 << 30, 0b0011, 0b1111, 0b1111 << 30], np.uint64)
-    found = groups(5, close_pairs(hashes, 2))
-    assert found[0] == found[2] == found[3] != found[1] == found[4]
+    result = groups(5, close_pairs(hashes, 2))
+    assert result[0] == result[2] == result[3] != result[1] == result[4]
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])

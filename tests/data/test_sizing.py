@@ -61,7 +61,7 @@ def test_enlarging_is_smooth_and_keeps_the_brightness() -> None:
     assert np.abs(np.diff(enlarged[16, :, 0].astype(int))).max() < 20
 
 
-def test_a_image_of_the_right_size_is_taken_as_it_is() -> None:
+def test_an_image_of_the_right_size_is_taken_as_it_is() -> None:
     pixels = ramp(16, 16)
     np.testing.assert_array_equal(to_size(pixels, 16, 16, keep_aspect=True, quality="exact"), pixels)
 
@@ -97,17 +97,17 @@ def test_fast_shows_what_exact_shows(
 
 
 def test_fast_decodes_a_large_jpeg_at_a_part_of_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
+    requested = []
     real = decoding.decode
 
     def decode(*args: Any, **how: Any) -> np.ndarray:
-        asked.append(how["reduction"])
+        requested.append(how["reduction"])
         return real(*args, **how)
 
     monkeypatch.setattr(decoding, "decode", decode)
     for height, width in ((96, 96), (191, 300), (192, 300), (390, 400), (10_000, 800)):
         View(96, 96, "rgb", True, "fast").of(encoded(photo(height, width), "JPEG"), height, width, plain=True)
-    assert asked == [1, 1, 2, 4, 8]
+    assert requested == [1, 1, 2, 4, 8]
 
 
 def test_a_turned_jpeg_is_upright_at_a_part_of_its_size() -> None:

@@ -17,7 +17,7 @@ def contents(number: int, salt: str = "") -> list[str]:
 def test_every_class_has_its_share_of_each_split() -> None:
     labels = dict.fromkeys(contents(1000), "many") | dict.fromkeys(contents(40, "few"), "few")
     splits = assign(labels, 0.15, 0.25, seed=1)
-    per_class = Counter((labels[one], split) for one, split in splits.items())
+    per_class = Counter((labels[image], split) for image, split in splits.items())
     assert per_class["many", "val"] == 150
     assert per_class["many", "test"] == 250
     assert per_class["few", "val"] == 6
@@ -26,35 +26,35 @@ def test_every_class_has_its_share_of_each_split() -> None:
 
 
 def test_the_order_of_the_images_plays_no_role() -> None:
-    labels = {one: "ab"[number % 2] for number, one in enumerate(contents(200))}
+    labels = {image: "ab"[number % 2] for number, image in enumerate(contents(200))}
     backwards = dict(reversed(labels.items()))
     assert assign(labels, 0.2, 0.2, seed=7) == assign(backwards, 0.2, 0.2, seed=7)
 
 
 def test_the_name_of_a_class_plays_no_role() -> None:
-    labels = {one: "ab"[number % 2] for number, one in enumerate(contents(200))}
-    renamed = {one: {"a": "zebra", "b": "b"}[label] for one, label in labels.items()}
+    labels = {image: "ab"[number % 2] for number, image in enumerate(contents(200))}
+    renamed = {image: {"a": "zebra", "b": "b"}[label] for image, label in labels.items()}
     assert assign(labels, 0.2, 0.2, seed=7) == assign(renamed, 0.2, 0.2, seed=7)
 
 
 def test_another_seed_gives_another_split_of_the_same_sizes() -> None:
-    labels = {one: "ab"[number % 2] for number, one in enumerate(contents(200))}
+    labels = {image: "ab"[number % 2] for number, image in enumerate(contents(200))}
     first, second = (assign(labels, 0.2, 0.2, seed=seed) for seed in (1, 2))
     assert first != second
     assert counts(first.values()) == counts(second.values())
 
 
 def test_few_images_move_when_some_are_added() -> None:
-    labels = {one: "ab"[number % 2] for number, one in enumerate(contents(1000))}
+    labels = {image: "ab"[number % 2] for number, image in enumerate(contents(1000))}
     more = labels | dict.fromkeys(contents(10, "more"), "a")
     before, after = assign(labels, 0.2, 0.2, seed=1), assign(more, 0.2, 0.2, seed=1)
-    assert sum(before[one] != after[one] for one in labels) <= 10
+    assert sum(before[image] != after[image] for image in labels) <= 10
 
 
 def test_the_smallest_class_has_one_image_in_each_split() -> None:
     labels = dict.fromkeys(contents(50), "big") | dict.fromkeys(contents(3, "small"), "small")
     splits = assign(labels, 0.4, 0.5, seed=1)
-    assert sorted(splits[one] for one, label in labels.items() if label == "small") == [
+    assert sorted(splits[image] for image, label in labels.items() if label == "small") == [
         "test",
         "train",
         "val",
@@ -70,36 +70,36 @@ def test_a_class_too_small_for_three_splits_is_named(number: int) -> None:
 
 @pytest.mark.parametrize("classes", [[], ["cat"]])
 def test_fewer_than_two_classes_are_no_task_for_a_classifier(classes: list[str]) -> None:
-    labels = {one: name for name in classes for one in contents(9, name)}
+    labels = {image: name for name in classes for image in contents(9, name)}
     with pytest.raises(SourceError, match="at least 2 classes with readable images; found"):
         assign(labels, 0.2, 0.2, seed=1)
 
 
 def test_fixed_splits_stay_and_only_a_missing_one_is_cut_out_of_train() -> None:
-    labels = {one: "ab"[number % 2] for number, one in enumerate(contents(200))}
-    fixed = {one: "test" if number < 50 else "train" for number, one in enumerate(labels)}
+    labels = {image: "ab"[number % 2] for number, image in enumerate(contents(200))}
+    fixed = {image: "test" if number < 50 else "train" for number, image in enumerate(labels)}
     splits = assign(labels, 0.2, 0.2, seed=1, fixed=fixed)
-    assert {one for one, split in splits.items() if split == "test"} == set(contents(50))
-    per_class = Counter((labels[one], split) for one, split in splits.items())
+    assert {image for image, split in splits.items() if split == "test"} == set(contents(50))
+    per_class = Counter((labels[image], split) for image, split in splits.items())
     assert per_class["a", "val"] == per_class["b", "val"] == 15
     assert counts(splits.values()) == {"train": 120, "val": 30, "test": 50}
 
 
 def test_three_fixed_splits_stay_as_they_are() -> None:
-    labels = {one: "ab"[number % 2] for number, one in enumerate(contents(60))}
-    fixed = {one: ("train", "val", "test")[number % 3] for number, one in enumerate(labels)}
+    labels = {image: "ab"[number % 2] for number, image in enumerate(contents(60))}
+    fixed = {image: ("train", "val", "test")[number % 3] for number, image in enumerate(labels)}
     assert assign(labels, 0.2, 0.2, seed=1, fixed=fixed) == fixed
 
 
 def test_fixed_no_more_than_train_the_rest_is_cut_as_by_content() -> None:
-    labels = {one: "ab"[number % 2] for number, one in enumerate(contents(60))}
+    labels = {image: "ab"[number % 2] for number, image in enumerate(contents(60))}
     fixed = dict.fromkeys(labels, "train")
     assert assign(labels, 0.2, 0.2, seed=1, fixed=fixed) == assign(labels, 0.2, 0.2, seed=1)
 
 
 def test_a_class_without_training_images_is_named() -> None:
-    labels = {one: "ab"[number % 2] for number, one in enumerate(contents(60))}
-    fixed = {one: "test" if label == "b" else "train" for one, label in labels.items()}
+    labels = {image: "ab"[number % 2] for number, image in enumerate(contents(60))}
+    fixed = {image: "test" if label == "b" else "train" for image, label in labels.items()}
     with pytest.raises(SourceError, match="at least 2 different readable images for train, val: 'b' has 0"):
         assign(labels, 0.2, 0.2, seed=1, fixed=fixed)
 
@@ -112,16 +112,16 @@ def test_a_group_is_in_one_split_also_after_images_are_added() -> None:
     near, others = contents(120, "near"), contents(300)
     groups = in_groups(near, 3)
     for added in range(0, 60, 7):
-        labels = {one: "ab"[n % 2] for n, one in enumerate(near + others + contents(added, "added"))}
+        labels = {image: "ab"[n % 2] for n, image in enumerate(near + others + contents(added, "added"))}
         splits = assign(labels, 0.2, 0.2, seed=1, groups=groups)
-        assert all(len({splits[one] for one in group}) == 1 for group in groups)
+        assert all(len({splits[image] for image in group}) == 1 for group in groups)
         assert {splits[group[0]] for group in groups} == {"train", "val", "test"}
         assert abs(counts(splits.values())["test"] - 0.2 * len(labels)) <= 3
 
 
 def test_groups_of_one_change_nothing() -> None:
-    labels = {one: "ab"[number % 2] for number, one in enumerate(contents(200))}
-    assert assign(labels, 0.2, 0.2, seed=7, groups=[[one] for one in labels]) == assign(
+    labels = {image: "ab"[number % 2] for number, image in enumerate(contents(200))}
+    assert assign(labels, 0.2, 0.2, seed=7, groups=[[image] for image in labels]) == assign(
         labels, 0.2, 0.2, seed=7
     )
 
@@ -129,7 +129,7 @@ def test_groups_of_one_change_nothing() -> None:
 def test_a_group_larger_than_a_split_is_left_to_train() -> None:
     labels = dict.fromkeys(contents(50), "a") | dict.fromkeys(contents(50, "b"), "b")
     splits = assign(labels, 0.2, 0.2, seed=1, groups=[contents(30)])
-    assert {splits[one] for one in contents(30)} == {"train"}
+    assert {splits[image] for image in contents(30)} == {"train"}
     assert counts(splits.values()) == {"train": 60, "val": 20, "test": 20}
 
 

@@ -24,12 +24,12 @@ def test_sums_of_a_view_that_is_not_contiguous() -> None:
 def test_mean_and_deviation_are_numpys() -> None:
     images = np.random.default_rng(1).integers(0, 256, (7, 9, 11, 3)).astype(np.uint8)
     totals, squares = (np.stack(part) for part in zip(*map(sums, images), strict=True))
-    found = ChannelStatistics.from_sums(totals, squares, 9 * 11)
+    result = ChannelStatistics.from_sums(totals, squares, 9 * 11)
     wide = images.astype(np.float64)
-    np.testing.assert_allclose(found.mean, wide.mean(axis=(0, 1, 2)), rtol=1e-14)
-    np.testing.assert_allclose(found.std, wide.std(axis=(0, 1, 2)), rtol=1e-12)
-    np.testing.assert_allclose(found.m2, ((wide - wide.mean(axis=(0, 1, 2))) ** 2).sum(axis=(0, 1, 2)))
-    assert found.count == 7 * 9 * 11
+    np.testing.assert_allclose(result.mean, wide.mean(axis=(0, 1, 2)), rtol=1e-14)
+    np.testing.assert_allclose(result.std, wide.std(axis=(0, 1, 2)), rtol=1e-12)
+    np.testing.assert_allclose(result.m2, ((wide - wide.mean(axis=(0, 1, 2))) ** 2).sum(axis=(0, 1, 2)))
+    assert result.count == 7 * 9 * 11
 
 
 def test_the_order_of_images_changes_no_bit() -> None:
@@ -45,5 +45,5 @@ def test_images_of_one_colour_have_no_deviation() -> None:
     count = 100_000
     totals = np.full((count, 1), 100 * 65536, np.int64)
     squares = np.full((count, 1), 100**2 * 65536, np.int64)
-    found = ChannelStatistics.from_sums(totals, squares, 65536)
-    assert (found.mean, found.m2, found.std) == ([100.0], [0.0], [0.0])
+    result = ChannelStatistics.from_sums(totals, squares, 65536)
+    assert (result.mean, result.m2, result.std) == ([100.0], [0.0], [0.0])

@@ -60,8 +60,8 @@ def test_threads_may_write_and_read_different_rows(tmp_path: Path) -> None:
     ):
         list(pool.map(lambda number: out.write(number, rows[number : number + 1]), range(len(rows))))
     with store.Reader(path) as reader, ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda number: reader.take([number])[0], range(len(rows))))
-    assert np.array_equal(np.stack(found), rows)
+        result = list(pool.map(lambda number: reader.take([number])[0], range(len(rows))))
+    assert np.array_equal(np.stack(result), rows)
 
 
 def test_the_same_rows_give_the_same_bytes_at_any_time(tmp_path: Path) -> None:

@@ -127,8 +127,8 @@ def test_every_sampling_that_libjpeg_writes_is_accepted(tmp_path: Path) -> None:
         expected = np.asarray(Image.open(source))
         if kind == "-grayscale":
             expected = np.asarray(Image.fromarray(expected).convert("L"))[:, :, None]
-        found = decode(done.stdout, "rgb", plain=facts.plain)
-        assert np.abs(found.astype(int) - expected).mean() < 8, kind
+        result = decode(done.stdout, "rgb", plain=facts.plain)
+        assert np.abs(result.astype(int) - expected).mean() < 8, kind
 
 
 def test_a_png_with_a_wrong_checksum_is_refused() -> None:

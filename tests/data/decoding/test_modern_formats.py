@@ -39,11 +39,11 @@ def encoded(kind: str, source: Path, *options: str) -> bytes:
 
 def pixels_of(data: bytes) -> np.ndarray:
     facts = inspect(data, 10**6, hashed=True)
-    found = decode(data, "rgb", plain=facts.plain)
-    assert found.shape == (facts.height, facts.width, 3)
+    result = decode(data, "rgb", plain=facts.plain)
+    assert result.shape == (facts.height, facts.width, 3)
     resize = {"size": [facts.height, facts.width], "color": "rgb", "keep_aspect": True, "quality": "exact"}
-    np.testing.assert_array_equal(intake.prepared(data, resize, 10**6), found)
-    return found.astype(int)
+    np.testing.assert_array_equal(intake.prepared(data, resize, 10**6), result)
+    return result.astype(int)
 
 
 @pytest.mark.parametrize("kind", ENCODERS)
@@ -52,16 +52,16 @@ def test_other_programs_files(kind: str, bits: int, tmp_path: Path) -> None:
     pixels = SCENE if bits == 8 else SCENE.astype(np.uint16) * 257
     cv2.imwrite(str(tmp_path / "image.png"), pixels[:, :, ::-1])
     options = {("avif", 16): ["-d", "12"], ("heic", 16): ["-b", "10"]}.get((kind, bits), [])
-    found = pixels_of(encoded(kind, tmp_path / "image.png", *options))
+    result = pixels_of(encoded(kind, tmp_path / "image.png", *options))
     tolerance = {"heic": 6, "avif": 6}.get(kind, 0)
-    assert np.abs(found - SCENE).mean() <= tolerance
+    assert np.abs(result - SCENE).mean() <= tolerance
 
 
 @pytest.mark.parametrize("kind", ["jp2", "jxl"])
 def test_16_bits_of_gray(kind: str, tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "image.png"), SCENE[:, :, 0].astype(np.uint16) * 257)
-    found = pixels_of(encoded(kind, tmp_path / "image.png"))
-    np.testing.assert_array_equal(found, np.repeat(SCENE[:, :, :1], 3, axis=2))
+    result = pixels_of(encoded(kind, tmp_path / "image.png"))
+    np.testing.assert_array_equal(result, np.repeat(SCENE[:, :, :1], 3, axis=2))
 
 
 @pytest.mark.parametrize("options", [[], ["--lossless_jpeg=0"]])
@@ -72,8 +72,8 @@ def test_a_turned_jpeg_xl_is_upright(options: list[str], tmp_path: Path) -> None
     (tmp_path / "image.jpg").write_bytes(jpeg(stored, quality=95, subsampling=0, exif=exif))
     if options:
         options.append("-d=0.1")
-    found = pixels_of(encoded("jxl", tmp_path / "image.jpg", *options[:1]))
-    assert np.abs(found - SCENE).mean() < 6
+    result = pixels_of(encoded("jxl", tmp_path / "image.jpg", *options[:1]))
+    assert np.abs(result - SCENE).mean() < 6
 
 
 def test_a_turned_avif_is_upright(tmp_path: Path) -> None:

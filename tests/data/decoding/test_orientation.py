@@ -32,7 +32,7 @@ def exif(order: str, kind: int, value: int, count: int = 1, tag: int = ORIENTATI
 
 def with_segments(*contents: bytes) -> bytes:
     data = jpeg(STORED, quality=95, subsampling=0)
-    segments = (b"\xff\xe1" + struct.pack(">H", len(one) + 2) + one for one in contents)
+    segments = (b"\xff\xe1" + struct.pack(">H", len(image) + 2) + image for image in contents)
     return data[:2] + b"".join(segments) + data[2:]
 
 
@@ -93,10 +93,10 @@ def test_of_several_segments_the_first_counts(name: str) -> None:
 
 @pytest.mark.parametrize("place", range(len(TURNED) + len(AS_STORED) + len(SEVERAL)))
 def test_imagemagick_sees_the_same(place: int, tmp_path: Path) -> None:
-    contents = [*((one,) for one in TURNED + AS_STORED), *(contents for contents, _ in SEVERAL.values())]
+    contents = [*((image,) for image in TURNED + AS_STORED), *(contents for contents, _ in SEVERAL.values())]
     data = with_segments(*contents[place])
     facts = inspect(data, 10**6, hashed=False)
-    found = decode(data, "rgb", plain=facts.plain)
+    result = decode(data, "rgb", plain=facts.plain)
     expected = by_imagemagick(data, tmp_path, "-auto-orient")
-    assert found.shape == expected.shape
-    assert np.abs(found.astype(int) - expected).max() <= 4
+    assert result.shape == expected.shape
+    assert np.abs(result.astype(int) - expected).max() <= 4

@@ -63,11 +63,11 @@ def test_every_depth(kind: int, bits: int, transparent: bool, tmp_path: Path) ->
     if key:
         share = 1.0 - (samples == np.asarray(key)).all(axis=2, keepdims=True)
     wanted = np.broadcast_to(255 * (colors * share + 1 - share), (HEIGHT, WIDTH, 3))
-    found = pixels_of(data)
+    result = pixels_of(data)
     # Colour and alpha are each brought to 8 bits.
-    assert np.abs(found - wanted).max() <= 2
+    assert np.abs(result - wanted).max() <= 2
     seen = by_imagemagick(data, tmp_path, "-background", "white", "-flatten")
-    assert np.abs(found - seen).max() <= 2
+    assert np.abs(result - seen).max() <= 2
 
 
 def bmp(pixels: np.ndarray, *, masks: bool) -> bytes:
@@ -102,9 +102,9 @@ def test_a_portable_map_of_any_range(top: int, color: bool, tmp_path: Path) -> N
     shape = (HEIGHT, WIDTH, 3 if color else 1)
     samples = np.random.default_rng(top).integers(0, top + 1, shape).astype(">u2" if top > 255 else np.uint8)
     data = f"P{6 if color else 5} {WIDTH} {HEIGHT} {top}\n".encode() + samples.tobytes()
-    found = pixels_of(data)
-    assert np.abs(found - np.broadcast_to(samples * (255 / top), found.shape)).max() <= 1.5
-    assert np.abs(found - by_imagemagick(data, tmp_path)).max() <= 2
+    result = pixels_of(data)
+    assert np.abs(result - np.broadcast_to(samples * (255 / top), result.shape)).max() <= 1.5
+    assert np.abs(result - by_imagemagick(data, tmp_path)).max() <= 2
 
 
 @pytest.mark.parametrize("kind", ["PNG", "GIF"])

@@ -78,13 +78,13 @@ def test_colours_become_srgb(space: str, kind: str, tmp_path: Path) -> None:
     data = file.getvalue()
     facts = inspect(data, 10**6, hashed=True)
     assert not facts.plain
-    found = decode(data, "rgb", plain=facts.plain)
+    result = decode(data, "rgb", plain=facts.plain)
     tolerance = 4 if kind == "JPEG" else 2
-    assert np.abs(found - in_srgb(pixels, matrix, gamma)).mean() < tolerance / 2
+    assert np.abs(result - in_srgb(pixels, matrix, gamma)).mean() < tolerance / 2
     srgb = tmp_path / "srgb.icc"
     srgb.write_bytes(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     seen = by_imagemagick(data, tmp_path, "-profile", str(srgb))
-    assert np.abs(found.astype(int) - seen).mean() < tolerance / 2
+    assert np.abs(result.astype(int) - seen).mean() < tolerance / 2
 
 
 def test_gray_and_serving_see_the_same() -> None:

@@ -62,9 +62,9 @@ def example(space: int, bits: int, separate: bool, alpha: int | None, order: str
 
 def pixels_of(data: bytes) -> np.ndarray:
     facts = inspect(data, 10**6, hashed=True)
-    found = decode(data, "rgb", plain=facts.plain)
-    assert found.shape == (facts.height, facts.width, 3)
-    return found.astype(int)
+    result = decode(data, "rgb", plain=facts.plain)
+    assert result.shape == (facts.height, facts.width, 3)
+    return result.astype(int)
 
 
 @pytest.mark.parametrize(("space", "bits", "separate", "alpha", "order"), TABLE)

@@ -53,13 +53,13 @@ def saved(pixels: np.ndarray | Image.Image, kind: str, **options: object) -> byt
 def check(data: bytes, expected: np.ndarray, tolerance: float = 0.0) -> None:
     """Both ways of decoding give the expected (H, W, 3), and what is known of the image is true."""
     facts = inspect(data, MAX_PIXELS, hashed=True)
-    found = decode(data, "rgb", plain=facts.plain)
-    assert found.dtype == np.uint8
-    assert found.shape == (facts.height, facts.width, 3)
-    np.testing.assert_allclose(found.astype(float), np.broadcast_to(expected, found.shape), atol=tolerance)
+    result = decode(data, "rgb", plain=facts.plain)
+    assert result.dtype == np.uint8
+    assert result.shape == (facts.height, facts.width, 3)
+    np.testing.assert_allclose(result.astype(float), np.broadcast_to(expected, result.shape), atol=tolerance)
     gray = decode(data, "gray", plain=facts.plain)
     assert gray.shape == (facts.height, facts.width, 1)
-    wanted = np.asarray(Image.fromarray(found).convert("L"), float)
+    wanted = np.asarray(Image.fromarray(result).convert("L"), float)
     np.testing.assert_allclose(gray[:, :, 0], wanted, atol=2)
 
 
@@ -276,7 +276,7 @@ def test_lab_tiff() -> None:
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "PPM"])
-def test_whatever_bytes_are_wrong_nothing_but_a_image_error_is_raised(kind: str) -> None:
+def test_wrong_bytes_raise_nothing_but_an_image_error(kind: str) -> None:
     draw = np.random.default_rng(1)
     good = np.frombuffer(
         saved(Image.fromarray(SCENE).quantize(16) if kind == "GIF" else SCENE, kind), np.uint8
@@ -289,5 +289,5 @@ def test_whatever_bytes_are_wrong_nothing_but_a_image_error_is_raised(kind: str)
             facts = inspect(data.tobytes(), MAX_PIXELS, hashed=True)
         except ImageError:
             continue
-        found = decode(data.tobytes(), "rgb", plain=facts.plain)
-        assert found.shape == (facts.height, facts.width, 3)
+        result = decode(data.tobytes(), "rgb", plain=facts.plain)
+        assert result.shape == (facts.height, facts.width, 3)

@@ -33,14 +33,17 @@ def packed(path: Path, members: dict[str, bytes]) -> Path:
     return path
 
 
-def found(path: Path, pattern: str | None = None) -> dict[str, tuple[str | None, bytes | str | None]]:
+def actual(path: Path, pattern: str | None = None) -> dict[str, tuple[str | None, bytes | str | None]]:
     params = archive.Params(kind="archive", path=path, pattern=pattern)
-    return {one.name: (one.label, one.data if one.problem is None else one.problem) for one in images(params)}
+    return {
+        image.name: (image.label, image.data if image.problem is None else image.problem)
+        for image in images(params)
+    }
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
 def test_a_tar_is_read_whatever_its_compression(tmp_path: Path, mode: Mode) -> None:
-    assert found(tar(tmp_path / "archive", TIDY, mode)) == {
+    assert actual(tar(tmp_path / "archive", TIDY, mode)) == {
         "set/cat/1.png": ("cat", b"one"),
         "set/cat/2.png": ("cat", b"two"),
         "set/dog/3.png": ("dog", b"three"),
@@ -48,26 +51,26 @@ def test_a_tar_is_read_whatever_its_compression(tmp_path: Path, mode: Mode) -> N
 
 
 def test_a_zip_gives_the_same(tmp_path: Path) -> None:
-    assert found(packed(tmp_path / "a.zip", TIDY)) == found(tar(tmp_path / "a.tar", TIDY))
+    assert actual(packed(tmp_path / "a.zip", TIDY)) == actual(tar(tmp_path / "a.tar", TIDY))
 
 
 def test_the_file_name_may_tell_the_class(tmp_path: Path) -> None:
     path = packed(tmp_path / "a.zip", {"x/cat.1.png": b"1", "dog.2.png": b"2"})
-    assert {name: label for name, (label, _) in found(path, r"^([a-z]+)\.").items()} == {
+    assert {name: label for name, (label, _) in actual(path, r"^([a-z]+)\.").items()} == {
         "x/cat.1.png": "cat",
         "dog.2.png": "dog",
     }
 
 
 def test_backslashes_of_windows_programs_are_folders(tmp_path: Path) -> None:
-    assert found(packed(tmp_path / "a.zip", {"set\\cat\\1.png": b"one"})) == {
+    assert actual(packed(tmp_path / "a.zip", {"set\\cat\\1.png": b"one"})) == {
         "set/cat/1.png": ("cat", b"one")
     }
 
 
 def test_hidden_members_are_passed_over(tmp_path: Path) -> None:
     members = {"cat/1.png": b"1", "cat/.DS_Store": b"2", "__MACOSX/cat/._1.png": b"3"}
-    assert list(found(tar(tmp_path / "a.tar", members))) == ["cat/1.png"]
+    assert list(actual(tar(tmp_path / "a.tar", members))) == ["cat/1.png"]
 
 
 @pytest.mark.parametrize("write", [tar, packed])
@@ -75,7 +78,7 @@ def test_members_that_lead_outside_are_names_only(tmp_path: Path, write: Write) 
     members = {"../../cat/1.png": b"1", "/etc/dog/2.png": b"2", "./cat/3.png": b"3"}
     inner = tmp_path / "deep" / "inside"
     inner.mkdir(parents=True)
-    assert found(write(inner / "archive", members)) == {
+    assert actual(write(inner / "archive", members)) == {
         "cat/1.png": ("cat", b"1"),
         "etc/dog/2.png": ("dog", b"2"),
         "cat/3.png": ("cat", b"3"),
@@ -90,14 +93,14 @@ def test_links_and_devices_are_listed_and_not_followed(tmp_path: Path) -> None:
             entry = tarfile.TarInfo(f"cat/{kind.decode()}.png")
             entry.type, entry.linkname = kind, "/etc/passwd"
             out.addfile(entry)
-    assert {what for _, what in found(path).values()} == {"a link or device in an archive is not followed"}
-    assert len(found(path)) == 3
+    assert {what for _, what in actual(path).values()} == {"a link or device in an archive is not followed"}
+    assert len(actual(path)) == 3
 
 
 def test_an_empty_class_folder_is_named(tmp_path: Path) -> None:
     path = packed(tmp_path / "a.zip", TIDY | {"set/empty/": b""})
     with pytest.raises(SourceError, match=r"class 'set/empty' has no images; delete that folder"):
-        found(path)
+        actual(path)
 
 
 def test_one_broken_member_of_a_zip_does_not_hide_the_others(tmp_path: Path) -> None:
@@ -106,7 +109,7 @@ def test_one_broken_member_of_a_zip_does_not_hide_the_others(tmp_path: Path) -> 
         out.writestr("cat/1.png", b"first image")
         out.writestr("cat/2.png", b"second image")
     path.write_bytes(path.read_bytes().replace(b"first", b"f1rst"))
-    result = found(path)
+    result = actual(path)
     assert "Bad CRC-32" in str(result["cat/1.png"][1])
     assert result["cat/2.png"] == ("cat", b"second image")
 
@@ -117,7 +120,7 @@ def test_an_encrypted_member_is_listed(tmp_path: Path) -> None:
     for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         data[data.index(signature) + flags] |= 1
     path.write_bytes(data)
-    assert "password" in str(found(path)["cat/1.png"][1])
+    assert "password" in str(actual(path)["cat/1.png"][1])
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:xz"])
@@ -125,12 +128,12 @@ def test_an_archive_that_breaks_off_stops_with_its_name(tmp_path: Path, mode: Mo
     path = tar(tmp_path / "archive", {f"cat/{n}.png": bytes(range(256)) * 40 for n in range(20)}, mode)
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
     with pytest.raises(SourceError, match="archive cannot be read as tar or zip"):
-        found(path)
+        actual(path)
 
 
 def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_text("no archive at all")
     with pytest.raises(SourceError, match=r"a\.tar cannot be read as tar or zip"):
-        found(tmp_path / "a.tar")
+        actual(tmp_path / "a.tar")
     with pytest.raises(SourceError, match="missing is not a file; put a tar or zip archive there"):
-        found(tmp_path / "missing")
+        actual(tmp_path / "missing")

@@ -12,7 +12,7 @@ from stages.common.errors import SourceError
 from stages.data.sources import Image, arrays, images
 
 
-def found(path: Path, **names: str) -> list[Image]:
+def result(path: Path, **names: str) -> list[Image]:
     return list(images(arrays.Params(kind="arrays", path=path, **names)))
 
 
@@ -26,67 +26,67 @@ def written(path: Path, **named: Any) -> Path:
 
 
 def pixels_of(image: Image) -> np.ndarray:
-    found = cv2.imdecode(np.frombuffer(image.read(), np.uint8), cv2.IMREAD_COLOR_RGB)
-    assert found is not None
-    return found
+    result = cv2.imdecode(np.frombuffer(image.read(), np.uint8), cv2.IMREAD_COLOR_RGB)
+    assert result is not None
+    return result
 
 
 @pytest.mark.parametrize("name", ["a.npz", "a.h5"])
-def test_every_row_is_a_image_with_its_label(tmp_path: Path, name: str) -> None:
+def test_every_row_is_an_image_with_its_label(tmp_path: Path, name: str) -> None:
     images = np.random.default_rng(0).integers(0, 256, (150, 5, 4, 3)).astype(np.uint8)
     labels = np.arange(150) % 7
-    made = found(written(tmp_path / name, images=images, labels=labels[:, None]))
-    assert [one.label for one in made] == [str(label) for label in labels]
-    assert made[149].name == "2/0000149.png"
-    for one, image in zip(made, images, strict=True):
-        np.testing.assert_array_equal(pixels_of(one), image)
+    outputs = result(written(tmp_path / name, images=images, labels=labels[:, None]))
+    assert [entry.label for entry in outputs] == [str(label) for label in labels]
+    assert outputs[149].name == "2/0000149.png"
+    for entry, image in zip(outputs, images, strict=True):
+        np.testing.assert_array_equal(pixels_of(entry), image)
 
 
 @pytest.mark.parametrize("shape", [(3, 6, 5), (3, 6, 5, 1)])
 def test_gray_images_stay_gray(tmp_path: Path, shape: tuple[int, ...]) -> None:
     images = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
-    (first, *_) = found(written(tmp_path / "a.npz", x=images, y=np.zeros(3)), images="x", labels="y")
+    (first, *_) = result(written(tmp_path / "a.npz", x=images, y=np.zeros(3)), images="x", labels="y")
     decoded = cv2.imdecode(np.frombuffer(first.read(), np.uint8), cv2.IMREAD_UNCHANGED)
     np.testing.assert_array_equal(decoded, images[0].reshape(6, 5))
 
 
 @pytest.mark.parametrize(("name", "words"), [("a.npz", ["große Katze", "Hund"]), ("a.h5", [b"cat", b"dog"])])
 def test_labels_may_be_words(tmp_path: Path, name: str, words: list[str] | list[bytes]) -> None:
-    made = found(written(tmp_path / name, images=np.zeros((2, 4, 4), np.uint8), labels=np.asarray(words)))
+    outputs = result(written(tmp_path / name, images=np.zeros((2, 4, 4), np.uint8), labels=np.asarray(words)))
     expected = [word.decode() if isinstance(word, bytes) else word for word in words]
-    assert [one.label for one in made] == expected
+    assert [entry.label for entry in outputs] == expected
 
 
 def test_what_is_missing_or_wrong_is_named(tmp_path: Path) -> None:
     good = np.zeros((2, 4, 4), np.uint8)
     with pytest.raises(SourceError, match="has no array 'images'; it has pixels, labels"):
-        found(written(tmp_path / "a.npz", pixels=good, labels=[0, 1]))
+        result(written(tmp_path / "a.npz", pixels=good, labels=[0, 1]))
     with pytest.raises(SourceError, match=r"is float64 \(2, 4, 4\); must be uint8"):
-        found(written(tmp_path / "b.npz", images=good / 255, labels=[0, 1]))
+        result(written(tmp_path / "b.npz", images=good / 255, labels=[0, 1]))
     with pytest.raises(SourceError, match=r"must be one label for each of the 2 images"):
-        found(written(tmp_path / "c.h5", images=good, labels=np.zeros(3)))
+        result(written(tmp_path / "c.h5", images=good, labels=np.zeros(3)))
     np.save(tmp_path / "d.npy", good)
     with pytest.raises(SourceError, match=r"d\.npy cannot be read as \.npz or HDF5: it is neither"):
-        found(tmp_path / "d.npy")
+        result(tmp_path / "d.npy")
     with h5py.File(tmp_path / "e.h5", "w") as file:
         file["images/train"] = good
     with pytest.raises(SourceError, match="has no array 'images'; it has images"):
-        found(tmp_path / "e.h5")
+        result(tmp_path / "e.h5")
 
 
 def test_a_missing_or_foreign_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"cannot be read as \.npz or HDF5: .*No such file"):
-        found(tmp_path / "missing.npz")
+        result(tmp_path / "missing.npz")
     (tmp_path / "text.npz").write_text("no arrays")
     with pytest.raises(SourceError, match=r"text\.npz cannot be read as \.npz or HDF5"):
-        found(tmp_path / "text.npz")
+        result(tmp_path / "text.npz")
     written(tmp_path / "a.npz", images=np.zeros((9, 40, 40), np.uint8), labels=np.zeros(9))
     (tmp_path / "half.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:7000])
     with pytest.raises(SourceError, match=r"half\.npz cannot be read"):
-        found(tmp_path / "half.npz")
+        result(tmp_path / "half.npz")
 
 
 def test_pickled_objects_are_never_loaded(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", images=np.asarray([{"a": 1}], object), labels=np.zeros(1))
     with pytest.raises(SourceError, match="allow_pickle"):
-        found(tmp_path / "a.npz")
+        result(tmp_path / "a.npz")

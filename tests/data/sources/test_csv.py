@@ -9,7 +9,7 @@ from stages.common.errors import SourceError
 from stages.data.sources import Image, csv, images
 
 
-def found(root: Path, table: str = "labels.csv") -> list[Image]:
+def result(root: Path, table: str = "labels.csv") -> list[Image]:
     return list(images(csv.Params(kind="csv", path=root, table=table)))
 
 
@@ -21,14 +21,14 @@ def write(path: Path, text: str, encoding: str = "utf-8") -> None:
 def test_paths_are_relative_to_the_table(tmp_path: Path) -> None:
     write(tmp_path / "tables" / "labels.csv", "path,label\n../images/a.png,cat\nb.png,dog\n")
     write(tmp_path / "images" / "a.png", "image")
-    names = [(one.name, one.label, one.split) for one in found(tmp_path, "tables/labels.csv")]
+    names = [(entry.name, entry.label, entry.split) for entry in result(tmp_path, "tables/labels.csv")]
     assert names == [("images/a.png", "cat", None), ("tables/b.png", "dog", None)]
-    assert found(tmp_path, "tables/labels.csv")[0].read() == b"image"
+    assert result(tmp_path, "tables/labels.csv")[0].read() == b"image"
 
 
 def test_a_column_may_say_the_split(tmp_path: Path) -> None:
     write(tmp_path / "labels.csv", "label,split,path\ncat,train,a\ncat,Validation,b\ndog,test,c\ndog,,d\n")
-    assert [(one.name, one.split) for one in found(tmp_path)] == [
+    assert [(entry.name, entry.split) for entry in result(tmp_path)] == [
         ("a", "train"),
         ("b", "val"),
         ("c", "test"),
@@ -39,20 +39,22 @@ def test_a_column_may_say_the_split(tmp_path: Path) -> None:
 def test_tables_of_spreadsheets_are_read(tmp_path: Path) -> None:
     text = 'path, label, note\r\n"Übergröße, rot.png", "große Katze", x\r\n'
     write(tmp_path / "labels.csv", text, encoding="utf-8-sig")
-    assert [(one.name, one.label) for one in found(tmp_path)] == [("Übergröße, rot.png", "große Katze")]
+    assert [(entry.name, entry.label) for entry in result(tmp_path)] == [
+        ("Übergröße, rot.png", "große Katze")
+    ]
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "../../outside.png", ""])
-def test_a_image_outside_of_the_folder_is_not_read(tmp_path: Path, path: str) -> None:
+def test_an_image_outside_of_the_folder_is_not_read(tmp_path: Path, path: str) -> None:
     write(tmp_path / "labels.csv", f"path,label\n{path},cat\n")
-    (one,) = found(tmp_path)
-    assert "line 2" in (one.problem or "")
-    assert one.path is None
+    (entry,) = result(tmp_path)
+    assert "line 2" in (entry.problem or "")
+    assert entry.path is None
 
 
 def test_a_short_line_has_no_class(tmp_path: Path) -> None:
     write(tmp_path / "labels.csv", "path,label\na.png\n")
-    assert [(one.name, one.label) for one in found(tmp_path)] == [("a.png", "")]
+    assert [(entry.name, entry.label) for entry in result(tmp_path)] == [("a.png", "")]
 
 
 @pytest.mark.parametrize(
@@ -68,14 +70,14 @@ def test_a_short_line_has_no_class(tmp_path: Path) -> None:
 def test_a_table_that_makes_no_sense_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "labels.csv").write_bytes(content)
     with pytest.raises(SourceError, match=message):
-        found(tmp_path)
+        result(tmp_path)
 
 
 def test_a_missing_table_or_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"ingest\.source\.table: .*labels\.csv cannot be read: .*No such"):
-        found(tmp_path)
+        result(tmp_path)
     with pytest.raises(SourceError, match="nowhere does not exist"):
-        found(tmp_path / "nowhere")
+        result(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize(
@@ -95,24 +97,24 @@ def test_a_stray_quote_or_comma_is_named_with_its_line(
 ) -> None:
     write(tmp_path / "labels.csv", "\n".join(["path,label,note", *lines]))
     with pytest.raises(SourceError, match=message):
-        found(tmp_path)
+        result(tmp_path)
 
 
 def test_a_line_break_in_the_name_of_a_file_is_one(tmp_path: Path) -> None:
     write(tmp_path / "two\nlines.png", "image")
     write(tmp_path / "labels.csv", 'path,label\n"two\nlines.png",cat\nb.png,dog\n')
-    assert [image.name for image in found(tmp_path)] == ["two\nlines.png", "b.png"]
+    assert [image.name for image in result(tmp_path)] == ["two\nlines.png", "b.png"]
 
 
 def test_empty_values_and_lines_of_spreadsheets_are_passed_over(tmp_path: Path) -> None:
     write(tmp_path / "labels.csv", "path,label\n\na.png,cat,,\n\nb.png,dog\r\n")
-    assert [(image.name, image.label) for image in found(tmp_path)] == [("a.png", "cat"), ("b.png", "dog")]
+    assert [(image.name, image.label) for image in result(tmp_path)] == [("a.png", "cat"), ("b.png", "dog")]
 
 
 def test_a_column_that_stands_twice_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "labels.csv", "path,label,label\na.png,cat,dog\n")
     with pytest.raises(SourceError, match="names label more than once"):
-        found(tmp_path)
+        result(tmp_path)
 
 
 @pytest.mark.parametrize("recipe", ["digits", "lenet_smiles", "flowers17"])

@@ -10,12 +10,12 @@ from stages.data.sources import digits, images
 
 
 def test_every_scan_is_a_png_with_its_levels_spread_over_a_byte(tmp_path: Path) -> None:
-    found = list(images(digits.Params(kind="digits", path=tmp_path)))
+    result = list(images(digits.Params(kind="digits", path=tmp_path)))
     original = load_digits()
-    assert [one.label for one in found] == [str(target) for target in original.target]
-    assert found[0].name == "0/0000.png"
+    assert [image.label for image in result] == [str(target) for target in original.target]
+    assert result[0].name == "0/0000.png"
     for number in (0, 7, 1796):
-        pixels = cv2.imdecode(np.frombuffer(found[number].read(), np.uint8), cv2.IMREAD_UNCHANGED)
+        pixels = cv2.imdecode(np.frombuffer(result[number].read(), np.uint8), cv2.IMREAD_UNCHANGED)
         assert pixels is not None
         assert pixels.dtype == np.uint8
         np.testing.assert_allclose(pixels / 255, original.images[number] / 16, atol=0.5 / 255)

@@ -16,14 +16,14 @@ def test_the_patterns_group_is_the_class(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     for name in ("cat.1.jpg", "dog.7.jpg", "deep/cat.2.jpg", "other.jpg"):
         (tmp_path / name).touch()
-    found = {one.name: one.label for one in images(params(tmp_path, r"^([a-z]+)\.\d"))}
-    assert found == {"cat.1.jpg": "cat", "dog.7.jpg": "dog", "deep/cat.2.jpg": "cat", "other.jpg": None}
+    result = {image.name: image.label for image in images(params(tmp_path, r"^([a-z]+)\.\d"))}
+    assert result == {"cat.1.jpg": "cat", "dog.7.jpg": "dog", "deep/cat.2.jpg": "cat", "other.jpg": None}
 
 
 def test_empty_folders_do_not_matter_where_folders_are_no_classes(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "cat.1.jpg").touch()
-    assert [one.label for one in images(params(tmp_path, r"^([a-z]+)\."))] == ["cat"]
+    assert [image.label for image in images(params(tmp_path, r"^([a-z]+)\."))] == ["cat"]
 
 
 @pytest.mark.parametrize(

@@ -9,15 +9,15 @@ from stages.data.sources import folder, images
 from stages.tools import predict_image
 
 
-def found(root: Path) -> dict[str, str | None]:
-    return {one.name: one.label for one in images(folder.Params(kind="folder", path=root))}
+def result(root: Path) -> dict[str, str | None]:
+    return {image.name: image.label for image in images(folder.Params(kind="folder", path=root))}
 
 
-def test_the_class_is_the_folder_a_image_lies_in(tmp_path: Path) -> None:
+def test_the_class_is_the_folder_of_an_image(tmp_path: Path) -> None:
     for name in ("cat/b.png", "cat/a.png", "wild/lynx/c.png", "top.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    assert found(tmp_path) == {
+    assert result(tmp_path) == {
         "top.png": None,
         "cat/a.png": "cat",
         "cat/b.png": "cat",
@@ -29,7 +29,7 @@ def test_hidden_files_and_folders_are_passed_over(tmp_path: Path) -> None:
     for name in ("cat/a.png", "cat/.DS_Store", ".git/x.png", "__MACOSX/cat/._a.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    assert list(found(tmp_path)) == ["cat/a.png"]
+    assert list(result(tmp_path)) == ["cat/a.png"]
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_what_operating_systems_leave_behind_is_passed_over(tmp_path: Path, name
     for file in ("cat/a.png", f"cat/{name}"):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).touch()
-    assert list(found(tmp_path)) == ["cat/a.png"]
+    assert list(result(tmp_path)) == ["cat/a.png"]
     assert [path.name for path in predict_image._list_files(str(tmp_path))] == ["a.png"]
 
 
@@ -57,14 +57,14 @@ def test_links_to_files_are_followed(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").write_bytes(b"image")
     (tmp_path / "cat" / "a.png").symlink_to("../elsewhere")
     linked = next(
-        one for one in images(folder.Params(kind="folder", path=tmp_path)) if one.name == "cat/a.png"
+        image for image in images(folder.Params(kind="folder", path=tmp_path)) if image.name == "cat/a.png"
     )
     assert linked.read() == b"image"
 
 
 def test_a_missing_folder_and_a_file_instead_of_one_are_told_apart(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="nowhere does not exist"):
-        found(tmp_path / "nowhere")
+        result(tmp_path / "nowhere")
     (tmp_path / "file").touch()
     with pytest.raises(SourceError, match="file is not a folder"):
-        found(tmp_path / "file")
+        result(tmp_path / "file")

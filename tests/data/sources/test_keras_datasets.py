@@ -31,13 +31,13 @@ def test_images_come_with_their_class_and_official_split(cache: Path, tmp_path: 
         ):
             (cache / f"{name}-{kind}-ubyte.gz").write_bytes(gzip.compress(bytes(header) + data))
     params = keras_datasets.Params(kind="keras_datasets", path=tmp_path, name="fashion_mnist")
-    found = list(images(params))
-    assert [(one.name, one.label, one.split) for one in found[3:5]] == [
+    result = list(images(params))
+    assert [(entry.name, entry.label, entry.split) for entry in result[3:5]] == [
         ("train/3/00003.png", "3", "train"),
         ("test/4/00000.png", "4", "test"),
     ]
-    for one, image in zip(found, pixels, strict=True):
-        decoded = cv2.imdecode(np.frombuffer(one.read(), np.uint8), cv2.IMREAD_UNCHANGED)
+    for entry, image in zip(result, pixels, strict=True):
+        decoded = cv2.imdecode(np.frombuffer(entry.read(), np.uint8), cv2.IMREAD_UNCHANGED)
         np.testing.assert_array_equal(decoded, image)
 
 

@@ -22,7 +22,7 @@ def accepted(project: Project) -> set[str]:
 
 def rejects(project: Project) -> dict[str, tuple[str, str]]:
     with project.rejects.open(newline="", encoding="utf-8") as file:
-        return {one["path"]: (one["reason"], one["detail"]) for one in csv.DictReader(file)}
+        return {item["path"]: (item["reason"], item["detail"]) for item in csv.DictReader(file)}
 
 
 def run(project: Project, source: SourceParams | None = None) -> None:
@@ -187,11 +187,11 @@ def test_hostile_names_in_an_archive_write_nothing_outside(project: Project) -> 
                 entry = tarfile.TarInfo(name)
                 entry.size = len(data)
                 out.addfile(entry, io.BytesIO(data))
-    before = {one for one in project.root.rglob("*") if one.is_file()}
+    before = {item for item in project.root.rglob("*") if item.is_file()}
     run(project, archive.Params(kind="archive", path=path))
     assert len(accepted(project)) == 20
-    made = {one for one in project.root.rglob("*") if one.is_file()} - before
-    assert {one.parent for one in made} == {project.manifest.parent}
+    written = {item for item in project.root.rglob("*") if item.is_file()} - before
+    assert {item.parent for item in written} == {project.manifest.parent}
 
 
 def test_a_flat_folder_with_odd_names_is_told_by_a_pattern(project: Project, images: Images) -> None:

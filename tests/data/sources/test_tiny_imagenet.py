@@ -8,9 +8,9 @@ from stages.common.errors import SourceError
 from stages.data.sources import images, tiny_imagenet
 
 
-def found(root: Path) -> dict[str, tuple[str | None, str | None]]:
+def result(root: Path) -> dict[str, tuple[str | None, str | None]]:
     params = tiny_imagenet.Params(kind="tiny_imagenet", path=root)
-    return {one.name: (one.label, one.split) for one in images(params)}
+    return {image.name: (image.label, image.split) for image in images(params)}
 
 
 def laid_out(root: Path) -> None:
@@ -30,7 +30,7 @@ def laid_out(root: Path) -> None:
 
 def test_classes_come_from_folders_and_annotations(tmp_path: Path) -> None:
     laid_out(tmp_path)
-    assert found(tmp_path) == {
+    assert result(tmp_path) == {
         "train/n01/images/n01_0.JPEG": ("n01", "train"),
         "train/n02/images/n02_0.JPEG": ("n02", "train"),
         "val/images/val_0.JPEG": ("n02", "val"),
@@ -42,9 +42,9 @@ def test_missing_annotations_are_named(tmp_path: Path) -> None:
     laid_out(tmp_path)
     (tmp_path / "val" / "val_annotations.txt").unlink()
     with pytest.raises(SourceError, match=r"val_annotations\.txt cannot be read"):
-        found(tmp_path)
+        result(tmp_path)
 
 
 def test_a_folder_laid_out_otherwise_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="train does not exist"):
-        found(tmp_path)
+        result(tmp_path)

@@ -82,7 +82,7 @@ def params(server: Server, tmp_path: Path, **changed: str) -> url.Params:
 
 
 def labels(params: url.Params) -> list[str | None]:
-    return [one.label for one in images(params)]
+    return [image.label for image in images(params)]
 
 
 def test_an_archive_is_downloaded_once(server: Server, tmp_path: Path) -> None:
