@@ -47,7 +47,7 @@ sweep: $(VENV)/sweep.installed  ## Search a member's params on the val split (RE
 	@$(if $(RECIPE),dvc exp run -S recipe=$(RECIPE),dvc repro) pack extract
 	@python -m stages.tools.sweep $(MEMBER) $(if $(TRIALS),--trials $(TRIALS)) $(if $(SPACE),--space $(SPACE))
 
-sync-tracking: $(VENV)/stages.installed  ## Write to MLflow what it missed while its server was away
+sync-tracking: $(VENV)/stages.installed  ## Upload to MLflow what could not be logged while its server was unreachable
 	@python -m stages.tools.sync_tracking
 
 preview: $(VENV)/stages.installed  ## Draw augmented training images into reports/preview (RECIPE=name)

@@ -23,6 +23,7 @@ from stages.models.learners import FIT, HISTORY
 from stages.models.protocols import LearnerParams
 from stages.params import Evaluate
 from stages.report.figures import results
+from stages.report.pages import commands, execution
 from stages.scoring import ENSEMBLE, diagnosis, metrics
 from stages.scoring.predictions import Predictions
 
@@ -85,7 +86,7 @@ def evaluate(
         _track(run, by_name, scores, names, packed / "test.h5")
         for file in (report / metrics.FILE, report / TEXT):
             run.file(file)
-        _link(run, folders, scores)
+        _link(run, recipe, folders, scores)
     print(_as_table(scores))
 
 
@@ -183,13 +184,19 @@ def _images(rows: store.Reader, numbers: NDArray[np.int64], wanted: NDArray[np.i
     return rows.take(numbers[wanted])
 
 
-def _link(run: tracking.Run, folders: Mapping[str, Path], scores: Scores) -> None:
-    """Link the runs that made the members, which may be older, and write what the server lacks of them."""
-    # An unreachable server has been warned of, and the records wait on disk.
+def _link(run: tracking.Run, recipe: str, folders: Mapping[str, Path], scores: Scores) -> None:
+    """Log what executions are compared by, and the members' runs, which may be of earlier executions."""
+    # An unreachable server was a warning already, and the records wait.
     with suppress(tracking.Unreachable):
         tracking.sync(folders.values())
     links = {name: read_json(folder / tracking.LINK) for name, folder in folders.items()}
-    run.members(links, {f"{name}.{key}": v for name, row in scores.items() for key, v in row.items()})
+    overrides = commands.overrides(recipe, Path("params.yaml"), Path("conf"))
+    run.members(
+        links,
+        execution.figures(scores),
+        params=execution.params(overrides),
+        note=execution.note(recipe, scores, overrides),
+    )
 
 
 def _as_table(scores: Scores) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -161,8 +162,7 @@ def _logged(
         registered = registry.find(mark := bundle.digest(folder))
         if registered:
             return registered.uri, registered
-        with run.active():
-            uri = logged.log(folder)
+        uri = run.log_model(partial(logged.save, folder))
     if dry:
         return uri, None
     version = registry.register(uri, str(run.link["run_id"]), mark)

@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from stages import cli, tracking
-from stages.common import fingerprint, log
+from stages.common import fingerprint, log, machine
 from stages.common.files import read_json, replace_folder_atomically, write_json
 from stages.common.history import History
 from stages.data import portions, store
@@ -24,6 +25,7 @@ from stages.models.training import checkpoints, monitor
 from stages.report.figures import augmented
 from stages.scoring import metrics
 from stages.scoring.predictions import Predictions
+from stages.serving import bundle, logged
 
 # All files of a member's folder. Learners save into `model.*`; former versions wrote diagnosis.json.
 _WRITTEN = (
@@ -34,7 +36,7 @@ _WRITTEN = (
     monitor.CURVES,
     "diagnosis.json",
     tracking.LINK,
-    f"{tracking.KEPT}/*",
+    f"{tracking.FOLDER}/*",
 )
 # Images of the train split that are scored; the standard error of their error is 1.1 points at most.
 _TRAIN_SAMPLE = 2_000
@@ -87,9 +89,9 @@ def train(name: str, *, params: LearnerParams, recipe: str, data: Path, model: P
         if "phase" in history:
             scores["train"] = _score_train_sample(run, learner, rows)
             write_json(folder / FIT, {"epoch": _delivered_epoch(params, history), **scores})
-        _track_phases(run, history)
+        run.history(history)
         _track_architecture(run, learner)
-        run.model(name)
+        run.model(partial(_save_served, name, folder))
 
 
 def _identity(params: LearnerParams, rows: store.Reader) -> dict[str, Any]:
@@ -105,13 +107,9 @@ def _identity(params: LearnerParams, rows: store.Reader) -> dict[str, Any]:
 
 
 def _earlier(attempt: Path) -> str | None:
-    """The run of an earlier attempt at the same training, which was killed."""
+    """The record of an earlier attempt at the same training, which was killed."""
     path = attempt / tracking.LINK
-    if not path.exists():
-        return None
-    link = read_json(path)
-    # Without an id if no server had answered when the attempt began.
-    return str(link["run_id"] or link["record"])
+    return str(read_json(path)["record"]) if path.exists() else None
 
 
 @contextmanager
@@ -201,18 +199,14 @@ def _cost(run: tracking.Run) -> Iterator[None]:
     started = time.monotonic()
     yield
     seconds = time.monotonic() - started
-    run.metrics({"fit_seconds": seconds, "fit_peak_memory_mib": tracking.peak_memory()})
-    run.tags({"device": tracking.device()})
+    run.metrics({"fit_seconds": seconds, "fit_peak_memory_mib": machine.peak_memory()})
+    run.tags({"device": machine.device()})
 
 
-def _track_phases(run: tracking.Run, history: History) -> None:
-    """Log the epochs of each phase to a run of its own as well, where there are several."""
-    of_epoch = history.get("phase", [])
-    for number in sorted(set(of_epoch)) if len(set(of_epoch)) > 1 else []:
-        with run.phase(f"phase {number:.0f}") as phase:
-            for place in (place for place, one in enumerate(of_epoch) if one == number):
-                values = {key: series[place] for key, series in history.items() if key != "epoch"}
-                phase.metrics(values, step=int(history["epoch"][place]))
+def _save_served(name: str, member: Path, path: Path) -> None:
+    """Save the member as a model that takes raw images."""
+    with bundle.temporary({name: member}, {name: 1.0}, crops="center") as folder:
+        logged.save(folder, path)
 
 
 def _track_architecture(run: tracking.Run, learner: Learner) -> None:

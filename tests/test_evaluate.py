@@ -162,6 +162,8 @@ def test_the_run_has_all_numbers_reports_and_links_to_the_members_runs(done: Set
         "run.classifier": "run-of-classifier",
     }
     assert tags.items() <= run.data.tags.items()
+    parent = MlflowClient().get_run(run.data.tags["mlflow.parentRunId"])
+    assert parent.data.tags["git.commit"] == run.data.tags["git.commit"]
     files = {one.path for one in MlflowClient().list_artifacts(link["run_id"])}
     assert {"metrics.json", "classification_report.txt", "figures"} <= files
     figures = {one.path for one in MlflowClient().list_artifacts(link["run_id"], "figures")}
@@ -172,6 +174,40 @@ def test_the_run_has_all_numbers_reports_and_links_to_the_members_runs(done: Set
     for folder, ending in {"per_class": "csv", "predictions": "npz"}.items():
         listed = {one.path for one in MlflowClient().list_artifacts(link["run_id"], folder)}
         assert listed == {f"{folder}/{name}.{ending}" for name in metrics}
+
+
+def test_the_parent_run_has_what_executions_are_compared_by(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONVOY_RUN", f"compared in {setting.root}")
+    files = {
+        "conf/config.yaml": "defaults:\n  - _self_\n  - recipe: tiny\n",
+        "conf/recipe/tiny.yaml": "# @package _global_\nrecipe: tiny\nepochs: 1\n",
+        "params.yaml": "recipe: tiny\nepochs: 2\n",
+    }
+    for name, text in files.items():
+        (setting.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (setting.root / name).write_text(text, encoding="utf-8")
+    monkeypatch.setenv("DVC_ROOT", str(Path.cwd()))
+    monkeypatch.chdir(setting.root)
+    setting.evaluate()
+    run = MlflowClient().get_run(read_json(setting.root / "reports" / "run.json")["run_id"])
+    parent = MlflowClient().get_run(run.data.tags["mlflow.parentRunId"])
+    metrics = read_json(setting.root / "reports" / "metrics.json")
+    flat = {f"{name}.{key}": value for name, scores in metrics.items() for key, value in scores.items()}
+    assert flat.items() <= parent.data.metrics.items()
+    assert 0.3 < parent.data.metrics["ensemble.accuracy_low"] < 0.5
+    assert 0.8 < parent.data.metrics["ensemble.accuracy_high"] < 0.9
+    assert parent.data.params == {"epochs": "2"}
+    (read,) = parent.inputs.dataset_inputs
+    assert (read.dataset.name, read.tags[0].value) == ("tiny (test)", "test")
+    assert {"manifest", "mlflow.user"} <= set(parent.data.tags)
+    assert parent.data.tags["mlflow.source.name"] == "dvc.yaml"
+    note = parent.data.tags["mlflow.note.content"]
+    assert "| net | 1.0000 (0.7575 to 1.0000) | 0.2231 |" in note
+    assert "Differs from the recipe: `epochs=2`" in note
+    for part in ("run-of-net", "run-of-classifier", run.info.run_id):
+        assert f"(#/experiments/{run.info.experiment_id}/runs/{part})" in note
 
 
 def test_what_was_tracked_stays_with_the_report(done: Setting) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipelines.worker.lines import without_login
+
 ACTIONS = ("plan", "stage", "record")
 
 
@@ -76,7 +78,8 @@ def read(environment: Mapping[str, str] = os.environ) -> Job:
         data=folder("DATA"),
         work=folder("WORK"),
         run_url=text("RUN_URL", ""),
-        mlflow_url=text("MLFLOW_URL", environment.get("MLFLOW_TRACKING_URI", "")).rstrip("/"),
+        # It becomes a link in notes and in DVC's experiments.
+        mlflow_url=without_login(text("MLFLOW_URL", environment.get("MLFLOW_TRACKING_URI", ""))).rstrip("/"),
     )
 
 

@@ -7,6 +7,7 @@ import shutil
 import urllib.error
 import urllib.request
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from pipelines.worker import dvc
 from pipelines.worker.clone import cloned
@@ -88,9 +89,12 @@ def _mlflow_run(job: Job) -> dict[str, str | None]:
     return {"mlflow_run_id": info["run_id"], "mlflow_url": page}
 
 
-def _login() -> dict[str, str]:
-    """The header of a login, from the variables that MLflow itself reads."""
+def _login(server: str) -> dict[str, str]:
+    """The header of a login: of the address, or from the variables that MLflow itself reads."""
+    parts = urlsplit(server)
     user, password = (os.environ.get(f"MLFLOW_TRACKING_{name}", "") for name in ("USERNAME", "PASSWORD"))
+    if parts.username:
+        user, password = unquote(parts.username), unquote(parts.password or "")
     basic = base64.b64encode(f"{user}:{password}".encode()).decode()
     return {"Authorization": f"Basic {basic}"} if user else {}
 
@@ -98,9 +102,9 @@ def _login() -> dict[str, str]:
 def _post(server: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
     """One call of MLflow's REST interface: its package would take 3 s to import."""
     request = urllib.request.Request(
-        f"{server}/api/2.0/mlflow/{path}",
+        f"{without_login(server)}/api/2.0/mlflow/{path}",
         data=json.dumps(body).encode(),
-        headers={"Content-Type": "application/json", **_login()},
+        headers={"Content-Type": "application/json", **_login(server)},
     )
     with urllib.request.urlopen(request, timeout=10) as answer:
         decoded: dict[str, Any] = json.load(answer)

@@ -29,7 +29,7 @@ _FILE = re.compile(r"[\w.-]+\.(?:py|j2)")
 # The values of the params count, and DVC compares them itself.
 NEUTRAL = ("stages.cli", "stages.params", "stages.common", "stages.tracking")
 # What a module uses only to report to people and to MLflow: a better chart must not train a network again.
-REPORTED = {"stages.train": ("stages.report", "stages.scoring")}
+REPORTED = {"stages.train": ("stages.report", "stages.scoring", "stages.serving")}
 
 # The chosen plug-ins of a package: their names, or all of them.
 Choice: TypeAlias = "tuple[str, ...] | Literal['all']"

@@ -15,6 +15,8 @@ from typing import Any, Self
 
 from tqdm import tqdm
 
+from stages.common.redaction import redact
+
 _LOGGER = logging.getLogger("convoy")
 _SECONDS_BETWEEN_LINES = 5.0
 
@@ -114,16 +116,15 @@ class _Terminal(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
-        return f"[{self._stage}] {level}{record.getMessage()}{_pairs(record)}"
+        return redact(f"[{self._stage}] {level}{record.getMessage()}{_pairs(record)}")
 
 
 class _KeyValue(_Terminal):
     def format(self, record: logging.LogRecord) -> str:
         when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
         event = _quoted(record.getMessage())
-        return (
-            f"time={when} level={record.levelname.lower()} stage={self._stage} event={event}{_pairs(record)}"
-        )
+        level = record.levelname.lower()
+        return redact(f"time={when} level={level} stage={self._stage} event={event}{_pairs(record)}")
 
 
 def _pairs(record: logging.LogRecord) -> str:

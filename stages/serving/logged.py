@@ -1,5 +1,6 @@
 """A bundle → an MLflow model: its signature, an example, what it needs, and the code that it runs."""
 
+import shutil
 import warnings
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -41,16 +42,14 @@ _FOR_FILES = {
 }
 
 
-def log(folder: Path) -> str:
-    """Log a bundle as a model of the active run.
+def save(folder: Path, path: Path) -> None:
+    """Save a bundle as an MLflow model.
 
-    The model is code and files and no pickled object: loading it runs only the code that is logged with it.
+    As code and files, not as a pickled object: loading it runs only the code that is saved with it.
 
     Args:
-        folder: The bundle.
-
-    Returns:
-        The model's URI.
+        folder: A bundle.
+        path: The new folder to write.
     """
     import mlflow
 
@@ -58,8 +57,8 @@ def log(folder: Path) -> str:
     with warnings.catch_warnings():
         # MLflow advises type hints, which would take the place of the signature.
         warnings.simplefilter("ignore")
-        info = mlflow.pyfunc.log_model(
-            name="model",
+        mlflow.pyfunc.save_model(
+            str(path),
             python_model=str(Path(__file__).with_name("pyfunc.py")),
             artifacts={"bundle": str(folder)},
             code_paths=[str(bundle.CODE)],
@@ -68,8 +67,9 @@ def log(folder: Path) -> str:
             pip_requirements=_requirements(folder),
             model_config={"max_pixels": MAX_PIXELS, "damaged": "reject"},
         )
-    uri: str = info.model_uri
-    return uri
+    # Saving imports the code, which leaves compiled files beside it.
+    for compiled in list(path.rglob("__pycache__")):
+        shutil.rmtree(compiled)
 
 
 def _signature(crops: str) -> Any:

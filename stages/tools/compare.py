@@ -7,8 +7,7 @@ from stages.common import log
 from stages.common.errors import UsageError
 from stages.common.files import replace_atomically
 from stages.report.figures import style
-from stages.report.pages import comparison, rendering
-from stages.tracking import reading
+from stages.report.pages import compared, comparison, rendering
 
 # The number of colours that everybody can tell apart.
 _LAST = 5
@@ -34,17 +33,17 @@ def compare(
     if bool(names) == bool(recipe):
         raise UsageError("name either runs or --recipe")
     with tracking.connected() as client:
-        compared = reading.by_recipe(client, recipe, _LAST) if recipe else reading.by_words(client, names)
-    sections = comparison.sections(compared)
+        columns = compared.by_recipe(client, recipe, _LAST) if recipe else compared.by_names(client, names)
+    sections = comparison.sections(columns)
     uris = {
         section.name: {key: style.figure_uri(figure) for key, figure in section.curves.items()}
         for section in sections
     }
-    about = comparison.about(compared)
-    html = rendering.render("compare.html.j2", runs=compared, about=about, sections=sections, uris=uris)
+    about = comparison.about(columns)
+    html = rendering.render("compare.html.j2", runs=columns, about=about, sections=sections, uris=uris)
     with replace_atomically(page) as partial:
         partial.write_text(html, encoding="utf-8")
-    print(comparison.text(compared, sections))
+    print(comparison.text(columns, sections))
     log.event("compared_runs", page=page)
 
 

@@ -1,28 +1,26 @@
-"""MLflow: one run per member and one per evaluation, below one per execution of the pipeline.
+"""MLflow: one run per member and one per evaluation, below one parent run per execution of the pipeline.
 
-Everything is first written to a record beside the stage's work (record.py), then by a thread (sender.py) to
-the server (writer.py), and later by others if the server was away (late.py). What stages use is in runs.py
-and opening.py.
+A stage writes a record of its run on disk (record.py) and uploads it once, at its end (upload.py); a thread
+sends params and epochs meanwhile (live.py). Stages open a run by runs.py and log to what
+run.py defines.
 """
 
-from stages.tracking.late import KEPT, sync, write_left
-from stages.tracking.opening import LINK, run
-from stages.tracking.runs import Run
-from stages.tracking.server import DEFAULT_URI, TrackingError, Unreachable, connected, resolve
-from stages.tracking.surroundings import device, peak_memory
+from stages.tracking.run import Run
+from stages.tracking.runs import LINK, run
+from stages.tracking.server import TrackingError, Unreachable, address, connected, resolve
+from stages.tracking.upload import FOLDER, end_killed_everywhere, sync, upload_waiting
 
 __all__ = [
-    "DEFAULT_URI",
-    "KEPT",
+    "FOLDER",
     "LINK",
     "Run",
     "TrackingError",
     "Unreachable",
+    "address",
     "connected",
-    "device",
-    "peak_memory",
+    "end_killed_everywhere",
     "resolve",
     "run",
     "sync",
-    "write_left",
+    "upload_waiting",
 ]

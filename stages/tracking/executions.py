@@ -13,15 +13,19 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-# On the parent: which execution it is of. Tools outside find a run of theirs by it.
-RUN = "convoy.run"
-PARENT, PROCESS, STAGE = "mlflow.parentRunId", "process", "stage"
+# On the parent: the execution's identity. Other programs find a run of theirs by it.
+EXECUTION = "convoy.run"
+PARENT, PROCESS, STAGE, DVC_STAGE = "mlflow.parentRunId", "process", "stage", "dvc.stage"
 _MOST = 1000
 
 
 @dataclass(frozen=True)
 class Execution:
-    """`identity` tells it from all others; `process` is what runs it, empty where nobody here can know."""
+    """One execution of the pipeline.
+
+    `identity` tells it from all others; `process` is the one that runs it, empty where that is on another
+    machine.
+    """
 
     identity: str
     name: str
@@ -29,22 +33,22 @@ class Execution:
 
 
 def current() -> Execution:
-    """The execution that this process is part of.
+    """Return the execution that this process is part of.
 
-    That is what CONVOY_RUN names; without it, what one `dvc repro` or one experiment of `dvc exp run` does:
-    the nearest dvc among the processes above, or, without any, this process.
+    CONVOY_RUN names it. Without the variable it is one `dvc repro` or one experiment of `dvc exp run`: the
+    nearest dvc among the processes above, or, without any, this process.
     """
-    if given := os.environ.get("CONVOY_RUN"):
-        return Execution(given.replace("'", ""), given, "")
+    if name := os.environ.get("CONVOY_RUN"):
+        return Execution(name.replace("'", ""), name, "")
     experiment = os.environ.get("DVC_EXP_NAME", "")
     pid = _nearest_dvc()
-    process = described(pid)
+    process = process_identity(pid)
     name = experiment or f"{'dvc repro' if pid != os.getpid() else 'by hand'} {time.strftime('%F %T')}"
     return Execution(f"{process} {experiment}".strip(), name, process)
 
 
-def described(pid: int) -> str:
-    """A process as nobody else will ever be called: machine, container, number, start.
+def process_identity(pid: int) -> str:
+    """Return a name that no other process ever has: machine, container, number and start.
 
     Not psutil's create_time, which moves with the system's clock: stages of one execution would disagree.
     """
@@ -56,73 +60,75 @@ def described(pid: int) -> str:
     return f"{platform.node()} {container} {pid} {started}"
 
 
-def alive(process: str) -> bool | None:
-    """Whether a `described` process still runs; None where that cannot be known from here."""
-    here, words = described(os.getpid()).split(" "), process.split(" ")
+def is_alive(process: str) -> bool | None:
+    """Say whether the process of a `process_identity` runs; None where it is of another machine."""
+    here, words = process_identity(os.getpid()).split(" "), process.split(" ")
     if len(words) != 4 or words[:2] != here[:2]:
         return None
     pid = int(words[2])
-    return psutil.pid_exists(pid) and described(pid) == process
+    return psutil.pid_exists(pid) and process_identity(pid) == process
 
 
-def parent(client: "MlflowClient", experiment: str, execution: Execution, tags: dict[str, str]) -> str:
-    """The id of the execution's parent run, made if there is none.
+def parent_run(client: "MlflowClient", experiment: str, execution: Execution, tags: dict[str, str]) -> str:
+    """Return the id of the execution's parent run, made with these tags if there is none.
 
-    MLflow cannot make a run only if there is none, so stages that start at once may make several. The oldest
-    counts. Whoever sees others moves what is below them and deletes them; the last to make one sees all.
+    MLflow cannot create a run only if there is none, so stages that start at once may make several. The
+    oldest counts. A process that sees others moves what is below them and deletes them; the last process to
+    make a parent sees all of them.
     """
-    found = _parents(client, experiment, execution)
-    if not found:
-        known = {RUN: execution.identity, PROCESS: execution.process, STAGE: "pipeline", **tags}
+    runs = _parents(client, experiment, execution)
+    if not runs:
+        known = {EXECUTION: execution.identity, PROCESS: execution.process, STAGE: "pipeline", **tags}
         client.create_run(experiment, run_name=execution.name, tags=known)
-        found = _parents(client, experiment, execution)
-    oldest, *younger = [one.info.run_id for one in found]
-    for one in younger:
-        below = f"tags.`{PARENT}` = '{one}'"
-        for child in client.search_runs([experiment], below, max_results=_MOST):
+        runs = _parents(client, experiment, execution)
+    oldest, *younger = [run.info.run_id for run in runs]
+    for run_id in younger:
+        for child in client.search_runs([experiment], f"tags.`{PARENT}` = '{run_id}'", max_results=_MOST):
             client.set_tag(child.info.run_id, PARENT, oldest)
-        client.delete_run(one)
+        client.delete_run(run_id)
     return str(oldest)
 
 
 def adopt(client: "MlflowClient", experiment: str, execution: Execution, run_id: str) -> str:
     """Put a run below its execution's parent, whose id is returned.
 
-    The parent is asked for again afterwards: whoever made an older one in between has looked for children
-    before this one was there, and whoever makes one later finds it.
+    The parent is looked up again afterwards: a process that made an older one in between has looked for
+    children before this run was below it, and a process that makes one later sees the run.
     """
-    found = parent(client, experiment, execution, {})
+    parent = parent_run(client, experiment, execution, {})
     while True:
-        client.set_tag(run_id, PARENT, found)
-        if (now := parent(client, experiment, execution, {})) == found:
-            return found
-        found = now
+        client.set_tag(run_id, PARENT, parent)
+        if (now := parent_run(client, experiment, execution, {})) == parent:
+            return parent
+        parent = now
 
 
-def _parents(client: "MlflowClient", experiment: str, execution: Execution) -> "list[Run]":
-    found = client.search_runs([experiment], f"tags.`{RUN}` = '{execution.identity}'", max_results=_MOST)
-    return sorted(found, key=lambda one: (one.info.start_time, one.info.run_id))
+def end_killed(client: "MlflowClient", experiment: str, run_id: str = "") -> None:
+    """End the runs that no process will end as KILLED, their phases too, and then their parents.
 
-
-def end_killed(client: "MlflowClient", experiment: str, run_id: str) -> None:
-    """End the runs that nobody will end: those whose process is dead, and earlier attempts at this stage."""
+    Those are runs whose process is dead, and earlier attempts at the DVC stage of the run `run_id`: within
+    one execution, DVC runs a stage once at a time. Nothing else says so, as a sweep's trials show: they are
+    trainings of one member below one parent, and two sweeps run side by side.
+    """
     running = client.search_runs([experiment], "attributes.status = 'RUNNING'", max_results=_MOST)
-    tags = {one.info.run_id: one.data.tags for one in running}
-    mine = tags.get(run_id, {})
+    tags = {run.info.run_id: run.data.tags for run in running}
+    own = tags.get(run_id, {})
 
-    def killed(one: str) -> bool:
-        again = all(tags[one].get(key) == mine.get(key) for key in (PARENT, STAGE)) and PARENT in mine
-        return one != run_id and (again or alive(tags[one].get(PROCESS, "")) is False)
+    def is_killed(other: str) -> bool:
+        alive = is_alive(tags[other].get(PROCESS, ""))
+        same = all(tags[other].get(key) == own.get(key) for key in (PARENT, DVC_STAGE))
+        return other != run_id and (alive is False or (alive is None and DVC_STAGE in own and same))
 
-    dead = {one for one in tags if killed(one)}
-    # Their phases, too.
-    dead |= {one for one in tags if tags[one].get(PARENT) in dead}
-    for one in dead:
-        client.set_terminated(one, "KILLED")
+    killed = {other for other in tags if is_killed(other)}
+    killed |= {other for other in tags if tags[other].get(PARENT) in killed}
+    for other in killed:
+        client.set_terminated(other, "KILLED")
+    for parent in {tags[other].get(PARENT) for other in killed} & (set(tags) - killed):
+        follow(client, experiment, str(parent), "KILLED")
 
 
 def follow(client: "MlflowClient", experiment: str, parent: str, status: str) -> None:
-    """Let the parent stand as its children do: running while one is, otherwise as the last one ended."""
+    """Give the parent the status of its children: running while a child is, else that of the last to end."""
     if status != "RUNNING":
         below = f"tags.`{PARENT}` = '{parent}' and attributes.status = 'RUNNING'"
         if client.search_runs([experiment], below, max_results=1):
@@ -130,6 +136,12 @@ def follow(client: "MlflowClient", experiment: str, parent: str, status: str) ->
         client.set_terminated(parent, status)
     elif client.get_run(parent).info.status != status:
         client.update_run(parent, status)
+
+
+def _parents(client: "MlflowClient", experiment: str, execution: Execution) -> "list[Run]":
+    query = f"tags.`{EXECUTION}` = '{execution.identity}'"
+    runs = client.search_runs([experiment], query, max_results=_MOST)
+    return sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))
 
 
 def _nearest_dvc() -> int:

@@ -1,169 +1,136 @@
-"""What stages log to an open run."""
+"""How a run begins and ends, and where its record goes."""
 
+import getpass
 import json
-import shutil
+import os
+import platform
+import sys
+import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
+from stages.common import git, log, machine
+from stages.common.files import digest, remove, write_json
+from stages.tracking import executions, upload
+from stages.tracking.live import Live
+from stages.tracking.record import Record, now, waiting
+from stages.tracking.run import Run
+from stages.tracking.server import Unreachable
 
-from stages.tracking import surroundings
-from stages.tracking.record import Record
-from stages.tracking.sender import Sender
-from stages.tracking.server import Unreachable, connected
-from stages.tracking.writer import Writer
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-
-class Run:
-    """A run, or one phase of it. Whatever is logged is on disk at once, and on the server when it can be."""
-
-    def __init__(self, record: Record, sender: Sender, writer: Writer, phase: str | None = None) -> None:
-        self._record, self._sender, self._writer = record, sender, writer
-        self._phase = {"phase": phase} if phase else {}
-        # Of each metric the last step that an earlier attempt has logged.
-        self._known: dict[str, int] = {}
-
-    @property
-    def link(self) -> dict[str, str | None]:
-        """What a stage leaves in its outputs to point at its run: `record`, `run_id` and `experiment`.
-
-        While no server has answered, `run_id` is None; the record is found on every server.
-        """
-        about = self._record.about
-        return {"record": about["id"], "run_id": self._writer.run_id, "experiment": about["recipe"]}
-
-    def params(self, values: Mapping[str, Any]) -> None:
-        """Log nested params under dotted names."""
-        self.append("params", values=_flat(values))
-
-    def tags(self, values: Mapping[str, str]) -> None:
-        """Log words that runs can be searched by."""
-        self.append("tags", values=dict(values))
-
-    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
-        """Log numbers, for an epoch where `step` is given; not steps that a killed attempt has logged."""
-        if step is not None:
-            values = {key: value for key, value in values.items() if step > self._known.get(key, -1)}
-        if values:
-            self.append("metrics", values={key: float(value) for key, value in values.items()}, step=step)
-
-    def epoch(self, number: int, values: Mapping[str, float]) -> None:
-        """Log one epoch's metrics, and the most memory in MiB that was held so far."""
-        self.metrics({**values, "peak_memory_mib": surroundings.peak_memory()}, step=number)
-
-    def figure(self, figure: "Figure", name: str) -> None:
-        """Log a figure as an artifact."""
-        figure.savefig(self.artifact(f"figures/{name}"))
-        self.append("artifact", path=f"figures/{name}")
-
-    def file(self, path: Path, folder: str = "") -> None:
-        """Log a file as it is now as an artifact."""
-        name = f"{folder}/{path.name}" if folder else path.name
-        shutil.copyfile(path, self.artifact(name))
-        self.append("artifact", path=name)
-
-    def text(self, text: str, name: str) -> None:
-        """Log text as an artifact."""
-        self.artifact(name).write_text(text, encoding="utf-8")
-        self.append("artifact", path=name)
-
-    def predictions(
-        self, name: str, ids: NDArray[np.str_], labels: NDArray[np.int64], probabilities: NDArray[np.float32]
-    ) -> None:
-        """Log class probabilities (N, K), images' ids (N,) and class indices (N,), to compare runs by."""
-        path = f"predictions/{name}.npz"
-        np.savez_compressed(self.artifact(path), ids=ids, labels=labels, probabilities=probabilities)
-        self.append("artifact", path=path)
-
-    def dataset(self, digest: str, context: str, counts: Mapping[str, int]) -> None:
-        """Log what was read: the manifest's digest, what for, and how many images each split has."""
-        profile = json.dumps({"manifest": digest, "images": dict(counts)})
-        # MLflow keeps the first profile of a name and digest: the test split's would be that of the training.
-        name = f"{self._record.about['recipe']} ({context})"
-        source = json.dumps({"manifest": digest})
-        self.append("input", name=name, digest=digest, context=context, source=source, profile=profile)
-
-    def model(self, name: str) -> None:
-        """Log the member in the folder that `run` was given as a model that takes raw images."""
-        self.append("model", name=name)
-
-    def members(self, links: Mapping[str, Mapping[str, str | None]], metrics: Mapping[str, float]) -> None:
-        """Point at the members' runs, here and on the execution's run, which also gets these metrics."""
-        self.append(
-            "members", values={name: dict(link) for name, link in links.items()}, metrics=dict(metrics)
-        )
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator["Run"]:
-        """A run of its own below this one: a phase of a training, or a trial of a sweep."""
-        inner = Run(self._record, self._sender, self._writer, name)
-        with ending(inner):
-            yield inner
-
-    @contextmanager
-    def active(self) -> Iterator[str]:
-        """Make it MLflow's active run, for MLflow's own functions; yields its id.
-
-        Raises Unreachable when there is no server: nothing of this is kept.
-        """
-        import mlflow
-
-        with connected():
-            if self._writer.run_id is None:
-                raise Unreachable("tracking is away; this needs it")
-            mlflow.start_run(run_id=self._writer.run_id)
-            try:
-                yield self._writer.run_id
-            finally:
-                # The stage goes on: MLflow's context manager would say FINISHED here.
-                mlflow.end_run("RUNNING")
-
-    def artifact(self, name: str) -> Path:
-        """Where a file is to be put that a line of the kind `artifact` names."""
-        path = self._record.artifacts / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path
-
-    def append(self, kind: str, **values: Any) -> None:
-        """Log a line of a kind that writer.py knows."""
-        self._record.append(kind, **self._phase, **values)
-        self._sender.more()
-
-    def go_on(self) -> None:
-        """After a killed attempt, whose record may lie here or with the machine that it ran on."""
-        self._known = self._writer.steps()
-        for line in self._record.lines():
-            if line["kind"] == "metrics" and line["step"] is not None and "phase" not in line:
-                for key in line["values"]:
-                    self._known[key] = max(self._known.get(key, -1), line["step"])
+# In a stage's outputs, beside the record: the run that made them.
+LINK = "run.json"
+# DVC composes params.yaml and writes dvc.lock: a run of a committed tree with other params is not dirty.
+_CODE = (":/", ":!params.yaml", ":!dvc.lock")
 
 
 @contextmanager
-def ending(opened: Run) -> Iterator[None]:
-    """Say at the end how it ended."""
+def run(
+    recipe: str, name: str, tags: Mapping[str, str], *, keep: Path | None = None, resume: str | None = None
+) -> Iterator[Run]:
+    """Open a run; it ends as FAILED if the block raises, and as KILLED if the block is stopped.
+
+    A server that does not answer is one warning. The record then waits, in `keep` or, where the stage failed,
+    in `.tracking`, and the next stage that tracks, `evaluate` or `make sync-tracking` uploads it.
+
+    Args:
+        recipe: The experiment's name.
+        name: The run's name.
+        tags: The run's tags; `stage` and `manifest` are what others look for.
+        keep: A folder that the block makes: the record and the link to the run are left there.
+        resume: The `record` of a link. That run goes on: what a killed attempt has logged stays.
+
+    Raises:
+        TrackingError: The server refuses, or MLFLOW_TRACKING_URI is none.
+    """
+    record = _record(recipe, name, {**_tags(), "recipe": recipe, **tags}, resume)
+    live = Live(record)
     try:
-        yield
-    except Exception as error:
-        opened.tags({"error": str(error)})
-        opened.append("end", status="FAILED")
-        raise
+        live.open()
     except BaseException:
-        opened.append("end", status="KILLED")
+        record.close() if record.values["resumed"] else record.delete()
         raise
-    opened.append("end", status="FINISHED")
+    opened = Run(record, live)
+    try:
+        with log.write_to_file(record.artifact(upload.LOG), tags.get(executions.STAGE, "")):
+            _describe(opened, recipe)
+            yield opened
+    except BaseException as error:
+        opened.tags({"error": str(error)} if isinstance(error, Exception) else {})
+        _finish(record, live, "FAILED" if isinstance(error, Exception) else "KILLED", None)
+        raise
+    _finish(record, live, "FINISHED", keep)
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str | int | float | bool]:
-    flat: dict[str, str | int | float | bool] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value if isinstance(value, str | int | float | bool) else json.dumps(value)
-    return flat
+def _record(recipe: str, name: str, tags: dict[str, str], resume: str | None) -> Record:
+    """The record of the attempt to resume, if it is on this machine, or a new one."""
+    execution = asdict(executions.current())
+    record = Record.claim(waiting() / resume) if resume else None
+    if record is None:
+        about = {"recipe": recipe, "name": name, "tags": tags, "execution": execution}
+        record = Record.create(resume or uuid.uuid4().hex, **about)
+    else:
+        record.values |= {"tags": record.values["tags"] | tags, "execution": execution}
+    record.values |= {"resumed": resume is not None, "status": "RUNNING", "ended": None}
+    record.save()
+    return record
+
+
+def _finish(record: Record, live: Live, status: str, keep: Path | None) -> None:
+    """Upload the record, then leave it in the outputs, or in `.tracking` where nothing else has it."""
+    record.values |= {"status": status, "ended": now()}
+    record.save()
+    uploaded = False
+    try:
+        if not live.close():
+            raise Unreachable("a request got no answer")
+        refused = upload.upload(record)
+        uploaded = True
+        if "model" not in refused:
+            # The server has it. In the outputs it would double a member's size.
+            remove(record.model)
+    except Exception as error:
+        # Whatever a server or a proxy answers must not cost a training that is done.
+        live.warn(error)
+    if keep is not None:
+        write_json(keep / LINK, record.link)
+        record.move(keep / upload.FOLDER)
+    elif uploaded:
+        record.delete()
+    record.close()
+    if uploaded:
+        upload.upload_waiting()
+
+
+def _tags() -> dict[str, str]:
+    """Tags of every run: process, commit, DVC's stage and lock file, and what MLflow shows in its columns."""
+    values = {
+        executions.PROCESS: executions.process_identity(os.getpid()),
+        "host": platform.node(),
+        "mlflow.source.name": Path(sys.argv[0]).name,
+        "mlflow.source.type": "LOCAL",
+    }
+    # In some containers the user is a number without a name.
+    with suppress(KeyError, OSError):
+        values["mlflow.user"] = getpass.getuser()
+    if commit := git.commit():
+        dirty = str(bool(git.changes(*_CODE))).lower()
+        values |= {"git.commit": commit, "git.dirty": dirty, "mlflow.source.git.commit": commit}
+    if stage := os.environ.get("DVC_STAGE"):
+        values[executions.DVC_STAGE] = stage
+    if (lock := Path("dvc.lock")).exists():
+        # DVC adds this stage's entry at its end; the entries before it say what the stage reads.
+        values["dvc.lock"] = digest(lock)
+    return values
+
+
+def _describe(opened: Run, recipe: str) -> None:
+    """Log where the run is made and by which params."""
+    facts = machine.describe()
+    opened.tags({f"machine.{key}": str(value) for key, value in facts.items() if value})
+    opened.text(json.dumps(facts, indent=2), "environment/machine.json")
+    opened.text(machine.packages(), "environment/packages.txt")
+    for path in (Path("params.yaml"), Path(f"conf/recipe/{recipe}.yaml")):
+        if path.exists():
+            opened.file(path, "recipe")

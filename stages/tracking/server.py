@@ -1,46 +1,88 @@
-"""The tracking server: how it is reached, what its errors mean, and how runs are found there."""
+"""The tracking server: its address, what its errors mean, and how runs are looked up there."""
 
 import logging
 import os
 import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.common.errors import ConvoyError
+from stages.common import git
+from stages.common.errors import ConvoyError, TransientError
+from stages.common.redaction import redact
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-DEFAULT_URI = "sqlite:///mlflow.db"
-# Of each record that a run has lines of, how many: `record.ID`.
+# The tag `record.ID` of a run names the record that it was made of; see upload.py for its values.
 RECORD = "record."
-_TOO_BUSY = (408, 429)
+_SQLITE = "sqlite:///"
+_BUSY = (408, 429)
+_DEFAULTS = {
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    # MLflow's own seven retries take four minutes. A second retry sleeps four seconds, the first does not.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+}
 
 
 class TrackingError(ConvoyError):
-    """The tracking server refuses, or what is set as one cannot be one."""
+    """The tracking server refuses a request, or the address is not one of a tracking server."""
 
 
-class Unreachable(TrackingError):  # noqa: N818  (a state and no mistake: what is tracked waits on disk)
+class Unreachable(TrackingError, TransientError):  # noqa: N818  (a state, not a mistake: the record waits)
     """The tracking server does not answer."""
 
-    status = os.EX_TEMPFAIL
+
+def project_root() -> Path:
+    """Find the folder of the project, the same one from every workspace.
+
+    `dvc exp run --temp` and `--queue` work in a temporary folder, which is deleted afterwards, and name the
+    project in DVC_ROOT. A git worktree belongs to the repository it was made from.
+
+    Returns:
+        The project's folder in the main working tree; outside of a repository the working directory.
+    """
+    return _root_of(os.environ.get("DVC_ROOT") or str(Path.cwd()))
+
+
+@lru_cache
+def _root_of(folder: str) -> Path:
+    options = ["--path-format=absolute", "--git-common-dir", "--show-prefix"]
+    common, _, prefix = git.ask("-C", folder, "rev-parse", *options).partition("\n")
+    root = Path(common)
+    # The common folder of a submodule, or of a bare repository, is not inside a working tree.
+    return root.parent / prefix.strip() if root.name == ".git" else Path(folder).resolve()
+
+
+def address() -> str:
+    """Return the server's URI: MLFLOW_TRACKING_URI, by default `mlflow.db` in the project's folder.
+
+    A relative path to a SQLite file counts from the project's folder, whatever the workspace.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}mlflow.db"
+    path = uri.removeprefix(_SQLITE)
+    return uri if path == uri else f"{_SQLITE}{project_root() / path}"
 
 
 @contextmanager
 def connected() -> Iterator["MlflowClient"]:
-    """Point MLflow at the server, also in processes started inside; its errors become TrackingError.
+    """Point MLflow at the server, also in processes started inside.
 
-    MLFLOW_TRACKING_URI says where, by default mlflow.db in the working directory.
+    Yields:
+        A client of the server at `address()`.
+
+    Raises:
+        Unreachable: The server does not answer, or answers that it is busy or broken.
+        TrackingError: The server refuses, or the address cannot be used. The text names no credentials.
     """
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    # MLflow's own seven take four minutes, silently; nothing is lost, as the record waits.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
-    uri = os.environ["MLFLOW_TRACKING_URI"] = os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+    for name, value in _DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    uri = os.environ["MLFLOW_TRACKING_URI"] = address()
     import mlflow
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import OperationalError, SQLAlchemyError
@@ -54,35 +96,47 @@ def connected() -> Iterator["MlflowClient"]:
         status = 400
         if isinstance(error, MlflowException):
             status = int(error.get_http_status_code())  # type: ignore[no-untyped-call]
-        away = isinstance(error, OperationalError) or status >= 500 or status in _TOO_BUSY
-        kind = Unreachable if away else TrackingError
-        raise kind(f"tracking at {uri}: {textwrap.shorten(str(error), 300)}") from error
+        transient = isinstance(error, OperationalError) or status >= 500 or status in _BUSY
+        kind = Unreachable if transient else TrackingError
+        raise kind(f"tracking at {redact(uri)}: {textwrap.shorten(redact(str(error)), 300)}") from error
 
 
 def find(client: "MlflowClient", record: str) -> str | None:
-    """The id of the run that was made of this record, deleted or not, or None."""
+    """Return the id of the run that was made of this record, deleted or not; None where there is none."""
     from mlflow.entities import ViewType
 
-    everywhere = [one.experiment_id for one in client.search_experiments(ViewType.ALL)]
-    runs = client.search_runs(everywhere, f"tags.`{RECORD}{record}` LIKE '%'", ViewType.ALL, max_results=1)
+    experiments = [found.experiment_id for found in client.search_experiments(ViewType.ALL)]
+    runs = client.search_runs(experiments, f"tags.`{RECORD}{record}` LIKE '%'", ViewType.ALL, max_results=1)
     return str(runs[0].info.run_id) if runs else None
 
 
 def resolve(client: "MlflowClient", link: Mapping[str, str | None]) -> str | None:
-    """The id, on this server, of the run that a stage's `run.json` names; None where it never got there."""
+    """Find a stage's run on this server.
+
+    Args:
+        client: A client of the server.
+        link: The content of a stage's `run.json`.
+
+    Returns:
+        The run's id; None where the run never reached a server.
+    """
     record = link.get("record")
     return (find(client, record) if record else None) or link["run_id"]
 
 
 def experiment(client: "MlflowClient", name: str) -> str:
-    """The id of the experiment of this name, made if there is none; TrackingError for a deleted one."""
+    """Return the id of the experiment of this name, made if there is none.
+
+    Raises:
+        TrackingError: The experiment is deleted.
+    """
     from mlflow.exceptions import MlflowException
 
     if (known := client.get_experiment_by_name(name)) is None:
         try:
-            return str(client.create_experiment(name))
+            return str(client.create_experiment(name, _artifact_location()))
         except MlflowException:
-            # Somebody else was faster.
+            # Another process was faster.
             known = client.get_experiment_by_name(name)
             if known is None:
                 raise
@@ -91,3 +145,9 @@ def experiment(client: "MlflowClient", name: str) -> str:
             f"experiment {name} is deleted; restore it: mlflow experiments restore -x {known.experiment_id}"
         )
     return str(known.experiment_id)
+
+
+def _artifact_location() -> str | None:
+    """Beside a SQLite file. MLflow's own default is the working directory, which DVC may delete."""
+    path = address().removeprefix(_SQLITE)
+    return (Path(path).parent / "mlruns").as_uri() if path != address() else None

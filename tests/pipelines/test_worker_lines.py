@@ -1,10 +1,14 @@
 """What the worker reads in the lines of other programs, and what it may not show."""
 
+import base64
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
-from pipelines.worker import memory
+from pipelines.worker import job, memory, record
 from pipelines.worker.lines import login_refused, without_login
 
 
@@ -67,3 +71,30 @@ def test_the_kernels_word_on_memory(tmp_path: Path, files: dict[str, str], limit
         (tmp_path / name).write_text(text)
     assert memory.kills(tmp_path) == 1
     assert memory.exceeded(tmp_path) == f"out of memory{limit}"
+
+
+def test_the_login_of_the_tracking_uri_is_sent_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    headers: list[str] = []
+
+    class Server(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            headers.append(self.headers["Authorization"])
+            runs = {"runs": [{"info": {"experiment_id": "1", "run_id": "2"}}]}
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(runs).encode())
+
+        def log_message(self, *about: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Server) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        place = f"127.0.0.1:{server.server_port}"
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:p%40ss@{place}")
+        monkeypatch.setenv("CONVOY_ACTION", "record")
+        for name in ("REPOSITORY", "RUN", "PARAMS"):
+            monkeypatch.setenv(f"CONVOY_{name}", "it")
+        links = record._mlflow_run(job.read())
+        server.shutdown()
+    assert links["mlflow_url"] == f"http://{place}/#/experiments/1/runs/2?workflowType=machine_learning"
+    assert set(headers) == {"Basic " + base64.b64encode(b"me:p@ss").decode()}

@@ -9,8 +9,8 @@ import pytest
 
 from stages import cli, tracking
 from stages.report.pages import comparison
+from stages.report.pages.compared import Compared, Part
 from stages.tools.compare import compare
-from stages.tracking.reading import Compared, Part
 from tests.browser import PHONE, WIDE, Scheme, needs_chromium, opened
 
 IDS = np.asarray([f"{number:016x}" for number in range(60)])

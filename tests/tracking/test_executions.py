@@ -13,7 +13,7 @@ from mlflow.entities import ViewType
 
 from stages import tracking
 from stages.tracking import executions
-from stages.tracking.executions import PARENT, RUN, Execution
+from stages.tracking.executions import EXECUTION, PARENT, Execution
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,7 +22,7 @@ def parent_of(link: dict[str, str | None]) -> str:
     return str(MlflowClient().get_run(str(link["run_id"])).data.tags[PARENT])
 
 
-def test_runs_of_one_execution_have_one_parent_which_stands_as_they_do(
+def test_runs_of_one_execution_have_one_parent_with_their_status(
     tracked: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CONVOY_RUN", "manual__2026-11-21")
@@ -34,7 +34,7 @@ def test_runs_of_one_execution_have_one_parent_which_stands_as_they_do(
     parent = client.get_run(parent_of(one.link))
     assert parent_of(two.link) == parent.info.run_id
     assert parent.info.status == "FINISHED"
-    assert parent.info.run_name == parent.data.tags[RUN] == "manual__2026-11-21"
+    assert parent.info.run_name == parent.data.tags[EXECUTION] == "manual__2026-11-21"
     assert parent.data.metrics == {"ensemble.accuracy": 0.5}
 
     # Another execution that takes `one` from the cache points at it.
@@ -70,7 +70,7 @@ def test_parents_made_at_the_same_time_become_one_with_all_children_below(tracke
     def begin(number: int) -> None:
         client = MlflowClient()
         start.wait()
-        parent = executions.parent(client, experiment, execution, {})
+        parent = executions.parent_run(client, experiment, execution, {})
         child = client.create_run(experiment, run_name=str(number), tags={PARENT: parent}).info.run_id
         # What a run does at its end.
         executions.adopt(client, experiment, execution, child)
@@ -83,17 +83,17 @@ def test_parents_made_at_the_same_time_become_one_with_all_children_below(tracke
         thread.join()
     assert len(found) == count
     client = MlflowClient()
-    (parent,) = client.search_runs([experiment], f"tags.`{RUN}` = 'at once'", ViewType.ACTIVE_ONLY)
+    (parent,) = client.search_runs([experiment], f"tags.`{EXECUTION}` = 'at once'", ViewType.ACTIVE_ONLY)
     assert {client.get_run(child).data.tags[PARENT] for child in found} == {parent.info.run_id}
 
 
 def test_a_parent_that_came_later_gives_its_children_to_the_oldest(tracked: Path) -> None:
     client = MlflowClient()
     experiment = client.create_experiment("late")
-    late = client.create_run(experiment, start_time=20, tags={RUN: "it"}).info.run_id
+    late = client.create_run(experiment, start_time=20, tags={EXECUTION: "it"}).info.run_id
     child = client.create_run(experiment, tags={PARENT: late}).info.run_id
-    oldest = client.create_run(experiment, start_time=10, tags={RUN: "it"}).info.run_id
-    assert executions.parent(client, experiment, Execution("it", "it", ""), {}) == oldest
+    oldest = client.create_run(experiment, start_time=10, tags={EXECUTION: "it"}).info.run_id
+    assert executions.parent_run(client, experiment, Execution("it", "it", ""), {}) == oldest
     assert client.get_run(child).data.tags[PARENT] == oldest
     assert client.get_run(late).info.lifecycle_stage == "deleted"
 
@@ -108,9 +108,11 @@ def test_an_older_parent_made_while_a_run_is_put_below_its_own_gets_the_run(trac
         def set_tag(self, *about: Any, **more: Any) -> None:
             if not self.oldest:
                 # As if its request had been sent before ours and written only now.
-                made = MlflowClient().create_run(experiment, start_time=10, tags={RUN: execution.identity})
+                made = MlflowClient().create_run(
+                    experiment, start_time=10, tags={EXECUTION: execution.identity}
+                )
                 self.oldest = made.info.run_id
-                assert executions.parent(MlflowClient(), experiment, execution, {}) == self.oldest
+                assert executions.parent_run(MlflowClient(), experiment, execution, {}) == self.oldest
             super().set_tag(*about, **more)
 
     client = Overtaken()
@@ -141,9 +143,47 @@ def test_stages_of_one_dvc_are_of_one_execution(tmp_path: Path, monkeypatch: pyt
     assert by_hand not in (one, two)
 
 
-def test_of_processes_elsewhere_nobody_here_can_know() -> None:
-    mine = executions.described(os.getpid())
-    assert executions.alive(mine) is True
-    assert executions.alive(mine + "0") is False
-    assert executions.alive("elsewhere" + mine) is None
-    assert executions.alive("") is None
+def test_whether_a_process_on_another_machine_lives_is_unknown() -> None:
+    mine = executions.process_identity(os.getpid())
+    assert executions.is_alive(mine) is True
+    assert executions.is_alive(mine + "0") is False
+    assert executions.is_alive("elsewhere" + mine) is None
+    assert executions.is_alive("") is None
+
+
+def test_two_sweeps_side_by_side_do_not_end_each_others_runs(
+    tracked: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trials are trainings of one member below one parent: nothing but their processes tells them apart."""
+    monkeypatch.setenv("CONVOY_RUN", "sweep-digits-lenet")
+    monkeypatch.delenv("DVC_STAGE", raising=False)
+    client = MlflowClient()
+    with tracking.run("swept", "lenet", {"stage": "train@lenet"}) as one:
+        client.set_tag(str(one.link["run_id"]), executions.PROCESS, "another-machine pid:[1] 7 7")
+        with tracking.run("swept", "lenet", {"stage": "train@lenet"}) as two:
+            for run in (one, two):
+                assert client.get_run(str(run.link["run_id"])).info.status == "RUNNING"
+
+
+def test_an_earlier_attempt_at_a_stage_on_another_machine_is_ended_with_its_parent(
+    tracked: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONVOY_RUN", "train-7")
+    monkeypatch.setenv("DVC_STAGE", "train@lenet")
+    client = MlflowClient()
+    with tracking.run("again", "lenet", {"stage": "train@lenet"}) as attempt:
+        run_id = str(attempt.link["run_id"])
+        client.set_tag(run_id, executions.PROCESS, "another-machine pid:[1] 7 7")
+        with tracking.run("again", "lenet", {"stage": "train@lenet"}):
+            assert client.get_run(run_id).info.status == "KILLED"
+
+
+def test_the_parent_of_killed_runs_does_not_stay_running(tracked: Path) -> None:
+    """As after a cancelled run of Airflow, which no stage resumes."""
+    client = MlflowClient()
+    experiment = client.create_experiment("cancelled")
+    parent = client.create_run(experiment, tags={EXECUTION: "c1", executions.PROCESS: ""}).info.run_id
+    dead = executions.process_identity(os.getpid()) + "0"
+    child = client.create_run(experiment, tags={PARENT: parent, executions.PROCESS: dead}).info.run_id
+    tracking.end_killed_everywhere()
+    assert [client.get_run(run_id).info.status for run_id in (child, parent)] == ["KILLED", "KILLED"]

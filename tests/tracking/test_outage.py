@@ -3,15 +3,18 @@
 import os
 import signal
 import socket
+import socketserver
 import subprocess
 import sys
 import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+import mlflow
 import pytest
 from mlflow import MlflowClient
 
@@ -19,7 +22,7 @@ from stages import tracking
 from stages.common import log
 from stages.common.files import read_json
 from stages.models.learners import sgd
-from stages.tracking import sender
+from stages.tracking import live
 from stages.train import train
 
 pytestmark = pytest.mark.slow
@@ -144,8 +147,9 @@ def test_a_server_killed_in_training_gets_the_rest_when_it_is_back(
     after_epoch(monkeypatch, 2, kill)
     fit("killed", features, folder)
     warnings = [one.getMessage() for one in caplog.records if one.name == log._LOGGER.name]
-    assert [one for one in warnings if "tracking is away" in one] == [
-        "tracking is away; all is kept here and written later, or by make sync-tracking"
+    assert [one for one in warnings if "unreachable" in one] == [
+        "MLflow server unreachable; the run is recorded on disk and uploaded by a later stage, "
+        "or by make sync-tracking"
     ]
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     server.start()
@@ -160,18 +164,128 @@ def test_a_server_killed_in_training_gets_the_rest_when_it_is_back(
 def test_a_server_that_comes_back_in_training_has_everything_at_its_end(
     server: Server, features: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sender, "_FIRST", 0.1)
+    monkeypatch.setattr(live, "_FIRST", 0.1)
     folder = tmp_path / "models" / "net"
 
     def kill_and_start(run: tracking.Run) -> None:
         wait_for_epoch(run, 1)
         server.kill()
-        run.metrics({"while away": 1.0})
+        run.metrics({"while unreachable": 1.0})
         server.start()
 
     after_epoch(monkeypatch, 1, kill_and_start)
     fit("back", features, folder)
     complete("back", folder)
+
+
+def test_a_server_that_is_dead_from_the_start_gets_everything_later(
+    server: Server, features: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "models" / "net"
+    server.kill()
+    try:
+        fit("dead", features, folder)
+    finally:
+        server.start()
+    assert read_json(folder / tracking.LINK)["run_id"] is None
+    # What was made then, with the code of then.
+    marked = folder / tracking.FOLDER / "model" / "code" / "stages" / "__init__.py"
+    marked.write_text("# of then", encoding="utf-8")
+    tracking.sync([folder])
+    complete("dead", folder)
+    (experiment,) = [one for one in MlflowClient().search_experiments() if one.name == "dead"]
+    (model,) = MlflowClient().search_logged_models([experiment.experiment_id])
+    copy = Path(
+        mlflow.artifacts.download_artifacts(f"models:/{model.model_id}", dst_path=str(tmp_path / "copy"))
+    )
+    assert (copy / "code" / "stages" / "__init__.py").read_text(encoding="utf-8") == "# of then"
+
+
+def test_a_training_does_not_wait_for_a_slow_server(
+    server: Server, features: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the first epoch and the last, the server answers nothing at all."""
+    folder = tmp_path / "models" / "net"
+    epochs: list[int] = []
+    with Gate(server.port) as gate:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", gate.uri)
+        logged = tracking.Run.epoch
+
+        def epoch(run: tracking.Run, number: int, values: dict[str, float]) -> None:
+            gate.open.clear()
+            logged(run, number, values)
+            epochs.append(number)
+            if number == 4:
+                gate.open.set()
+
+        monkeypatch.setattr(tracking.Run, "epoch", epoch)
+        fit("slow", features, folder)
+    assert epochs == [1, 2, 3, 4]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    mlflow.set_tracking_uri(server.uri)
+    complete("slow", folder)
+
+
+def test_a_server_that_answers_nothing_ends_no_training(
+    server: Server,
+    features: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    folder = tmp_path / "models" / "net"
+    monkeypatch.setattr(live, "PATIENCE", 0.2)
+    with Gate(server.port) as gate:
+        gate.open.clear()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", gate.uri)
+        fit("hanging", features, folder)
+        warnings = [one.getMessage() for one in caplog.records if one.name == log._LOGGER.name]
+        assert sum("unreachable" in one for one in warnings) == 1
+        gate.open.set()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    tracking.sync([folder])
+    complete("hanging", folder)
+
+
+class Gate(socketserver.ThreadingTCPServer):
+    """A proxy of a server, which passes answers on only while `open` is set."""
+
+    allow_reuse_address = daemon_threads = True
+
+    def __init__(self, port: int) -> None:
+        super().__init__(("127.0.0.1", 0), Passage)
+        self.port, self.open = port, threading.Event()
+        self.open.set()
+        self.uri = f"http://127.0.0.1:{self.server_address[1]}"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *about: object) -> None:
+        self.open.set()
+        self.shutdown()
+        self.server_close()
+
+
+class Passage(socketserver.BaseRequestHandler):
+    """One connection through the gate."""
+
+    server: Gate
+
+    def handle(self) -> None:
+        with socket.create_connection(("127.0.0.1", self.server.port)) as behind:
+            back = threading.Thread(target=self._pass, args=(behind, self.request), daemon=True)
+            back.start()
+            self._pass(self.request, behind)
+            back.join()
+
+    def _pass(self, source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                self.server.open.wait()
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
 
 
 def wait_for_epoch(run: tracking.Run, number: int) -> None:

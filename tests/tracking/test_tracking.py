@@ -1,4 +1,4 @@
-"""What a run says of itself, and that nothing is lost when a server or a stage dies."""
+"""What a run holds, and that nothing is lost when a server or a stage dies."""
 
 import json
 import os
@@ -8,13 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mlflow
 import pytest
 from mlflow import MlflowClient
+from mlflow.models import Model
 
 from stages import tracking
 from stages.common.files import read_json
-from stages.tracking import TrackingError
-from stages.tracking.record import RECORDS
+from stages.tracking import TrackingError, record
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,9 +37,9 @@ def test_a_store_that_cannot_be_used_is_one_line(
 def test_a_server_that_does_not_answer_is_one_warning_and_the_record_waits(
     tracked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with monkeypatch.context() as away:
-        away.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-        away.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with monkeypatch.context() as unreachable:
+        unreachable.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+        unreachable.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
         with tracking.run("t", "n", {}, keep=tmp_path) as run:
             run.epoch(1, {"loss": 0.5})
         (warning,) = [record for record in caplog.records if record.name == "convoy"]
@@ -61,45 +62,45 @@ def test_what_is_sent_twice_is_there_once(tracked: Path, tmp_path: Path) -> None
     with tracking.run("t", "twice", {}, keep=tmp_path) as run:
         run.params({"a": 1})
         run.dataset("ab" * 32, "train", {"train": 3})
-        with run.phase("warm-up") as phase:
-            phase.metrics({"loss": 0.5}, step=1)
         run.epoch(1, {"loss": 0.5})
+        run.epoch(2, {"loss": 0.25})
+        run.history({"epoch": [1.0, 2.0], "phase": [1.0, 2.0], "loss": [0.5, 0.25]})
     client, link = MlflowClient(), read_json(tmp_path / "run.json")
     before = client.get_run(link["run_id"])
-    # As if the server had died after all lines and before it had counted them.
-    client.set_tag(link["run_id"], f"record.{link['record']}", "1")
+    # As if the server had died when it had all parts and not yet the tag that says so.
+    client.set_tag(link["run_id"], f"record.{link['record']}", "open")
     tracking.sync([tmp_path])
     after = client.get_run(link["run_id"])
     assert after.to_dictionary() == before.to_dictionary()
-    assert [one.value for one in client.get_metric_history(link["run_id"], "loss")] == [0.5]
+    assert [one.value for one in client.get_metric_history(link["run_id"], "loss")] == [0.5, 0.25]
     (experiment,) = client.search_experiments(filter_string="name = 't'")
-    assert len(client.search_runs([experiment.experiment_id], "attributes.run_name = 'warm-up'")) == 1
+    assert len(client.search_runs([experiment.experiment_id], "attributes.run_name = 'phase 1'")) == 1
 
 
 def contents(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_run_that_fails_while_the_server_is_away_is_written_by_the_next(
+def test_a_run_that_fails_while_the_server_is_unreachable_is_uploaded_by_the_next(
     tracked: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as away:
-        away.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-        away.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with monkeypatch.context() as unreachable:
+        unreachable.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+        unreachable.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
         with pytest.raises(ZeroDivisionError), tracking.run("t", "failed", {}) as failed:  # noqa: PT012
             link = failed.link
             _ = 1 / 0
-    assert [path.name for path in RECORDS.iterdir()] == [link["record"]]
+    assert [path.name for path in record.waiting().iterdir()] == [link["record"]]
     with tracking.run("t", "next", {}):
         pass
-    assert list(RECORDS.iterdir()) == []
+    assert list(record.waiting().iterdir()) == []
     client = MlflowClient()
     run = client.get_run(str(tracking.resolve(client, link)))
     assert run.info.status == "FAILED"
     assert run.data.tags["error"] == "division by zero"
 
 
-def test_changes_that_are_not_committed_are_told(tracked: Path) -> None:
+def test_uncommitted_changes_are_tagged(tracked: Path) -> None:
     with tracking.run("tiny", "clean", {}) as clean:
         pass
     tags = MlflowClient().get_run(clean.link["run_id"]).data.tags
@@ -113,6 +114,39 @@ def test_changes_that_are_not_committed_are_told(tracked: Path) -> None:
     finally:
         subprocess.run(["git", "rm", "-q", "--force", file], cwd=tracked, check=True)
     assert MlflowClient().get_run(dirty.link["run_id"]).data.tags["git.dirty"] == "true"
+
+
+def test_params_that_dvc_composed_are_no_change_of_the_code(tracked: Path) -> None:
+    params = tracked / "params.yaml"
+    params.write_text("epochs: 2\n")
+    subprocess.run(["git", "add", params], cwd=tracked, check=True)
+    try:
+        with tracking.run("tiny", "knob", {}) as run:
+            pass
+    finally:
+        subprocess.run(["git", "rm", "-q", "--force", params], cwd=tracked, check=True)
+    assert MlflowClient().get_run(str(run.link["run_id"])).data.tags["git.dirty"] == "false"
+
+
+def test_a_model_logged_at_once_leaves_the_run_running(tracked: Path) -> None:
+    """As promote does: what it registers is not judged yet."""
+
+    def save(path: Path) -> None:
+        path.mkdir()
+        Model(flavors={"python_function": {"loader_module": "none"}}).save(str(path / "MLmodel"))
+        (path / "weights").write_text("1", encoding="utf-8")
+
+    client = MlflowClient()
+    with tracking.run("tiny", "promote", {"stage": "promote"}) as run:
+        run_id = str(run.link["run_id"])
+        uri = run.log_model(save)
+        assert client.get_run(run_id).info.status == "RUNNING"
+    assert client.get_run(run_id).info.status == "FINISHED"
+    model = client.get_logged_model(uri.removeprefix("models:/"))
+    assert (model.source_run_id, model.name, model.status) == (run_id, "model", "READY")
+    found = Path(mlflow.artifacts.download_artifacts(uri))
+    assert (found / "weights").read_text(encoding="utf-8") == "1"
+    assert (Model.load(str(found)).run_id, Model.load(str(found)).model_id) == (run_id, model.model_id)
 
 
 def test_outside_a_repository_there_is_no_commit_to_name(
@@ -134,48 +168,51 @@ def test_a_failure_inside_ends_the_run_as_failed(tracked: Path) -> None:
     assert MlflowClient().get_run(link["run_id"]).info.status == "FAILED"
 
 
-# It waits for its thread, which would otherwise be killed with it.
+# It waits for its epochs to be on the server, as the thread that sends them is killed with it.
 KILLED = """
-import os, signal
+import os, signal, threading
+from mlflow import MlflowClient
 from stages import tracking
 with tracking.run("tiny", "long", {"stage": "train@long"}) as run:
     run.epoch(1, {"loss": 0.5})
     run.epoch(2, {"loss": 0.25})
-    run._sender.stop()
-    print(run.link["run_id"], flush=True)
+    while len(MlflowClient().get_metric_history(run.link["run_id"], "loss")) < 2:
+        threading.Event().wait(0.05)
+    print(run.link["run_id"], run.link["record"], flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def killed() -> str:
-    """The id of a run whose process was killed."""
+def killed() -> tuple[str, str]:
+    """The ids of a run whose process was killed, and of its record."""
     words = [sys.executable, "-c", KILLED]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
-    return done.stdout.strip()
+    run_id, identity = done.stdout.split()
+    return run_id, identity
 
 
 @pytest.mark.slow
 def test_a_run_that_was_killed_is_ended_by_the_next_with_all_that_it_logged(tracked: Path) -> None:
-    run_id = killed()
+    run_id, _ = killed()
     with tracking.run("tiny", "other", {"stage": "train@other"}):
         client = MlflowClient()
         run = client.get_run(run_id)
         assert run.info.status == "KILLED"
         assert client.get_run(run.data.tags["mlflow.parentRunId"]).info.status == "KILLED"
     assert [one.step for one in client.get_metric_history(run_id, "loss")] == [1, 2]
-    assert list(RECORDS.iterdir()) == []
+    assert list(record.waiting().iterdir()) == []
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("here", [True, False], ids=["its record lies here", "its record is lost"])
+@pytest.mark.parametrize("here", [True, False], ids=["its record is on this machine", "its record is lost"])
 def test_a_run_that_was_killed_goes_on(tracked: Path, here: bool) -> None:
-    run_id = killed()
+    run_id, identity = killed()
     if not here:
-        shutil.rmtree(RECORDS)
+        shutil.rmtree(record.waiting())
     client = MlflowClient()
-    with tracking.run("tiny", "long", {"stage": "train@long"}, resume=run_id) as again:
+    with tracking.run("tiny", "long", {"stage": "train@long"}, resume=identity) as again:
         # From the checkpoint of epoch 1.
         again.epoch(2, {"loss": 0.25})
         again.epoch(3, {"loss": 0.125})
@@ -196,7 +233,7 @@ def test_a_run_that_this_server_does_not_have_is_begun_anew(tracked: Path) -> No
     assert (found.info.status, found.data.metrics["loss"]) == ("FINISHED", 0.25)
 
 
-def test_a_run_that_somebody_has_deleted_stays_deleted(tracked: Path, tmp_path: Path) -> None:
+def test_a_run_that_a_person_deleted_stays_deleted(tracked: Path, tmp_path: Path) -> None:
     with tracking.run("tiny", "unwanted", {}, keep=tmp_path) as run:
         pass
     client = MlflowClient()
@@ -208,25 +245,23 @@ def test_a_run_that_somebody_has_deleted_stays_deleted(tracked: Path, tmp_path: 
 
 def test_phases_are_runs_below_the_run(tracked: Path) -> None:
     with tracking.run("tiny", "phased", {"stage": "train@phased"}) as run:
-        for name in ("warm-up", "fine-tuning"):
-            with run.phase(name) as phase:
-                phase.metrics({"loss": 0.5}, step=1)
+        run.history({"epoch": [1.0, 2.0], "phase": [1.0, 2.0], "loss": [0.5, 0.25]})
     client = MlflowClient()
     experiment = client.get_experiment_by_name("tiny").experiment_id
     below = f"tags.`mlflow.parentRunId` = '{run.link['run_id']}'"
     found = {one.info.run_name: one for one in client.search_runs([experiment], below)}
     assert {name: one.info.status for name, one in found.items()} == {
-        "warm-up": "FINISHED",
-        "fine-tuning": "FINISHED",
+        "phase 1": "FINISHED",
+        "phase 2": "FINISHED",
     }
-    assert found["warm-up"].data.metrics == {"loss": 0.5}
-    assert client.get_run(str(run.link["run_id"])).data.metrics == {}
+    assert found["phase 1"].data.metrics == {"loss": 0.5, "phase": 1.0}
+    assert found["phase 2"].data.metrics == {"loss": 0.25, "phase": 2.0}
 
 
-def test_a_run_says_what_it_read_and_where_it_ran(tracked: Path) -> None:
+def test_a_run_has_its_data_set_machine_packages_and_params(tracked: Path) -> None:
     (tracked / "params.yaml").write_text("seed: 1\n")
     try:
-        with tracking.run("tiny", "told", {"stage": "train@told"}) as run:
+        with tracking.run("tiny", "described", {"stage": "train@described"}) as run:
             run.dataset("ab" * 32, "train", {"train": 3, "val": 2})
             run.dataset("ab" * 32, "test", {"train": 3, "val": 2, "test": 1})
     finally:

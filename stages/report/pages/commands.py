@@ -24,13 +24,20 @@ def reproduce(recipe: str, composed: Path, conf: Path) -> list[str]:
         One or two command lines.
     """
     if (conf / "recipe" / f"{recipe}.yaml").exists():
-        changes = _changes(_recipe(recipe, conf), yaml.safe_load(composed.read_bytes()))
+        changes = overrides(recipe, composed, conf)
         options = [word for change in (f"recipe={recipe}", *changes) for word in ("-S", change)]
         run = shlex.join(["dvc", "exp", "run", *options])
     else:
         run = "dvc repro"
     commit = git.commit(12)
     return [f"git checkout {commit}", run] if commit else [run]
+
+
+def overrides(recipe: str, composed: Path, conf: Path) -> list[str]:
+    """Return Hydra's overrides that turn the recipe into the composed params; none without such a recipe."""
+    if not (conf / "recipe" / f"{recipe}.yaml").exists():
+        return []
+    return list(_changes(_recipe(recipe, conf), yaml.safe_load(composed.read_bytes())))
 
 
 def uncommitted() -> bool:

@@ -10,9 +10,9 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from stages.report.figures import style
+from stages.report.pages.compared import Compared, Part
 from stages.scoring import bootstrap, metrics, significance
 from stages.scoring.predictions import TOP, Predictions
-from stages.tracking.reading import Compared, Part
 
 LEVEL = 0.05
 _SEED = 0

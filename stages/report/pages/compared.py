@@ -1,7 +1,6 @@
-"""Runs as a tracking server has them, read for a comparison."""
+"""Runs read from a tracking server, for a comparison."""
 
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,24 +41,32 @@ class Compared:
     parts: dict[str, Part]
 
 
-def by_words(client: "MlflowClient", words: list[str]) -> list[Compared]:
-    """The runs with these ids, beginnings of ids, or names. Raises TrackingError where none fits."""
-    everywhere = [one.experiment_id for one in client.search_experiments()]
-    known = _search(client, everywhere, "")
-    found: list[Run] = []
-    for word in words:
-        fitting = [run for run in known if word == run.info.run_name or run.info.run_id.startswith(word)]
+def by_names(client: "MlflowClient", names: list[str]) -> list[Compared]:
+    """Return the runs with these ids, beginnings of ids, or names, in this order.
+
+    Raises:
+        TrackingError: A name fits no run.
+    """
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    runs = _search(client, experiments, "")
+    chosen: list[Run] = []
+    for name in names:
+        fitting = [run for run in runs if name == run.info.run_name or run.info.run_id.startswith(name)]
         if not fitting:
-            raise TrackingError(f"no run has the id or the name {word}; see mlflow ui, or give --recipe")
-        found.append(fitting[0])
-    return [one for run in found for one in _compared(client, run)]
+            raise TrackingError(f"no run has the id or the name {name}; see mlflow ui, or give --recipe")
+        chosen.append(fitting[0])
+    return [column for run in chosen for column in _columns(client, run)]
 
 
 def by_recipe(client: "MlflowClient", recipe: str, count: int) -> list[Compared]:
-    """The last executions of a recipe that were evaluated, the oldest first; TrackingError for none."""
+    """Return the last `count` executions of a recipe that were evaluated, the oldest first.
+
+    Raises:
+        TrackingError: There is none.
+    """
     experiment = client.get_experiment_by_name(recipe)
     if experiment is None:
-        names = sorted(one.name for one in client.search_experiments() if one.name != "Default")
+        names = sorted(known.name for known in client.search_experiments() if known.name != "Default")
         raise TrackingError(f"no runs of recipe {recipe}; allowed: {', '.join(names) or 'none yet'}")
     evaluations = _search(client, [experiment.experiment_id], f"tags.{STAGE} = '{EVALUATE}'")
     finished = [run for run in evaluations if run.info.status == "FINISHED"]
@@ -67,25 +74,24 @@ def by_recipe(client: "MlflowClient", recipe: str, count: int) -> list[Compared]
     last = {run.data.tags.get(PARENT, run.info.run_id): run for run in reversed(finished)}
     newest = sorted(last.values(), key=lambda run: int(run.info.start_time))[-count:]
     if not newest:
-        raise TrackingError(f"no execution of recipe {recipe} has come to its evaluation")
+        raise TrackingError(f"no execution of recipe {recipe} was evaluated")
     return [_evaluated(client, run) for run in newest]
 
 
-def _compared(client: "MlflowClient", run: "Run") -> list[Compared]:
-    """A run as one column; an execution without an evaluation, such as a sweep, as one for each training."""
+def _columns(client: "MlflowClient", run: "Run") -> list[Compared]:
+    """A run as one column; an execution without an evaluation, such as a sweep, as one per training."""
     stage = run.data.tags.get(STAGE)
     if stage == EVALUATE:
         return [_evaluated(client, run)]
     if stage == PIPELINE:
-        below = _search(client, [run.info.experiment_id], f"tags.`{PARENT}` = '{run.info.run_id}'")
-        evaluations = [one for one in below if one.data.tags.get(STAGE) == EVALUATE]
-        return [
-            one
-            for child in evaluations[:1] or [one for one in below if "member" in one.data.tags]
-            for one in _compared(client, child)
-        ]
+        children = _search(client, [run.info.experiment_id], f"tags.`{PARENT}` = '{run.info.run_id}'")
+        evaluations = [child for child in children if child.data.tags.get(STAGE) == EVALUATE]
+        trainings = [child for child in children if "member" in child.data.tags]
+        return [column for child in evaluations[:1] or trainings for column in _columns(client, child)]
     if (member := run.data.tags.get("member")) is None:
-        raise TrackingError(f"run {run.info.run_id} is of {stage}; only trainings and evaluations compare")
+        raise TrackingError(
+            f"run {run.info.run_id} is of stage {stage}; only trainings and evaluations compare"
+        )
     link = f"tags.{STAGE} = '{EVALUATE}' and tags.`run.{member}` = '{run.info.run_id}'"
     evaluations = _search(client, [run.info.experiment_id], link)
     part = _part(client, run, evaluations[0] if evaluations else None, member)
@@ -93,12 +99,9 @@ def _compared(client: "MlflowClient", run: "Run") -> list[Compared]:
 
 
 def _evaluated(client: "MlflowClient", run: "Run") -> Compared:
-    """An evaluation under the name of its execution, with the members it points at."""
-    parts = {
-        ENSEMBLE: Part(
-            run.info.run_id, _scores(run, ENSEMBLE), predictions=_predictions(client, run, ENSEMBLE)
-        )
-    }
+    """An evaluation under the name of its execution, with the members that it links."""
+    scores, predictions = _scores(run, ENSEMBLE), _predictions(client, run, ENSEMBLE)
+    parts = {ENSEMBLE: Part(run.info.run_id, scores, predictions=predictions)}
     for key, run_id in run.data.tags.items():
         if key.startswith("run."):
             member = key.removeprefix("run.")
@@ -116,7 +119,7 @@ def _part(client: "MlflowClient", run: "Run", evaluation: "Run | None", member: 
         run.info.run_id,
         run.data.metrics | scores,
         run.data.params,
-        {key: [(one.step, one.value) for one in points] for key, points in histories.items()},
+        {key: [(point.step, point.value) for point in points] for key, points in histories.items()},
         _predictions(client, evaluation, member) if evaluation else None,
     )
 
@@ -132,24 +135,22 @@ def _scores(evaluation: "Run", name: str) -> dict[str, float]:
 
 def _predictions(client: "MlflowClient", evaluation: "Run", name: str) -> Predictions | None:
     path = f"predictions/{name}.npz"
-    if path not in {one.path for one in client.list_artifacts(evaluation.info.run_id, "predictions")}:
+    files = client.list_artifacts(evaluation.info.run_id, "predictions")
+    if path not in {artifact.path for artifact in files}:
         return None
     with tempfile.TemporaryDirectory() as folder:
         file = Path(client.download_artifacts(evaluation.info.run_id, path, folder))
-        with np.load(file, allow_pickle=False) as found:
-            return Predictions(found["ids"], found["labels"], found["probabilities"])
+        with np.load(file, allow_pickle=False) as arrays:
+            return Predictions(arrays["ids"], arrays["labels"], arrays["probabilities"])
 
 
-def _search(client: "MlflowClient", experiments: list[str], what: str) -> "list[Run]":
-    """All of them, the newest first."""
-    return list(_pages(client, experiments, what))
-
-
-def _pages(client: "MlflowClient", experiments: list[str], what: str) -> "Iterator[Run]":
+def _search(client: "MlflowClient", experiments: list[str], query: str) -> "list[Run]":
+    """All runs that fit the query, the newest first."""
+    runs: list[Run] = []
     token = None
     while True:
         order = ["attributes.start_time DESC"]
-        page = client.search_runs(experiments, what, max_results=_MOST, order_by=order, page_token=token)
-        yield from page
+        page = client.search_runs(experiments, query, max_results=_MOST, order_by=order, page_token=token)
+        runs += page
         if not (token := page.token):
-            return
+            return runs

@@ -1,0 +1,61 @@
+"""The machine and the environment that a result was made on."""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from stages.common.limits import cores
+
+
+def describe() -> dict[str, Any]:
+    """Return processor, cores, memory in MiB, graphics cards, system and Python."""
+    program = shutil.which("nvidia-smi")
+    cards = subprocess.run([program, "-L"], capture_output=True, text=True, check=False) if program else None
+    return {
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "processor": _processor(),
+        "cores": cores(),
+        "memory_mib": psutil.virtual_memory().total // 2**20,
+        "graphics": [line.split(" (UUID")[0] for line in cards.stdout.splitlines()] if cards else [],
+        "keras_backend": os.environ.get("KERAS_BACKEND", ""),
+    }
+
+
+def packages() -> str:
+    """Return `name==version` of every installed package, a line each."""
+    names = {f"{package.metadata['Name']}=={package.version}" for package in distributions()}
+    return "\n".join(sorted(names, key=str.lower)) + "\n"
+
+
+def peak_memory() -> float:
+    """Return the most memory in MiB that this process has held so far."""
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Kilobytes, but bytes on macOS.
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def device() -> str:
+    """Return what Keras computes on, `gpu:0` and the like, or `cpu`.
+
+    Keras is looked up among the loaded modules: importing it would take ten seconds.
+    """
+    keras = sys.modules.get("keras")
+    return ", ".join(keras.distribution.list_devices("gpu")) or "cpu" if keras else "cpu"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")

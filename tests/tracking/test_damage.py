@@ -1,0 +1,55 @@
+"""A record that a killed process left half-written stops no later stage."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from stages import tracking
+
+
+def fail(monkeypatch: pytest.MonkeyPatch, name: str) -> Path:
+    """Let a stage fail while no server answers; the folder of its record."""
+    before = set(Path(".tracking").glob("*"))
+    with monkeypatch.context() as unreachable:
+        unreachable.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+        unreachable.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+        with pytest.raises(ZeroDivisionError), tracking.run("damage", name, {}):
+            _ = 1 / 0
+    (folder,) = set(Path(".tracking").glob("*")) - before
+    return folder
+
+
+@pytest.mark.parametrize("left", [-7, 0, 40], ids=["cut near its end", "empty", "cut near its start"])
+def test_a_damaged_record_stops_no_stage_and_no_other_record(
+    tracked: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, left: int
+) -> None:
+    damaged, whole = fail(monkeypatch, f"damaged {left}"), fail(monkeypatch, f"whole {left}")
+    (file,) = damaged.glob("record.json*")
+    file.write_bytes(file.read_bytes()[:left])
+    caplog.clear()
+    for name in ("first", "second"):
+        with tracking.run("damage", name, {}):
+            pass
+    warnings = [line.getMessage() for line in caplog.records if line.name == "convoy"]
+    assert warnings == ["set aside a damaged record of a run"]
+    assert not whole.exists()
+    (aside,) = Path(".tracking").glob("*.damaged")
+    shutil.rmtree(aside)
+    experiment = MlflowClient().get_experiment_by_name("damage")
+    runs = MlflowClient().search_runs([experiment.experiment_id], "attributes.status = 'FAILED'")
+    assert f"whole {left}" in {run.info.run_name for run in runs}
+
+
+def test_a_damaged_record_in_outputs_is_a_warning(
+    tracked: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("one", "two"):
+        with tracking.run("damage", name, {}, keep=tmp_path / name):
+            pass
+    (file,) = (tmp_path / "one" / "tracking").glob("record.json*")
+    file.write_bytes(file.read_bytes()[:-7])
+    assert tracking.sync([tmp_path / "one", tmp_path / "two"]) == 2
+    warnings = [line.getMessage() for line in caplog.records if line.name == "convoy"]
+    assert warnings == ["skipped a damaged record of a run"]
