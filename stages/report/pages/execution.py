@@ -24,9 +24,7 @@ def params(overrides: Sequence[str]) -> dict[str, str]:
 
 def note(recipe: str, scores: Scores, overrides: Sequence[str]) -> str:
     """Return the description in Markdown: figures on the test split, and what differs from the recipe."""
-    rows = [
-        [name, _accuracy(row), *(f"{row[key]:.4f}" for key in _COLUMNS)] for name, row in scores.items()
-    ]
+    rows = [[name, _accuracy(row), *(f"{row[key]:.4f}" for key in _COLUMNS)] for name, row in scores.items()]
     count = int(next(iter(scores.values()))["n"])
     header = ["member", "accuracy (95 % interval)", *_COLUMNS.values()]
     table = [header, ["---"] * len(header), *rows]
