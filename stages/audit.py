@@ -138,8 +138,9 @@ def _looks(
 def _decoded(row: Row, looks: Looks, images: ImageReader) -> Look:
     try:
         data = images.read(row)
-        sha256 = hashlib.sha256(data).hexdigest()
-        return looks.examine(data, sha256, damaged=True)[1]
+        if hashlib.sha256(data).hexdigest() != row.sha256:
+            raise ImageError("other bytes than when it was ingested")
+        return looks.examine(data, row.sha256, damaged=True)[1]
     except (OSError, ImageError) as error:
         raise SourceError(f"{row.path}: {error}; the source has changed, run ingest again") from None
 

@@ -46,7 +46,7 @@ def extract(name: str, *, params: ExtractorParams, packed: Path, features: Path)
             with store.Reader(packed / f"{split}.h5") as images:
                 work = Extraction(images, prepare, results)
                 work.write(folder / f"{split}.h5", described)
-                log.event("extracted", split=split, images=len(images), computed=len(work.missing))
+                log.event("extracted_features", split=split, images=len(images), computed=len(work.missing))
 
 
 class Extraction:

@@ -70,7 +70,7 @@ def ingest(
     write_json(classes, names)
     sizes = splitting.counts(splits.values())
     log.event(
-        "ingested",
+        "ingested_images",
         images=len(rows),
         decoded=looks.decoded,
         classes=len(names),

@@ -59,7 +59,7 @@ def resize(params: Resize, *, manifest: Path, source: Path, blob: Path, resized:
             decoded += new
             progress.advance(done)
         out.columns.update(sums=sums, squares=squares)
-    log.event("resized", images=len(table), decoded=decoded, to="x".join(map(str, params.shape)))
+    log.event("resized_images", images=len(table), decoded=decoded, to="x".join(map(str, params.shape)))
 
 
 def _pixels(row: Row, view: View, images: ImageReader) -> NDArray[np.uint8]:

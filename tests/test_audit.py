@@ -167,3 +167,13 @@ def test_many_classes_share_the_sheets_and_the_smallest_have_them(
     assert "The 2 smallest of 3 classes." in html
     assert '<th scope="row">cat' in html
     assert '<th scope="row">owl' not in html
+
+
+def test_a_changed_file_stops_the_stage(images: Images, project: Project, image_results: Path) -> None:
+    """Else the figures and the thumbnail of the new file would be stored as those of the old one."""
+    source = images()
+    project.ingest()
+    shutil.rmtree(image_results)
+    shutil.copyfile(source / "cat" / "001.png", source / "cat" / "000.png")
+    with pytest.raises(SourceError, match=r"cat/000\.png: other bytes .*run ingest again"):
+        project.audit()

@@ -45,8 +45,10 @@ def file_digests(folder: Path) -> dict[str, str]:
 
 
 def computed(caplog: pytest.LogCaptureFixture) -> int:
-    fields = [vars(record)["fields"] for record in caplog.records if record.getMessage() == "extracted"]
-    return sum(one["computed"] for one in fields)
+    fields = [
+        vars(record)["fields"] for record in caplog.records if record.getMessage() == "extracted_features"
+    ]
+    return sum(each["computed"] for each in fields)
 
 
 @pytest.mark.slow

@@ -77,5 +77,5 @@ def test_the_command_line_makes_what_the_function_makes(
 ) -> None:
     images()
     run(project)
-    assert "ingested" in capsys.readouterr().err
+    assert "ingested_images" in capsys.readouterr().err
     assert pq.read_metadata(project.manifest).num_rows == 20

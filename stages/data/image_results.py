@@ -58,8 +58,8 @@ class FileDigests:
 
     def get(self, file: os.stat_result) -> str | None:
         """The SHA-256 (hex) of the file's bytes, or None."""
-        found = self._results.get(_identity(file))
-        return None if found is None else found.tobytes().hex()
+        row = self._results.get(_identity(file))
+        return None if row is None else row.tobytes().hex()
 
     def add(self, before: os.stat_result, after: os.stat_result, sha256: str) -> None:
         """Store the digest of bytes that were read between two looks at the file."""
@@ -137,7 +137,8 @@ class Looks:
         facts, image = decoding.examine(data, max_pixels, hashed=True, damaged=damaged)
         with self._lock:
             self.decoded += 1
-        pixels: Pixels = np.asarray(image.convert("RGB"))
+        # A conversion of what is RGB already would copy it.
+        pixels: Pixels = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
         look = profile.look(pixels)
         # Of damaged images nothing is stored: whether they are accepted is a param.
         if facts.damage is None:

@@ -1,4 +1,4 @@
-"""Memory of batches, used again when a batch has been dropped.
+"""Memory of batches, used again after a batch is dropped.
 
 Fresh memory comes from the system page by page, zeroed: for a batch of 128 patches of 227x227 that takes
 longer than copying the patches.
@@ -12,9 +12,9 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-_KEPT = 4
-# Number of bytes → memory of that length that nobody uses. Deques may be shared between threads.
-_free: defaultdict[int, deque[memoryview]] = defaultdict(partial(deque, maxlen=_KEPT))
+_MOST_UNUSED = 4
+# Number of bytes → unused memory of that length. Deques may be shared between threads.
+_free: defaultdict[int, deque[memoryview]] = defaultdict(partial(deque, maxlen=_MOST_UNUSED))
 
 
 def empty(shape: tuple[int, ...]) -> NDArray[np.uint8]:

@@ -151,17 +151,17 @@ class Results:
         file = self._files[number]
         try:
             if (rows := self._in_memory.get(number)) is not None:
-                found: Bytes = rows[row]
-                return found
+                in_memory: Bytes = rows[row]
+                return in_memory
             if file.shape[1] <= _SMALL_ROW:
                 self._in_memory[number] = file.read(0, len(file))
-            found = file.read(row, row + 1)[0]
+            read: Bytes = file.read(row, row + 1)[0]
         except (StoreError, OSError):
             log.warning("removed_damaged_results", path=file.path)
             with suppress(OSError):
                 file.path.unlink(missing_ok=True)
             return None
-        return found
+        return read
 
     def _write(self, rows: Mapping[str, Bytes]) -> None:
         if not self._writable:

@@ -22,7 +22,7 @@ from tests.conftest import Images, Project
 from tests.data.decoding.samples import photograph
 
 SIZE: dict[str, Any] = {"size": [16, 16], "keep_aspect": True, "color": "rgb", "quality": "exact"}
-EVENTS = ("ingested", "audited", "resized")
+EVENTS = ("ingested_images", "audited_data", "resized_images")
 
 
 @pytest.fixture

@@ -31,4 +31,4 @@ def test_arrays_are_ordinary_and_little_is_kept() -> None:
     assert all(one.flags.writeable and one.flags.c_contiguous and one.dtype == np.uint8 for one in many)
     assert recycled.empty((0, 4, 4, 3)).shape == (0, 4, 4, 3)
     del many
-    assert len(recycled._free[int(np.prod(SHAPE))]) <= recycled._KEPT
+    assert len(recycled._free[int(np.prod(SHAPE))]) <= recycled._MOST_UNUSED
