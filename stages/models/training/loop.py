@@ -17,6 +17,7 @@ from stages.models.training import (
     optimizers,
     range_test,
     regularization,
+    saving,
     schedules,
 )
 from stages.models.training.callbacks import Span
@@ -232,11 +233,9 @@ class Trainer:
         chosen.append(callbacks.Watch(self._train, span, self.history, self._on_epoch, progress))
         chosen += [callbacks.Draw(self._monitor, self.history), *replayed]
         if self._folder:
-            when = callbacks.Schedule(self._folder, settings.checkpoint_every, settings.checkpoint_minutes)
+            when = saving.Schedule(self._folder, settings.checkpoint_every, settings.checkpoint_minutes)
             chosen.append(
-                callbacks.Checkpoint(
-                    when, span, self.history, self._best, replayed, averaging, state, requested
-                )
+                saving.Checkpoint(when, span, self.history, self._best, replayed, averaging, state, requested)
             )
         return chosen
 

@@ -18,6 +18,7 @@ from stages.models.training import callbacks
 from stages.models.training.durations import Duration
 from stages.models.training.interruption import TrainingInterruptedError
 from stages.models.training.loop import Trainer
+from stages.report.figures import charts
 from tests.networks import optimizer, params
 
 pytestmark = pytest.mark.slow
@@ -42,6 +43,10 @@ def small_network(shape: tuple[int, ...], filters: int = 4) -> keras.Model:
         kl.Dense(3, activation="softmax"),
     ]
     return keras.Sequential(layers)
+
+
+def draw(history: History, path: Path) -> None:
+    charts.history(history).savefig(path, format="png")
 
 
 def two_phases(
@@ -71,7 +76,7 @@ def two_phases(
         Loader(val, 8) as val_batches,
     ):
         model = small_network(train.shape[1:], filters)
-        trainer = Trainer(model, chosen.train, batches, val_batches, on_epoch, folder)
+        trainer = Trainer(model, chosen.train, batches, val_batches, on_epoch, folder, draw)
         for layer in model.layers[:-1]:
             layer.trainable = False
         trainer.fit(warm_up, Duration(epochs=2))
