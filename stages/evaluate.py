@@ -76,6 +76,7 @@ def evaluate(
     files = {name: predictions / name / "test.h5" for name in members} | {ENSEMBLE: ensemble / "test.h5"}
     by_name = {name: _read(file, table, names) for name, file in files.items()}
     scores = {name: metrics.score(split, params.calibration_bins) for name, split in by_name.items()}
+    _warn_of_absent_classes(by_name[ENSEMBLE], names)
     folders = {name: models / name for name in members}
     tags = {"stage": "evaluate", "manifest": digest(manifest)}
     with tracking.run(recipe, "evaluate", tags, keep=report) as run:
@@ -88,6 +89,15 @@ def evaluate(
             run.file(file)
         _link(run, recipe, folders, scores)
     print(_as_table(scores))
+
+
+def _warn_of_absent_classes(predictions: Predictions, names: list[str]) -> None:
+    """Say over how many classes the macro averages are, where the test split lacks some."""
+    images = np.bincount(predictions.labels, minlength=len(names))
+    absent = [name for name, count in zip(names, images.tolist(), strict=True) if not count]
+    if absent:
+        scored = len(names) - len(absent)
+        log.warning("left_classes_out_of_macro_averages", scored=scored, absent=len(absent), first=absent[0])
 
 
 def _read(file: Path, table: Manifest, names: list[str]) -> Predictions:

@@ -13,9 +13,10 @@ from stages.common.errors import StoreError
 from stages.common.files import digest, read_json, write_json
 from stages.data import store
 from stages.data.manifest import Manifest
-from stages.evaluate import evaluate
+from stages.evaluate import _warn_of_absent_classes, evaluate
 from stages.models.protocols import LearnerParams
 from stages.params import Evaluate
+from stages.scoring.predictions import Predictions
 
 CLASSES = ["cat", "dog", "panda"]
 METRICS = {
@@ -264,3 +265,11 @@ def test_metrics_are_plain_json(done: Setting) -> None:
     text = (done.root / "reports" / "metrics.json").read_text(encoding="utf-8")
     assert "NaN" not in text
     assert json.loads(text)
+
+
+def test_classes_without_test_images_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    predictions = Predictions(np.array(["a", "b"]), np.array([0, 0]), np.array([[0.9, 0.1], [0.8, 0.2]]))
+    _warn_of_absent_classes(predictions, ["cat", "dog"])
+    (record,) = caplog.records
+    assert record.message == "left_classes_out_of_macro_averages"
+    assert vars(record)["fields"] == {"scored": 1, "absent": 1, "first": "dog"}

@@ -28,18 +28,19 @@ def intervals(predictions: Predictions, level: float, seed: int) -> dict[str, In
     count, classes = predictions.probabilities.shape
     losses = predictions.losses
     cells = predictions.labels * classes + predictions.predicted
+    present = np.bincount(predictions.labels, minlength=classes) > 0
     draw = np.random.default_rng(seed)
     resampled = np.empty((_RESAMPLES, 2))
     for resample in resampled:
         rows = draw.integers(0, count, count)
         matrix = np.bincount(cells[rows], minlength=classes**2).reshape(classes, classes)
-        resample[:] = losses[rows].mean(), _macro_f1(matrix)
+        resample[:] = losses[rows].mean(), _macro_f1(matrix, present)
     low, high = np.quantile(resampled, [level / 2, 1 - level / 2], axis=0)
     names = ("log_loss", "macro_f1")
     return {name: (float(low[place]), float(high[place])) for place, name in enumerate(names)}
 
 
-def _macro_f1(matrix: NDArray[np.int64]) -> float:
-    """Of counts (K, K); a class without images and predictions counts as 0, as in metrics.score."""
+def _macro_f1(matrix: NDArray[np.int64], present: NDArray[np.bool_]) -> float:
+    """Of counts (K, K), over the classes (K,) that have images in the whole split, as in metrics.score."""
     both = matrix.sum(axis=0) + matrix.sum(axis=1)
-    return float((2 * np.diagonal(matrix) / np.maximum(both, 1)).mean())
+    return float((2 * np.diagonal(matrix) / np.maximum(both, 1))[present].mean())

@@ -16,8 +16,9 @@ DEFAULT_BINS = 15
 def score(predictions: Predictions, bins: int) -> dict[str, float]:
     """Compute every metric of predictions.
 
-    Macro averages give every class the same weight; a class without predictions counts with precision 0
-    (Practitioner Bundle ch. 4). With fewer than five classes, top-5 accuracy is 1.
+    Macro averages give every class that has images the same weight; a class without predictions counts with
+    precision 0 (Practitioner Bundle ch. 4). A class without images is left out, as it has no recall: an
+    official test split may lack classes. With fewer than five classes, top-5 accuracy is 1.
 
     Args:
         predictions: Of one split.
@@ -27,12 +28,13 @@ def score(predictions: Predictions, bins: int) -> dict[str, float]:
         The name of the metric → its value, in the order in which pages show them.
     """
     of_class = per_class(predictions)
+    present = of_class.support > 0
     return {
         "accuracy": predictions.accuracy,
         "top5_accuracy": predictions.top_accuracy(TOP),
-        "macro_precision": float(of_class.precision.mean()),
-        "macro_recall": float(of_class.recall.mean()),
-        "macro_f1": float(of_class.f1.mean()),
+        "macro_precision": float(of_class.precision[present].mean()),
+        "macro_recall": float(of_class.recall[present].mean()),
+        "macro_f1": float(of_class.f1[present].mean()),
         "log_loss": predictions.log_loss,
         "ece": reliability(predictions, bins).error,
         "n": len(predictions),

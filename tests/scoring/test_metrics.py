@@ -60,12 +60,18 @@ def test_equal_probabilities_rank_in_the_order_of_the_classes() -> None:
     assert of(np.array([0, 1, 2]), level).top_accuracy(1) == pytest.approx(1 / 3)
 
 
-def test_a_class_without_images_or_predictions_counts_as_zero_in_macro_averages() -> None:
+def test_macro_averages_are_over_the_classes_that_have_images() -> None:
     probabilities = np.array([[0.9, 0.1, 0.0], [0.1, 0.9, 0.0]])
-    found = metrics.score(of(np.array([0, 1]), probabilities), bins=5)
-    assert found["accuracy"] == 1.0
-    assert found["macro_precision"] == pytest.approx(2 / 3)
-    assert found["macro_recall"] == pytest.approx(2 / 3)
+    scores = metrics.score(of(np.array([0, 1]), probabilities), bins=5)
+    assert scores["accuracy"] == 1.0
+    assert scores["macro_precision"] == scores["macro_recall"] == scores["macro_f1"] == 1.0
+
+
+def test_a_class_without_predictions_counts_as_zero_in_macro_averages() -> None:
+    probabilities = np.array([[0.9, 0.1, 0.0], [0.1, 0.9, 0.0], [0.9, 0.1, 0.0]])
+    scores = metrics.score(of(np.array([0, 1, 2]), probabilities), bins=5)
+    assert scores["macro_precision"] == pytest.approx((0.5 + 1 + 0) / 3)
+    assert scores["macro_recall"] == pytest.approx(2 / 3)
 
 
 def test_the_interval_of_an_accuracy_is_wilsons() -> None:
