@@ -12,6 +12,8 @@ Airflow's worker retries everything but 1 and 2 (pipelines/worker/dvc.py).
 """
 
 import errno
+import re
+import textwrap
 import traceback
 from http.client import HTTPException
 from urllib.error import HTTPError, URLError
@@ -33,6 +35,8 @@ _PERMANENT_ERRNO = frozenset(
         errno.EROFS,
     }
 )
+# A terminal's codes for bold text and colours.
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
 # A server's answers that repeat: bad request, no permission, not there.
 _PERMANENT_HTTP = frozenset({400, 401, 403, 404, 405, 410, 451})
 
@@ -135,7 +139,7 @@ def describe(error: BaseException) -> str:
     """Return one line about `error` for users.
 
     An unexpected error is described by type, message and the place it was raised at, so that it can be
-    reported without a second run.
+    reported without a second run. Its message is cut after 300 characters: Keras' contain whole arrays.
     """
     message = " ".join(str(error).split())
     if isinstance(error, ConvoyError):
@@ -146,5 +150,6 @@ def describe(error: BaseException) -> str:
         return error.strerror or message or type(error).__name__
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
-    name = f"{type(error).__name__}: {message}" if message else type(error).__name__
+    short = textwrap.shorten(_ANSI.sub("", message), 300, placeholder=" […]")
+    name = f"{type(error).__name__}: {short}" if short else type(error).__name__
     return f"{name}{place}; run again with --debug for the traceback"

@@ -88,6 +88,13 @@ def test_a_bug_is_described_by_type_message_and_place() -> None:
     assert line.endswith("; run again with --debug for the traceback")
 
 
+def test_a_long_message_of_a_library_is_cut() -> None:
+    line = errors.describe(TypeError("\x1b[1mCannot cast\x1b[0m " + "[0.0, 0.0], " * 1000))
+    assert line.startswith("TypeError: Cannot cast [0.0, 0.0], ")
+    assert "[…]; run again" in line
+    assert len(line) < 400
+
+
 def test_an_operating_system_s_error_names_the_file() -> None:
     assert errors.describe(OSError(errno.ENOSPC, "No space left", "data/x.h5")) == "data/x.h5: No space left"
     assert errors.describe(OSError("two\nlines")) == "two lines"
