@@ -245,7 +245,8 @@ class Network:
 
         assert self._model is not None
         # The same layers without what `compile` added; Keras' `save` has no switch for it in this format.
-        keras.Model(self._model.inputs, self._model.outputs, name=self._model.name).save(folder / _FILE)
+        # A tensor and no list of one: an exported SavedModel would take a list, too.
+        keras.Model(self._model.input, self._model.output, name=self._model.name).save(folder / _FILE)
 
     def describe(self, folder: Path) -> list[Path]:
         """Write the layers as a table and as a diagram into an existing folder; returns the files."""
