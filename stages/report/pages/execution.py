@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from stages.scoring import metrics
 
 Scores = Mapping[str, Mapping[str, float]]
-_COLUMNS = {"log_loss": "log loss", "calibration_error": "ECE", "macro_f1": "macro F1"}
+_COLUMNS = {"log_loss": "log loss", "ece": "ECE", "macro_f1": "macro F1"}
 
 
 def figures(scores: Scores) -> dict[str, float]:
