@@ -13,7 +13,7 @@ from stages.common import log
 from stages.common.errors import ServingError, StoreError
 from stages.common.files import digest, read_json, replace_atomically, write_json
 from stages.data import image_set, store
-from stages.data.blobs import BlobReader
+from stages.data.blobs import ImageReader
 from stages.data.image_set import ImageSet
 from stages.data.manifest import Row
 from stages.models.protocols import LearnerParams
@@ -288,13 +288,8 @@ def write_page(
     page: Path, verdict: dict[str, Any], flips: Flips, rows: list[Row], source: Path, blob: Path
 ) -> None:
     """Draw a verdict, with the images that flipped; `rows` are the test split's."""
-    with BlobReader(blob) as blobs:
-
-        def read(row: Row) -> bytes:
-            stored = row.offset >= 0
-            return blobs.read(row.offset, row.bytes) if stored else (source / row.path).read_bytes()
-
-        images = flipped.images(flips, rows, read)
+    with ImageReader(source, blob) as reader:
+        images = flipped.images(flips, rows, reader.read)
     values = {"verdict": verdict, "flips": flips, "images": images, "shown": flipped.SHOWN}
     with replace_atomically(page) as aside:
         aside.write_text(rendering.render("promotion.html.j2", **values), encoding="utf-8")

@@ -11,6 +11,7 @@ import numpy as np
 
 from stages.common.errors import ServingError
 from stages.common.files import read_json, write_json
+from stages.data import blobs
 from stages.data.manifest import Row
 from stages.scoring.served import Served, aligned
 
@@ -69,4 +70,5 @@ def classify(uri: str, images: Sequence[Place], params: Mapping[str, str] | None
 
 
 def _place(row: Row, source: Path, blob: Path) -> Place:
-    return (str(blob), row.offset, row.bytes) if row.offset >= 0 else (str(source / row.path), 0, row.bytes)
+    file, offset, count = blobs.place(row, source, blob)
+    return str(file), offset, count
