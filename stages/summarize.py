@@ -1,4 +1,4 @@
-"""summarize: everything a run has made → one page."""
+"""summarize: all results of a run → one page."""
 
 import csv
 from pathlib import Path
@@ -38,9 +38,22 @@ def summarize(
     conf: Path,
     composed: Path,
 ) -> None:
-    """Draw and write `report`/index.html; it decides nothing, and needs no TensorFlow and no network.
+    """Write `report`/index.html, the page of the run. Decides nothing; needs no TensorFlow and no network.
 
-    `composed` is the params file of this run, which is compared with what the recipe in `conf` gives.
+    Args:
+        recipe: The recipe's name.
+        book: The figures that the recipe's book prints.
+        params: The bins of the expected calibration error.
+        data: The folder with manifest, classes, rejects, near duplicates and packed images.
+        models: The folder with one folder per member.
+        predictions: The folder with the members' predictions.
+        ensemble: The folder with the ensemble's predictions and weights.
+        report: The folder with metrics, drift, diagnoses and the verdict, to write the page into.
+        conf: The folder of Hydra's groups.
+        composed: The params file of this run, which is compared with the recipe in `conf`.
+
+    Raises:
+        FileNotFoundError: A result is missing; the page stays as it was.
     """
     classes: list[str] = read_json(data / "classes.json")
     manifest = Manifest.read(data / "manifest.parquet")
@@ -51,7 +64,7 @@ def summarize(
     }
     diagnoses: dict[str, list[dict[str, str]]] = read_json(report / diagnosis.FILE)
     members = {name: one for name, one in judged.items() if name != ENSEMBLE}
-    # An average of one is that one.
+    # The average of a single member is that member.
     shown = judged if len(members) > 1 else members
     subject = list(shown)[-1]
     drift: dict[str, Any] = read_json(report / "drift.json")
@@ -84,7 +97,7 @@ def summarize(
     )
     with replace_atomically(report / PAGE) as aside:
         aside.write_text(html, encoding="utf-8")
-    log.event("summarized", page=report / PAGE)
+    log.event("wrote_page", page=report / PAGE)
 
 
 def _data(folder: Path, manifest: Manifest) -> dict[str, Any]:

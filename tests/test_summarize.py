@@ -55,7 +55,7 @@ def test_members_stand_side_by_side_with_the_scores_of_evaluate(make_run: MakeRu
 def test_one_member_is_no_ensemble(make_run: MakeRun) -> None:
     html = text_of(make_run(members={"alone": 0.8}).summarize())
     assert 'id="ensemble"' not in html
-    assert "Accuracy of alone" in html
+    assert "<span>accuracy of alone</span>" in html
     assert '<th scope="row">ensemble' not in html
 
 
