@@ -63,7 +63,7 @@ def summarize(
         for name in scores
     }
     diagnoses: dict[str, list[dict[str, str]]] = read_json(report / diagnosis.FILE)
-    members = {name: one for name, one in judged.items() if name != ENSEMBLE}
+    members = {name: rows for name, rows in judged.items() if name != ENSEMBLE}
     # The average of a single member is that member.
     shown = judged if len(members) > 1 else members
     subject = list(shown)[-1]
@@ -112,7 +112,7 @@ def _data(folder: Path, manifest: Manifest) -> dict[str, Any]:
 
 
 def _member(name: str, folder: Path, findings: list[dict[str, str]]) -> dict[str, Any]:
-    """What it is, its curves, the run that made it, and of a network what the curves say in words."""
+    """A member: its spec, its curves, its run, and the findings on a network's curves."""
     panels = charts.panels(read_json(folder / learners.HISTORY))
     return {
         "name": name,
@@ -123,22 +123,24 @@ def _member(name: str, folder: Path, findings: list[dict[str, str]]) -> dict[str
     }
 
 
-def _errors(one: Predictions, classes: list[str], manifest: Manifest, packed: Path) -> list[dict[str, Any]]:
+def _errors(
+    predictions: Predictions, classes: list[str], manifest: Manifest, packed: Path
+) -> list[dict[str, Any]]:
     """Each with its image as it was packed, which is what the members were shown."""
     ids = manifest.strings("id").tolist()
     paths = dict(zip(ids, manifest.strings("path").tolist(), strict=True))
-    found = overview.errors(one, classes, paths)
+    errors = overview.errors(predictions, classes, paths)
     with store.Reader(packed) as rows:
         place = {identity: number for number, identity in enumerate(rows.ids.tolist())}
-        images = rows.take([place[error["id"]] for error in found])
+        images = rows.take([place[error["id"]] for error in errors])
     return [
         error | {"uri": style.image_uri(image, _SIDE), "tiny": max(image.shape) < _TINY}
-        for error, image in zip(found, images, strict=True)
+        for error, image in zip(errors, images, strict=True)
     ]
 
 
-def _reliability(one: Predictions, bins: int) -> str:
-    return style.figure_uri(charts.reliability(reliability(one, bins)))
+def _reliability(predictions: Predictions, bins: int) -> str:
+    return style.figure_uri(charts.reliability(reliability(predictions, bins)))
 
 
 if __name__ == "__main__":

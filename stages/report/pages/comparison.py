@@ -34,7 +34,7 @@ _NOTHING = "-"
 
 @dataclass(frozen=True)
 class Section:
-    """A member, or the ensemble: rows of cells, one per run, by the heading they stand under."""
+    """A member, or the ensemble: rows of cells, one per run, by the heading above them."""
 
     name: str
     rows: dict[str, list[tuple[str, list[str]]]]
@@ -65,11 +65,11 @@ def about(runs: Sequence[Compared]) -> list[tuple[str, list[str]]]:
     return [(title, cells) for title, cells in rows if len(set(cells)) > 1]
 
 
-def text(runs: Sequence[Compared], made: Sequence[Section]) -> str:
+def text(runs: Sequence[Compared], sections_shown: Sequence[Section]) -> str:
     """For a terminal."""
     table: list[list[str]] = [["", *(run.name for run in runs)], ["run", *(run.run_id[:8] for run in runs)]]
     table += [[title, *cells] for title, cells in about(runs)]
-    for section in made:
+    for section in sections_shown:
         table += [[], [section.name]]
         table += [[f"  {title}", *cells] for rows in section.rows.values() for title, cells in rows]
     widths = [max(len(row[place]) for row in table if len(row) > place) for place in range(len(runs) + 1)]
@@ -84,18 +84,18 @@ def _section(name: str, parts: Sequence[Part | None], labels: Sequence[str]) -> 
         "Params that differ": _differing([part.params if part else {} for part in parts]),
         "Cost": _cost(parts),
     }
-    return Section(name, {title: found for title, found in rows.items() if found}, _curves(parts, labels))
+    return Section(name, {title: lines for title, lines in rows.items() if lines}, _curves(parts, labels))
 
 
 def _metrics(parts: Sequence[Part | None]) -> list[tuple[str, list[str]]]:
     """With an interval where there are predictions, and the difference to the first run."""
-    found = [_intervals(part) for part in parts]
+    ranges = [_intervals(part) for part in parts]
     rows = []
     for key, title in _METRICS.items():
         values = [part.metrics.get(f"test_{key}") if part else None for part in parts]
         if any(value is not None for value in values):
             rows.append(
-                (title, [_ranged(v, within.get(key)) for v, within in zip(values, found, strict=True)])
+                (title, [_ranged(v, within.get(key)) for v, within in zip(values, ranges, strict=True)])
             )
     against = [_against(parts[0], part) for part in parts[1:]]
     if any(cell != _NOTHING for cell in against):
@@ -124,8 +124,8 @@ def _against(first: Part | None, part: Part | None) -> str:
         return _NOTHING
     if not np.array_equal(np.sort(first.predictions.ids), np.sort(part.predictions.ids)):
         return "other images"
-    found = significance.accuracy(_correct(part.predictions), _correct(first.predictions), LEVEL / 2)
-    return f"{found.gain:+.4f} (p = {found.two_sided:.2g}; +{found.gained} -{found.lost})"
+    paired = significance.accuracy(_correct(part.predictions), _correct(first.predictions), LEVEL / 2)
+    return f"{paired.gain:+.4f} (p = {paired.two_sided:.2g}; +{paired.gained} -{paired.lost})"
 
 
 def _correct(predictions: Predictions) -> NDArray[np.bool_]:
@@ -134,8 +134,8 @@ def _correct(predictions: Predictions) -> NDArray[np.bool_]:
 
 
 def _differing(params: Sequence[Mapping[str, str]]) -> list[tuple[str, list[str]]]:
-    keys = dict.fromkeys(key for one in params for key in one)
-    rows = [(key, [one.get(key, _NOTHING) for one in params]) for key in keys]
+    keys = dict.fromkeys(key for run in params for key in run)
+    rows = [(key, [run.get(key, _NOTHING) for run in params]) for key in keys]
     return [(key, cells) for key, cells in rows if len(set(cells)) > 1]
 
 
@@ -151,9 +151,9 @@ def _cost(parts: Sequence[Part | None]) -> list[tuple[str, list[str]]]:
 @rc_context(style.FIGURE)
 def _curves(parts: Sequence[Part | None], labels: Sequence[str]) -> dict[str, Figure]:
     """Loss and accuracy over epochs, a colour for each training: on val solid, on train dotted."""
-    # Of a training that several executions took from the cache, one line.
+    # A training that several executions took from the cache is a single line.
     trained = {part.run_id: part for part in parts if part}
-    known = [(part.run_id, label) for part, label in zip(parts, labels, strict=True) if part]
+    names = [(part.run_id, label) for part, label in zip(parts, labels, strict=True) if part]
     figures = {}
     for key in ("loss", "accuracy"):
         if not any(key in part.curves for part in trained.values()):
@@ -162,7 +162,7 @@ def _curves(parts: Sequence[Part | None], labels: Sequence[str]) -> dict[str, Fi
         axes = figure.subplots()
         for number, (run_id, part) in enumerate(trained.items()):
             colour = style.SERIES[number % len(style.SERIES)]
-            label = ", ".join(label for one, label in known if one == run_id)
+            label = ", ".join(label for name_id, label in names if name_id == run_id)
             for name, line in ((key, ":"), (f"val_{key}", "-")):
                 if points := part.curves.get(name):
                     marker = "o" if len(points) == 1 else None
