@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipelines.graph import load
+
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
@@ -57,3 +59,7 @@ def test_a_failed_evaluation_promotes_nothing(graph: Path) -> None:
     (graph / "dvc.yaml").write_text(yaml.safe_dump(declared), encoding="utf-8")
     assert run(graph, "repro") == 0
     assert (graph / "reports" / "promotion.json").exists()
+
+
+def test_airflow_starts_promote_after_evaluate() -> None:
+    assert {"evaluate", "audit"} <= load(ROOT / "dvc.yaml")["promote"].upstream
