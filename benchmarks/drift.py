@@ -39,7 +39,7 @@ def images(
     }
     counts = draw.multinomial(count, shares)
     summary = profile.summary(["" for _ in range(count)], figures)
-    return summary | {"classes": {f"class {number}": int(one) for number, one in enumerate(counts)}}
+    return summary | {"classes": {f"class {number}": int(images) for number, images in enumerate(counts)}}
 
 
 def confidences(count: int, draw: np.random.Generator, classes: int, doubt: float = 1.0) -> Profile:

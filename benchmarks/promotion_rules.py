@@ -159,11 +159,13 @@ def main() -> None:
     for churn in (0.02, 0.04, 0.08):
         for base in SETTINGS:
             setting = Setting(base.classes, base.images, churn)
-            found = rates(setting, _DRAWS)
-            ruined = f"{found.refused:.1%} | {found.refused_by_holm:.1%}" if base.images >= 30 else "- | -"
+            measured = rates(setting, _DRAWS)
+            ruined = (
+                f"{measured.refused:.1%} | {measured.refused_by_holm:.1%}" if base.images >= 30 else "- | -"
+            )
             print(
-                f"| {base.classes} x {base.images} | {churn:.0%} | {found.significant:.0%} "
-                f"| {found.promoted:.1%} | {ruined} |",
+                f"| {base.classes} x {base.images} | {churn:.0%} | {measured.significant:.0%} "
+                f"| {measured.promoted:.1%} | {ruined} |",
                 flush=True,
             )
 

@@ -22,9 +22,9 @@ def mean(*, manifest: Path, resized: Path, stats: Path) -> None:
         table.require(images.ids, resized)
         _, height, width, _ = images.shape
         totals, squares = images.column("sums")[train], images.column("squares")[train]
-    found = ChannelStatistics.from_sums(totals, squares, height * width)
-    write_json(stats, found.as_json())
-    shown = {"mean": found.mean, "std": found.std}
+    statistics = ChannelStatistics.from_sums(totals, squares, height * width)
+    write_json(stats, statistics.as_json())
+    shown = {"mean": statistics.mean, "std": statistics.std}
     log.event("averaged", images=int(train.sum()), **{k: [round(x, 2) for x in v] for k, v in shown.items()})
 
 

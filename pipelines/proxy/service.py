@@ -117,8 +117,8 @@ class Handler(BaseHTTPRequestHandler):
         )
         built = spec.request(container)
         built["Labels"][spec.STACK_LABEL] = self.server.stack
-        made = self.server.engine.call("POST", "/containers/create", {"name": name}, built)
-        self._send(201, {"Id": made["Id"], "Warnings": made.get("Warnings") or []})
+        created = self.server.engine.call("POST", "/containers/create", {"name": name}, built)
+        self._send(201, {"Id": created["Id"], "Warnings": created.get("Warnings") or []})
 
     def _control(self, name: str, action: str | None, options: dict[str, str]) -> None:
         engine, inspected = self.server.engine, self.server.engine.own(name)

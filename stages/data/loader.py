@@ -71,12 +71,12 @@ class Loader(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
         return min(self._size, self.images - number * self._size)
 
     def __getitem__(self, number: int) -> Batch:
-        asked = time.monotonic()
+        started = time.monotonic()
         step = self._epoch * len(self) + number
         for ahead in range(step, step + self._ahead):
             self._submit(*divmod(ahead, len(self)))
         batch = self._waiting.pop((self._epoch, number)).result()
-        self._times[number] = asked, time.monotonic()
+        self._times[number] = started, time.monotonic()
         return batch
 
     def begin(self, epoch: int) -> None:
@@ -100,7 +100,7 @@ class Loader(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
         """
         idle = [0.0, *finished[:-1]]
         times = zip(self._times[first:], idle, strict=False)
-        return sum(max(0.0, made - max(asked, free)) for (asked, made), free in times)
+        return sum(max(0.0, ready - max(started, free)) for (started, ready), free in times)
 
     def close(self) -> None:
         """Stop the threads; batches on their way are finished and dropped."""

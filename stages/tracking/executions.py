@@ -78,8 +78,13 @@ def parent_run(client: "MlflowClient", experiment: str, execution: Execution, ta
     """
     runs = _parents(client, experiment, execution)
     if not runs:
-        known = {EXECUTION: execution.identity, PROCESS: execution.process, STAGE: "pipeline", **tags}
-        client.create_run(experiment, run_name=execution.name, tags=known)
+        tags_of_parent = {
+            EXECUTION: execution.identity,
+            PROCESS: execution.process,
+            STAGE: "pipeline",
+            **tags,
+        }
+        client.create_run(experiment, run_name=execution.name, tags=tags_of_parent)
         runs = _parents(client, experiment, execution)
     oldest, *younger = [run.info.run_id for run in runs]
     for run_id in younger:

@@ -27,7 +27,7 @@ class Live(threading.Thread):
         self._record = record
         self._news, self._opened, self._closing = threading.Event(), threading.Event(), threading.Event()
         self._refused: TrackingError | None = None
-        self._known: set[tuple[str, int]] = set()
+        self._uploaded_steps: set[tuple[str, int]] = set()
         self._begun, self._params, self._epochs = False, 0, 0
         self._pause = 0.0
 
@@ -90,8 +90,8 @@ class Live(threading.Thread):
             if not self._begun:
                 run_id = upload.begin(client, self._record)
                 self._begun = True
-                self._known = parts.known_steps(client, run_id) if values["resumed"] else set()
+                self._uploaded_steps = parts.known_steps(client, run_id) if values["resumed"] else set()
             params, epochs = list(values["params"].items()), list(values["epochs"].items())
             parts.log_params(client, values["run_id"], dict(params[self._params :]))
-            parts.log_epochs(client, values["run_id"], dict(epochs[self._epochs :]), self._known)
+            parts.log_epochs(client, values["run_id"], dict(epochs[self._epochs :]), self._uploaded_steps)
             self._params, self._epochs = len(params), len(epochs)

@@ -41,7 +41,7 @@ def log_tags(client: "MlflowClient", run_id: str, tags: Mapping[str, str]) -> No
 
 
 def log_epochs(
-    client: "MlflowClient", run_id: str, epochs: Epochs, known: Collection[tuple[str, int]] = ()
+    client: "MlflowClient", run_id: str, epochs: Epochs, uploaded: Collection[tuple[str, int]] = ()
 ) -> None:
     """Log metrics by step, but for the `known` pairs of metric and step."""
     from mlflow.entities import Metric
@@ -50,7 +50,7 @@ def log_epochs(
         Metric(key, value, time, int(step))
         for step, (time, values) in epochs.items()
         for key, value in values.items()
-        if (key, int(step)) not in known
+        if (key, int(step)) not in uploaded
     ]
     _send(client, run_id, "metrics", metrics)
 
@@ -58,10 +58,10 @@ def log_epochs(
 def log_metrics(client: "MlflowClient", run_id: str, values: Mapping[str, Any]) -> None:
     """Log the record's epochs, and its metrics of the run as a whole as step 0."""
     # An earlier attempt, whose record may be lost with its machine, has logged at other times.
-    known = known_steps(client, run_id) if values["resumed"] else set()
-    log_epochs(client, run_id, values["epochs"], known)
+    uploaded = known_steps(client, run_id) if values["resumed"] else set()
+    log_epochs(client, run_id, values["epochs"], uploaded)
     for key, (value, time) in values["metrics"].items():
-        log_epochs(client, run_id, {"0": (time, {key: value})}, known)
+        log_epochs(client, run_id, {"0": (time, {key: value})}, uploaded)
 
 
 def known_steps(client: "MlflowClient", run_id: str) -> set[tuple[str, int]]:

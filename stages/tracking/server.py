@@ -105,7 +105,7 @@ def find(client: "MlflowClient", record: str) -> str | None:
     """Return the id of the run that was made of this record, deleted or not; None where there is none."""
     from mlflow.entities import ViewType
 
-    experiments = [found.experiment_id for found in client.search_experiments(ViewType.ALL)]
+    experiments = [experiment.experiment_id for experiment in client.search_experiments(ViewType.ALL)]
     runs = client.search_runs(experiments, f"tags.`{RECORD}{record}` LIKE '%'", ViewType.ALL, max_results=1)
     return str(runs[0].info.run_id) if runs else None
 
@@ -132,19 +132,20 @@ def experiment(client: "MlflowClient", name: str) -> str:
     """
     from mlflow.exceptions import MlflowException
 
-    if (known := client.get_experiment_by_name(name)) is None:
+    if (experiment := client.get_experiment_by_name(name)) is None:
         try:
             return str(client.create_experiment(name, _artifact_location()))
         except MlflowException:
             # Another process was faster.
-            known = client.get_experiment_by_name(name)
-            if known is None:
+            experiment = client.get_experiment_by_name(name)
+            if experiment is None:
                 raise
-    if known.lifecycle_stage != "active":
+    if experiment.lifecycle_stage != "active":
         raise TrackingError(
-            f"experiment {name} is deleted; restore it: mlflow experiments restore -x {known.experiment_id}"
+            f"experiment {name} is deleted; restore it: "
+            f"mlflow experiments restore -x {experiment.experiment_id}"
         )
-    return str(known.experiment_id)
+    return str(experiment.experiment_id)
 
 
 def _artifact_location() -> str | None:

@@ -68,8 +68,8 @@ def _uploaded(record: Record) -> bool:
 def end_killed_everywhere() -> None:
     """End the runs of this machine's killed stages, in all experiments. Raises TrackingError."""
     with connected() as client:
-        for known in client.search_experiments():
-            executions.end_killed(client, known.experiment_id)
+        for experiment in client.search_experiments():
+            executions.end_killed(client, experiment.experiment_id)
 
 
 def open_run(client: "MlflowClient", record: Record) -> tuple[str, str, str]:

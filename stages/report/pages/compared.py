@@ -66,7 +66,9 @@ def by_recipe(client: "MlflowClient", recipe: str, count: int) -> list[Compared]
     """
     experiment = client.get_experiment_by_name(recipe)
     if experiment is None:
-        names = sorted(known.name for known in client.search_experiments() if known.name != "Default")
+        names = sorted(
+            experiment.name for experiment in client.search_experiments() if experiment.name != "Default"
+        )
         raise TrackingError(f"no runs of recipe {recipe}; allowed: {', '.join(names) or 'none yet'}")
     evaluations = _search(client, [experiment.experiment_id], f"tags.{STAGE} = '{EVALUATE}'")
     finished = [run for run in evaluations if run.info.status == "FINISHED"]
