@@ -1,0 +1,34 @@
+"""Names say what they hold: words that could name anything are refused."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ROOMS = ("stages", "pipelines", "apps", "benchmarks")
+VAGUE = {"apart", "asked", "found", "given", "kept", "known", "made", "one", "told"}
+
+
+def names(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """Every name that the code binds, with its line: variables, arguments, attributes, functions, classes."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(id=name, ctx=ast.Store(), lineno=line) | ast.arg(arg=name, lineno=line):
+                yield name, line
+            case ast.FunctionDef(name=name, lineno=line) | ast.ClassDef(name=name, lineno=line):
+                yield name, line
+            case ast.Attribute(attr=name, ctx=ast.Store(), lineno=line):
+                yield name, line
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_no_name_is_vague(room: str) -> None:
+    vague = [
+        f"{path.relative_to(ROOT)}:{line}: {name}"
+        for path in sorted((ROOT / room).rglob("*.py"))
+        for name, line in names(ast.parse(path.read_text(encoding="utf-8")))
+        if name.strip("_") in VAGUE
+    ]
+    assert not vague, "\n".join(vague)
