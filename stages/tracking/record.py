@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Self, TextIO
 
 from stages.common import log
-from stages.common.files import remove, replace_atomically
+from stages.common.files import check_replaceable, remove, replace_atomically
 from stages.common.redaction import redact
 from stages.tracking.server import project_root
 
@@ -120,7 +120,12 @@ class Record:
         return self.folder / "model"
 
     def move(self, folder: Path) -> None:
-        """Move the record to `folder`, which is replaced, and close it."""
+        """Move the record to `folder`, where it replaces an earlier one, and close it.
+
+        Raises:
+            OutputError: `folder` holds files that no record has.
+        """
+        check_replaceable(folder, (FILE, "artifacts/*", "model/*"))
         remove(folder)
         # Before the folder moves, so that no process takes the lock of a record that is on its way.
         (self.folder / _LOCK).unlink()
