@@ -180,7 +180,7 @@ def image_results(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.
 
 @pytest.fixture
 def images(tmp_path: Path) -> Images:
-    """The function `write_images`, writing into this test's own folder `source` unless told otherwise."""
+    """The function `write_images`, writing into this test's own folder `source` unless another is named."""
 
     def write(classes: Mapping[str, int] | None = None, root: Path | None = None, **options: Any) -> Path:
         return write_images(root or tmp_path / "source", classes or {"cat": 10, "dog": 10}, **options)

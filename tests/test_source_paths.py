@@ -18,7 +18,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
 @pytest.mark.parametrize(
     "name",
     [
-        "My pictures; touch EXECUTED",
+        "My images; touch EXECUTED",
         "$(touch EXECUTED) `touch EXECUTED` & 'single' \"double\" | x",
     ],
 )
