@@ -198,7 +198,8 @@ def _folders(config: Config, writes_repository: bool) -> dict[str, bool]:
     folders = {}
     if config.repository.startswith("/"):
         repository = Path(config.repository)
-        bare = repository.is_dir() and not (repository / ".git").exists()
+        # Not by a missing .git: Airflow's own container sees datasets/ of the repository alone.
+        bare = (repository / "HEAD").is_file()
         folders[str(repository if bare else repository / ".git")] = writes_repository
         if writes_repository and (repository / ".git").is_dir():
             (repository / ".git" / "hooks").mkdir(exist_ok=True)
