@@ -28,8 +28,9 @@ def test_drift_comes_before_findings_and_findings_before_weak_classes() -> None:
 def test_errors_that_are_spread_over_all_classes_name_no_class() -> None:
     assert reasons({"net": [VARIANCE]}, classes(0.90, 0.91, 0.92), "pass", 1_234) == [
         "net: high variance",
-        "1,234 errors, in no class many",
+        "1,234 errors, no class with many",
     ]
+    assert reasons({}, classes(1.0, 0.99), "pass", 1)[0] == "1 error, no class with many"
 
 
 def test_a_run_without_findings_says_so() -> None:

@@ -67,7 +67,7 @@ def next_steps(
     if wrong and not weak:
         steps.append(
             {
-                "reason": f"{wrong:,} errors, in no class many",
+                "reason": f"{wrong:,} {'error' if wrong == 1 else 'errors'}, no class with many",
                 "advice": "look at the most confident ones below",
             }
         )
