@@ -240,8 +240,8 @@ def test_another_size_is_resized_and_not_taken_from_the_run_cache(clone: Clone) 
 def test_an_edited_network_runs_its_member_again_as_a_whole_even_when_killed_before(clone: Clone) -> None:
     network = clone.root / "stages" / "models" / "networks" / "lenet.py"
     code = network.read_text(encoding="utf-8")
-    assert code.count("kl.Dense(500") == 1
-    network.write_text(code.replace("kl.Dense(500", "kl.Dense(50"), encoding="utf-8")
+    assert code.count("kl.flattened(x), 500") == 1
+    network.write_text(code.replace("kl.flattened(x), 500", "kl.flattened(x), 50"), encoding="utf-8")
 
     with clone.start("repro") as process:
         assert process.stdout is not None
@@ -258,7 +258,7 @@ def test_an_edited_network_runs_its_member_again_as_a_whole_even_when_killed_bef
     assert clone.half_written() == []
     files = {path.name for path in (clone.root / "models" / "lenet").iterdir()}
     curves = {"history.json", "learning_curves.png"}
-    assert files == {"model.keras", "spec.json", "run.json", "tracking"} | curves
+    assert files == {"fit.json", "model.keras", "spec.json", "run.json", "tracking"} | curves
     assert clone.repro() == []
 
 

@@ -94,7 +94,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, dict[str
     folder = tmp_path_factory.mktemp("weights")
 
     def file(backbone: str, options: dict[str, Any]) -> Path:
-        path = folder / f"{backbone}.weights.h5"
+        words = "-".join(f"{name}={value}" for name, value in options.items())
+        path = folder / f"{backbone}{words}.weights.h5"
         if not path.exists():
             build = getattr(keras.applications, backbone)
             build(include_top=False, weights=None, input_shape=(32, 32, 3), **options).save_weights(path)

@@ -36,9 +36,17 @@ def packages() -> str:
 
 
 def peak_memory() -> float:
-    """Return the most memory in MiB that this process has held so far."""
+    """Return the most memory in MiB that this process has held so far.
+
+    Linux' ru_maxrss starts at what the parent held when it forked: a stage that DVC or a test starts would
+    report their memory. VmHWM is of the program alone.
+    """
     import resource
 
+    status = Path("/proc/self/status")
+    if status.exists():
+        (line,) = [line for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
+        return int(line.split()[1]) / 2**10
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # Kilobytes, but bytes on macOS.
     return peak / (2**20 if sys.platform == "darwin" else 2**10)

@@ -74,9 +74,11 @@ def test_own_images_are_measured_whatever_their_folders(tmp_path: Path, tiny: Se
         file.rename(mine / f"{number}.jpg")
     (mine / "notes.txt").write_text("no image")
     settings = Settings(data=tmp_path / "mine", scale=0.002, repeats=1, work=tmp_path)
-    (row,) = bench_change.measure(settings)
-    assert row.name.endswith("own images")
-    assert row.ours > 0
+    seconds, decodes = bench_change.measure(settings)
+    assert seconds.name.endswith("own images")
+    assert seconds.ours > 0
+    assert decodes.bound is not None
+    assert 0 < decodes.ours < decodes.bound, "only new images are decoded"
 
 
 def test_the_table_is_printed_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,6 @@ refusals and the slowest input in seconds, and the peak of memory in MiB.
 import io
 import json
 import logging
-import resource
 import sys
 import tarfile
 import tempfile
@@ -25,6 +24,7 @@ import numpy as np
 from PIL import Image
 
 from stages import params
+from stages.common import machine
 from stages.common.errors import ConvoyError
 from stages.data.decoding import decode, formats, inspect
 from stages.data.sources import archive, csv
@@ -190,7 +190,7 @@ def run(count: int, seed: int = 0) -> dict[str, object]:
                     raise
                 slowest = max(slowest, time.monotonic() - start)
             report[kind] = {"inputs": number, "refusals": refusals, "slowest": round(slowest, 3)}
-    report["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    report["peak"] = round(machine.peak_memory())
     return report
 
 

@@ -123,9 +123,11 @@ def test_members_of_other_images_are_not_bundled(members: dict[str, Path], tmp_p
     spec["provenance"]["resize"]["size"] = [32, 32]
     other.mkdir()
     write_json(other / "spec.json", spec)
-    with pytest.raises(ServingError, match=r"other is of other classes or another size; train it again"):
+    with pytest.raises(
+        ServingError, match=r"other is of other classes or sizes than other members; run train again"
+    ):
         bundle.write(tmp_path / "bundle", members | {"other": other}, WEIGHTS | {"other": 1}, "center")
-    with pytest.raises(ServingError, match=r"nowhere is no member of this version"):
+    with pytest.raises(ServingError, match=r"nowhere holds no member of this version"):
         bundle.write(tmp_path / "bundle2", {"nowhere": tmp_path / "nowhere"}, {"nowhere": 1}, "center")
 
 

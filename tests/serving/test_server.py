@@ -162,7 +162,7 @@ def test_what_is_no_image_is_answered_with_400_and_the_reason(
     good = test_images[0].read_bytes()
     for bad, reason in [
         (b"no image", "image 1: not an image in one of the formats"),
-        (good[: len(good) // 2], "image 1: broken image"),
+        (good[: len(good) // 2], "image 1: damaged PNG"),
         (image(8_000, 8_000), "8000x8000 pixels are more than the 50000000 allowed"),
         (b"", "the file is empty"),
     ]:

@@ -35,7 +35,7 @@ def loaded(folder: Path, **model: Any) -> params.Params:
         ),
         (
             {"network": "minivggnet", "options": {"batch_norm": True}},
-            "models.lenet.options: unknown key batch_norm; allowed: activation, batch_normalization, init",
+            "unknown key batch_norm (did you mean batch_normalization?); allowed: activation, batch_norm",
         ),
         (
             {"network": "minivggnet", "options": {"batch_normalization": "no"}},
