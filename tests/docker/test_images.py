@@ -35,7 +35,7 @@ def test_hadolint_has_nothing_to_say(path: Path) -> None:
 def test_a_stage_runs_as_nobody_in_particular(image: str) -> None:
     assert _said(image, "id", "-u").strip() == "1000"
     other = ("--user", "4321:4321", "--read-only", "--tmpfs", "/tmp")
-    assert "usage: python -m stages.ingest" in _said(
+    assert "Usage: python -m stages.ingest" in _said(
         image, "python", "-m", "stages.ingest", "--help", options=other
     )
 

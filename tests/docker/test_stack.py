@@ -121,7 +121,7 @@ def test_a_training_survives_its_containers_end_and_the_schedulers(stack: Stack)
     assert {task["state"] for task in tasks.values()} <= {"success", "skipped"}
     assert tasks["train@lenet"]["try_number"] == 3
     assert _curve(stack, name) == list(range(1, EPOCHS + 1))
-    assert "going on from a checkpoint" in stack.log("killed", tasks["train@lenet"], 2)
+    assert "event=resumed_training" in stack.log("killed", tasks["train@lenet"], 2)
 
 
 def test_a_stage_has_its_owners_rights_and_cancelling_the_run_stops_it(stack: Stack) -> None:

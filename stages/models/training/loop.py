@@ -260,7 +260,7 @@ class Trainer:
             value = self.history[self._settings.monitor][progress.best - 1]
             self._best.epoch, self._best.value, self._best.weights = progress.best, value, state.best
         epochs = len(self.history.get("epoch", []))
-        log.event("resumed", epoch=epochs, batch=progress.batch, phase=progress.phase)
+        log.event("resumed_training", epoch=epochs, batch=progress.batch, phase=progress.phase)
         return state
 
     def _read(self, variables: list[keras.Variable]) -> State | None:
