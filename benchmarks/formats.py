@@ -9,7 +9,6 @@ from typing import Any, Protocol
 
 import cv2
 import h5py
-import hdf5plugin
 import numpy as np
 from numpy.typing import NDArray
 
@@ -165,6 +164,15 @@ class Store:
 
 
 OURS = "store (HDF5)"
+
+
+def _blosc2() -> Any:
+    """The filter's options; its import registers it with HDF5."""
+    import hdf5plugin
+
+    return hdf5plugin.Blosc2(cname="lz4")
+
+
 FORMATS: dict[str, Callable[[Path], Format]] = {
     OURS: Store,
     "folder of PNG": PngFolder,
@@ -172,6 +180,6 @@ FORMATS: dict[str, Callable[[Path], Format]] = {
     "TFRecord": TFRecord,
     "HDF5 raw": Hdf5,
     "HDF5 raw float64": lambda path: Hdf5(path, "float64"),
-    "HDF5 Blosc2-LZ4": lambda path: Hdf5(path, **hdf5plugin.Blosc2(cname="lz4")),
+    "HDF5 Blosc2-LZ4": lambda path: Hdf5(path, **_blosc2()),
     "HDF5 gzip": lambda path: Hdf5(path, compression="gzip", compression_opts=4),
 }

@@ -58,6 +58,7 @@ def test_memory_is_measured_for_every_data_stage_and_a_classifier(tiny: Settings
 @pytest.mark.slow
 def test_storage_compares_every_format_by_every_figure(tiny: Settings) -> None:
     pytest.importorskip("lmdb")
+    pytest.importorskip("hdf5plugin")
     found = {row.name: row for row in bench_storage.measure(tiny)}
     others = len(FORMATS) - 1
     assert len(found) == 3 * 4 * others
