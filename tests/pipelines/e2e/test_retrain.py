@@ -29,6 +29,7 @@ class Shop:
         values["defaults"] = [
             {"/extractor@extractors.hog": "hog"},
             {"/model@models.hog_logistic": "logistic_regression"},
+            {"override /dataset": "digits"},
             "_self_",
         ]
         values["models"] = {"hog_logistic": {"input": "features/hog", "c": [c]}}
