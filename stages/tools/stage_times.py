@@ -6,6 +6,9 @@ from pathlib import Path
 from stages import cli
 from stages.common import stage_times
 
+# Commands that start the stages: their time is that of the others.
+_STARTERS = {"run_images"}
+
 
 def show_stage_times(file: Path) -> None:
     """Print a table of the stages that ran, and how much of their time was start-up.
@@ -13,7 +16,7 @@ def show_stage_times(file: Path) -> None:
     Args:
         file: What CONVOY_STAGE_TIMES named during the run. Without it, nothing ran and nothing is printed.
     """
-    rows = stage_times.read(file)
+    rows = [row for row in stage_times.read(file) if row["stage"] not in _STARTERS]
     if not rows:
         return
     width = max(len(str(row["stage"])) for row in rows)
