@@ -106,15 +106,10 @@ lint: $(VENV)/dev.installed  ## Check style, types, import layers and words
 	@codespell -D- -Ddocs/vocabulary.txt
 	@mypy
 
-audit: $(VENV)/dev.installed  ## Look the pinned packages up in the database of known vulnerabilities
-	@pip-audit --disable-pip --progress-spinner off $(foreach file,$(wildcard requirements/*.txt),-r $(file))
-
-format: $(VENV)/dev.installed  ## Bring the code into shape
-	@ruff format --quiet .
-	@ruff check --fix --quiet .
-
-# Hashes make an index that serves another file under a pinned version an error.
-PIN := uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --generate-hashes
+audit: $(VENV)/dev.installed  ## Look the installed packages up in the database of known vulnerabilities
+	@pip-audit --progress-spinner off
+	@for path in $(AIRFLOW)/lib/python*/site-packages; do \
+		[ ! -d "$$path" ] || pip-audit --progress-spinner off --path "$$path" || exit 1; done
 
 docs: $(VENV)/dev.installed  ## Build the documentation into docs/_build
 	@sphinx-build --quiet --fail-on-warning --keep-going docs docs/_build

@@ -1,13 +1,13 @@
 """Where labelled images come from: one module per kind of source.
 
-A kind is a module in this package with two names; its file's name is its registration:
+A kind is a module in this package with two names; its file's name is its registration::
 
     class Params(SourceParams):
         kind: Literal["NAME"]          # the file is NAME.py
 
     def images(params: Params) -> Iterator[Image]: ...
 
-Example of the smallest source:
+Example of the smallest source::
 
     def images(params: Params) -> Iterator[Image]:
         for path in sorted(params.path.glob("*.png")):
