@@ -38,8 +38,8 @@ class Choice:
         description: What it does, in words.
         overrides: Hydra overrides besides those of the source.
         side: Height and width of the images in pixels.
-        seconds: Per 1,000 images on 2 cores, measured with `time make run DATA=datasets/animals.tar`.
-        start: Seconds that do not depend on the number of images.
+        seconds: Per 1,000 images on 2 cores: an estimate, to tell minutes from hours.
+        start: Seconds that do not depend on the number of images; an estimate too.
     """
 
     recipe: str
