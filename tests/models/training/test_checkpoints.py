@@ -94,7 +94,7 @@ def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(
     again = start(tmp_path, packed.packed)
     log = again.communicate()[1]
     assert again.returncode == 0, log
-    assert "event=resumed epoch=4 batch=" in log
+    assert "event=resumed_training epoch=4 batch=" in log
     assert "number=4/" not in log
     resumed, history = weights(folder), read_json(folder / "history.json")
     assert read_json(folder / "run.json")["run_id"] == run_id
