@@ -107,7 +107,7 @@ def patch(width: int, height: int) -> Preprocessor:
 
 
 def to_array(image: NDArray[Any]) -> NDArray[Any]:
-    """Keras' own conversion (Starter Bundle ch. 7, ImageToArrayPreprocessor)."""
+    """Keras' own conversion (Starter Bundle ch. 12, ImageToArrayPreprocessor)."""
     from tensorflow.keras.preprocessing.image import img_to_array
 
     array: NDArray[Any] = img_to_array(image)

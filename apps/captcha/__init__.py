@@ -5,7 +5,7 @@
     dvc exp run -S recipe=lenet_captcha
     python -m apps.captcha.read --model models:/NAME@champion IMAGES…
 
-The book downloaded its captchas from a toll road's site, years after it had informed the owner. This
+The book downloaded its captchas from a toll road's site, a year after it had informed the owner. This
 application contacts no site: it shows the method, segment and classify, and not the digits of one site.
 """
 

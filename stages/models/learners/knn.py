@@ -39,7 +39,7 @@ class Params(ClassifierParams):
 class NearestNeighbors(Classifier):
     """Probabilities are shares of the vote: with one neighbour 0 or 1. Ties go to the first class.
 
-    The book draws ties at random; then the same image would not have the same answer twice.
+    The book's text breaks ties at random; then the same image would not have the same answer twice.
     The model is the train split itself, float32, in memory and on disk. Distances are brute force: trees are
     slower than that above some twenty columns.
     """

@@ -47,8 +47,8 @@ class LogisticRegression(Classifier):
     """Multinomial loss, L2 penalty, solver lbfgs; C by stratified cross-validation, then a refit.
 
     The book took liblinear's one-vs-rest, the default of 2017; multinomial probabilities sum to one by
-    themselves, which an ensemble and the log loss need. The whole split is in memory: `sgd` with `log_loss`
-    does without.
+    themselves, which an ensemble and the log loss need. It chose C by accuracy, in which many strengths are
+    equal; the log loss orders them. The whole split is in memory: `sgd` with `log_loss` does without.
     """
 
     def __init__(self, params: Params | None, model: "Pipeline | None" = None) -> None:
