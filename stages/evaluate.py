@@ -82,7 +82,7 @@ def evaluate(
     with tracking.run(recipe, "evaluate", tags, keep=report) as run:
         _write_plots(plots, by_name, names, {name: folder / HISTORY for name, folder in folders.items()})
         _write_report(report, by_name, scores, names)
-        _write_diagnoses(report, folders, packed / "train.h5")
+        _write_diagnoses(report, folders, scores, packed / "train.h5")
         run.dataset(tags["manifest"], "test", Counter(table.strings("split").tolist()))
         _track(run, by_name, scores, names, packed / "test.h5")
         for file in (report / metrics.FILE, report / TEXT):
@@ -118,11 +118,13 @@ def _write_report(folder: Path, by_name: Mapping[str, Predictions], scores: Scor
         aside.write_text("\n".join([_TITLE, *parts]), encoding="utf-8")
 
 
-def _write_diagnoses(folder: Path, members: dict[str, Path], train: Path) -> None:
+def _write_diagnoses(folder: Path, members: dict[str, Path], test: Scores, train: Path) -> None:
     """Of each network: what its learning curves say, and what to try next."""
     with store.Reader(train) as rows:
         images = np.bincount(rows.column("labels"), minlength=len(rows.provenance["classes"])).tolist()
-    diagnoses = {name: _diagnose(path, images) for name, path in members.items() if (path / FIT).exists()}
+    diagnoses = {
+        name: _diagnose(path, images, test[name]) for name, path in members.items() if (path / FIT).exists()
+    }
     for name, findings in diagnoses.items():
         for finding in findings:
             log.event(
@@ -134,13 +136,14 @@ def _write_diagnoses(folder: Path, members: dict[str, Path], train: Path) -> Non
     )
 
 
-def _diagnose(member: Path, images: list[int]) -> list[diagnosis.Finding]:
+def _diagnose(member: Path, images: list[int], test: Mapping[str, float]) -> list[diagnosis.Finding]:
     fit = read_json(member / FIT)
-    train, val = (
-        diagnosis.Fit(1 - scores["accuracy"], scores["log_loss"], scores["n"])
-        for scores in (fit["train"], fit["val"])
+    on_train, on_val, on_test = (
+        diagnosis.Fit(1 - scores["accuracy"], scores["log_loss"], int(scores["n"]))
+        for scores in (fit["train"], fit["val"], test)
     )
-    return diagnosis.of_training(read_json(member / HISTORY), images, train, val, fit["epoch"])
+    history = read_json(member / HISTORY)
+    return diagnosis.of_training(history, images, on_train, on_val, on_test, fit["epoch"])
 
 
 def _write_plots(

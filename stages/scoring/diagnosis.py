@@ -63,7 +63,9 @@ class Fit:
     images: int
 
 
-def of_training(history: Series, images: Sequence[int], train: Fit, val: Fit, epoch: float) -> list[Finding]:
+def of_training(
+    history: Series, images: Sequence[int], train: Fit, val: Fit, test: Fit, epoch: float
+) -> list[Finding]:
     """Diagnose one training.
 
     Args:
@@ -72,6 +74,7 @@ def of_training(history: Series, images: Sequence[int], train: Fit, val: Fit, ep
         images: number of train images of each class.
         train: the delivered weights on a sample of the train split, without augmentation.
         val: the delivered weights on the val split.
+        test: the delivered weights on the test split.
         epoch: the epoch whose weights were delivered, from 1.
 
     Returns:
@@ -83,7 +86,7 @@ def of_training(history: Series, images: Sequence[int], train: Fit, val: Fit, ep
         learning_rate(last["loss"]),
         overfitting(last["epoch"], last["loss"], last["val_loss"], epoch),
         easier_val(train, val),
-        bias_or_variance(train, val, epoch),
+        first_failing_check(train, val, test, epoch),
         small_data(images) if phase[-1] == 1 else None,
     ]
     return [finding for finding in findings if finding]
@@ -183,14 +186,15 @@ def easier_val(train: Fit, val: Fit) -> Finding | None:
     )
 
 
-def bias_or_variance(train: Fit, val: Fit, epoch: float) -> Finding:
-    """Name the first of Ng's checks that fails: bias, then variance.
+def first_failing_check(train: Fit, val: Fit, test: Fit, epoch: float) -> Finding:
+    """Name the first of Ng's checks that fails: bias, variance, overfitting to train and val.
 
     Train and val come from the same source, unless the source names its splits; so val is also what Ng calls
-    train-val. Bias is a train error above 5 %; variance is a gap above 5 points that chance does not explain.
+    train-val. Bias is a train error above 5 %; the others are gaps, from train to val and from val to test,
+    above 5 points that chance does not explain.
     """
     source = "Practitioner Bundle ch. 8, figure 8.3"
-    errors = f"train error {train.error:.3f}, val error {val.error:.3f}"
+    errors = f"train error {train.error:.3f}, val error {val.error:.3f}, test error {test.error:.3f}"
     figure = f"{errors}, in inference mode with the weights of epoch {epoch:.0f}"
     if train.error > _TOLERATED:
         return Finding(
@@ -203,7 +207,16 @@ def bias_or_variance(train: Fit, val: Fit, epoch: float) -> Finding:
         return Finding(
             "high variance",
             figure,
-            "more regularization (augment, dropout, train.l2); more such data; then another architecture",
+            "more regularization (augment, dropout, train.l2); more such data; then another architecture. "
+            "Where the source names its splits: see that train has images like those of val",
+            source,
+        )
+    if test.error - val.error > max(_TOLERATED, _noise(val, test)):
+        return Finding(
+            "overfit to train and val",
+            figure,
+            "a larger val split (ingest.val_fraction) and more data; where the source names its splits: "
+            "see that train and val have images like those of test",
             source,
         )
     return Finding("balanced", figure, "small gains are left: a longer schedule, an ensemble", source)
@@ -224,7 +237,7 @@ def small_data(images: Sequence[int]) -> Finding | None:
     )
 
 
-def _noise(train: Fit, val: Fit) -> float:
+def _noise(first: Fit, second: Fit) -> float:
     """What chance explains of a difference of the two errors: two standard errors."""
-    variance = sum(fit.error * (1 - fit.error) / fit.images for fit in (train, val))
+    variance = sum(fit.error * (1 - fit.error) / fit.images for fit in (first, second))
     return _CHANCE * float(variance**0.5)

@@ -12,7 +12,7 @@ from stages.scoring.diagnosis import Fit
 EPOCHS = np.arange(1, 41, dtype=float)
 GOOD = 0.1 + 2 * np.exp(-EPOCHS / 6)
 RISING_AFTER_15 = np.where(EPOCHS <= 15, GOOD + 0.02, GOOD[14] + 0.02 + 0.02 * (EPOCHS - 15))
-TRAIN, VAL = Fit(0.020, 0.08, 2_000), Fit(0.030, 0.10, 500)
+TRAIN, VAL, TEST = Fit(0.020, 0.08, 2_000), Fit(0.030, 0.10, 500), Fit(0.035, 0.11, 500)
 
 
 def history(**changes: Any) -> dict[str, list[float]]:
@@ -31,25 +31,26 @@ def history(**changes: Any) -> dict[str, list[float]]:
 def names(
     series: dict[str, list[float]], images: int = 2_000, train: Fit = TRAIN, val: Fit = VAL, epoch: float = 40
 ) -> list[str]:
-    return [finding.name for finding in diagnosis.of_training(series, [images] * 2, train, val, epoch)]
+    findings = diagnosis.of_training(series, [images] * 2, train, val, TEST, epoch)
+    return [finding.name for finding in findings]
 
 
 def test_a_regularized_training_that_went_well_is_not_called_too_small() -> None:
     """Its training accuracy, 0.80, has dropout and augmentation in it; the weights are right in 98 %."""
-    (finding,) = diagnosis.of_training(history(), [2_000, 2_000], TRAIN, VAL, 40)
+    (finding,) = diagnosis.of_training(history(), [2_000, 2_000], TRAIN, VAL, TEST, 40)
     assert finding.name == "balanced"
     assert finding.figure == (
-        "train error 0.020, val error 0.030, in inference mode with the weights of epoch 40"
+        "train error 0.020, val error 0.030, test error 0.035, in inference mode with the weights of epoch 40"
     )
 
 
 def test_overfitting_names_the_epoch_from_which_the_val_loss_rises() -> None:
     series = history(val_loss=RISING_AFTER_15)
-    (finding, *_) = diagnosis.of_training(series, [2_000], TRAIN, VAL, 40)
+    (finding, *_) = diagnosis.of_training(series, [2_000], TRAIN, VAL, TEST, 40)
     assert finding.name == "overfitting from epoch 15 on"
     assert "val loss 0.284 there" in finding.figure
     assert "train.keep: best" in finding.advice
-    (with_best, *_) = diagnosis.of_training(series, [2_000], TRAIN, VAL, 15)
+    (with_best, *_) = diagnosis.of_training(series, [2_000], TRAIN, VAL, TEST, 15)
     assert "the weights of epoch 15 were kept" in with_best.advice
 
 
@@ -96,32 +97,44 @@ def test_other_shapes_are_no_wrong_learning_rate(loss: NDArray[np.float64]) -> N
 
 
 @pytest.mark.parametrize(
-    ("train", "val", "name"),
+    ("train", "val", "test", "name"),
     [
-        (Fit(0.30, 1.0, 2_000), Fit(0.50, 2.0, 500), "underfitting (bias)"),
-        (Fit(0.04, 0.1, 2_000), Fit(0.05, 0.1, 500), "balanced"),
-        (Fit(0.02, 0.1, 2_000), Fit(0.20, 0.6, 500), "high variance"),
-        (Fit(0.02, 0.1, 2_000), Fit(0.12, 0.6, 25), "balanced"),
-        (Fit(0.02, 0.1, 2_000), Fit(0.06, 0.2, 50_000), "balanced"),
+        (Fit(0.30, 1.0, 2_000), Fit(0.50, 2.0, 500), Fit(0.70, 3.0, 500), "underfitting (bias)"),
+        (Fit(0.04, 0.1, 2_000), Fit(0.05, 0.1, 500), Fit(0.06, 0.1, 500), "balanced"),
+        (Fit(0.02, 0.1, 2_000), Fit(0.20, 0.6, 500), Fit(0.40, 0.9, 500), "high variance"),
+        (Fit(0.02, 0.1, 2_000), Fit(0.12, 0.6, 25), Fit(0.12, 0.6, 25), "balanced"),
+        (Fit(0.02, 0.1, 2_000), Fit(0.06, 0.2, 50_000), Fit(0.06, 0.2, 50_000), "balanced"),
+        (Fit(0.02, 0.1, 2_000), Fit(0.04, 0.1, 500), Fit(0.15, 0.5, 500), "overfit to train and val"),
+        (Fit(0.02, 0.1, 2_000), Fit(0.04, 0.1, 500), Fit(0.12, 0.5, 25), "balanced"),
     ],
-    ids=["bias", "no bias", "variance", "a gap that chance explains", "a certain and small gap"],
+    ids=[
+        "bias",
+        "no bias",
+        "variance",
+        "a gap that chance explains",
+        "a certain and small gap",
+        "test",
+        "a gap to test that chance explains",
+    ],
 )
-def test_the_first_of_ngs_checks_that_fails_is_named(train: Fit, val: Fit, name: str) -> None:
-    assert diagnosis.bias_or_variance(train, val, 40).name == name
+def test_the_first_of_ngs_checks_that_fails_is_named(train: Fit, val: Fit, test: Fit, name: str) -> None:
+    assert diagnosis.first_failing_check(train, val, test, 40).name == name
 
 
 def test_chance_alone_is_no_variance() -> None:
     """A network that is wrong in 4 % of all images, on val splits of 60 images."""
     draw = np.random.default_rng(0)
     findings = [
-        diagnosis.bias_or_variance(
+        diagnosis.first_failing_check(
             Fit(min(0.05, draw.binomial(2_000, 0.04) / 2_000), 0.1, 2_000),
+            Fit(draw.binomial(60, 0.04) / 60, 0.1, 60),
             Fit(draw.binomial(60, 0.04) / 60, 0.1, 60),
             40,
         ).name
         for _ in range(500)
     ]
     assert findings.count("high variance") <= 25
+    assert findings.count("overfit to train and val") <= 25
 
 
 def test_a_val_split_is_easier_only_for_the_same_weights_in_the_same_mode() -> None:

@@ -53,6 +53,6 @@ def test_probabilities_of_scores_are_those_of_figure_8_6() -> None:
 
         decision_function = staticmethod(np.asarray)
 
-    probabilities = learner("log_loss").probabilities(Scores(), np.array([[-3.44, 1.16, 3.91]]))  # type: ignore[arg-type]
+    probabilities = learner("log_loss").probabilities(Scores(), np.array([[-3.44, 1.16, 3.91]]))
     assert probabilities[0] == pytest.approx([0.0006, 0.0601, 0.9393], abs=5e-5)
     assert -np.log(probabilities[0, 2]) == pytest.approx(0.0626, abs=5e-5)
