@@ -111,9 +111,9 @@ class Run:
         promote.write_page(reports / "promotion.html", facts, flips, rows, project.source, project.blob)
 
     def _served(self, member: str, rows: list[Row]) -> Served:
-        with store.Reader(self.root / "predictions" / member / "test.h5") as found:
-            place = {identity: number for number, identity in enumerate(found.ids.tolist())}
-            probabilities = found.read(0, len(found))[[place[row.id] for row in rows]]
+        with store.Reader(self.root / "predictions" / member / "test.h5") as reader:
+            place = {identity: number for number, identity in enumerate(reader.ids.tolist())}
+            probabilities = reader.read(0, len(reader))[[place[row.id] for row in rows]]
         ids, labels = np.asarray([row.id for row in rows]), [row.label for row in rows]
         return Served(*aligned(ids, labels, self.classes, probabilities), (1.5, 1.6, 1.7), 1_000_000)
 

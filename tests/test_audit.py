@@ -23,8 +23,8 @@ CLASSES = {"cat": 40, "dog": 40}
 def changed(project: Project, change: Callable[[Image.Image], Image.Image]) -> None:
     for path in project.source.rglob("*.png"):
         with Image.open(path) as image:
-            made = change(image)
-        made.save(path)
+            changed = change(image)
+        changed.save(path)
 
 
 @pytest.fixture
@@ -86,21 +86,23 @@ def test_warnings_say_what_to_do(project: Project, images: Images) -> None:
 def test_a_second_run_gives_the_same_bytes(project: Project, images: Images) -> None:
     images()
     project.ingest()
-    made = [project.root / one for one in ("reports/data.html", "data/profile.json", "reports/drift.json")]
+    outputs = [
+        project.root / path for path in ("reports/data.html", "data/profile.json", "reports/drift.json")
+    ]
     project.audit()
-    first = [path.read_bytes() for path in made]
+    first = [path.read_bytes() for path in outputs]
     project.audit()
-    assert [path.read_bytes() for path in made] == first
+    assert [path.read_bytes() for path in outputs] == first
 
 
 def test_other_reports_are_left_alone(project: Project, images: Images) -> None:
     images()
     project.ingest()
-    other = project.root / "reports" / "metrics.json"
-    other.parent.mkdir()
-    other.touch()
+    metrics = project.root / "reports" / "metrics.json"
+    metrics.parent.mkdir()
+    metrics.touch()
     project.audit()
-    assert other.exists()
+    assert metrics.exists()
 
 
 def test_without_a_reference_it_passes_and_says_so(
@@ -116,9 +118,9 @@ def test_without_a_reference_it_passes_and_says_so(
 
 def test_the_same_data_pass(project: Project, accepted: Path) -> None:
     project.audit(reference=accepted)
-    found = drift_of(project)
-    assert found["verdict"] == "pass"
-    assert {figure["value"] for figure in found["figures"].values()} == {0.0}
+    drift = drift_of(project)
+    assert drift["verdict"] == "pass"
+    assert {figure["value"] for figure in drift["figures"].values()} == {0.0}
 
 
 def test_darker_images_stop_after_the_figures_are_written(project: Project, accepted: Path) -> None:
@@ -137,9 +139,9 @@ def test_another_class_mix_warns(project: Project, accepted: Path) -> None:
         (project.source / "cat" / f"{number:03d}.png").unlink()
     project.ingest()
     page = project.audit(reference=accepted, stop=0.9)
-    found = drift_of(project)
-    assert found["verdict"] == "warn"
-    mix, share = found["figures"]["class_mix"], found["figures"]["class_share"]
+    drift = drift_of(project)
+    assert drift["verdict"] == "warn"
+    mix, share = drift["figures"]["class_mix"], drift["figures"]["class_share"]
     assert (mix["value"], mix["verdict"]) == (0.3333, "warn")
     assert (share["class"], share["shares"], share["verdict"]) == ("cat", [0.5, 0.1667], "warn")
     assert "cat: 50.00 % → 16.67 %" in page.read_text(encoding="utf-8")

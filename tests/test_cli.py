@@ -30,19 +30,19 @@ def bake(name: str, *, params: Ensemble, epochs: int, hot_oven: Path) -> None:
 def test_options_follow_from_the_signature(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main(bake, ["lenet", "--hot-oven", "a/b", *PARAMS])
-    said = capsys.readouterr()
-    assert said.out == "uniform 12 a/b\n"
+    captured = capsys.readouterr()
+    assert captured.out == "uniform 12 a/b\n"
     assert ended.value.code == 130
-    assert "stopped by the keyboard" in said.err
+    assert "stopped by the keyboard" in captured.err
 
 
 def test_an_error_is_one_line_with_status_1(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main(bake, ["minivggnet", "--hot-oven", "x", *PARAMS])
     assert ended.value.code == 1
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert 'level=error stage=test_cli event="no flour; buy some"' in said
+    errors = capsys.readouterr().err
+    assert errors.count("\n") == 1
+    assert 'level=error stage=test_cli event="no flour; buy some"' in errors
 
 
 def test_a_transient_error_has_a_status_of_its_own() -> None:
@@ -73,19 +73,19 @@ def test_a_missing_option_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main(bake, ["lenet"])
     assert ended.value.code == 2
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert "--hot-oven" in said
-    assert "--help lists the options" in said
+    errors = capsys.readouterr().err
+    assert errors.count("\n") == 1
+    assert "--hot-oven" in errors
+    assert "--help lists the options" in errors
 
 
 def test_help_is_the_docstring_and_lists_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     cli.main(train, ["--help"])
-    said = capsys.readouterr().out
-    assert "python -m stages.train" in said
-    assert "Fit one member on the train split" in said
+    output = capsys.readouterr().out
+    assert "python -m stages.train" in output
+    assert "Fit one member on the train split" in output
     for option in ("--data", "--model", "--params", "--debug"):
-        assert option in said
+        assert option in output
 
 
 def test_a_misspelled_option_is_suggested(capsys: pytest.CaptureFixture[str]) -> None:

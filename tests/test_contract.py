@@ -50,9 +50,9 @@ class Declared:
     @property
     def stage(self) -> cli.Command[..., Any]:
         """The function behind `python -m stages.NAME`."""
-        found = getattr(import_module(f"stages.{self.module}"), self.module)
-        assert isinstance(found, cli.Command)
-        return found
+        function = getattr(import_module(f"stages.{self.module}"), self.module)
+        assert isinstance(function, cli.Command)
+        return function
 
 
 def filled(text: str, scope: Mapping[str, Any]) -> str:
@@ -77,9 +77,9 @@ def declared(stage: Mapping[str, Any], scope: Mapping[str, Any]) -> Declared:
         module=module.removeprefix("stages."),
         positionals=words[:first],
         options=dict(zip((name.removeprefix("--") for name in names), paths, strict=True)),
-        deps=[filled(one, scope) for one in stage["deps"]],
-        params=[filled(one, scope) for one in stage.get("params", [])],
-        outs=[filled(one, scope) for one in outs],
+        deps=[filled(dep, scope) for dep in stage["deps"]],
+        params=[filled(key, scope) for key in stage.get("params", [])],
+        outs=[filled(out, scope) for out in outs],
     )
 
 
@@ -102,13 +102,13 @@ each_stage = pytest.mark.parametrize("name", STAGES)
 
 def imports(path: Path) -> set[str]:
     """The modules that a file imports, anywhere in it."""
-    found: set[str] = set()
+    imported: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            imported |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return found
+            imported |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return imported
 
 
 def packages(path: Path) -> set[str]:
@@ -133,27 +133,33 @@ def test_a_stage_is_the_function_its_module_is_named_after(name: str) -> None:
 def test_the_command_gives_every_argument_and_no_other(name: str) -> None:
     stage = STAGES[name]
     arguments = inspect.signature(stage.stage.function).parameters.values()
-    given = [one for one in arguments if one.name not in stage.stage.reads]
-    assert [one.annotation for one in given] == [str] * len(stage.positionals) + [Path] * len(stage.options)
-    assert {one.name.replace("_", "-") for one in given if one.annotation is Path} == set(stage.options)
+    places = [argument for argument in arguments if argument.name not in stage.stage.reads]
+    assert [argument.annotation for argument in places] == [str] * len(stage.positionals) + [Path] * len(
+        stage.options
+    )
+    assert {argument.name.replace("_", "-") for argument in places if argument.annotation is Path} == set(
+        stage.options
+    )
 
 
 @each_stage
 def test_every_path_of_the_command_is_a_dep_or_an_out(name: str) -> None:
     stage = STAGES[name]
-    known = [*stage.deps, *stage.outs]
+    declared = [*stage.deps, *stage.outs]
     for option, path in stage.options.items():
-        around = [one for one in known if one.startswith(f"{path}/")]
-        assert path in known or around, f"--{option} {path}"
+        around = [place for place in declared if place.startswith(f"{path}/")]
+        assert path in declared or around, f"--{option} {path}"
 
 
 @each_stage
 def test_a_stage_lists_the_params_it_reads_and_no_others(name: str) -> None:
     stage = STAGES[name]
     arguments = inspect.signature(stage.stage.function).parameters
-    places = [one for one in arguments if arguments[one].annotation is str and one not in stage.stage.reads]
-    given = dict(zip(places, stage.positionals, strict=True))
-    read = {key.format(**given) for key in stage.stage.reads.values()}
+    places = [
+        name for name in arguments if arguments[name].annotation is str and name not in stage.stage.reads
+    ]
+    values = dict(zip(places, stage.positionals, strict=True))
+    read = {key.format(**values) for key in stage.stage.reads.values()}
     # To train, the recipe is a label: another name for the same params must not train a network again.
     # Elsewhere it decides: promote registers a model under this name. What ingest computes ahead for resize
     # goes into the store of results alone.
@@ -197,14 +203,14 @@ def test_no_section_listed_as_a_whole_has_a_key_that_the_run_cache_ignores(secti
     """DVC's run cache compares without `size` and `nfiles`: it would restore what another size made."""
     if section.startswith("resize.") or isinstance(value_at(section), str):
         return
-    found = list(sections_within(kind_of(section)))
-    assert found
-    for model in found:
+    sections = list(sections_within(kind_of(section)))
+    assert sections
+    for model in sections:
         assert not {"size", "nfiles"} & set(model.model_fields), f"{model.__module__}: list it key by key"
 
 
 def test_the_scan_for_ignored_keys_sees_every_plug_in() -> None:
-    names = {f"{one.__module__}.{one.__name__}" for one in sections_within(kind_of("models"))}
+    names = {f"{section.__module__}.{section.__name__}" for section in sections_within(kind_of("models"))}
     assert {
         "stages.models.learners.cnn.Params",
         "stages.models.learners.cnn.Training",
@@ -231,14 +237,14 @@ def test_code_and_sources_that_are_deps_exist(name: str) -> None:
 @each_stage
 def test_every_other_dep_is_made_by_an_earlier_stage(name: str) -> None:
     earlier: list[str] = []
-    for other, stage in STAGES.items():
-        if other == name:
+    for stage_name, stage in STAGES.items():
+        if stage_name == name:
             break
         earlier += stage.outs
     for dep in STAGES[name].deps:
-        made = dep in earlier or any(out.startswith(f"{dep}/") for out in earlier)
-        kept = dep.startswith(("stages/", "conf")) or dep == "params.yaml"
-        assert made or kept or dep == PARAMS["ingest"]["source"]["path"], dep
+        is_output = dep in earlier or any(out.startswith(f"{dep}/") for out in earlier)
+        is_tracked = dep.startswith(("stages/", "conf")) or dep == "params.yaml"
+        assert is_output or is_tracked or dep == PARAMS["ingest"]["source"]["path"], dep
 
 
 def test_no_path_is_made_twice() -> None:
@@ -249,19 +255,19 @@ def test_no_path_is_made_twice() -> None:
 def test_only_evaluate_and_predict_are_given_the_test_split_to_judge() -> None:
     """train reads data/packed, which holds the test split too: its code must not name it."""
     rooms = [ROOT / "stages" / room for room in ("models/learners", "models/training")]
-    for path in (ROOT / "stages" / "train.py", *(one for room in rooms for one in room.rglob("*.py"))):
+    for path in (ROOT / "stages" / "train.py", *(file for room in rooms for file in room.rglob("*.py"))):
         text = path.read_text(encoding="utf-8")
         strings = [node.value for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Constant)]
-        assert not [one for one in strings if isinstance(one, str) and re.fullmatch(r"test(\.h5)?", one)]
+        assert not [text for text in strings if isinstance(text, str) and re.fullmatch(r"test(\.h5)?", text)]
         assert "HELD_OUT" not in text
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_stages_import_only_what_they_may(path: Path) -> None:
-    found = packages(path)
-    assert not found & {"pipelines", "airflow", "tensorflow", "jax", "torch"}
+    imported = packages(path)
+    assert not imported & {"pipelines", "airflow", "tensorflow", "jax", "torch"}
     if not path.relative_to(ROOT).as_posix().startswith(KERAS_ROOMS):
-        assert "keras" not in found
+        assert "keras" not in imported
 
 
 def test_pipelines_know_nothing_of_stages() -> None:

@@ -20,12 +20,12 @@ IDS = ["a" * 16, "b" * 16]
 
 def write(root: Path, member: str, probabilities: np.ndarray, **changes: Any) -> None:
     """A member's predictions on both splits."""
-    given: dict[str, Any] = {"ids": IDS, "manifest": "m", "splits": ("val", "test")} | changes
-    for split in given["splits"]:
+    fields: dict[str, Any] = {"ids": IDS, "manifest": "m", "splits": ("val", "test")} | changes
+    for split in fields["splits"]:
         path = root / member / f"{split}.h5"
-        provenance = {"member": member, "classes": ["x", "y"], "manifest": given["manifest"]}
+        provenance = {"member": member, "classes": ["x", "y"], "manifest": fields["manifest"]}
         with store.create(
-            path, "probabilities", (2, 2), np.float32, ids=given["ids"], provenance=provenance
+            path, "probabilities", (2, 2), np.float32, ids=fields["ids"], provenance=provenance
         ) as out:
             out.write(0, probabilities)
             out.columns["labels"] = np.array([0, 1])
@@ -72,9 +72,9 @@ def test_members_of_earlier_params_that_still_lie_there_do_not_count(root: Path)
 
 def test_it_says_whose_average_it_is(root: Path) -> None:
     average(root, ["a", "b"], {"a": 3, "b": 1})
-    with store.Reader(root / "ensemble" / "test.h5") as found:
-        assert found.provenance["member"] == "ensemble"
-        assert found.provenance["weights"] == {"a": 0.75, "b": 0.25}
+    with store.Reader(root / "ensemble" / "test.h5") as reader:
+        assert reader.provenance["member"] == "ensemble"
+        assert reader.provenance["weights"] == {"a": 0.75, "b": 0.25}
 
 
 @pytest.mark.parametrize(
@@ -91,24 +91,24 @@ def test_members_that_do_not_go_together_are_refused(
     write(root / "predictions", "c", A, **changes)
     with pytest.raises(StoreError, match=message):
         average(root, ["a", "c"])
-    assert {one.name for one in root.iterdir()} == {"predictions"}
+    assert {path.name for path in root.iterdir()} == {"predictions"}
 
 
 def classes_of(sure: float, right: list[int]) -> np.ndarray:
     """Probabilities of two classes: `sure` of the class in each place of `right`."""
-    return np.array([[sure, 1 - sure] if one == 0 else [1 - sure, sure] for one in right], np.float32)
+    return np.array([[sure, 1 - sure] if label == 0 else [1 - sure, sure] for label in right], np.float32)
 
 
 @pytest.fixture
 def members(tmp_path: Path) -> Path:
     """Six images. `good` and `other` each miss one, another one; `noise` is surely wrong on most."""
     labels = [0, 1, 0, 1, 0, 1]
-    said = {
+    probabilities = {
         "good": classes_of(0.8, [1, 1, 0, 1, 0, 1]),
         "other": classes_of(0.8, [0, 1, 0, 1, 0, 0]),
         "noise": classes_of(0.99, [1, 0, 1, 0, 0, 1]),
     }
-    for member, probabilities in said.items():
+    for member, predicted in probabilities.items():
         for split in ("val", "test"):
             path = tmp_path / "predictions" / member / f"{split}.h5"
             provenance = {"member": member, "classes": ["x", "y"], "manifest": "m"}
@@ -116,7 +116,7 @@ def members(tmp_path: Path) -> Path:
             with store.create(
                 path, "probabilities", (6, 2), np.float32, ids=ids, provenance=provenance
             ) as out:
-                out.write(0, probabilities)
+                out.write(0, predicted)
                 out.columns["labels"] = np.array(labels)
     return tmp_path
 
@@ -129,17 +129,17 @@ def chosen(root: Path, weights: str, names: tuple[str, ...] = ("good", "other", 
 
 
 def test_accuracy_on_val_weighs_the_members(members: Path) -> None:
-    found = chosen(members, "val_accuracy")
-    assert found["weighting"] == "val_accuracy"
-    assert found["weights"] == pytest.approx({"good": 5 / 12, "other": 5 / 12, "noise": 2 / 12})
+    weights = chosen(members, "val_accuracy")
+    assert weights["weighting"] == "val_accuracy"
+    assert weights["weights"] == pytest.approx({"good": 5 / 12, "other": 5 / 12, "noise": 2 / 12})
     with store.Reader(members / "ensemble" / "test.h5") as rows:
-        assert rows.provenance["weights"] == found["weights"]
+        assert rows.provenance["weights"] == weights["weights"]
 
 
 def test_greedy_selection_leaves_out_what_does_not_help(members: Path) -> None:
-    found = chosen(members, "greedy")
-    assert found["weights"] == {"good": 0.5, "other": 0.5, "noise": 0.0}
-    assert found["val"]["ensemble"]["log_loss"] < found["val"]["members"]["good"]["log_loss"]
+    weights = chosen(members, "greedy")
+    assert weights["weights"] == {"good": 0.5, "other": 0.5, "noise": 0.0}
+    assert weights["val"]["ensemble"]["log_loss"] < weights["val"]["members"]["good"]["log_loss"]
 
 
 def test_a_strong_member_is_taken_more_often_than_a_weak_one() -> None:
@@ -148,17 +148,18 @@ def test_a_strong_member_is_taken_more_often_than_a_weak_one() -> None:
     weights = weighting.greedy({"strong": strong, "weak": weak})
     assert 0 < weights["weak"] < weights["strong"]
     assert sum(weights.values()) == pytest.approx(1)
-    alone, both = (
-        -np.log(one).mean() for one in (strong, weights["strong"] * strong + weights["weak"] * weak)
+    alone, mixed = (
+        -np.log(probabilities).mean()
+        for probabilities in (strong, weights["strong"] * strong + weights["weak"] * weak)
     )
-    assert both < alone
+    assert mixed < alone
 
 
 def test_it_says_what_the_members_gain_and_where_they_differ(members: Path) -> None:
-    found = chosen(members, "uniform", ("good", "other"))
-    val = found["val"]
+    weights = chosen(members, "uniform", ("good", "other"))
+    val = weights["val"]
     assert val["disagreement"]["good"] == {"good": 0.0, "other": pytest.approx(2 / 6)}
-    assert {name: one["accuracy"] for name, one in val["members"].items()} == pytest.approx(
+    assert {name: scores["accuracy"] for name, scores in val["members"].items()} == pytest.approx(
         {"good": 5 / 6, "other": 5 / 6}
     )
     accuracy = val["ensemble"]["accuracy"]

@@ -50,7 +50,7 @@ class Setting:
         table = Manifest.read(data.manifest)
         self.ids = table.strings("id")[table.strings("split") == "test"]
         labels = table.labels(CLASSES)
-        self.actual = np.array([labels[one] for one in self.ids.tolist()])
+        self.actual = np.array([labels[identity] for identity in self.ids.tolist()])
         # `net` is always right and sure at 0.8; `classifier` calls every panda a cat; so does the ensemble.
         right = np.full((len(self.ids), 3), 0.1, np.float32)
         right[np.arange(len(self.ids)), self.actual] = 0.8
@@ -103,19 +103,19 @@ def rows(path: Path) -> list[list[str]]:
 
 
 def test_metrics_are_there_for_every_member_and_the_ensemble(done: Setting) -> None:
-    found = read_json(done.root / "reports" / "metrics.json")
-    assert list(found) == ["net", "classifier", "ensemble"]
-    assert all(set(scores) == METRICS for scores in found.values())
+    metrics = read_json(done.root / "reports" / "metrics.json")
+    assert list(metrics) == ["net", "classifier", "ensemble"]
+    assert all(set(scores) == METRICS for scores in metrics.values())
     n = len(done.ids)
-    assert found["net"]["accuracy"] == 1.0
-    assert found["net"]["n"] == n == 12
-    assert found["net"]["log_loss"] == pytest.approx(-np.log(0.8), abs=1e-6)
-    assert found["net"]["ece"] == pytest.approx(0.2, abs=1e-6)
-    assert found["classifier"]["accuracy"] == pytest.approx(2 / 3)
+    assert metrics["net"]["accuracy"] == 1.0
+    assert metrics["net"]["n"] == n == 12
+    assert metrics["net"]["log_loss"] == pytest.approx(-np.log(0.8), abs=1e-6)
+    assert metrics["net"]["ece"] == pytest.approx(0.2, abs=1e-6)
+    assert metrics["classifier"]["accuracy"] == pytest.approx(2 / 3)
     # Cat: precision 1/2, recall 1; dog 1 and 1; panda 0 and 0.
-    assert found["classifier"]["macro_precision"] == pytest.approx(0.5)
-    assert found["classifier"]["macro_recall"] == pytest.approx(2 / 3)
-    assert found["ensemble"] == found["classifier"]
+    assert metrics["classifier"]["macro_precision"] == pytest.approx(0.5)
+    assert metrics["classifier"]["macro_recall"] == pytest.approx(2 / 3)
+    assert metrics["ensemble"] == metrics["classifier"]
 
 
 def test_the_report_has_a_table_per_member(done: Setting) -> None:
@@ -130,7 +130,7 @@ def test_the_report_has_a_table_per_member(done: Setting) -> None:
 
 def test_plots_have_the_predictions_and_the_learning_curves_of_networks(done: Setting) -> None:
     plots = done.root / "plots"
-    assert {one.name for one in (plots / "confusion").iterdir()} == {
+    assert {path.name for path in (plots / "confusion").iterdir()} == {
         "net.csv",
         "classifier.csv",
         "ensemble.csv",
@@ -144,7 +144,7 @@ def test_plots_have_the_predictions_and_the_learning_curves_of_networks(done: Se
         "accuracy": [["1.0", "0.5", "0.4"], ["2.0", "0.9", "0.8"]],
     }.items():
         # The classifier has no epochs.
-        assert {one.name for one in (plots / curve).iterdir()} == {"net.csv"}
+        assert {path.name for path in (plots / curve).iterdir()} == {"net.csv"}
         assert rows(plots / curve / "net.csv") == [["epoch", "train", "val"], *values]
 
 
@@ -165,15 +165,15 @@ def test_the_run_has_all_numbers_reports_and_links_to_the_members_runs(done: Set
     assert tags.items() <= run.data.tags.items()
     parent = MlflowClient().get_run(run.data.tags["mlflow.parentRunId"])
     assert parent.data.tags["git.commit"] == run.data.tags["git.commit"]
-    files = {one.path for one in MlflowClient().list_artifacts(link["run_id"])}
+    files = {artifact.path for artifact in MlflowClient().list_artifacts(link["run_id"])}
     assert {"metrics.json", "classification_report.txt", "figures"} <= files
-    figures = {one.path for one in MlflowClient().list_artifacts(link["run_id"], "figures")}
+    figures = {artifact.path for artifact in MlflowClient().list_artifacts(link["run_id"], "figures")}
     assert {f"figures/confusion_{name}.png" for name in metrics} <= figures
     # `net` makes no errors.
     assert {f"figures/errors_{name}.png" for name in ("classifier", "ensemble")} <= figures
     assert "figures/errors_net.png" not in figures
     for folder, ending in {"per_class": "csv", "predictions": "npz"}.items():
-        listed = {one.path for one in MlflowClient().list_artifacts(link["run_id"], folder)}
+        listed = {artifact.path for artifact in MlflowClient().list_artifacts(link["run_id"], folder)}
         assert listed == {f"{folder}/{name}.{ending}" for name in metrics}
 
 
@@ -212,15 +212,15 @@ def test_the_parent_run_has_what_executions_are_compared_by(
 
 
 def test_what_was_tracked_stays_with_the_report(done: Setting) -> None:
-    kept = done.root / "reports" / "tracking" / "artifacts"
-    with np.load(kept / "predictions" / "classifier.npz", allow_pickle=False) as found:
-        assert found["ids"].tolist() == done.ids.tolist()
-        assert found["labels"].tolist() == done.actual.tolist()
-        assert found["probabilities"].shape == (12, 3)
-    name, *header = rows(kept / "comparison.csv")[0]
+    artifacts = done.root / "reports" / "tracking" / "artifacts"
+    with np.load(artifacts / "predictions" / "classifier.npz", allow_pickle=False) as arrays:
+        assert arrays["ids"].tolist() == done.ids.tolist()
+        assert arrays["labels"].tolist() == done.actual.tolist()
+        assert arrays["probabilities"].shape == (12, 3)
+    name, *header = rows(artifacts / "comparison.csv")[0]
     assert (name, set(header)) == ("name", METRICS)
-    assert [row[0] for row in rows(kept / "comparison.csv")[1:]] == ["net", "classifier", "ensemble"]
-    panda = {row[0]: row[1:] for row in rows(kept / "per_class" / "classifier.csv")[1:]}["panda"]
+    assert [row[0] for row in rows(artifacts / "comparison.csv")[1:]] == ["net", "classifier", "ensemble"]
+    panda = {row[0]: row[1:] for row in rows(artifacts / "per_class" / "classifier.csv")[1:]}["panda"]
     assert [float(value) for value in panda] == [0.0, 0.0, 0.0, 4.0]
 
 
@@ -238,8 +238,8 @@ def test_the_table_on_the_terminal_has_a_row_per_member(
 
 def test_the_order_of_predictions_does_not_matter(setting: Setting) -> None:
     file = setting.root / "predictions" / "net" / "test.h5"
-    with store.Reader(file) as found:
-        backwards = found.read(0, len(found))[::-1].copy()
+    with store.Reader(file) as reader:
+        backwards = reader.read(0, len(reader))[::-1].copy()
     setting.write(file, backwards, setting.ids[::-1])
     setting.evaluate()
     assert read_json(setting.root / "reports" / "metrics.json")["net"]["accuracy"] == 1.0
@@ -247,9 +247,9 @@ def test_the_order_of_predictions_does_not_matter(setting: Setting) -> None:
 
 @pytest.mark.parametrize("where", ["predictions/net/test.h5", "ensemble/test.h5"])
 def test_predictions_of_other_images_are_refused(setting: Setting, where: str) -> None:
-    other = setting.ids.copy()
-    other[0] = "0" * 16
-    setting.write(setting.root / where, np.full((12, 3), 1 / 3, np.float32), other)
+    ids = setting.ids.copy()
+    ids[0] = "0" * 16
+    setting.write(setting.root / where, np.full((12, 3), 1 / 3, np.float32), ids)
     with pytest.raises(StoreError, match=f"{where} is of other images than the manifest's test split"):
         setting.evaluate()
     assert not (setting.root / "reports").exists()

@@ -26,12 +26,12 @@ def test_each_image_is_in_the_file_of_its_split_once(packed: Project) -> None:
 
 def test_pixels_and_labels_follow_their_image(packed: Project) -> None:
     classes = json.loads(packed.classes.read_text())
-    label = {row["id"]: classes.index(row["label"]) for row in pq.read_table(packed.manifest).to_pylist()}
+    label_of = {row["id"]: classes.index(row["label"]) for row in pq.read_table(packed.manifest).to_pylist()}
     with h5py.File(packed.resized) as file:
         pixels = dict(zip(file["ids"][:].tolist(), file["images"][:], strict=True))
     with h5py.File(packed.packed / "train.h5") as file:
-        for identity, image, found in zip(file["ids"], file["images"], file["labels"], strict=True):
-            assert label[identity.decode()] == found
+        for identity, image, label in zip(file["ids"], file["images"], file["labels"], strict=True):
+            assert label_of[identity.decode()] == label
             np.testing.assert_array_equal(image, pixels[identity])
 
 

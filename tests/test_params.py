@@ -242,7 +242,9 @@ def test_every_recipe_composes_and_is_allowed(tmp_path: Path, recipe: str) -> No
     loaded = params.load(path)
     assert loaded.recipe == recipe
     # An extractor that no member reads would run for nothing.
-    assert {f"features/{name}" for name in loaded.extractors} <= {one.input for one in loaded.models.values()}
+    assert {f"features/{name}" for name in loaded.extractors} <= {
+        member.input for member in loaded.models.values()
+    }
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

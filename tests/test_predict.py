@@ -44,16 +44,16 @@ def test_held_out_splits_get_probabilities(member: Path, features: Path, tmp_pat
     learner = learners.load(member)
     for split in ("val", "test"):
         with (
-            store.Reader(tmp_path / "one" / f"{split}.h5") as found,
+            store.Reader(tmp_path / "one" / f"{split}.h5") as reader,
             store.Reader(features / f"{split}.h5") as rows,
         ):
-            assert (found.key, found.shape) == ("probabilities", (12, 3))
-            np.testing.assert_array_equal(found.ids, rows.ids)
-            np.testing.assert_array_equal(found.column("labels"), rows.column("labels"))
-            np.testing.assert_array_equal(found.read(0, 12), learner.predict_proba(rows.read(0, 12)))
-            assert found.provenance["member"] == "one"
-            assert found.provenance["classes"] == ["cat", "dog", "panda"]
-            assert found.provenance["manifest"] == rows.provenance["manifest"]
+            assert (reader.key, reader.shape) == ("probabilities", (12, 3))
+            np.testing.assert_array_equal(reader.ids, rows.ids)
+            np.testing.assert_array_equal(reader.column("labels"), rows.column("labels"))
+            np.testing.assert_array_equal(reader.read(0, 12), learner.predict_proba(rows.read(0, 12)))
+            assert reader.provenance["member"] == "one"
+            assert reader.provenance["classes"] == ["cat", "dog", "panda"]
+            assert reader.provenance["manifest"] == rows.provenance["manifest"]
 
 
 def test_without_a_member_or_data_nothing_is_written(member: Path, features: Path, tmp_path: Path) -> None:
@@ -62,4 +62,4 @@ def test_without_a_member_or_data_nothing_is_written(member: Path, features: Pat
         predict("one", params=CENTER, model=tmp_path / "empty", data=features, predictions=tmp_path / "one")
     with pytest.raises(StoreError, match="does not exist"):
         predict("one", params=CENTER, model=member, data=tmp_path / "empty", predictions=tmp_path / "one")
-    assert {one.name for one in tmp_path.iterdir()} == {"empty"}
+    assert {path.name for path in tmp_path.iterdir()} == {"empty"}

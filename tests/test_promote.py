@@ -164,7 +164,7 @@ def test_from_the_first_champion_to_a_better_one_and_back(
     assert champion() == "2"
     assert tags("2")["promotion"] == "promoted: every rule holds"
     run = MlflowClient().get_run(MlflowClient().get_model_version("shop", "2").run_id)
-    logged = {one.path for one in MlflowClient().list_artifacts(run.info.run_id)}
+    logged = {artifact.path for artifact in MlflowClient().list_artifacts(run.info.run_id)}
     assert {"promotion.json", "promotion.html"} <= logged
 
     workshop.make(c=1e-4)
@@ -236,7 +236,7 @@ def test_a_champion_is_not_judged_on_images_it_was_trained_on(workshop: Workshop
     # All of them were in the test split that the first decision was taken on.
     assert enough["decisions"] == 2
     assert f"{len(new)} are new to both models" in workshop.page()
-    assert sum(one["champion"] > 0 for one in enough["recall"].values()) > 0
+    assert sum(recall["champion"] > 0 for recall in enough["recall"].values()) > 0
 
 
 def of_split(workshop: Workshop, split: str) -> set[str]:
@@ -282,7 +282,7 @@ def test_the_run_is_not_finished_before_the_verdict(
 
 
 def experiments() -> list[str]:
-    return [one.experiment_id for one in MlflowClient().search_experiments()]
+    return [experiment.experiment_id for experiment in MlflowClient().search_experiments()]
 
 
 def test_predictions_of_other_images_are_refused(workshop: Workshop) -> None:

@@ -23,7 +23,7 @@ def graph(tmp_path: Path) -> Path:
     declared = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     shutil.copyfile(ROOT / "params.yaml", tmp_path / "params.yaml")
     (tmp_path / "stub.py").write_text(STUB, encoding="utf-8")
-    stages, made = {}, set()
+    stages, outputs = {}, set()
     for name in ("evaluate", "promote", "summarize"):
         stage = declared[name]
         outs = [*stage["outs"], *stage.get("metrics", [])]
@@ -31,8 +31,8 @@ def graph(tmp_path: Path) -> Path:
         deps = [dep for dep in stage["deps"] if not dep.startswith(("stages/", "${"))]
         command = f"{sys.executable} stub.py {' '.join(outs)}"
         stages[name] = {"cmd": command, "deps": deps, "outs": outs}
-        made |= set(outs)
-    for dep in {dep for stage in stages.values() for dep in stage["deps"]} - made - {"params.yaml"}:
+        outputs |= set(outs)
+    for dep in {dep for stage in stages.values() for dep in stage["deps"]} - outputs - {"params.yaml"}:
         (tmp_path / dep).parent.mkdir(parents=True, exist_ok=True)
         if not (tmp_path / dep).exists():
             (tmp_path / dep).write_text("input", encoding="utf-8")

@@ -32,7 +32,7 @@ def test_a_source_path_is_never_a_command(clone: Clone, images: Images, name: st
 
 def test_a_path_in_the_home_folder_is_refused_in_one_line(clone: Clone) -> None:
     clone.set("ingest.source", {"kind": "folder", "path": "~/images"})
-    said = clone.dvc("repro", "ingest", fails=True)
-    (line,) = [line for line in said.splitlines() if line.startswith("ERROR") or "level=error" in line]
+    output = clone.dvc("repro", "ingest", fails=True)
+    (line,) = [line for line in output.splitlines() if line.startswith("ERROR") or "level=error" in line]
     assert "~/images" in line
-    assert "Traceback" not in said
+    assert "Traceback" not in output

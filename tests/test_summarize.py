@@ -111,13 +111,13 @@ def test_the_verdict_on_promotion_is_shown(make_run: MakeRun) -> None:
 
 def test_a_diagnosis_stands_below_the_curves_it_is_of(make_run: MakeRun) -> None:
     run = make_run(members={"alone": 1.0})
-    found = diagnosis.overfitting(
+    finding = diagnosis.overfitting(
         [1, 2, 3, 4, 5, 6], [0.9, 0.5, 0.3, 0.2, 0.1, 0.1], [1, 0.5, 0.6, 0.8, 0.9, 1], 6
     )
-    assert found is not None
-    write_json(run.root / "reports" / diagnosis.FILE, {"alone": [asdict(found)]})
+    assert finding is not None
+    write_json(run.root / "reports" / diagnosis.FILE, {"alone": [asdict(finding)]})
     html = section(text_of(run.summarize()), "curves")
-    assert all(escape(words) in html for words in (found.figure, found.advice, found.source))
+    assert all(escape(words) in html for words in (finding.figure, finding.advice, finding.source))
 
 
 def test_names_are_text_and_never_markup(make_run: MakeRun) -> None:

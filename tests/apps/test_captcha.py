@@ -88,8 +88,8 @@ def test_a_captcha_without_four_digits_is_refused() -> None:
 
 def test_a_stroke_at_the_edge_is_cut_there() -> None:
     captcha = np.full((48, 160), 255, np.uint8)
-    for left in (0, 40, 80, 150):
-        captcha[0:48:1, left : left + 8] = 20
+    for column in (0, 40, 80, 150):
+        captcha[0:48:1, column : column + 8] = 20
     digits = segment(captcha)
     assert [digit.pixels.shape[0] == digit.pixels.shape[1] for digit in digits] == [True] * 4
 

@@ -39,41 +39,41 @@ def tiny(tmp_path: Path) -> Settings:
     ids=["data", "quality", "change", "batches", "extract"],
 )
 def test_measures_everything_it_names(benchmark: Benchmark, rows: int, tiny: Settings) -> None:
-    found = benchmark(tiny)
-    assert len({row.name for row in found}) == len(found) == rows
-    assert all(math.isfinite(row.ours) and row.ours > 0 for row in found)
+    report = benchmark(tiny)
+    assert len({row.name for row in report}) == len(report) == rows
+    assert all(math.isfinite(row.ours) and row.ours > 0 for row in report)
 
 
 @pytest.mark.slow
 def test_memory_is_measured_for_every_data_stage_and_a_classifier(tiny: Settings) -> None:
-    found = bench_memory.measure(replace(tiny, scale=0.01))
-    assert tuple(row.name.split()[3].strip(",") for row in found) == (
+    report = bench_memory.measure(replace(tiny, scale=0.01))
+    assert tuple(row.name.split()[3].strip(",") for row in report) == (
         *bench_memory.STAGES,
         bench_memory.FITTED,
     )
     # An interpreter with NumPy alone takes more than 20 MiB; a parent with TensorFlow would show as 500.
-    assert all(20 < row.ours < 400 for row in found[:-1])
+    assert all(20 < row.ours < 400 for row in report[:-1])
 
 
 @pytest.mark.slow
 def test_storage_compares_every_format_by_every_figure(tiny: Settings) -> None:
     pytest.importorskip("lmdb")
     pytest.importorskip("hdf5plugin")
-    found = {row.name: row for row in bench_storage.measure(tiny)}
-    others = len(FORMATS) - 1
-    assert len(found) == 3 * 4 * others
+    rows = {row.name: row for row in bench_storage.measure(tiny)}
+    other_formats = len(FORMATS) - 1
+    assert len(rows) == 3 * 4 * other_formats
     # TFRecord is a stream.
-    assert found["storage of 32² images, random, vs TFRecord"].bound is None
+    assert rows["storage of 32² images, random, vs TFRecord"].bound is None
 
 
 def test_own_images_are_measured_whatever_their_folders(tmp_path: Path, tiny: Settings) -> None:
     from benchmarks import images
 
-    mine = tmp_path / "mine" / "deep" / "folder"
-    mine.mkdir(parents=True)
+    folder = tmp_path / "mine" / "deep" / "folder"
+    folder.mkdir(parents=True)
     for number, file in enumerate(sorted(images.small(tiny).rglob("*.jpg"))):
-        file.rename(mine / f"{number}.jpg")
-    (mine / "notes.txt").write_text("no image")
+        file.rename(folder / f"{number}.jpg")
+    (folder / "notes.txt").write_text("no image")
     settings = Settings(data=tmp_path / "mine", scale=0.002, repeats=1, work=tmp_path)
     seconds, decodes = bench_change.measure(settings)
     assert seconds.name.endswith("own images")
@@ -96,9 +96,9 @@ def test_the_table_is_printed_and_written(tmp_path: Path, capsys: pytest.Capture
         zip(harness.COLUMNS, ["work", "images/s", "500", "100", "625", "5", "0.8"], strict=True)
     )
     assert (rows[1]["ours"], rows[1]["vs_books"], rows[1]["vs_bound"]) == ("0.25", "", "")
-    said = capsys.readouterr().out
-    assert "| name | unit | ours | books | bound | vs_books | vs_bound |" in said
-    assert "cores" in said
+    output = capsys.readouterr().out
+    assert "| name | unit | ours | books | bound | vs_books | vs_bound |" in output
+    assert "cores" in output
 
 
 def test_a_folder_that_is_none_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,12 +28,12 @@ def test_the_books_way_gives_nearly_the_same_pixels_and_means(pipeline: Pipeline
     parts = {s: [(pipeline.source / row.path, 0) for row in rows if row.split == s] for s in SPLITS}
     assert books.build(parts, tmp_path, 64) == len(rows) == 20
     ids = [row.id for row in rows if row.split == "train"]
-    with h5py.File(tmp_path / "train.hdf5") as theirs, Reader(pipeline.packed / "train.h5") as ours:
-        assert theirs["images"].dtype == np.float64
+    with h5py.File(tmp_path / "train.hdf5") as books_file, Reader(pipeline.packed / "train.h5") as ours:
+        assert books_file["images"].dtype == np.float64
         place = {identity: number for number, identity in enumerate(ours.ids.tolist())}
         same = ours.take([place[identity] for identity in ids])
         # BGR; an image resized and then cut differs from one cut and then resized by a fraction of a pixel.
-        assert np.abs(theirs["images"][:][..., ::-1] - same).mean() < 3
+        assert np.abs(books_file["images"][:][..., ::-1] - same).mean() < 3
     mean, stats = read_json(tmp_path / "mean.json"), read_json(pipeline.root / "data" / "stats.json")
     assert [mean[channel] for channel in "RGB"] == pytest.approx(stats["mean"], abs=1)
 

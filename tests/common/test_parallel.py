@@ -22,17 +22,17 @@ def test_results_come_in_the_order_of_the_items() -> None:
 
 
 def test_a_stream_is_read_only_a_little_ahead() -> None:
-    taken = 0
+    started = 0
 
     def items() -> Iterator[int]:
-        nonlocal taken
+        nonlocal started
         for number in range(10_000):
-            taken += 1
+            started += 1
             yield number
 
     results = parallel.mapped(str, items(), workers=2)
     assert next(results) == "0"
-    assert taken <= 2 * parallel._AHEAD_PER_WORKER
+    assert started <= 2 * parallel._AHEAD_PER_WORKER
 
 
 def test_an_error_reaches_the_caller_and_ends_the_work() -> None:

@@ -127,8 +127,8 @@ def test_half_of_the_images_are_flipped_and_nothing_else_happens() -> None:
     same = (flipped == images).all(axis=(1, 2, 3))
     np.testing.assert_array_equal(flipped[~same], images[~same][:, :, ::-1])
     assert 70 < same.sum() < 130
-    both = augment_batch(images, augment(horizontal_flip=True, vertical_flip=True), rng())
-    upside_down = (both == images[:, ::-1]).all(axis=(1, 2, 3))
+    turned = augment_batch(images, augment(horizontal_flip=True, vertical_flip=True), rng())
+    upside_down = (turned == images[:, ::-1]).all(axis=(1, 2, 3))
     assert 25 < upside_down.sum() < 75
 
 
@@ -202,8 +202,8 @@ def test_mixup_and_cutmix_together_take_turns() -> None:
     pixels = np.zeros((16, 20, 24, 3), np.uint8)
     pixels[::2] = 200
     labels = np.eye(2, dtype=np.float32)[np.arange(16) % 2]
-    both = augment(mixup=1.0, cutmix=1.0)
-    blended = [np.isin(mix(pixels, labels, both, rng(seed))[0], [0, 200]).all() for seed in range(20)]
+    mixing = augment(mixup=1.0, cutmix=1.0)
+    blended = [np.isin(mix(pixels, labels, mixing, rng(seed))[0], [0, 200]).all() for seed in range(20)]
     assert set(blended) == {True, False}
 
 

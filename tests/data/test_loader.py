@@ -93,11 +93,11 @@ def test_without_a_seed_it_is_the_file_and_its_centre(rows: store.Reader) -> Non
 
 def test_random_patches_change_from_epoch_to_epoch(rows: store.Reader) -> None:
     first, second = epochs(Loader(rows, 50, seed=1, patch=(5, 5)))
-    left = [
+    remaining = [
         dict(zip(numbers(image), image[0][0][:, 0, 0, 2].tolist(), strict=True)) for image in (first, second)
     ]
-    assert set(left[0].values()) == set(range(10))
-    assert left[0] != left[1]
+    assert set(remaining[0].values()) == set(range(10))
+    assert remaining[0] != remaining[1]
 
 
 def test_batches_may_be_asked_for_in_any_order(rows: store.Reader) -> None:

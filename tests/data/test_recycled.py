@@ -26,9 +26,11 @@ def test_memory_is_used_again_once_the_array_and_its_views_are_gone() -> None:
 
 
 def test_arrays_are_ordinary_and_little_is_kept() -> None:
-    many = [recycled.empty(SHAPE) for _ in range(20)]
-    assert len({address(one) for one in many}) == 20
-    assert all(one.flags.writeable and one.flags.c_contiguous and one.dtype == np.uint8 for one in many)
+    arrays = [recycled.empty(SHAPE) for _ in range(20)]
+    assert len({address(array) for array in arrays}) == 20
+    assert all(
+        array.flags.writeable and array.flags.c_contiguous and array.dtype == np.uint8 for array in arrays
+    )
     assert recycled.empty((0, 4, 4, 3)).shape == (0, 4, 4, 3)
-    del many
+    del arrays
     assert len(recycled._free[int(np.prod(SHAPE))]) <= recycled._MOST_UNUSED

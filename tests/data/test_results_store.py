@@ -41,7 +41,7 @@ def fill(place: Path, numbers: range) -> None:
     results.close()
 
 
-def found(place: Path, numbers: range) -> list[int]:
+def stored_numbers(place: Path, numbers: range) -> list[int]:
     """The numbers whose stored value is right; a wrong value fails the test."""
     results = Results(place)
     stored = {number: results.get(key(number)) for number in numbers}
@@ -53,7 +53,7 @@ def found(place: Path, numbers: range) -> list[int]:
 
 def test_a_result_comes_back_in_the_next_run(place: Path) -> None:
     fill(place, range(25))
-    assert found(place, range(30)) == list(range(25))
+    assert stored_numbers(place, range(30)) == list(range(25))
 
 
 def test_another_code_or_param_finds_nothing(place: Path) -> None:
@@ -84,15 +84,15 @@ def test_a_damaged_row_is_never_believed_and_computed_again(place: Path, number:
     data = bytearray(file.read_bytes())
     data[data.index(value(number).tobytes()) + 7] ^= 1
     file.write_bytes(data)
-    assert number not in found(place, range(10))
+    assert number not in stored_numbers(place, range(10))
     fill(place, range(10))
-    assert found(place, range(10)) == list(range(10))
+    assert stored_numbers(place, range(10)) == list(range(10))
 
 
 def test_a_row_of_another_image_with_the_same_beginning_of_its_digest_is_not_taken(place: Path) -> None:
     fill(place, range(1))
-    other = key(0)[:16] + key(1)[16:]
-    assert Results(place).get(other) is None
+    second_key = key(0)[:16] + key(1)[16:]
+    assert Results(place).get(second_key) is None
 
 
 @pytest.mark.slow
@@ -104,9 +104,9 @@ def test_fifty_kills_leave_only_whole_results(place: Path) -> None:
         child.join(timeout=draw.uniform(0, 0.1))
         child.kill()
         child.join()
-        found(place, range(200))
+        stored_numbers(place, range(200))
     fill(place, range(200))
-    assert found(place, range(200)) == list(range(200))
+    assert stored_numbers(place, range(200)) == list(range(200))
 
 
 @pytest.mark.slow
@@ -116,9 +116,9 @@ def test_two_writers_and_a_reader_at_once(place: Path) -> None:
     for writer in writers:
         writer.start()
     while any(writer.is_alive() for writer in writers):
-        found(place, range(400))
+        stored_numbers(place, range(400))
     assert [writer.exitcode for writer in writers] == [0, 0]
-    assert found(place, range(400)) == list(range(400))
+    assert stored_numbers(place, range(400)) == list(range(400))
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def test_a_full_disk_costs_the_results_and_nothing_else(
     with caplog.at_level("WARNING"):
         fill(folder, range(400))
     assert [record.getMessage() for record in caplog.records] == ["stopped_storing_results"]
-    stored = found(folder, range(400))
+    stored = stored_numbers(folder, range(400))
     assert 0 < len(stored) < 400
     assert not list(folder.glob(".*"))
 
@@ -149,9 +149,9 @@ def test_the_least_recently_used_results_are_removed_first(place: Path) -> None:
     fill(place, range(10, 20))
     for age, file in enumerate(sorted(place.glob("*.h5"), key=lambda file: file.stat().st_mtime)):
         os.utime(file, (1_000 + age, 1_000 + age))
-    assert found(place, range(1)) == [0]
+    assert stored_numbers(place, range(1)) == [0]
     results_store.evict(45_000)
-    assert found(place, range(20)) == list(range(10))
+    assert stored_numbers(place, range(20)) == list(range(10))
 
 
 def test_files_of_a_killed_writer_are_removed_after_a_day(place: Path) -> None:
@@ -169,11 +169,11 @@ def test_many_small_files_become_one(place: Path) -> None:
     for number in range(18):
         fill(place, range(number, number + 1))
     assert len(list(place.glob("*.h5"))) < 12
-    assert found(place, range(18)) == list(range(18))
+    assert stored_numbers(place, range(18)) == list(range(18))
 
 
 def test_a_folder_that_cannot_be_written_costs_the_results_and_nothing_else(place: Path) -> None:
     place.parent.mkdir(exist_ok=True)
     place.write_text("no folder")
     fill(place, range(2))
-    assert found(place, range(2)) == []
+    assert stored_numbers(place, range(2)) == []

@@ -113,6 +113,6 @@ def test_fast_decodes_a_large_jpeg_at_a_part_of_its_size(monkeypatch: pytest.Mon
 def test_a_turned_jpeg_is_upright_at_a_part_of_its_size() -> None:
     pixels = photo(400, 200)
     turned = encoded(np.ascontiguousarray(np.rot90(pixels)), "JPEG", orientation=6)
-    seen = View(100, 50, "rgb", True, "fast").of(turned, 400, 200, plain=False)
+    sized = View(100, 50, "rgb", True, "fast").of(turned, 400, 200, plain=False)
     expected = to_size(pixels, 100, 50, keep_aspect=True, quality="exact")
-    assert np.abs(seen.astype(int) - expected).mean() < 3
+    assert np.abs(sized.astype(int) - expected).mean() < 3

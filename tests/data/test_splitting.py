@@ -109,10 +109,10 @@ def in_groups(digests: list[str], members: int) -> list[list[str]]:
 
 
 def test_a_group_is_in_one_split_also_after_images_are_added() -> None:
-    near, others = contents(120, "near"), contents(300)
+    near, unrelated = contents(120, "near"), contents(300)
     groups = in_groups(near, 3)
     for added in range(0, 60, 7):
-        labels = {image: "ab"[n % 2] for n, image in enumerate(near + others + contents(added, "added"))}
+        labels = {image: "ab"[n % 2] for n, image in enumerate(near + unrelated + contents(added, "added"))}
         splits = assign(labels, 0.2, 0.2, seed=1, groups=groups)
         assert all(len({splits[image] for image in group}) == 1 for group in groups)
         assert {splits[group[0]] for group in groups} == {"train", "val", "test"}

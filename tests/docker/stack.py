@@ -53,8 +53,8 @@ class Stack:
 
     def trigger(self, run: str, **form: Any) -> str:
         """Fill and send the form of the DAG train; returns the run's id."""
-        made = self.airflow("dags/train/dagRuns", {"dag_run_id": run, "logical_date": None, "conf": form})
-        return str(made["dag_run_id"])
+        created = self.airflow("dags/train/dagRuns", {"dag_run_id": run, "logical_date": None, "conf": form})
+        return str(created["dag_run_id"])
 
     def state(self, run: str) -> str:
         """How a run stands."""
@@ -68,8 +68,8 @@ class Stack:
     def log(self, run: str, task: dict[str, Any], attempt: int = 1) -> str:
         """What a task said in one of its tries; a line's own fields stand behind it."""
         path = f"dags/train/dagRuns/{run}/taskInstances/{task['task_id']}/logs/{attempt}"
-        said = self.airflow(f"{path}?map_index={task['map_index']}&full_content=true")["content"]
-        return "\n".join(" ".join(map(str, line.values())) for line in said)
+        content = self.airflow(f"{path}?map_index={task['map_index']}&full_content=true")["content"]
+        return "\n".join(" ".join(map(str, line.values())) for line in content)
 
     def ended(self, run: str, seconds: float) -> dict[str, dict[str, Any]]:
         """Wait for the end of a run; returns its tasks."""

@@ -55,14 +55,14 @@ def _env(checkout: Path) -> Path:
 
 
 def test_the_first_start_makes_passwords_that_nobody_else_reads_and_keeps_them(checkout: Path) -> None:
-    said = _up(checkout)
+    output = _up(checkout)
     values = settings(_env(checkout))
     secrets = [value for name, value in values.items() if name.endswith(SECRETS)]
     assert _env(checkout).stat().st_mode & 0o777 == 0o600
     assert len(set(secrets)) == len(secrets) == 8
     assert min(map(len, secrets)) >= 32
-    assert values["AIRFLOW_ADMIN_PASSWORD"] in said
-    assert _up(checkout) == said
+    assert values["AIRFLOW_ADMIN_PASSWORD"] in output
+    assert _up(checkout) == output
 
 
 def test_no_password_is_in_the_repository_which_containers_see(checkout: Path) -> None:
@@ -77,9 +77,9 @@ def test_passwords_of_an_earlier_version_are_moved_out_of_the_repository(checkou
     old = {"CONVOY_HOME": str(checkout / ".convoy"), "CONVOY_UID": "1000", "AIRFLOW_ADMIN_PASSWORD": "old"}
     text = "".join(f"{name}={value}\n" for name, value in old.items())
     (checkout / "docker" / ".env").write_text(text, encoding="utf-8")
-    said = _up(checkout)
+    output = _up(checkout)
     assert not (checkout / "docker" / ".env").exists()
-    assert "admin  old" in said
+    assert "admin  old" in output
     values = settings(_env(checkout))
     assert values.items() >= old.items()
     assert values["CONVOY_DATA"] == str(checkout / "datasets")

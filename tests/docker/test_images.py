@@ -11,7 +11,7 @@ from tests.docker.conftest import ROOT, build
 DOCKERFILES = sorted((ROOT / "docker").glob("*.Dockerfile"))
 
 
-def _said(image: str, *words: str, options: tuple[str, ...] = ()) -> str:
+def _output(image: str, *words: str, options: tuple[str, ...] = ()) -> str:
     done = subprocess.run(
         ["docker", "run", "--rm", *options, image, *words], capture_output=True, text=True, check=False
     )
@@ -33,9 +33,9 @@ def test_hadolint_has_nothing_to_say(path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_stage_runs_as_nobody_in_particular(image: str) -> None:
-    assert _said(image, "id", "-u").strip() == "1000"
+    assert _output(image, "id", "-u").strip() == "1000"
     other = ("--user", "4321:4321", "--read-only", "--tmpfs", "/tmp")
-    assert "Usage: python -m stages.ingest" in _said(
+    assert "Usage: python -m stages.ingest" in _output(
         image, "python", "-m", "stages.ingest", "--help", options=other
     )
 
@@ -43,8 +43,8 @@ def test_a_stage_runs_as_nobody_in_particular(image: str) -> None:
 @pytest.mark.slow
 def test_the_data_image_has_what_its_stages_import_and_no_tensorflow(image: str) -> None:
     names = "cv2, dvc.cli, h5py, matplotlib, mlflow, numpy, pandas, pyarrow.parquet, scipy, sklearn"
-    assert _said(image, "python", "-c", f"import {names}") == ""
-    spec = _said(image, "python", "-c", "import importlib.util as u; print(u.find_spec('tensorflow'))")
+    assert _output(image, "python", "-c", f"import {names}") == ""
+    spec = _output(image, "python", "-c", "import importlib.util as u; print(u.find_spec('tensorflow'))")
     assert spec.strip() == "None"
 
 
@@ -67,9 +67,9 @@ def test_an_edit_of_the_code_makes_one_new_layer(image: str, tmp_path: Path) -> 
     before, after = (_inspected(name)["RootFS"]["Layers"] for name in (image, edited))
     assert before[:-1] == after[:-1]
     assert before[-1] != after[-1]
-    assert "# edited" in _said(edited, "cat", "stages/ingest.py")
+    assert "# edited" in _output(edited, "cat", "stages/ingest.py")
 
 
 @pytest.mark.slow
 def test_images_and_secrets_of_the_workspace_stay_out(image: str) -> None:
-    assert _said(image, "ls", "-A").split() == ["pipelines", "stages"]
+    assert _output(image, "ls", "-A").split() == ["pipelines", "stages"]

@@ -53,7 +53,7 @@ class House:
         name = name or f"convoy-{uuid4().hex}"
         return self.proxy.send("POST", f"{prefix}/containers/create?name={name}", text.encode())
 
-    def made(self, script: str) -> str:
+    def created(self, script: str) -> str:
         """Create a container that is allowed; return its id."""
         status, answer = self.create(spec.request(self.container(script)))
         assert status == 201, answer
@@ -96,10 +96,10 @@ def house(proxy_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 def test_a_stage_runs_and_is_watched_to_its_end(house: House) -> None:
-    container = house.made(f"echo hello; echo seen >{house.root}/home/file; exit 7")
+    container = house.created(f"echo hello; echo seen >{house.root}/home/file; exit 7")
     assert house.proxy.send("POST", f"/v1.41/containers/{container}/start")[0] == 204
-    status, said = house.proxy.send("GET", f"/v1.41/containers/{container}/logs?follow=1&stdout=1&stderr=1")
-    assert (status, said[8:]) == (200, "hello\n"), "a frame's header is 8 bytes"
+    status, log = house.proxy.send("GET", f"/v1.41/containers/{container}/logs?follow=1&stdout=1&stderr=1")
+    assert (status, log[8:]) == (200, "hello\n"), "a frame's header is 8 bytes"
     assert house.proxy.send("POST", f"/containers/{container}/wait") == (200, {"StatusCode": 7})
     assert (house.root / "home" / "file").read_text() == "seen\n"
     _, shown = house.proxy.send("GET", f"/containers/{container}/json")
@@ -116,13 +116,13 @@ def test_a_stage_has_no_rights_and_limits(house: House) -> None:
         touch /file 2>/dev/null && echo writes its root
         touch /tmp/file /home/convoy/file || echo has no scratch
         grep -E '^(CapEff|CapBnd|NoNewPrivs):' /proc/self/status"""
-    container = house.made(script)
+    container = house.created(script)
     house.proxy.send("POST", f"/containers/{container}/start")
-    _, said = house.proxy.send("GET", f"/containers/{container}/logs")
-    assert "0000000000000000" in said
-    assert "NoNewPrivs:\t1" in said
-    assert "writes" not in said
-    assert "scratch" not in said
+    _, log = house.proxy.send("GET", f"/containers/{container}/logs")
+    assert "0000000000000000" in log
+    assert "NoNewPrivs:\t1" in log
+    assert "writes" not in log
+    assert "scratch" not in log
     host = house.inspected(container)["HostConfig"]
     assert (host["Memory"], host["MemorySwap"]) == (64 << 20, 64 << 20)
     assert host["NanoCpus"] == 5 * 10**8
@@ -258,7 +258,7 @@ def test_a_name_that_could_be_a_services_is_refused(house: House) -> None:
 
 @pytest.mark.parametrize("version", ["", "/v1.18", "/v1.23", "/v1.41"])
 def test_a_start_takes_no_configuration(house: House, version: str) -> None:
-    container = house.made("sleep 1000")
+    container = house.created("sleep 1000")
     binds = json.dumps({"Binds": ["/etc:/x"], "Privileged": True}).encode()
     path = f"{version}/containers/{container}/start"
     assert house.proxy.send("POST", path, binds)[0] == 403
@@ -325,7 +325,7 @@ def test_containers_of_others_are_out_of_reach(house: House, method: str, call: 
     ],
 )
 def test_other_calls_are_refused(house: House, method: str, path: str) -> None:
-    container = house.made("true") if "ID" in path else ""
+    container = house.created("true") if "ID" in path else ""
     body = b"" if method == "GET" else json.dumps(spec.request(house.container())).encode()
     status, answer = house.proxy.send(method, path.replace("ID", container), body)
     assert status in (403, 501), answer
@@ -372,21 +372,21 @@ def test_record_writes_to_the_repository_but_not_to_what_git_runs(house: House) 
 
 def test_a_container_that_no_runner_follows_is_stopped(house: House) -> None:
     script = "trap 'echo stopped; exit 3' TERM; echo up; while :; do sleep 0.1; done"
-    left, followed = house.made(script), house.made(script)
-    for container in (left, followed):
+    unfollowed, followed = house.created(script), house.created(script)
+    for container in (unfollowed, followed):
         house.proxy.send("POST", f"/containers/{container}/start")
     stream = threading.Thread(target=house.proxy.send, args=("GET", f"/containers/{followed}/logs"))
     stream.start()
-    assert house.proxy.send("POST", f"/containers/{left}/wait") == (200, {"StatusCode": 3})
+    assert house.proxy.send("POST", f"/containers/{unfollowed}/wait") == (200, {"StatusCode": 3})
     assert house.inspected(followed)["State"]["Running"] is True
     assert house.proxy.send("POST", f"/containers/{followed}/stop?t=5")[0] == 204
     stream.join()
-    for container in (left, followed):
+    for container in (unfollowed, followed):
         house.proxy.send("DELETE", f"/containers/{container}")
 
 
 def test_a_stream_whose_client_went_does_not_count(house: House) -> None:
-    container = house.made("trap 'exit 3' TERM; while :; do sleep 0.1; done")
+    container = house.created("trap 'exit 3' TERM; while :; do sleep 0.1; done")
     house.proxy.send("POST", f"/containers/{container}/start")
     answer = house.proxy.raw(b"GET /containers/%s/logs HTTP/1.1\r\nHost: a\r\n\r\n" % container.encode())
     assert b"200 OK" in answer

@@ -35,12 +35,12 @@ def stack(base_image: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     _git(repository, "checkout", "--quiet", "-B", "main")
     if os.getuid() == 0:
         subprocess.run(["chown", "--recursive", "1000:1000", str(repository)], check=True)
-    made = Stack(repository, f"convoy-test-{os.getpid()}")
+    stack = Stack(repository, f"convoy-test-{os.getpid()}")
     try:
-        made.up()
-        yield made
+        stack.up()
+        yield stack
     finally:
-        made.down()
+        stack.down()
 
 
 @pytest.fixture(scope="module")
@@ -71,14 +71,14 @@ def test_it_is_what_the_workspace_makes(
     words = [sys.executable, "-m", "dvc", "repro", "--quiet", "audit", "evaluate"]
     subprocess.run(words, cwd=local, env=environment, check=True)
 
-    there, here = (
+    in_container, in_workspace = (
         yaml.safe_load(text)["stages"]
         for text in (recorded("dvc.lock"), (local / "dvc.lock").read_text("utf-8"))
     )
-    compared = [address for address in here if address.partition("@")[0] in DETERMINISTIC]
+    compared = [address for address in in_workspace if address.partition("@")[0] in DETERMINISTIC]
     assert {address.partition("@")[0] for address in compared} == set(DETERMINISTIC)
     for address in compared:
-        assert _digests(there[address]) == _digests(here[address]), address
+        assert _digests(in_container[address]) == _digests(in_workspace[address]), address
     xcom = "dags/train/dagRuns/first/taskInstances/evaluate/xcomEntries/return_value"
     metrics = stack.airflow(xcom)["value"]["metrics"]
     ours = json.loads((local / "reports" / "metrics.json").read_text("utf-8"))
@@ -110,11 +110,11 @@ def test_the_same_again_is_skipped_with_reasons(stack: Stack, first: dict[str, d
 def test_a_training_survives_its_containers_end_and_the_schedulers(stack: Stack) -> None:
     only = ["models.minivggnet.train.epochs=1", f"models.lenet.train.epochs={EPOCHS}"]
     stack.trigger("killed", recipe="digits", overrides=only)
-    name, seen = name_of("killed"), 0
+    name, epoch = name_of("killed"), 0
     for victim in (f"convoy-{name}-train-lenet", stack.container("scheduler")):
-        seen = stack.wait(partial(_further_than, seen + 1, stack, name), 10 * MINUTES)
+        epoch = stack.wait(partial(_further_than, epoch + 1, stack, name), 10 * MINUTES)
         stack.docker("kill", victim)
-    assert seen < EPOCHS, "it was over before it could be killed"
+    assert epoch < EPOCHS, "it was over before it could be killed"
     # Who kills a container wants it to stay dead, as Docker sees it; a crash of its own it is started after.
     stack.docker("start", victim)
     tasks = stack.ended("killed", 15 * MINUTES)

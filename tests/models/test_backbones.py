@@ -78,8 +78,8 @@ def test_arguments_that_keras_refuses_are_refused_in_one_line(
 
 
 def test_weights_of_another_network_are_refused_in_one_line(tmp_path: Path) -> None:
-    other = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=SHAPE, alpha=0.35)
-    other.save_weights(tmp_path / "other.weights.h5")
+    narrower = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=SHAPE, alpha=0.35)
+    narrower.save_weights(tmp_path / "other.weights.h5")
     with pytest.raises(ParamsError, match="MobileNetV2 with images of 32x32x3 cannot be built: "):
         backbones.feature_network(
             "MobileNetV2", SHAPE, str(tmp_path / "other.weights.h5"), options={"alpha": 0.5}

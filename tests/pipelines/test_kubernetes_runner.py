@@ -171,10 +171,10 @@ def test_logins_come_from_secrets() -> None:
 )
 def test_a_password_that_the_pod_would_show_is_refused(tmp_path: Path, name: str, value: str) -> None:
     server = Cluster([RUNNING])
-    result, said = run(server, tmp_path, variables=VARIABLES | {name: value})
+    result, output = run(server, tmp_path, variables=VARIABLES | {name: value})
     assert result["outcome"] == "refused"
     assert f"{name} would be readable in the pod" in result["reason"]
-    assert "hunter2" not in said + json.dumps(result)
+    assert "hunter2" not in output + json.dumps(result)
     assert server.pod is None
 
 
@@ -197,19 +197,19 @@ def test_long_names_and_names_that_differ_in_capitals_are_pods_of_their_own() ->
 
 def test_the_log_comes_line_by_line_and_the_result_with_it(tmp_path: Path) -> None:
     server = Cluster([RUNNING, cluster.ended(0, "Completed")], [SUCCESS])
-    result, said = run(server, tmp_path)
+    result, output = run(server, tmp_path)
     assert result == RESULT
-    assert said.splitlines().count("Running stage") == 1
-    assert "convoy-result" not in said
+    assert output.splitlines().count("Running stage") == 1
+    assert "convoy-result" not in output
     assert server.deleted.is_set(), "the pod is left behind"
 
 
 def test_a_broken_log_is_asked_for_again_and_no_line_comes_twice(tmp_path: Path) -> None:
     first, second = at(1, "one") + at(1.1, "two"), at(1.1, "two") + at(1.15, "three")
     server = Cluster([RUNNING, RUNNING, cluster.ended(0, "Completed")], [first, second, second + SUCCESS])
-    result, said = run(server, tmp_path)
+    result, output = run(server, tmp_path)
     assert result == RESULT
-    numbers = [line for line in said.splitlines() if line in ("one", "two", "three")]
+    numbers = [line for line in output.splitlines() if line in ("one", "two", "three")]
     assert numbers == ["one", "two", "three"]
 
 
@@ -272,10 +272,10 @@ def test_the_result_says_how_a_pod_ended(
 def test_a_queue_for_a_node_ends_at_our_own_timeout_with_the_clusters_reason(tmp_path: Path) -> None:
     message = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
     server = Cluster([unschedulable(message)])
-    result, said = run(server, tmp_path, config={"start_timeout": "0.03"})
+    result, output = run(server, tmp_path, config={"start_timeout": "0.03"})
     assert result["outcome"] == "failed"
     assert result["reason"].startswith(f"the pod has not started in time: Unschedulable: {message}")
-    assert said.count(f"waiting: Unschedulable: {message}") == 1
+    assert output.count(f"waiting: Unschedulable: {message}") == 1
 
 
 def test_the_reason_of_a_volume_that_is_not_mounted_is_that_of_the_events(tmp_path: Path) -> None:

@@ -93,11 +93,11 @@ class Driven:
 
     def remains(self, stage: str) -> list[str]:
         """What there still is of a work that was cancelled: clones, and containers, running or not."""
-        left = [path.name for path in (self.repository.shared / "work").glob("*")]
+        remaining = [path.name for path in (self.repository.shared / "work").glob("*")]
         if self.kind == "docker":
             words = ["docker", "ps", "--all", "--quiet", "--filter", f"name={self.name(stage)}"]
-            left += subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
-        return left
+            remaining += subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
+        return remaining
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[dict[str, Any], str]:
@@ -147,13 +147,13 @@ def test_the_same_command_with_the_works_variables_above_all_others(driven: Driv
         "dvc.yaml", 'stages:\n  show:\n    cmd: env && echo "cwd $(pwd)"\n    always_changed: true\n'
     )
     driven.repository.commit()
-    result, said = driven("show", GREETING="of the run")
+    result, output = driven("show", GREETING="of the run")
     assert result["outcome"] == "ran"
-    assert "GREETING=of the run" in said
-    assert "CONVOY_RUN=run-1" in said
-    assert "AIRFLOW" not in said, "what can open Airflow is none of a stage's business"
-    assert "CONVOY_CHECKPOINTS=" in said
-    assert re.search(r"cwd \S+/clone\b", said), "a clone of its own"
+    assert "GREETING=of the run" in output
+    assert "CONVOY_RUN=run-1" in output
+    assert "AIRFLOW" not in output, "what can open Airflow is none of a stage's business"
+    assert "CONVOY_CHECKPOINTS=" in output
+    assert re.search(r"cwd \S+/clone\b", output), "a clone of its own"
 
 
 def test_the_result_says_how_it_ended(driven: Driven) -> None:
@@ -211,7 +211,7 @@ def test_an_image_that_is_missing_and_a_wrong_limit_are_refused(driven: Driven) 
     assert "memory is 'much'; allowed: a number with" in result["reason"]
 
 
-def test_a_container_that_a_person_removes_is_said(driven: Driven) -> None:
+def test_a_container_that_a_person_removes_is_reported(driven: Driven) -> None:
     if driven.kind == "process":
         pytest.skip("the process runner has no container")
     with driven.started("train@a", **params(driven.repository, waits=600)) as process:
@@ -237,8 +237,8 @@ def test_lines_come_while_it_runs_and_cancelling_ends_all(driven: Driven) -> Non
 
 
 def test_cancelling_in_the_midst_of_a_line_ends_all(driven: Driven) -> None:
-    result, said = driven("train@a", cancel_at="waiting", **params(driven.repository, waits=600))
-    assert "waiting" in said
+    result, output = driven("train@a", cancel_at="waiting", **params(driven.repository, waits=600))
+    assert "waiting" in output
     assert result["outcome"] == "stopped"
     assert driven.remains("train@a") == []
 

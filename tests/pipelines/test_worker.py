@@ -20,7 +20,9 @@ ALL = ["first", "train@a", "train@b", "judge"]
 def planned(repository: Repository, *overrides: str) -> tuple[str, dict[str, str]]:
     """The composed params, and the reason of each stage that will run."""
     result, _ = repository.work("plan", CONVOY_OVERRIDES=json.dumps(overrides))
-    return result["params"], {name: one["reason"] for name, one in result["stages"].items() if one["runs"]}
+    return result["params"], {
+        name: stage["reason"] for name, stage in result["stages"].items() if stage["runs"]
+    }
 
 
 def run(repository: Repository, params: str, *stages: str, name: str = "run-1") -> dict[str, str]:
@@ -28,8 +30,8 @@ def run(repository: Repository, params: str, *stages: str, name: str = "run-1") 
     outcomes = {}
     for stage in stages:
         with repository.start("stage", CONVOY_STAGE=stage, CONVOY_PARAMS=params, CONVOY_RUN=name) as process:
-            said, _ = process.communicate(timeout=120)
-        assert process.returncode in (0, 99), said
+            output, _ = process.communicate(timeout=120)
+        assert process.returncode in (0, 99), output
         result = json.loads((repository.shared / "result.json").read_text(encoding="utf-8"))
         assert (process.returncode == 99) == (result["outcome"] == "restored")
         outcomes[stage] = result["outcome"]
@@ -99,22 +101,22 @@ def test_a_lock_of_another_machine_is_no_reason_to_run_a_stage_twice(repository:
 def test_a_stage_reports_what_it_took(repository: Repository) -> None:
     params, _ = planned(repository)
     run(repository, params, "first", "train@a", "train@b")
-    result, said = repository.work(
+    result, output = repository.work(
         "stage", CONVOY_STAGE="judge", CONVOY_PARAMS=params, CONVOY_RUN="run-1", GREETING="hello"
     )
     assert result["outcome"] == "ran"
     assert result["metrics"] == {"base": 1}
     assert 5 < result["peak_memory_mb"] < 500
     assert 0 < result["seconds"] < 60
-    assert "event=started greeting=hello" in said
+    assert "event=started greeting=hello" in output
     # The next plan knows how long that took.
     repository.write(
         "dvc.yaml", (repository.root / "dvc.yaml").read_text().replace("judge.json\n", "judge.json x\n", 1)
     )
     repository.commit()
-    result, said = repository.work("plan")
+    result, output = repository.work("plan")
     assert result["stages"]["judge"]["seconds"] > 0
-    assert "1 of 4 stages will run" in said
+    assert "1 of 4 stages will run" in output
 
 
 def test_inputs_that_the_cache_lacks_are_made(repository: Repository) -> None:
@@ -143,10 +145,10 @@ def test_a_run_that_is_not_complete_is_not_recorded(repository: Repository) -> N
 def test_params_that_are_not_allowed_are_refused(
     repository: Repository, overrides: list[str], says: str
 ) -> None:
-    result, said = repository.work("plan", CONVOY_OVERRIDES=json.dumps(overrides), status=2)
+    result, output = repository.work("plan", CONVOY_OVERRIDES=json.dumps(overrides), status=2)
     assert result["outcome"] == "refused"
     assert says in result["reason"]
-    assert "Traceback" not in said
+    assert "Traceback" not in output
     assert "\n" not in result["reason"]
 
 
@@ -191,11 +193,11 @@ def test_a_wrong_login_is_refused_and_shown_nowhere(repository: Repository) -> N
     with ThreadingHTTPServer(("127.0.0.1", 0), Refuses) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://robot:secret-token@127.0.0.1:{server.server_port}/project.git"
-        result, said = repository.work("plan", CONVOY_REPOSITORY=url, status=2)
+        result, output = repository.work("plan", CONVOY_REPOSITORY=url, status=2)
         server.shutdown()
     assert result["outcome"] == "refused"
     assert "Authentication failed" in result["reason"]
-    assert "secret-token" not in said + json.dumps(result)
+    assert "secret-token" not in output + json.dumps(result)
 
 
 def test_an_unexpected_error_leaves_a_result_with_its_place(repository: Repository) -> None:
@@ -204,18 +206,18 @@ def test_an_unexpected_error_leaves_a_result_with_its_place(repository: Reposito
     repository.commit()
     params, _ = planned(repository)
     run(repository, params, "first", "train@a", "train@b")
-    result, said = repository.work("stage", CONVOY_STAGE="judge", CONVOY_PARAMS=params, status=1)
+    result, output = repository.work("stage", CONVOY_STAGE="judge", CONVOY_PARAMS=params, status=1)
     assert result["outcome"] == "failed"
     assert result["reason"].startswith("unexpected ")
     assert "stage.py:" in result["reason"]
     assert result["traceback"].startswith("Traceback (most recent call last)")
-    assert result["traceback"] in said
+    assert result["traceback"] in output
 
 
 def test_the_result_can_be_the_last_line_of_the_output(repository: Repository) -> None:
     with repository.start("plan", CONVOY_RESULT="-") as process:
-        said, _ = process.communicate(timeout=120)
-    last = said.splitlines()[-1]
+        output, _ = process.communicate(timeout=120)
+    last = output.splitlines()[-1]
     assert json.loads(last.removeprefix("convoy-result: "))["outcome"] == "planned"
 
 
@@ -237,14 +239,14 @@ def test_a_failing_stage_says_why_and_leaves_what_it_wrote(
 ) -> None:
     params, _ = planned(repository, f"+models.a.{how}")
     variables = {"CONVOY_STAGE": "train@a", "CONVOY_PARAMS": params, "CONVOY_RUN": "run-1"}
-    result, said = repository.work("stage", status=status, **variables)
+    result, output = repository.work("stage", status=status, **variables)
     assert result["outcome"] == outcome
     assert reason in result["reason"]
-    kept = list((repository.state / "failed" / "run-1" / "train@a").rglob("*.json"))
-    assert [path.name for path in kept] == ["a.json"]
+    records = list((repository.state / "failed" / "run-1" / "train@a").rglob("*.json"))
+    assert [path.name for path in records] == ["a.json"]
     folder = repository.state / "failed" / "run-1" / "train@a"
     assert result["reason"].endswith(f"; see {folder}"), "in the task's error, its run's note, the webhook"
-    assert result["reason"] in said
+    assert result["reason"] in output
 
 
 def test_a_stopped_stage_takes_all_along_and_the_next_try_resumes(repository: Repository) -> None:
@@ -264,10 +266,10 @@ def test_a_stopped_stage_takes_all_along_and_the_next_try_resumes(repository: Re
     assert (repository.state / "tracking" / "run-1" / "train@a" / "unsent").exists()
 
     # A killed worker cannot clean up; the next try does it.
-    left = repository.shared / "work" / "convoy-run-1-train@a-left"
-    left.mkdir()
+    leftover = repository.shared / "work" / "convoy-run-1-train@a-left"
+    leftover.mkdir()
     assert run(repository, params, "train@a") == {"train@a": "ran"}
-    assert not left.exists()
+    assert not leftover.exists()
     repository.work("stage", CONVOY_STAGE="train@b", CONVOY_PARAMS=params)
     repository.work("stage", CONVOY_STAGE="judge", CONVOY_PARAMS=params)
     assert (repository.state / "checkpoints" / "run-1" / "train@a" / "half").exists()

@@ -114,6 +114,6 @@ def test_the_checks_find_what_is_wrong(tmp_path: Path) -> None:
     with opened(page, width=PHONE) as shown:
         assert shown.undecoded() == ["broken"]
         assert shown.overflow() > 0
-        assert any("color-contrast" in one for one in shown.violations())
-        assert any("missing" in one for one in shown.complaints)
-        assert any("never" in one for one in shown.unreached())
+        assert any("color-contrast" in violation for violation in shown.violations())
+        assert any("missing" in complaint for complaint in shown.complaints)
+        assert any("never" in name for name in shown.unreached())

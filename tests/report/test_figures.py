@@ -66,8 +66,8 @@ def test_panels_are_the_same_curves_one_by_one() -> None:
 
 def test_reliability_leaves_empty_bins_out() -> None:
     labels, probabilities = np.array([0, 1]), np.array([[0.9, 0.1], [0.9, 0.1]])
-    found = reliability(Predictions(np.array(["a", "b"]), labels, probabilities), 10)
-    above, below = charts.reliability(found).axes
+    bins = reliability(Predictions(np.array(["a", "b"]), labels, probabilities), 10)
+    above, below = charts.reliability(bins).axes
     assert [line.get_xydata().tolist() for line in above.lines] == [[[0, 0], [1, 1]], [[0.9, 0.5]]]
     assert [bar.get_height() for bar in below.patches if isinstance(bar, Rectangle)] == [0] * 9 + [2]
 

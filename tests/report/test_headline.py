@@ -17,8 +17,8 @@ def reasons(*arguments: Any) -> list[str]:
 
 
 def test_drift_comes_before_findings_and_findings_before_weak_classes() -> None:
-    found = reasons({"net": [VARIANCE, BALANCED]}, classes(0.5, 0.9, 0.95), "warn", 7)
-    assert found == [
+    lines = reasons({"net": [VARIANCE, BALANCED]}, classes(0.5, 0.9, 0.95), "warn", 7)
+    assert lines == [
         "The data drifted from the reference profile",
         "net: high variance",
         "Weakest classes: class 0",

@@ -19,7 +19,7 @@ CURVES = {
 }
 
 
-def contrast(one: str, other: str) -> float:
+def contrast(foreground: str, background: str) -> float:
     """WCAG 2.2's contrast ratio of two colours, #rrggbb."""
 
     def luminance(colour: str) -> float:
@@ -27,7 +27,7 @@ def contrast(one: str, other: str) -> float:
         linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
         return float(linear @ [0.2126, 0.7152, 0.0722])
 
-    low, high = sorted((luminance(one), luminance(other)))
+    low, high = sorted((luminance(foreground), luminance(background)))
     return (high + 0.05) / (low + 0.05)
 
 
@@ -71,8 +71,8 @@ def test_a_image_is_made_smaller_and_never_larger(channels: int) -> None:
     pixels = np.full((50, 100, channels), 200, np.uint8)
     for side, shape in {40: (20, 40), 400: (50, 100), None: (50, 100)}.items():
         data = base64.b64decode(style.image_uri(pixels, side).removeprefix("data:image/jpeg;base64,"))
-        found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-        assert found.shape == (*shape, 3)
+        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        assert decoded.shape == (*shape, 3)
 
 
 def test_colours_stay_in_their_channels() -> None:
@@ -81,6 +81,6 @@ def test_colours_stay_in_their_channels() -> None:
     data = base64.b64decode(style.image_uri(red).removeprefix("data:image/jpeg;base64,"))
     decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     assert decoded is not None
-    blue, green, found = decoded[8, 8]
-    assert found > 240
+    blue, green, channel = decoded[8, 8]
+    assert channel > 240
     assert max(blue, green) < 20

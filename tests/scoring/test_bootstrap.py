@@ -18,18 +18,18 @@ def drawn(count: int, share: float) -> Predictions:
 
 def test_intervals_are_around_the_metrics_and_as_wide_as_the_binomial_says() -> None:
     predictions = drawn(600, 0.9)
-    found = bootstrap.intervals(predictions, 0.05, seed=1)
+    intervals = bootstrap.intervals(predictions, 0.05, seed=1)
     scores = metrics.score(predictions, 10)
-    for name, (low, high) in found.items():
+    for name, (low, high) in intervals.items():
         assert low < scores[name] < high, name
     # A correct image costs -log 0.8, a wrong one -log 0.1.
-    low, high = found["log_loss"]
+    low, high = intervals["log_loss"]
     assert high - low == pytest.approx(2 * 1.96 * np.log(8) * (0.9 * 0.1 / 600) ** 0.5, rel=0.1)
-    assert found == bootstrap.intervals(predictions, 0.05, seed=1)
+    assert intervals == bootstrap.intervals(predictions, 0.05, seed=1)
 
 
 def test_what_cannot_vary_does_not() -> None:
     predictions = drawn(60, 1.0)
-    found = bootstrap.intervals(predictions, 0.05, seed=1)
-    assert found["macro_f1"] == (1.0, 1.0)
-    assert found["log_loss"] == pytest.approx((-np.log(0.8),) * 2, abs=1e-6)
+    intervals = bootstrap.intervals(predictions, 0.05, seed=1)
+    assert intervals["macro_f1"] == (1.0, 1.0)
+    assert intervals["log_loss"] == pytest.approx((-np.log(0.8),) * 2, abs=1e-6)

@@ -14,10 +14,10 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int) -> Rel
 
 def test_bins_hold_count_confidence_and_accuracy() -> None:
     probabilities = np.array([[0.75, 0.25], [0.85, 0.15], [0.4, 0.6]], np.float32)
-    found = reliability(np.array([0, 1, 1]), probabilities, 4)
-    assert found.count.tolist() == [0, 0, 1, 2]
-    assert found.confidence == pytest.approx([0, 0, 0.6, 0.8])
-    assert found.accuracy.tolist() == [0, 0, 1, 0.5]
+    result = reliability(np.array([0, 1, 1]), probabilities, 4)
+    assert result.count.tolist() == [0, 0, 1, 2]
+    assert result.confidence == pytest.approx([0, 0, 0.6, 0.8])
+    assert result.accuracy.tolist() == [0, 0, 1, 0.5]
 
 
 def test_the_error_weighs_bins_by_their_rows() -> None:
@@ -27,6 +27,6 @@ def test_the_error_weighs_bins_by_their_rows() -> None:
 
 
 def test_a_sure_and_right_row_adds_nothing_and_belongs_to_the_last_bin() -> None:
-    found = reliability(np.array([0]), np.array([[1.0, 0.0]]), 15)
-    assert found.error == 0.0
-    assert found.count[-1] == 1
+    result = reliability(np.array([0]), np.array([[1.0, 0.0]]), 15)
+    assert result.error == 0.0
+    assert result.count[-1] == 1

@@ -15,44 +15,49 @@ LABELS = np.array([0, 1, 1, 2])
 PROBABILITIES = np.array([[0.6, 0.3, 0.1], [0.4, 0.5, 0.1], [0.8, 0.15, 0.05], [0.05, 0.05, 0.9]], np.float32)
 
 
-def of(labels: np.ndarray, probabilities: np.ndarray) -> Predictions:
+def predictions_of(labels: np.ndarray, probabilities: np.ndarray) -> Predictions:
     return Predictions(np.arange(len(labels)).astype(np.str_), labels, probabilities)
 
 
-PREDICTIONS = of(LABELS, PROBABILITIES)
+PREDICTIONS = predictions_of(LABELS, PROBABILITIES)
 
 
 def test_scores_are_those_worked_out_by_hand() -> None:
-    found = metrics.score(PREDICTIONS, bins=10)
-    assert found["accuracy"] == 3 / 4
-    assert found["top5_accuracy"] == 1.0
+    scores = metrics.score(PREDICTIONS, bins=10)
+    assert scores["accuracy"] == 3 / 4
+    assert scores["top5_accuracy"] == 1.0
     # Precision 1/2, 1, 1; recall 1, 1/2, 1; F1 2/3, 2/3, 1.
-    assert found["macro_precision"] == pytest.approx(2.5 / 3)
-    assert found["macro_recall"] == pytest.approx(2.5 / 3)
-    assert found["macro_f1"] == pytest.approx(7 / 9)
-    assert found["log_loss"] == pytest.approx(-sum(map(math.log, (0.6, 0.5, 0.15, 0.9))) / 4)
+    assert scores["macro_precision"] == pytest.approx(2.5 / 3)
+    assert scores["macro_recall"] == pytest.approx(2.5 / 3)
+    assert scores["macro_f1"] == pytest.approx(7 / 9)
+    assert scores["log_loss"] == pytest.approx(-sum(map(math.log, (0.6, 0.5, 0.15, 0.9))) / 4)
     # Each row in a bin of its own: gaps 0.4, 0.5, 0.8, 0.1.
-    assert found["ece"] == pytest.approx(1.8 / 4)
-    assert found["n"] == 4
+    assert scores["ece"] == pytest.approx(1.8 / 4)
+    assert scores["n"] == 4
 
 
 def test_scores_are_plain_numbers_that_json_can_hold() -> None:
-    found = metrics.score(PREDICTIONS, bins=15)
-    assert {type(value) for value in found.values()} == {float, int}
-    assert json.loads(json.dumps(found)) == found
+    scores = metrics.score(PREDICTIONS, bins=15)
+    assert {type(value) for value in scores.values()} == {float, int}
+    assert json.loads(json.dumps(scores)) == scores
 
 
 def test_rank_k_is_rank_of_all_where_there_are_fewer_classes() -> None:
     assert PREDICTIONS.top_accuracy(1) == 0.75
     assert PREDICTIONS.top_accuracy(2) == 1.0
     assert PREDICTIONS.top_accuracy(5) == 1.0
-    assert metrics.score(of(np.array([0, 1]), np.array([[0.3, 0.7], [0.2, 0.8]])), 5)["top5_accuracy"] == 1.0
+    assert (
+        metrics.score(predictions_of(np.array([0, 1]), np.array([[0.3, 0.7], [0.2, 0.8]])), 5)[
+            "top5_accuracy"
+        ]
+        == 1.0
+    )
 
 
 def test_rank_5_of_more_classes_leaves_the_sixth_out() -> None:
     falling = np.array([[0.3, 0.25, 0.2, 0.1, 0.08, 0.05, 0.02]])
-    assert of(np.array([4]), falling).top_accuracy(5) == 1.0
-    assert of(np.array([5]), falling).top_accuracy(5) == 0.0
+    assert predictions_of(np.array([4]), falling).top_accuracy(5) == 1.0
+    assert predictions_of(np.array([5]), falling).top_accuracy(5) == 0.0
 
 
 def test_ranks_are_those_of_table_4_1() -> None:
@@ -75,19 +80,19 @@ def test_the_log_loss_is_that_of_figure_8_6() -> None:
 
 def test_equal_probabilities_rank_in_the_order_of_the_classes() -> None:
     level = np.full((3, 3), 1 / 3)
-    assert of(np.array([0, 1, 2]), level).top_accuracy(1) == pytest.approx(1 / 3)
+    assert predictions_of(np.array([0, 1, 2]), level).top_accuracy(1) == pytest.approx(1 / 3)
 
 
 def test_macro_averages_are_over_the_classes_that_have_images() -> None:
     probabilities = np.array([[0.9, 0.1, 0.0], [0.1, 0.9, 0.0]])
-    scores = metrics.score(of(np.array([0, 1]), probabilities), bins=5)
+    scores = metrics.score(predictions_of(np.array([0, 1]), probabilities), bins=5)
     assert scores["accuracy"] == 1.0
     assert scores["macro_precision"] == scores["macro_recall"] == scores["macro_f1"] == 1.0
 
 
 def test_a_class_without_predictions_counts_as_zero_in_macro_averages() -> None:
     probabilities = np.array([[0.9, 0.1, 0.0], [0.1, 0.9, 0.0], [0.9, 0.1, 0.0]])
-    scores = metrics.score(of(np.array([0, 1, 2]), probabilities), bins=5)
+    scores = metrics.score(predictions_of(np.array([0, 1, 2]), probabilities), bins=5)
     assert scores["macro_precision"] == pytest.approx((0.5 + 1 + 0) / 3)
     assert scores["macro_recall"] == pytest.approx(2 / 3)
 
@@ -102,15 +107,15 @@ def test_the_interval_of_an_accuracy_is_wilsons() -> None:
 
 def test_the_surest_errors_come_first_and_right_rows_never() -> None:
     probabilities = np.array([[0.6, 0.4], [0.9, 0.1], [0.3, 0.7], [0.99, 0.01]])
-    assert metrics.surest_errors(of(np.array([1, 1, 0, 0]), probabilities), 10) == [1, 2, 0]
-    assert metrics.surest_errors(of(np.array([1, 1, 0, 0]), probabilities), 1) == [1]
-    assert metrics.surest_errors(of(np.array([0, 0, 1, 0]), probabilities), 10) == []
+    assert metrics.surest_errors(predictions_of(np.array([1, 1, 0, 0]), probabilities), 10) == [1, 2, 0]
+    assert metrics.surest_errors(predictions_of(np.array([1, 1, 0, 0]), probabilities), 1) == [1]
+    assert metrics.surest_errors(predictions_of(np.array([0, 0, 1, 0]), probabilities), 10) == []
 
 
 def test_confusion_has_actual_classes_in_rows_and_absent_ones_too() -> None:
     assert metrics.confusion(PREDICTIONS).tolist() == [[1, 0, 0], [1, 1, 0], [0, 0, 1]]
     assert (
-        metrics.confusion(of(np.array([0]), np.array([[0.2, 0.7, 0.1]]))).tolist()
+        metrics.confusion(predictions_of(np.array([0]), np.array([[0.2, 0.7, 0.1]]))).tolist()
         == [[0, 1, 0]] + [[0] * 3] * 2
     )
 
@@ -125,7 +130,7 @@ def test_the_report_names_every_class() -> None:
 
 
 def test_the_log_loss_of_a_certain_mistake_is_the_stated_clip() -> None:
-    certain = of(np.array([1]), np.array([[1.0, 0.0]], np.float32))
+    certain = predictions_of(np.array([1]), np.array([[1.0, 0.0]], np.float32))
     assert metrics.score(certain, 5)["log_loss"] == pytest.approx(-math.log(LEAST_PROBABILITY))
 
 
@@ -137,7 +142,7 @@ def test_one_model_has_one_log_loss_everywhere() -> None:
     probabilities = draw.dirichlet(np.ones(3), 750).astype(np.float32)
     labels = draw.integers(0, 3, 750)
     probabilities[np.arange(40), labels[:40]] = 0.0
-    predictions = of(labels, probabilities)
+    predictions = predictions_of(labels, probabilities)
     exact = probabilities.astype(np.float64)
     reference = log_loss(labels, exact / exact.sum(axis=1, keepdims=True), labels=[0, 1, 2])
     scores = metrics.score(predictions, 15)

@@ -56,8 +56,8 @@ def verdict_of(challenger: Served, champion: Served | None, decision: int = 1, *
 
 
 def rule(verdict: Verdict, name: str) -> tuple[bool, str]:
-    (found,) = [one for one in verdict.rules if one.name == name]
-    return found.holds, found.measured
+    (rule,) = [rule for rule in verdict.rules if rule.name == name]
+    return rule.holds, rule.measured
 
 
 def test_a_clearly_better_challenger_passes() -> None:
@@ -151,7 +151,7 @@ def test_the_first_champion_is_better_than_the_majority_class() -> None:
     assert chance.reason.startswith("better than the majority class: accuracy 0.5100 against 0.5000, p = 0.")
     good = verdict_of(served(90, 90), None)
     assert good.holds
-    assert [one.name for one in good.rules] == ["better than the majority class", "data drift"]
+    assert [rule.name for rule in good.rules] == ["better than the majority class", "data drift"]
     assert good.compared == {}
     assert yaml.safe_load(yaml.safe_dump(good.as_dict())) == good.as_dict()
 
@@ -171,7 +171,7 @@ def test_a_faster_or_smaller_challenger_that_is_no_worse_wins_where_params_say_s
     for cheaper in (faster, smaller):
         verdict = verdict_of(cheaper, same, prefer="cheaper")
         assert verdict.holds, verdict.reason
-        assert [one.name for one in verdict.rules][:2] == ["no worse accuracy", "cheaper"]
+        assert [rule.name for rule in verdict.rules][:2] == ["no worse accuracy", "cheaper"]
     assert verdict_of(served(99, 99), same, prefer="cheaper").rules[0].name == "better accuracy"
     for dear in (served(90, 90, latencies=FAST, model_bytes=1200), served(90, 90, model_bytes=950), same):
         assert not rule(verdict_of(dear, same, prefer="cheaper"), "cheaper")[0]

@@ -10,9 +10,9 @@ from stages.scoring import significance
 LEVEL = 0.025
 
 
-def records(both: int, gained: int, lost: int, neither: int) -> tuple[np.ndarray, np.ndarray]:
+def records(both_right: int, gained: int, lost: int, neither: int) -> tuple[np.ndarray, np.ndarray]:
     """Whether challenger and champion are correct, on images with these counts."""
-    counts = [both, gained, lost, neither]
+    counts = [both_right, gained, lost, neither]
     return np.repeat([True, True, False, False], counts), np.repeat([True, False, True, False], counts)
 
 
@@ -49,8 +49,8 @@ def test_the_interval_of_the_difference_holds_the_truth_as_often_as_it_says() ->
     draw = np.random.default_rng(3)
     inside = 0
     for _ in range(1000):
-        both, gained, lost, neither = draw.multinomial(150, [0.7, 0.12, 0.06, 0.12])
-        paired = significance.accuracy(*records(both, gained, lost, neither), LEVEL)
+        both_right, gained, lost, neither = draw.multinomial(150, [0.7, 0.12, 0.06, 0.12])
+        paired = significance.accuracy(*records(both_right, gained, lost, neither), LEVEL)
         inside += paired.low <= 0.06 <= paired.high
     assert 0.93 <= inside / 1000 <= 0.97
 

@@ -20,9 +20,9 @@ PATIENCE = 180
 
 
 def free_port() -> int:
-    with closing(socket.socket()) as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @contextmanager
@@ -72,8 +72,8 @@ def _wait_for(uri: str, process: subprocess.Popen[bytes], log: Path) -> None:
 def postgres() -> Iterator[str]:
     """The URI of an empty PostgreSQL database that is gone afterwards; skips where it is not installed."""
     pytest.importorskip("psycopg2", reason="psycopg2, MLflow's way to PostgreSQL, is not installed")
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"))
-    if not found:
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"))
+    if not programs:
         pytest.skip("PostgreSQL is not installed")
     # Not in pytest's folder, which is closed to others: PostgreSQL refuses to run as root.
     with tempfile.TemporaryDirectory() as folder:
@@ -86,13 +86,15 @@ def postgres() -> Iterator[str]:
             assert done.returncode == 0, done.stdout + done.stderr
 
         # Its output would keep the pipe open for as long as the server runs.
-        control = [*run_as, found[-1], "-D", data, "-w", "-l", Path(folder) / "log"]
+        control = [*run_as, programs[-1], "-D", data, "-w", "-l", Path(folder) / "log"]
         quietly(
-            *run_as, found[-1].with_name("initdb"), "-D", data, "-A", "trust", "-U", "mlflow", "--no-sync"
+            *run_as, programs[-1].with_name("initdb"), "-D", data, "-A", "trust", "-U", "mlflow", "--no-sync"
         )
         quietly(*control, "-o", f"-k {folder} -h 127.0.0.1 -p {port} -c fsync=off", "start")
         try:
-            quietly(found[-1].with_name("createdb"), "-h", "127.0.0.1", "-p", port, "-U", "mlflow", "mlflow")
+            quietly(
+                programs[-1].with_name("createdb"), "-h", "127.0.0.1", "-p", port, "-U", "mlflow", "mlflow"
+            )
             yield f"postgresql+psycopg2://mlflow@127.0.0.1:{port}/mlflow"
         finally:
             quietly(*control, "-m", "immediate", "stop")

@@ -31,8 +31,8 @@ ENOUGH = 1_000_000
 
 
 def rows(path: Path) -> np.ndarray:
-    with Reader(path) as found:
-        return found.read(0, len(found))
+    with Reader(path) as reader:
+        return reader.read(0, len(reader))
 
 
 @pytest.mark.parametrize("crops", ["center", "ten"])
@@ -57,8 +57,8 @@ def test_members_and_the_ensemble_give_what_the_stages_give(
     files = {name: predictions / name for name in members} | {"ensemble": tmp_path / "averaged"}
     for name, folder in files.items():
         classifier = Classifier(tmp_path / name)
-        found = classifier(test_images, views=classifier.crops, max_pixels=ENOUGH)
-        np.testing.assert_allclose(found, rows(folder / "test.h5"), atol=1e-5)
+        results = classifier(test_images, views=classifier.crops, max_pixels=ENOUGH)
+        np.testing.assert_allclose(results, rows(folder / "test.h5"), atol=1e-5)
 
 
 def test_bytes_paths_and_arrays_are_the_same_image(
@@ -68,9 +68,9 @@ def test_bytes_paths_and_arrays_are_the_same_image(
     classifier = Classifier(tmp_path / "bundle")
     path = test_images[0]
     same = [path, path.read_bytes(), np.asarray(Image.open(path))]
-    found = classifier(same, views="center", max_pixels=ENOUGH)
-    assert np.array_equal(found[0], found[1])
-    assert np.array_equal(found[0], found[2])
+    results = classifier(same, views="center", max_pixels=ENOUGH)
+    assert np.array_equal(results[0], results[1])
+    assert np.array_equal(results[0], results[2])
     assert classifier([], views="center", max_pixels=ENOUGH).shape == (0, 3)
 
 
@@ -86,8 +86,8 @@ def test_a_bundle_holds_what_predicts_and_nothing_else(members: dict[str, Path],
     }
     spec = read_json(tmp_path / "bundle" / "spec.json")
     assert spec["resize"] == RESIZE
-    assert [one["weight"] for one in spec["members"]] == [0.25, 0.75]
-    assert [one["extractor"] for one in spec["members"]] == [None, {"name": "pixels", "kind": "pixels"}]
+    assert [member["weight"] for member in spec["members"]] == [0.25, 0.75]
+    assert [member["extractor"] for member in spec["members"]] == [None, {"name": "pixels", "kind": "pixels"}]
 
 
 def test_the_weights_of_an_extractor_travel_with_the_model(
@@ -113,20 +113,22 @@ def test_the_weights_of_an_extractor_travel_with_the_model(
     path_of = {row.id: source / row.path for row in Manifest.read(project.manifest).rows()}
     with Reader(tmp_path / "predictions" / "test.h5") as expected:
         files = [path_of[identity] for identity in expected.ids.tolist()]
-        found = Classifier(tmp_path / "bundle")(files, views="center", max_pixels=ENOUGH)
-        np.testing.assert_allclose(found, expected.read(0, len(expected)), atol=1e-5)
+        results = Classifier(tmp_path / "bundle")(files, views="center", max_pixels=ENOUGH)
+        np.testing.assert_allclose(results, expected.read(0, len(expected)), atol=1e-5)
 
 
 def test_members_of_other_images_are_not_bundled(members: dict[str, Path], tmp_path: Path) -> None:
-    other = tmp_path / "other"
+    second_folder = tmp_path / "other"
     spec = read_json(members["logistic"] / "spec.json")
     spec["provenance"]["resize"]["size"] = [32, 32]
-    other.mkdir()
-    write_json(other / "spec.json", spec)
+    second_folder.mkdir()
+    write_json(second_folder / "spec.json", spec)
     with pytest.raises(
         ServingError, match=r"other is of other classes or sizes than other members; run train again"
     ):
-        bundle.write(tmp_path / "bundle", members | {"other": other}, WEIGHTS | {"other": 1}, "center")
+        bundle.write(
+            tmp_path / "bundle", members | {"other": second_folder}, WEIGHTS | {"other": 1}, "center"
+        )
     with pytest.raises(ServingError, match=r"nowhere holds no member of this version"):
         bundle.write(tmp_path / "bundle2", {"nowhere": tmp_path / "nowhere"}, {"nowhere": 1}, "center")
 
@@ -142,7 +144,7 @@ def png(height: int, width: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("given", "reason"),
+    ("data", "reason"),
     [
         (b"", "the file is empty"),
         (b"no image", "not an image in one of the formats"),
@@ -157,9 +159,9 @@ def png(height: int, width: int) -> bytes:
         (None, "is a NoneType; must be"),
     ],
 )
-def test_what_cannot_be_used_is_said(given: Any, reason: str) -> None:
+def test_an_unusable_image_is_refused_with_the_reason(data: Any, reason: str) -> None:
     with pytest.raises(ImageError, match=reason):
-        intake.prepared(given, RESIZE, max_pixels=1600)
+        intake.prepared(data, RESIZE, max_pixels=1600)
 
 
 def test_arrays_take_the_colours_that_the_members_read() -> None:

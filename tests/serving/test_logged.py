@@ -30,7 +30,7 @@ def loaded(members: dict[str, Path]) -> PyFuncModel:
 def test_the_signature_says_what_goes_in_and_comes_out(loaded: PyFuncModel) -> None:
     signature = loaded.metadata.signature.to_dict()
     assert json.loads(signature["inputs"]) == [{"type": "binary", "name": "image", "required": True}]
-    outputs = {one["name"]: one["type"] for one in json.loads(signature["outputs"])}
+    outputs = {column["name"]: column["type"] for column in json.loads(signature["outputs"])}
     assert outputs == {"label": "string", "probability": "double", "probabilities": "map"}
     (crops,) = json.loads(signature["params"])
     assert (crops["name"], crops["default"]) == ("crops", "center")
@@ -48,8 +48,8 @@ def test_the_example_is_a_image_that_it_takes(loaded: PyFuncModel) -> None:
 
 def test_ten_crops_are_one_word(loaded: PyFuncModel, test_images: list[Path]) -> None:
     table = pd.DataFrame({"image": test_images[:3]})
-    one, ten = loaded.predict(table), loaded.predict(table, params={"crops": "ten"})
-    assert not np.allclose(one.probability, ten.probability)
+    center, ten = loaded.predict(table), loaded.predict(table, params={"crops": "ten"})
+    assert not np.allclose(center.probability, ten.probability)
     with pytest.raises(MlflowException, match="crops is 'eleven'; allowed: center, ten"):
         loaded.predict(table, params={"crops": "eleven"})
 
@@ -91,9 +91,11 @@ def test_it_runs_far_from_this_checkout_with_the_code_that_was_logged(
     words = [sys.executable, "-c", script, uri_of(members["logistic"]), *test_images]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert not Path(done.stdout.strip().splitlines()[-1]).is_relative_to(ROOT)
-    found = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
+    answers = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
 
     local = mlflow.artifacts.download_artifacts(uri_of(members["logistic"]))
     classifier = Classifier(Path(local) / "artifacts" / "bundle")
     expected = classifier(test_images, views="center", max_pixels=10_000)
-    np.testing.assert_allclose([list(one["probabilities"].values()) for one in found], expected, atol=1e-6)
+    np.testing.assert_allclose(
+        [list(answer["probabilities"].values()) for answer in answers], expected, atol=1e-6
+    )

@@ -78,8 +78,8 @@ def race(server: str, registry: Registry, versions: list[Version]) -> list[bool]
     words = [sys.executable, "-c", MOVE, server, registry.name]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     processes = [
-        subprocess.Popen([*words, one.number], cwd=ROOT, text=True, **pipes)  # type: ignore[call-overload]
-        for one in versions
+        subprocess.Popen([*words, version.number], cwd=ROOT, text=True, **pipes)  # type: ignore[call-overload]
+        for version in versions
     ]
     for process in processes:
         assert process.stdout.readline() == "ready\n"
@@ -215,8 +215,12 @@ def champion_of(registry: Registry) -> str:
 def lease_runs(registry: Registry) -> list[str]:
     """The active runs that hold leases of this model, the newest first."""
     experiments = registry.client.search_experiments()
-    named = [one for one in experiments if one.name.startswith(f"promotion lease: {registry.name}")]
-    runs = registry.client.search_runs([one.experiment_id for one in named])
+    named = [
+        experiment
+        for experiment in experiments
+        if experiment.name.startswith(f"promotion lease: {registry.name}")
+    ]
+    runs = registry.client.search_runs([experiment.experiment_id for experiment in named])
     return [run.info.run_id for run in sorted(runs, key=lambda run: -int(run.info.start_time))]
 
 

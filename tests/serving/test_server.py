@@ -42,18 +42,18 @@ class Server:
 
     process: subprocess.Popen[str]
     port: int
-    _kept: threading.local = field(default_factory=threading.local)
+    _local: threading.local = field(default_factory=threading.local)
 
     def post(self, body: bytes, content_type: str = "application/json") -> tuple[int, Any]:
-        if not hasattr(self._kept, "connection"):
-            self._kept.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
-        self._kept.connection.request("POST", "/invocations", body, {"Content-Type": content_type})
-        answer = self._kept.connection.getresponse()
+        if not hasattr(self._local, "connection"):
+            self._local.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        self._local.connection.request("POST", "/invocations", body, {"Content-Type": content_type})
+        answer = self._local.connection.getresponse()
         text = answer.read().decode()
         return answer.status, json.loads(text) if text.startswith("{") else text
 
     def classify(self, *images: bytes) -> tuple[int, Any]:
-        records = [{"image": base64.b64encode(one).decode()} for one in images]
+        records = [{"image": base64.b64encode(image).decode()} for image in images]
         return self.post(json.dumps({"dataframe_records": records}).encode())
 
     def memory(self) -> int:
@@ -75,11 +75,11 @@ def serving(mlflow_command: str, model: str, folder: Path) -> Iterator[Server]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     words = [mlflow_command, "models", "serve", "--env-manager", "local", "--model-uri", model]
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     process = subprocess.Popen(
         [*words, "--host", "127.0.0.1", "--port", str(port)],
         cwd=folder,
-        env=kept
+        env=environment
         | {
             "PATH": f"{Path(mlflow_command).parent}{os.pathsep}{os.environ['PATH']}",
             "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -91,13 +91,13 @@ def serving(mlflow_command: str, model: str, folder: Path) -> Iterator[Server]:
     )
     try:
         assert process.stderr is not None
-        said = []
+        lines = []
         for line in process.stderr:
-            said.append(line)
+            lines.append(line)
             if "Uvicorn running" in line:
                 break
         else:
-            pytest.fail("the server did not start:\n" + "".join(said))
+            pytest.fail("the server did not start:\n" + "".join(lines))
         # A full pipe would stop it.
         threading.Thread(target=process.stderr.read, daemon=True).start()
         yield Server(process, port)
@@ -148,8 +148,8 @@ def test_twenty_clients_at_once_get_the_members_probabilities(
     with ThreadPoolExecutor(20) as clients:
         answers = list(clients.map(lambda file: server.classify(file.read_bytes()), files))
     assert {status for status, _ in answers} == {200}
-    found = [list(answer["predictions"][0]["probabilities"].values()) for _, answer in answers]
-    np.testing.assert_allclose(found, expected(members, project, tmp_path / "p"), atol=1e-5)
+    probabilities = [list(answer["predictions"][0]["probabilities"].values()) for _, answer in answers]
+    np.testing.assert_allclose(probabilities, expected(members, project, tmp_path / "p"), atol=1e-5)
 
 
 def image(height: int, width: int) -> bytes:
@@ -223,5 +223,5 @@ def test_a_machine_with_nothing_but_its_requirements_serves_it(
     with serving(str(python.with_name("mlflow")), model, tmp_path) as server:
         status, answer = server.classify(*(path.read_bytes() for path in test_images))
     assert status == 200
-    found = [list(one["probabilities"].values()) for one in answer["predictions"]]
-    np.testing.assert_allclose(found, expected(members, packed, tmp_path / "p"), atol=1e-5)
+    probabilities = [list(prediction["probabilities"].values()) for prediction in answer["predictions"]]
+    np.testing.assert_allclose(probabilities, expected(members, packed, tmp_path / "p"), atol=1e-5)

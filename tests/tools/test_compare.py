@@ -63,27 +63,27 @@ def test_executions_of_a_recipe_stand_side_by_side(
     cli.main(compare, ["--recipe", "compared", "--page", str(page)])
     output = capsys.readouterr().out
     assert output.split()[:2] == ["short", "long"]
-    found = rows(output)
-    assert found["train.epochs"] == ["2", "4"]
-    assert "kind" not in found
-    assert found["Seconds to fit"] == ["3.0", "6.0"]
-    assert found["Images/s"] == ["1,234", "1,234"]
-    low, high = map(float, re.fullmatch(r"0\.8000 \((.+) to (.+)\)", found["Accuracy"][0]).groups())
+    table = rows(output)
+    assert table["train.epochs"] == ["2", "4"]
+    assert "kind" not in table
+    assert table["Seconds to fit"] == ["3.0", "6.0"]
+    assert table["Images/s"] == ["1,234", "1,234"]
+    low, high = map(float, re.fullmatch(r"0\.8000 \((.+) to (.+)\)", table["Accuracy"][0]).groups())
     assert 0.65 < low < 0.75
     assert 0.85 < high < 0.95
     # The twelve wrong ones of the first include the three of the second: McNemar's mid-p of 9 to 0.
-    assert found["Accuracy against the first"] == ["+0.1500 (p = 0.002; +9 -0)"]
+    assert table["Accuracy against the first"] == ["+0.1500 (p = 0.002; +9 -0)"]
     html = page.read_text(encoding="utf-8")
     assert html.count("<img") == 2
     assert "http" not in re.sub(r"http://www\.w3\.org\S*", "", html)
-    assert all(one in html for one in ("short", "long", "train.epochs", "ensemble"))
+    assert all(text in html for text in ("short", "long", "train.epochs", "ensemble"))
 
 
 def test_a_training_that_two_executions_share_is_one_line_of_the_curves() -> None:
-    one = Part("1" * 32, {}, curves={"val_loss": [(1, 2.0), (2, 1.0)], "loss": [(1, 2.0), (2, 1.0)]})
-    other = Part("2" * 32, {}, curves=one.curves)
+    long = Part("1" * 32, {}, curves={"val_loss": [(1, 2.0), (2, 1.0)], "loss": [(1, 2.0), (2, 1.0)]})
+    short = Part("2" * 32, {}, curves=long.curves)
     runs = [
-        Compared(name, name, {}, {"net": part}) for name, part in zip("abc", (one, one, other), strict=True)
+        Compared(name, name, {}, {"net": part}) for name, part in zip("abc", (long, long, short), strict=True)
     ]
     (section,) = comparison.sections(runs)
     assert section.rows["Run"] == [("Id", ["11111111", "11111111", "22222222"])]

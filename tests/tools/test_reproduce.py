@@ -76,8 +76,8 @@ def test_a_recipe_is_run_its_result_kept_and_the_params_put_back(tmp_path: Path)
     assert (clone / "params.yaml").read_bytes() == before
     # A reproduction is no challenger for the registry.
     assert not (clone / "reports" / "promotion.json").exists()
-    kept = (clone / "results" / "reproduction.csv").read_text(encoding="utf-8").splitlines()
-    (line,) = [one for one in kept if one.startswith("mlp_digits,42,mlp,accuracy,")]
+    lines = (clone / "results" / "reproduction.csv").read_text(encoding="utf-8").splitlines()
+    (line,) = [line for line in lines if line.startswith("mlp_digits,42,mlp,accuracy,")]
     assert float(line.split(",")[4]) > 0.9
     table = (clone / "reports" / "reproduction.md").read_text(encoding="utf-8")
     assert "| `mlp_digits` | mlp | accuracy | 0.98 - 0.015 | 0.9" in table

@@ -17,9 +17,9 @@ def test_the_store_is_shown_and_emptied(
     with results_store.opened("facts", {}) as results:
         results.add("ab" * 32, np.zeros(2_000_000, np.uint8))
     cli.main(results_cache, [])
-    said = capsys.readouterr().err
-    assert "kind=facts files=1 megabytes=2.0" in said
-    assert str(tmp_path) in said
+    errors = capsys.readouterr().err
+    assert "kind=facts files=1 megabytes=2.0" in errors
+    assert str(tmp_path) in errors
     cli.main(results_cache, ["--empty"])
     assert "megabytes=0.0" in capsys.readouterr().err
     assert not list(tmp_path.rglob("*.h5"))

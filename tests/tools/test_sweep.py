@@ -107,7 +107,7 @@ def test_another_space_budget_or_data_is_another_study(workspace: Path, packed: 
     same = name(workspace, RATES)
     assert name(workspace, RATES) == same
     assert name(workspace, RATES, learning_rate=0.5) == same, "the space decides it"
-    others = [
+    other_params = [
         name(workspace, {"learning_rate": {"choices": [0.1]}}),
         name(workspace, RATES, epochs=3),
     ]
@@ -121,8 +121,8 @@ def test_another_space_budget_or_data_is_another_study(workspace: Path, packed: 
                 path, "images", fewer.shape, np.uint8, ids=rows.ids[:-1], provenance=rows.provenance
             ) as out:
                 out.write(0, fewer)
-    others.append(name(workspace, RATES))
-    assert len({same, *others}) == 4
+    other_params.append(name(workspace, RATES))
+    assert len({same, *other_params}) == 4
 
 
 SCRIPT = """
@@ -147,14 +147,14 @@ for epoch in (1, 2, 3):
 def test_a_trial_runs_until_it_is_stopped(
     end: str, until: int, result: object, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    seen: list[int] = []
+    reported: list[int] = []
 
     def report(epoch: int, val_error: float) -> bool:
-        seen.append(epoch)
+        reported.append(epoch)
         return epoch < until or until == 3
 
     assert run_trial([sys.executable, "-c", SCRIPT + end], {}, report) == result
-    assert seen == list(range(1, until + 1))
+    assert reported == list(range(1, until + 1))
     assert capsys.readouterr().err == "a line of the log\n"
 
 
@@ -196,7 +196,7 @@ def test_pruning_saves_epochs_and_finds_as_good_a_rate() -> None:
 
 
 @pytest.mark.parametrize(
-    ("member", "key", "about", "said"),
+    ("member", "key", "about", "message"),
     [
         ("resnet", "epochs", {"choices": [1]}, "no model resnet; allowed: linear"),
         (
@@ -210,7 +210,7 @@ def test_pruning_saves_epochs_and_finds_as_good_a_rate() -> None:
     ],
 )
 def test_mistakes_are_named_before_anything_is_trained(
-    workspace: Path, member: str, key: str, about: object, said: str
+    workspace: Path, member: str, key: str, about: object, message: str
 ) -> None:
-    with pytest.raises(ParamsError, match=said):
+    with pytest.raises(ParamsError, match=message):
         sweep(member, space(workspace, **{key: about}), 1)

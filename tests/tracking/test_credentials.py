@@ -32,9 +32,9 @@ def test_a_login_in_the_uri_is_nowhere_in_what_a_run_writes(
             raise ValueError(f"no answer from {uri}")
         with pytest.raises(tracking.Unreachable) as caught:
             tracking.sync([tmp_path / "outputs"])
-    said = capsys.readouterr()
-    assert "unreachable" in said.err
-    assert SECRET not in said.err + said.out + str(caught.value)
+    captured = capsys.readouterr()
+    assert "unreachable" in captured.err
+    assert SECRET not in captured.err + captured.out + str(caught.value)
     folders = [tmp_path, tracked / ".tracking"]
     files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     assert len(files) >= 10

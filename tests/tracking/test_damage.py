@@ -21,25 +21,25 @@ def fail(monkeypatch: pytest.MonkeyPatch, name: str) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("left", [-7, 0, 40], ids=["cut near its end", "empty", "cut near its start"])
+@pytest.mark.parametrize("remaining", [-7, 0, 40], ids=["cut near its end", "empty", "cut near its start"])
 def test_a_damaged_record_stops_no_stage_and_no_other_record(
-    tracked: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, left: int
+    tracked: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, remaining: int
 ) -> None:
-    damaged, whole = fail(monkeypatch, f"damaged {left}"), fail(monkeypatch, f"whole {left}")
+    damaged, intact = fail(monkeypatch, f"damaged {remaining}"), fail(monkeypatch, f"whole {remaining}")
     (file,) = damaged.glob("record.json*")
-    file.write_bytes(file.read_bytes()[:left])
+    file.write_bytes(file.read_bytes()[:remaining])
     caplog.clear()
     for name in ("first", "second"):
         with tracking.run("damage", name, {}):
             pass
     warnings = [line.getMessage() for line in caplog.records if line.name == "convoy"]
     assert warnings == ["set aside a damaged record of a run"]
-    assert not whole.exists()
+    assert not intact.exists()
     (aside,) = Path(".tracking").glob("*.damaged")
     shutil.rmtree(aside)
     experiment = MlflowClient().get_experiment_by_name("damage")
     runs = MlflowClient().search_runs([experiment.experiment_id], "attributes.status = 'FAILED'")
-    assert f"whole {left}" in {run.info.run_name for run in runs}
+    assert f"whole {remaining}" in {run.info.run_name for run in runs}
 
 
 def test_a_damaged_record_in_outputs_is_a_warning(

@@ -27,11 +27,11 @@ def test_runs_of_one_execution_have_one_parent_with_their_status(
 ) -> None:
     monkeypatch.setenv("CONVOY_RUN", "manual__2026-11-21")
     client = MlflowClient()
-    with tracking.run("tiny", "one", {"stage": "train@one"}) as one:
-        assert client.get_run(parent_of(one.link)).info.status == "RUNNING"
+    with tracking.run("tiny", "one", {"stage": "train@one"}) as run:
+        assert client.get_run(parent_of(run.link)).info.status == "RUNNING"
     with tracking.run("tiny", "two", {"stage": "train@two"}) as two:
-        two.members({"one": one.link}, {"ensemble.accuracy": 0.5})
-    parent = client.get_run(parent_of(one.link))
+        two.members({"one": run.link}, {"ensemble.accuracy": 0.5})
+    parent = client.get_run(parent_of(run.link))
     assert parent_of(two.link) == parent.info.run_id
     assert parent.info.status == "FINISHED"
     assert parent.info.run_name == parent.data.tags[EXECUTION] == "manual__2026-11-21"
@@ -40,11 +40,11 @@ def test_runs_of_one_execution_have_one_parent_with_their_status(
     # Another execution that takes `one` from the cache points at it.
     monkeypatch.setenv("CONVOY_RUN", "manual__2026-11-22")
     with tracking.run("tiny", "three", {"stage": "evaluate"}) as three:
-        three.members({"one": one.link}, {})
-    other = client.get_run(parent_of(three.link))
-    assert other.info.run_id != parent.info.run_id
-    assert other.data.tags["run.one"] == one.link["run_id"]
-    assert str(one.link["run_id"]) in other.data.tags["mlflow.note.content"]
+        three.members({"one": run.link}, {})
+    second_parent = client.get_run(parent_of(three.link))
+    assert second_parent.info.run_id != parent.info.run_id
+    assert second_parent.data.tags["run.one"] == run.link["run_id"]
+    assert str(run.link["run_id"]) in second_parent.data.tags["mlflow.note.content"]
 
 
 def test_a_failed_stage_fails_the_parent_until_it_is_run_again(
@@ -65,7 +65,7 @@ def test_parents_made_at_the_same_time_become_one_with_all_children_below(tracke
     experiment = MlflowClient().create_experiment("race")
     execution, count = Execution("at once", "at once", ""), 6
     start = threading.Barrier(count)
-    found: list[str] = []
+    parents: list[str] = []
 
     def begin(number: int) -> None:
         client = MlflowClient()
@@ -74,17 +74,17 @@ def test_parents_made_at_the_same_time_become_one_with_all_children_below(tracke
         child = client.create_run(experiment, run_name=str(number), tags={PARENT: parent}).info.run_id
         # What a run does at its end.
         executions.adopt(client, experiment, execution, child)
-        found.append(child)
+        parents.append(child)
 
     threads = [threading.Thread(target=begin, args=(number,)) for number in range(count)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(found) == count
+    assert len(parents) == count
     client = MlflowClient()
     (parent,) = client.search_runs([experiment], f"tags.`{EXECUTION}` = 'at once'", ViewType.ACTIVE_ONLY)
-    assert {client.get_run(child).data.tags[PARENT] for child in found} == {parent.info.run_id}
+    assert {client.get_run(child).data.tags[PARENT] for child in parents} == {parent.info.run_id}
 
 
 def test_a_parent_that_came_later_gives_its_children_to_the_oldest(tracked: Path) -> None:
@@ -108,10 +108,10 @@ def test_an_older_parent_made_while_a_run_is_put_below_its_own_gets_the_run(trac
         def set_tag(self, *about: Any, **more: Any) -> None:
             if not self.oldest:
                 # As if its request had been sent before ours and written only now.
-                made = MlflowClient().create_run(
+                created = MlflowClient().create_run(
                     experiment, start_time=10, tags={EXECUTION: execution.identity}
                 )
-                self.oldest = made.info.run_id
+                self.oldest = created.info.run_id
                 assert executions.parent_run(MlflowClient(), experiment, execution, {}) == self.oldest
             super().set_tag(*about, **more)
 
@@ -132,22 +132,22 @@ def test_stages_of_one_dvc_are_of_one_execution(tmp_path: Path, monkeypatch: pyt
     stage = f"subprocess.run([sys.executable, '-c', {ASK!r}], check=True)"
     dvc.write_text(f"import subprocess, sys\n{stage}\n{stage}\n")
 
-    def said(*words: str) -> list[str]:
+    def printed(*words: str) -> list[str]:
         done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=True)
         return done.stdout.splitlines()
 
-    (one, same), (two, _) = said(str(dvc), "repro"), said(str(dvc), "repro")
-    assert one == same
-    assert one != two
-    (by_hand,) = said("-c", ASK)
-    assert by_hand not in (one, two)
+    (first, same), (two, _) = printed(str(dvc), "repro"), printed(str(dvc), "repro")
+    assert first == same
+    assert first != two
+    (by_hand,) = printed("-c", ASK)
+    assert by_hand not in (first, two)
 
 
 def test_whether_a_process_on_another_machine_lives_is_unknown() -> None:
-    mine = executions.process_identity(os.getpid())
-    assert executions.is_alive(mine) is True
-    assert executions.is_alive(mine + "0") is False
-    assert executions.is_alive("elsewhere" + mine) is None
+    identity = executions.process_identity(os.getpid())
+    assert executions.is_alive(identity) is True
+    assert executions.is_alive(identity + "0") is False
+    assert executions.is_alive("elsewhere" + identity) is None
     assert executions.is_alive("") is None
 
 
@@ -158,11 +158,11 @@ def test_two_sweeps_side_by_side_do_not_end_each_others_runs(
     monkeypatch.setenv("CONVOY_RUN", "sweep-digits-lenet")
     monkeypatch.delenv("DVC_STAGE", raising=False)
     client = MlflowClient()
-    with tracking.run("swept", "lenet", {"stage": "train@lenet"}) as one:
-        client.set_tag(str(one.link["run_id"]), executions.PROCESS, "another-machine pid:[1] 7 7")
+    with tracking.run("swept", "lenet", {"stage": "train@lenet"}) as run:
+        client.set_tag(str(run.link["run_id"]), executions.PROCESS, "another-machine pid:[1] 7 7")
         with tracking.run("swept", "lenet", {"stage": "train@lenet"}) as two:
-            for run in (one, two):
-                assert client.get_run(str(run.link["run_id"])).info.status == "RUNNING"
+            for trial in (run, two):
+                assert client.get_run(str(trial.link["run_id"])).info.status == "RUNNING"
 
 
 def test_an_earlier_attempt_at_a_stage_on_another_machine_is_ended_with_its_parent(

@@ -42,12 +42,12 @@ class Server:
         words = ["--backend-store-uri", f"sqlite:///{self.root}/server.db", "--workers", "1"]
         words += ["--artifacts-destination", str(self.root / "artifacts"), "--port", str(self.port)]
         quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-        with (self.root / "server.log").open("ab") as said:
+        with (self.root / "server.log").open("ab") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "mlflow", "server", *words],
                 env={key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"} | quiet,
-                stdout=said,
-                stderr=said,
+                stdout=output,
+                stderr=output,
                 start_new_session=True,
             )
         wait_for(self.answers)
@@ -118,15 +118,15 @@ def complete(recipe: str, folder: Path) -> None:
     assert run.info.status == "FINISHED"
     history = read_json(folder / "history.json")
     for name in ("loss", "val_loss", "val_accuracy"):
-        found = client.get_metric_history(run_id, name)
-        assert [one.step for one in found] == [1, 2, 3, 4]
-        assert [one.value for one in found] == history[name]
-    figures = {one.path for one in client.list_artifacts(run_id, "figures")}
+        metrics = client.get_metric_history(run_id, name)
+        assert [metric.step for metric in metrics] == [1, 2, 3, 4]
+        assert [metric.value for metric in metrics] == history[name]
+    figures = {artifact.path for artifact in client.list_artifacts(run_id, "figures")}
     assert {"figures/learning_curves.png", "figures/confusion_val.png"} <= figures
-    assert "log.txt" in {one.path for one in client.list_artifacts(run_id)}
-    (experiment,) = [one for one in client.search_experiments() if one.name == recipe]
+    assert "log.txt" in {artifact.path for artifact in client.list_artifacts(run_id)}
+    (experiment,) = [experiment for experiment in client.search_experiments() if experiment.name == recipe]
     runs = client.search_runs([experiment.experiment_id])
-    assert sorted(one.data.tags["stage"] for one in runs) == ["pipeline", "train@net"]
+    assert sorted(run.data.tags["stage"] for run in runs) == ["pipeline", "train@net"]
     (model,) = client.search_logged_models([experiment.experiment_id])
     assert model.source_run_id == run_id
 
@@ -146,8 +146,8 @@ def test_a_server_killed_in_training_gets_the_rest_when_it_is_back(
 
     after_epoch(monkeypatch, 2, kill)
     fit("killed", features, folder)
-    warnings = [one.getMessage() for one in caplog.records if one.name == log._LOGGER.name]
-    assert [one for one in warnings if "unreachable" in one] == [
+    warnings = [record.getMessage() for record in caplog.records if record.name == log._LOGGER.name]
+    assert [line for line in warnings if "unreachable" in line] == [
         "MLflow server unreachable; the run is recorded on disk and uploaded by a later stage, "
         "or by make sync-tracking"
     ]
@@ -193,7 +193,9 @@ def test_a_server_that_is_dead_from_the_start_gets_everything_later(
     marked.write_text("# of then", encoding="utf-8")
     tracking.sync([folder])
     complete("dead", folder)
-    (experiment,) = [one for one in MlflowClient().search_experiments() if one.name == "dead"]
+    (experiment,) = [
+        experiment for experiment in MlflowClient().search_experiments() if experiment.name == "dead"
+    ]
     (model,) = MlflowClient().search_logged_models([experiment.experiment_id])
     copy = Path(
         mlflow.artifacts.download_artifacts(f"models:/{model.model_id}", dst_path=str(tmp_path / "copy"))
@@ -239,8 +241,8 @@ def test_a_server_that_answers_nothing_ends_no_training(
         gate.open.clear()
         monkeypatch.setenv("MLFLOW_TRACKING_URI", gate.uri)
         fit("hanging", features, folder)
-        warnings = [one.getMessage() for one in caplog.records if one.name == log._LOGGER.name]
-        assert sum("unreachable" in one for one in warnings) == 1
+        warnings = [record.getMessage() for record in caplog.records if record.name == log._LOGGER.name]
+        assert sum("unreachable" in line for line in warnings) == 1
         gate.open.set()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
     tracking.sync([folder])
@@ -290,7 +292,7 @@ class Passage(socketserver.BaseRequestHandler):
 
 def wait_for_epoch(run: tracking.Run, number: int) -> None:
     client, run_id = MlflowClient(), str(run.link["run_id"])
-    wait_for(lambda: number in [one.step for one in client.get_metric_history(run_id, "loss")])
+    wait_for(lambda: number in [metric.step for metric in client.get_metric_history(run_id, "loss")])
 
 
 def wait_for(condition: Callable[[], bool]) -> None:

@@ -54,8 +54,8 @@ def test_a_server_that_does_not_answer_is_one_warning_and_the_record_waits(
     run_id = tracking.resolve(client, read_json(tmp_path / "run.json"))
     assert run_id is not None
     assert client.get_run(run_id).info.status == "FINISHED"
-    assert [one.value for one in client.get_metric_history(run_id, "loss")] == [0.5]
-    assert {one.path for one in client.list_artifacts(run_id)} == {"environment", "log.txt"}
+    assert [metric.value for metric in client.get_metric_history(run_id, "loss")] == [0.5]
+    assert {artifact.path for artifact in client.list_artifacts(run_id)} == {"environment", "log.txt"}
 
 
 def test_what_is_sent_twice_is_there_once(tracked: Path, tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_what_is_sent_twice_is_there_once(tracked: Path, tmp_path: Path) -> None
     tracking.sync([tmp_path])
     after = client.get_run(link["run_id"])
     assert after.to_dictionary() == before.to_dictionary()
-    assert [one.value for one in client.get_metric_history(link["run_id"], "loss")] == [0.5, 0.25]
+    assert [metric.value for metric in client.get_metric_history(link["run_id"], "loss")] == [0.5, 0.25]
     (experiment,) = client.search_experiments(filter_string="name = 't'")
     assert len(client.search_runs([experiment.experiment_id], "attributes.run_name = 'phase 1'")) == 1
 
@@ -144,9 +144,12 @@ def test_a_model_logged_at_once_leaves_the_run_running(tracked: Path) -> None:
     assert client.get_run(run_id).info.status == "FINISHED"
     model = client.get_logged_model(uri.removeprefix("models:/"))
     assert (model.source_run_id, model.name, model.status) == (run_id, "model", "READY")
-    found = Path(mlflow.artifacts.download_artifacts(uri))
-    assert (found / "weights").read_text(encoding="utf-8") == "1"
-    assert (Model.load(str(found)).run_id, Model.load(str(found)).model_id) == (run_id, model.model_id)
+    downloaded = Path(mlflow.artifacts.download_artifacts(uri))
+    assert (downloaded / "weights").read_text(encoding="utf-8") == "1"
+    assert (Model.load(str(downloaded)).run_id, Model.load(str(downloaded)).model_id) == (
+        run_id,
+        model.model_id,
+    )
 
 
 def test_outside_a_repository_there_is_no_commit_to_name(
@@ -155,10 +158,10 @@ def test_outside_a_repository_there_is_no_commit_to_name(
     monkeypatch.chdir(tmp_path)
     with tracking.run("tiny", "nowhere", {"stage": "x"}) as run:
         run.params({"a": {"b": [1, 2], "c": None}, "d": True})
-    found = MlflowClient().get_run(run.link["run_id"])
-    assert "git.commit" not in found.data.tags
-    assert found.data.tags["stage"] == "x"
-    assert found.data.params == {"a.b": "[1, 2]", "a.c": "null", "d": "True"}
+    logged = MlflowClient().get_run(run.link["run_id"])
+    assert "git.commit" not in logged.data.tags
+    assert logged.data.tags["stage"] == "x"
+    assert logged.data.params == {"a.b": "[1, 2]", "a.c": "null", "d": "True"}
 
 
 def test_a_failure_inside_ends_the_run_as_failed(tracked: Path) -> None:
@@ -201,15 +204,17 @@ def test_a_run_that_was_killed_is_ended_by_the_next_with_all_that_it_logged(trac
         run = client.get_run(run_id)
         assert run.info.status == "KILLED"
         assert client.get_run(run.data.tags["mlflow.parentRunId"]).info.status == "KILLED"
-    assert [one.step for one in client.get_metric_history(run_id, "loss")] == [1, 2]
+    assert [metric.step for metric in client.get_metric_history(run_id, "loss")] == [1, 2]
     assert list(record.waiting().iterdir()) == []
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("here", [True, False], ids=["its record is on this machine", "its record is lost"])
-def test_a_run_that_was_killed_goes_on(tracked: Path, here: bool) -> None:
+@pytest.mark.parametrize(
+    "same_machine", [True, False], ids=["its record is on this machine", "its record is lost"]
+)
+def test_a_run_that_was_killed_goes_on(tracked: Path, same_machine: bool) -> None:
     run_id, identity = killed()
-    if not here:
+    if not same_machine:
         shutil.rmtree(record.waiting())
     client = MlflowClient()
     with tracking.run("tiny", "long", {"stage": "train@long"}, resume=identity) as again:
@@ -219,7 +224,7 @@ def test_a_run_that_was_killed_goes_on(tracked: Path, here: bool) -> None:
     assert again.link["run_id"] == run_id
     run = client.get_run(run_id)
     assert run.info.status == "FINISHED"
-    history = [(one.step, one.value) for one in client.get_metric_history(run_id, "loss")]
+    history = [(metric.step, metric.value) for metric in client.get_metric_history(run_id, "loss")]
     assert history == [(1, 0.5), (2, 0.25), (3, 0.125)]
     # Below the execution that has finished it.
     assert client.get_run(run.data.tags["mlflow.parentRunId"]).info.status == "FINISHED"
@@ -228,9 +233,9 @@ def test_a_run_that_was_killed_goes_on(tracked: Path, here: bool) -> None:
 def test_a_run_that_this_server_does_not_have_is_begun_anew(tracked: Path) -> None:
     with tracking.run("tiny", "long", {"stage": "train@long"}, resume="f" * 32) as run:
         run.epoch(2, {"loss": 0.25})
-    found = MlflowClient().get_run(str(run.link["run_id"]))
-    assert found.info.run_id != "f" * 32
-    assert (found.info.status, found.data.metrics["loss"]) == ("FINISHED", 0.25)
+    logged = MlflowClient().get_run(str(run.link["run_id"]))
+    assert logged.info.run_id != "f" * 32
+    assert (logged.info.status, logged.data.metrics["loss"]) == ("FINISHED", 0.25)
 
 
 def test_a_run_that_a_person_deleted_stays_deleted(tracked: Path, tmp_path: Path) -> None:
@@ -249,13 +254,13 @@ def test_phases_are_runs_below_the_run(tracked: Path) -> None:
     client = MlflowClient()
     experiment = client.get_experiment_by_name("tiny").experiment_id
     below = f"tags.`mlflow.parentRunId` = '{run.link['run_id']}'"
-    found = {one.info.run_name: one for one in client.search_runs([experiment], below)}
-    assert {name: one.info.status for name, one in found.items()} == {
+    runs = {run.info.run_name: run for run in client.search_runs([experiment], below)}
+    assert {name: run.info.status for name, run in runs.items()} == {
         "phase 1": "FINISHED",
         "phase 2": "FINISHED",
     }
-    assert found["phase 1"].data.metrics == {"loss": 0.5, "phase": 1.0}
-    assert found["phase 2"].data.metrics == {"loss": 0.25, "phase": 2.0}
+    assert runs["phase 1"].data.metrics == {"loss": 0.5, "phase": 1.0}
+    assert runs["phase 2"].data.metrics == {"loss": 0.25, "phase": 2.0}
 
 
 def test_a_run_has_its_data_set_machine_packages_and_params(tracked: Path) -> None:
@@ -267,14 +272,14 @@ def test_a_run_has_its_data_set_machine_packages_and_params(tracked: Path) -> No
     finally:
         (tracked / "params.yaml").unlink()
     client, run_id = MlflowClient(), str(run.link["run_id"])
-    found = client.get_run(run_id)
-    read = {one.tags[0].value: one.dataset for one in found.inputs.dataset_inputs}
-    assert {one.digest for one in read.values()} == {("ab" * 32)[:36]}
-    assert {context: json.loads(one.profile) for context, one in read.items()} == {
+    logged = client.get_run(run_id)
+    read = {entry.tags[0].value: entry.dataset for entry in logged.inputs.dataset_inputs}
+    assert {dataset.digest for dataset in read.values()} == {("ab" * 32)[:36]}
+    assert {context: json.loads(dataset.profile) for context, dataset in read.items()} == {
         "train": {"manifest": "ab" * 32, "images": {"train": 3, "val": 2}},
         "test": {"manifest": "ab" * 32, "images": {"train": 3, "val": 2, "test": 1}},
     }
-    assert int(found.data.tags["machine.cores"]) >= 1
+    assert int(logged.data.tags["machine.cores"]) >= 1
     for folder, names in {"environment": {"machine.json", "packages.txt"}, "recipe": {"params.yaml"}}.items():
-        files = {one.path for one in client.list_artifacts(run_id, folder)}
+        files = {artifact.path for artifact in client.list_artifacts(run_id, folder)}
         assert files == {f"{folder}/{name}" for name in names}

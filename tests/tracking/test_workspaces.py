@@ -53,9 +53,11 @@ def project(tmp_path: Path) -> Path:
 
 
 def environment() -> dict[str, str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "CONVOY_"))}
+    environment = {
+        key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "CONVOY_"))
+    }
     tools = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return kept | {"PATH": tools, "PYTHONPATH": str(ROOT), "DVC_NO_ANALYTICS": "1"}
+    return environment | {"PATH": tools, "PYTHONPATH": str(ROOT), "DVC_NO_ANALYTICS": "1"}
 
 
 @pytest.mark.slow

@@ -66,8 +66,8 @@ def test_every_depth(kind: int, bits: int, transparent: bool, tmp_path: Path) ->
     result = pixels_of(data)
     # Colour and alpha are each brought to 8 bits.
     assert np.abs(result - wanted).max() <= 2
-    seen = by_imagemagick(data, tmp_path, "-background", "white", "-flatten")
-    assert np.abs(result - seen).max() <= 2
+    expected = by_imagemagick(data, tmp_path, "-background", "white", "-flatten")
+    assert np.abs(result - expected).max() <= 2
 
 
 def bmp(pixels: np.ndarray, *, masks: bool) -> bytes:
@@ -114,5 +114,5 @@ def test_a_palette_with_partial_transparency(kind: str, tmp_path: Path) -> None:
     alphas = bytes(range(0, 256, 17)) if kind == "PNG" else 5
     file = io.BytesIO()
     palette.save(file, kind, transparency=alphas)
-    seen = by_imagemagick(file.getvalue(), tmp_path, "-background", "white", "-flatten")
-    assert np.abs(pixels_of(file.getvalue()) - seen).max() <= 2
+    expected = by_imagemagick(file.getvalue(), tmp_path, "-background", "white", "-flatten")
+    assert np.abs(pixels_of(file.getvalue()) - expected).max() <= 2

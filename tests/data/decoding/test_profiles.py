@@ -63,8 +63,8 @@ def in_srgb(pixels: np.ndarray, matrix: np.ndarray, gamma: float | None) -> np.n
     low = np.where(light <= 0.04045, light / 12.92, ((light + 0.055) / 1.055) ** 2.4)
     linear = (low if gamma is None else light**gamma) @ matrix.T @ np.linalg.inv(SRGB).T
     linear = np.clip(linear, 0, 1)
-    seen = np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
-    return 255 * seen
+    encoded = np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return 255 * encoded
 
 
 @pytest.mark.parametrize("space", SPACES)
@@ -83,8 +83,8 @@ def test_colours_become_srgb(space: str, kind: str, tmp_path: Path) -> None:
     assert np.abs(result - in_srgb(pixels, matrix, gamma)).mean() < tolerance / 2
     srgb = tmp_path / "srgb.icc"
     srgb.write_bytes(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    seen = by_imagemagick(data, tmp_path, "-profile", str(srgb))
-    assert np.abs(result.astype(int) - seen).mean() < tolerance / 2
+    expected = by_imagemagick(data, tmp_path, "-profile", str(srgb))
+    assert np.abs(result.astype(int) - expected).mean() < tolerance / 2
 
 
 def test_gray_and_serving_see_the_same() -> None:

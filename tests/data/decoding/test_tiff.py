@@ -91,8 +91,8 @@ def test_imagemagick_sees_the_same(
 ) -> None:
     data, _ = example(space, bits, separate, alpha, ">")
     options = ["-background", "white", "-flatten"] if alpha is not NONE else []
-    seen = by_imagemagick(data, tmp_path, *options)
-    assert np.abs(pixels_of(data) - seen).max() <= 2
+    expected = by_imagemagick(data, tmp_path, *options)
+    assert np.abs(pixels_of(data) - expected).max() <= 2
 
 
 @pytest.mark.parametrize("space", SPACES)
@@ -106,8 +106,8 @@ def test_libtiff_sees_the_same(space: int, bits: int, order: str, tmp_path: Path
     source, copy = tmp_path / "source.tif", tmp_path / "copy.tif"
     source.write_bytes(example(space, bits, False, NONE, order)[0])
     subprocess.run(["tiff2rgba", "-c", "none", source, copy], check=True, capture_output=True)
-    seen = np.asarray(Image.open(copy).convert("RGB"), int)
-    assert np.abs(pixels_of(source.read_bytes()) - seen).max() <= 1
+    expected = np.asarray(Image.open(copy).convert("RGB"), int)
+    assert np.abs(pixels_of(source.read_bytes()) - expected).max() <= 1
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
@@ -139,9 +139,9 @@ def test_the_orientation_tag(orientation: int) -> None:
 
 
 def test_a_thumbnail_as_first_page_is_not_the_image() -> None:
-    whole, small = scene(3, 8), scene(3, 8)[::2, ::2] // 2
-    data = pages([(small, RGB, 8, False, (), {tiffs.SUBFILE: (1,)}), (whole, RGB, 8, False, (), {})])
-    np.testing.assert_array_equal(pixels_of(data), whole)
+    full, small = scene(3, 8), scene(3, 8)[::2, ::2] // 2
+    data = pages([(small, RGB, 8, False, (), {tiffs.SUBFILE: (1,)}), (full, RGB, 8, False, (), {})])
+    np.testing.assert_array_equal(pixels_of(data), full)
     only = pages([(small, RGB, 8, False, (), {tiffs.SUBFILE: (1,)})])
     np.testing.assert_array_equal(pixels_of(only), small)
 

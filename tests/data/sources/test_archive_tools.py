@@ -76,11 +76,11 @@ def test_the_archive_of_a_tool_is_the_folder(tool: str, folder: Path, tmp_path: 
     if "lzma" in tool and done.returncode:
         pytest.skip("no lzma program is installed (Debian: xz-utils)")
     assert done.returncode == 0, done.stderr
-    seen = read(out)
+    members = read(out)
     if tool == "jar":
         # Java says that its archives are of DOS, where a backslash is a folder.
-        seen["cat/odd\\name.png"] = seen.pop("cat/odd/name.png")
-    assert seen == CONTENT
+        members["cat/odd\\name.png"] = members.pop("cat/odd/name.png")
+    assert members == CONTENT
 
 
 @pytest.mark.parametrize("kind", ["tar", "gztar", "xztar", "zip"])

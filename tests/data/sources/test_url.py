@@ -134,8 +134,8 @@ def test_other_bytes_than_promised_are_refused_and_not_kept(server: Server, tmp_
 
 def test_a_damaged_file_in_the_cache_is_downloaded_again(server: Server, tmp_path: Path) -> None:
     labels(params(server, tmp_path))
-    kept = tmp_path / "cache" / params(server, tmp_path).sha256
-    kept.write_bytes(b"damaged" + kept.read_bytes()[7:])
+    cached = tmp_path / "cache" / params(server, tmp_path).sha256
+    cached.write_bytes(b"damaged" + cached.read_bytes()[7:])
     assert len(labels(params(server, tmp_path))) == 20
 
 

@@ -96,8 +96,8 @@ def test_a_layer_that_the_network_lacks_is_refused_with_similar_names(weights: P
 
 def test_mirrored_features_are_the_same_for_mirrored_images(weights: Path, averaged: Extract) -> None:
     assert differ(averaged(IMAGES), averaged(MIRRORED)) > 0.01
-    both = prepare(weights, mirror=True)(IMAGES)
-    assert differ(both, (averaged(IMAGES) + averaged(MIRRORED)) / 2) < 1e-4
+    features = prepare(weights, mirror=True)(IMAGES)
+    assert differ(features, (averaged(IMAGES) + averaged(MIRRORED)) / 2) < 1e-4
 
 
 def test_another_file_than_the_stated_one_is_refused(weights: Path) -> None:

@@ -75,7 +75,7 @@ def test_the_body_is_frozen_at_first_and_its_end_learns_then(
         caplog.at_level(logging.INFO, logger="convoy"),
     ):
         history = learner.fit(train, val, lambda number, values: reported.append((number, values["phase"])))
-        some = val.read(0, 4)
+        images = val.read(0, 4)
     assert reported == [(1, 1.0), (2, 2.0), (3, 2.0)]
     assert history["epoch"] == [1.0, 2.0, 3.0]
     assert history["phase"] == [1.0, 2.0, 2.0]
@@ -96,8 +96,8 @@ def test_the_body_is_frozen_at_first_and_its_end_learns_then(
 
     learner.save(tmp_path)
     write_json(tmp_path / "spec.json", {"kind": "fine_tuning"})
-    probabilities = learners.load(tmp_path).predict_proba(some)
-    np.testing.assert_allclose(probabilities, learner.predict_proba(some), atol=1e-6)
+    probabilities = learners.load(tmp_path).predict_proba(images)
+    np.testing.assert_allclose(probabilities, learner.predict_proba(images), atol=1e-6)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
 
 

@@ -259,9 +259,9 @@ def normalized(value: int, statistics: dict[str, list[float]] | None) -> list[fl
     network = networks.build("shallownet", (4, 4, 3), 2, statistics)
     layer = network.get_layer("standardize" if statistics else "scale")
     inner = keras.Model(network.input, layer.output)
-    seen = np.asarray(inner.predict_on_batch(np.full((1, 4, 4, 3), value, np.uint8)))
-    assert np.all(seen == seen[:, :1, :1])
-    return seen[0, 0, 0].tolist()
+    output = np.asarray(inner.predict_on_batch(np.full((1, 4, 4, 3), value, np.uint8)))
+    assert np.all(output == output[:, :1, :1])
+    return output[0, 0, 0].tolist()
 
 
 def test_scaling_brings_pixels_to_0_1() -> None:

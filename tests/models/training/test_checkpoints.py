@@ -221,8 +221,8 @@ def test_an_interrupted_write_leaves_the_checkpoint_before_it(
 
 def test_a_checkpoint_that_cannot_be_read_is_none(tmp_path: Path) -> None:
     checkpoints.write(tmp_path, State(Progress(1, False, None, HISTORY), [np.zeros(2)], [], None))
-    whole = (tmp_path / "last.npz").read_bytes()
-    for broken in (b"", whole[: len(whole) // 2]):
+    content = (tmp_path / "last.npz").read_bytes()
+    for broken in (b"", content[: len(content) // 2]):
         (tmp_path / "last.npz").write_bytes(broken)
         assert checkpoints.read(tmp_path) is None
 

@@ -37,7 +37,9 @@ def values_of(network: cnn.Network) -> list[np.ndarray]:
 def test_two_epochs_and_one_more_are_three_epochs(packed: Any, finished: tuple[Path, History]) -> None:
     """Without momentum and with a constant rate nothing is lost: not the order of the images either."""
     folder, first = finished
-    whole, expected, _ = fitted(packed.packed, optimizer=optimizer("sgd", **PLAIN), train={"epochs": 3})
+    uninterrupted, expected, _ = fitted(
+        packed.packed, optimizer=optimizer("sgd", **PLAIN), train={"epochs": 3}
+    )
     origin = {"member": str(folder), "sha256": digest(folder / "model.keras")}
     network, history, reported = fitted(
         packed.packed, optimizer=optimizer("sgd", **PLAIN), start_from=origin, train={"epochs": 1}
@@ -48,7 +50,7 @@ def test_two_epochs_and_one_more_are_three_epochs(packed: Any, finished: tuple[P
     assert history["val_loss"][:2] == first["val_loss"]
     for name in ("loss", "val_loss", "val_accuracy"):
         assert history[name] == pytest.approx(expected[name], rel=1e-6)
-    for array, other in zip(values_of(network), values_of(whole), strict=True):
+    for array, other in zip(values_of(network), values_of(uninterrupted), strict=True):
         np.testing.assert_allclose(array, other, rtol=1e-5, atol=1e-7)
 
 
@@ -56,7 +58,7 @@ def test_a_continuation_that_was_killed_resumes(
     packed: Any, finished: tuple[Path, History], tmp_path: Path
 ) -> None:
     origin = {"member": str(finished[0])}
-    expected, whole, _ = fitted(packed.packed, start_from=origin, train={"epochs": 3})
+    expected, curves, _ = fitted(packed.packed, start_from=origin, train={"epochs": 3})
 
     class KilledError(Exception):
         pass
@@ -77,7 +79,7 @@ def test_a_continuation_that_was_killed_resumes(
                 assert state is not None
                 assert state.progress.history["epoch"] == [1, 2, 3]
     assert history["epoch"] == [1, 2, 3, 4, 5]
-    assert history["val_loss"] == whole["val_loss"]
+    assert history["val_loss"] == curves["val_loss"]
     for array, other in zip(values_of(network), values_of(expected), strict=True):
         np.testing.assert_array_equal(array, other)
 

@@ -105,10 +105,10 @@ def test_a_training_stopped_in_either_phase_ends_the_same(
     with pytest.raises(StoppedError):
         two_phases(packed.packed, tmp_path, stop_after=epoch)
     weights, history, reported = two_phases(packed.packed, tmp_path)
-    expected, whole, _ = undisturbed
+    expected, curves, _ = undisturbed
     assert reported == list(range(epoch + 1, LAST + 1))
     for name in ("epoch", "phase", "loss", "val_loss", "learning_rate"):
-        assert history[name] == whole[name]
+        assert history[name] == curves[name]
     for array, other in zip(weights, expected, strict=True):
         np.testing.assert_array_equal(array, other)
 
@@ -172,7 +172,7 @@ def test_a_training_interrupted_at_random_batches_ends_bit_for_bit_the_same(
     stop: Any, minutes: float | None, keep: str, packed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Batches of both splits, in both phases; each attempt is interrupted some batches on."""
-    expected, whole, _ = two_phases(packed.packed, None, keep=keep)
+    expected, curves, _ = two_phases(packed.packed, None, keep=keep)
     draw = np.random.default_rng(7)
     attempts = 0
     result = None
@@ -189,7 +189,7 @@ def test_a_training_interrupted_at_random_batches_ends_bit_for_bit_the_same(
     weights, history, _ = result
     assert attempts > 4
     for name in SERIES:
-        assert history[name] == whole[name], name
+        assert history[name] == curves[name], name
     for value, other in zip(weights, expected, strict=True):
         np.testing.assert_array_equal(value, other)
 

@@ -48,9 +48,9 @@ def test_a_training_may_be_so_many_steps_and_ends_within_an_epoch(packed: Any) -
 
 
 def test_epochs_and_steps_are_one_of_the_two() -> None:
-    for both in ({"steps": 7}, {"epochs": None}):
+    for options in ({"steps": 7}, {"epochs": None}):
         with pytest.raises(ValidationError, match="either epochs or steps"):
-            params(train=both)
+            params(train=options)
 
 
 def test_a_plateau_lowers_the_rate_of_the_epochs_after_it(packed: Any) -> None:

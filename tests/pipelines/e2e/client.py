@@ -103,14 +103,14 @@ class Airflow:
         return self.state(dag, run)
 
 
-def wait_until(done: Callable[[], Any], seconds: float, what: str) -> Any:
+def wait_until(done: Callable[[], Any], seconds: float, awaited: str) -> Any:
     """Ask every half second; returns the first answer that is true."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if answer := done():
             return answer
         time.sleep(0.5)
-    raise AssertionError(f"{what} did not come within {seconds} s")
+    raise AssertionError(f"{awaited} did not come within {seconds} s")
 
 
 def _time(text: str | None) -> datetime | None:

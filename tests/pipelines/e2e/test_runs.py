@@ -98,11 +98,11 @@ def test_what_is_killed_is_tried_again_and_resumes(tiny: tuple[Repository, Local
     wait_until(
         lambda: airflow.states("train", run).get("train@a") == "success", 300, "the second try of train@a"
     )
-    left = local.process("pipelines.worker", "CONVOY_STAGE=train@b").pid
+    pid = local.process("pipelines.worker", "CONVOY_STAGE=train@b").pid
     local.process("scheduler").kill()
     assert local.ended() == 1
     assert "scheduler ended with status -9" in local.output
-    assert has_ended(left), "two of one training would spoil its checkpoint"
+    assert has_ended(pid), "two of one training would spoil its checkpoint"
 
     again = local.start()
     assert again.ended("train", run) == "success"
