@@ -66,7 +66,7 @@ def test_ranks_are_those_of_table_4_1() -> None:
         [0, 0, 2.1, 0.03, 0.01, 0.56, 97.3, 0, 0, 0],
         [1.1, 38.7, 0, 0.5, 0, 0.4, 0.11, 1.4, 2.39, 55.4],
     ]
-    predictions = of(np.array([6, 1]), np.array(percent, np.float32) / 100)
+    predictions = predictions_of(np.array([6, 1]), np.array(percent, np.float32) / 100)
     assert predictions.top_accuracy(1) == 0.5
     assert predictions.top_accuracy(5) == 1.0
 
@@ -74,7 +74,7 @@ def test_ranks_are_those_of_table_4_1() -> None:
 def test_the_log_loss_is_that_of_figure_8_6() -> None:
     """Starter Bundle ch. 8: probabilities 0.0006, 0.0601 and 0.9393; the image shows the third class."""
     exponentials = np.exp([-3.44, 1.16, 3.91])
-    predictions = of(np.array([2]), (exponentials / exponentials.sum())[None].astype(np.float32))
+    predictions = predictions_of(np.array([2]), (exponentials / exponentials.sum())[None].astype(np.float32))
     assert metrics.score(predictions, 5)["log_loss"] == pytest.approx(0.0626, abs=5e-5)
 
 
