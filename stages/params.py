@@ -40,6 +40,8 @@ else:
 PACKED = "data/packed"
 # What no member may be called, as promote.challenger means something else by it.
 TAKEN = {ENSEMBLE: "the average of all", "best": "whichever is best on the val split"}
+# What a relation of a book calls the mean of a run's members.
+MEMBERS = "members"
 # DVC's run cache leaves these keys out of what it compares, at any depth of a listed section.
 _IGNORED_BY_DVC = ("size", "nfiles")
 
@@ -217,6 +219,9 @@ class Printed(Section):
 
     of: str = Field(description="The member, or `ensemble`, whose figure is compared.")
     metric: Literal["accuracy", "top5_accuracy"] = Field(description="A metric of reports/metrics.json.")
+    split: Literal["test", "val"] = Field(
+        default="test", description="The split that the book measures on, or what stands for it here."
+    )
     value: Annotated[float, Field(gt=0, le=1)] = Field(description="The book's figure.")
     tolerance: Annotated[float, Field(ge=0, lt=1)] = Field(
         description="How far below the book's figure ours may be."
@@ -224,11 +229,31 @@ class Printed(Section):
     source: Annotated[str, Field(min_length=1)] = Field(description="Book, chapter and place.")
 
 
+class Relation(Section):
+    """A statement of a book that one result is above another. Only the reproduction table reads it."""
+
+    of: str = Field(description="The member, or `ensemble`, whose accuracy is the higher one.")
+    above: Annotated[str, Field(pattern=r"^([a-z][a-z0-9_]*\.)?[a-z][a-z0-9_]*$")] = Field(
+        description="What it is above: RECIPE.MEMBER, a MEMBER of this recipe, or `members`: their mean."
+    )
+    split: Literal["test", "val"] = Field(default="test", description="The split that both are measured on.")
+    source: Annotated[str, Field(min_length=1)] = Field(description="Book, chapter and place.")
+
+
+class Book(Section):
+    """What a book prints for this experiment."""
+
+    figures: list[Printed] = Field(default_factory=list, description="Its figures.")
+    relations: list[Relation] = Field(
+        default_factory=list, description="What it states about two results; a recipe's own, not inherited."
+    )
+
+
 class Params(Section):
     """The whole params.yaml."""
 
     recipe: Name = Field(description="The recipe's name: the experiment and the registered model in MLflow.")
-    book: list[Printed] = Field(description="What a book prints for this recipe.")
+    book: Book = Field(description="What a book prints for this recipe.")
     seed: Seed = Field(description="The seed of training that conf/ hands to all sections.")
     split_seed: Seed = Field(
         description="The seed of the splits; a new seed leaves few images new to the champion."
@@ -251,8 +276,8 @@ class Params(Section):
             _check_exists(f"models.{name}.input", model.input, inputs)
         for member in self.ensemble.members:
             _check_exists("ensemble.members", member, list(self.models))
-        for number, printed in enumerate(self.book):
-            _check_exists(f"book.{number}.of", printed.of, [*self.models, ENSEMBLE])
+        for number, printed in enumerate(self.book.figures):
+            _check_exists(f"book.figures.{number}.of", printed.of, [*self.models, ENSEMBLE])
         _check_exists("promote.challenger", self.promote.challenger, [*TAKEN, *self.models])
         for name in set(TAKEN) & set(self.models):
             raise PydanticCustomError("name", f"models.{name}: the name is taken by {TAKEN[name]}")

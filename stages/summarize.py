@@ -10,7 +10,7 @@ from stages.common.files import digest, read_json, replace_atomically
 from stages.data import store
 from stages.data.manifest import Manifest
 from stages.models import learners
-from stages.params import Evaluate, Printed
+from stages.params import Book, Evaluate
 from stages.report.figures import charts, style
 from stages.report.pages import commands, headline, overview, rendering
 from stages.scoring import ENSEMBLE, diagnosis, metrics, weighting
@@ -27,7 +27,7 @@ _TINY = 64
 @cli.command(recipe="recipe", book="book", params="evaluate")
 def summarize(
     recipe: str,
-    book: list[Printed],
+    book: Book,
     params: Evaluate,
     *,
     data: Path,
@@ -42,7 +42,7 @@ def summarize(
 
     Args:
         recipe: The recipe's name.
-        book: The figures that the recipe's book prints.
+        book: What the recipe's book prints.
         params: The bins of the expected calibration error.
         data: The folder with manifest, classes, rejects, near duplicates and packed images.
         models: The folder with one folder per member.
@@ -75,7 +75,7 @@ def summarize(
         recipe=recipe,
         data=_data(data, manifest) | {"drift": drift},
         board=overview.scoreboard({name: scores[name] for name in shown}),
-        books=overview.books(book, scores),
+        books=overview.books(book.figures, scores),
         baseline=headline.baseline(manifest),
         named=headline.CLASSES_NAMED,
         steps=headline.next_steps(diagnoses, per_class, drift["verdict"], wrong),

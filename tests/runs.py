@@ -14,7 +14,7 @@ from stages.data.manifest import HELD_OUT, Manifest, Row
 from stages.ensemble import ensemble
 from stages.evaluate import evaluate
 from stages.models.protocols import LearnerParams
-from stages.params import Ensemble, Evaluate, Printed
+from stages.params import Book, Ensemble, Evaluate
 from stages.report.pages import flipped
 from stages.scoring import gate
 from stages.scoring.promotion import Promote
@@ -42,7 +42,7 @@ class Run:
         self.project, self.root = project, project.root
         self.params = self.root / "params.yaml"
         self.params.write_text((ROOT / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
-        self.book: list[Printed] = []
+        self.book = Book()
         project.audit()
         self.classes: list[str] = read_json(project.classes)
         for number, (name, share) in enumerate(members.items()):

@@ -68,7 +68,7 @@ def small_params(source: Path) -> dict[str, Any]:
     }
     values["extractors"] = {"pixels": {"kind": "pixels"}}
     member = values["models"]["hog_logistic"] | {"input": "features/pixels", "c": [1.0]}
-    values |= {"models": {"linear": member}, "book": []}
+    values |= {"models": {"linear": member}, "book": {}}
     values["ensemble"] |= {"members": ["linear"]}
     return values
 

@@ -139,9 +139,9 @@ ALL = "lenet, minivggnet, hog_logistic"
         ("ensemble.members", [], "ensemble.members: has 0 entries; must have at least 1"),
         # What a book prints is of a member that exists.
         (
-            "book",
+            "book.figures",
             [{"of": "vgg", "metric": "accuracy", "value": 0.9, "tolerance": 0.0, "source": "A book"}],
-            "book.0.of is 'vgg'; allowed: ",
+            "book.figures.0.of is 'vgg'; allowed: ",
         ),
         ("models.ensemble", LENET, "models.ensemble: the name is taken by the average of all"),
         # Weights.

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from stages.common.files import read_json, write_json
-from stages.params import Printed
+from stages.params import Book, Printed
 from stages.scoring import diagnosis
 from tests.conftest import MakeRun
 
@@ -90,10 +90,12 @@ def test_no_errors_are_said_to_be_none(make_run: MakeRun) -> None:
 def test_the_books_numbers_are_compared_where_there_are_any(make_run: MakeRun) -> None:
     run = make_run(members={"alone": 1.0})
     assert 'id="book"' not in text_of(run.summarize())
-    run.book = [
-        Printed(of="alone", metric="accuracy", value=value, tolerance=0.01, source=source)
-        for value, source in ((0.95, "Bundle ch. 1"), (1.0, "Bundle ch. 2"))
-    ]
+    run.book = Book(
+        figures=[
+            Printed(of="alone", metric="accuracy", value=value, tolerance=0.01, source=source)
+            for value, source in ((0.95, "Bundle ch. 1"), (1.0, "Bundle ch. 2"))
+        ]
+    )
     html = section(text_of(run.summarize()), "book")
     assert "+0.0500" in html
     assert html.count("<td>yes") == 2

@@ -1,40 +1,53 @@
 """reproduce: run recipes and put the results beside the figures of the books.
 
-`make reproduce RECIPES="lenet_mnist shallownet_animals"` runs `dvc exp run evaluate` for each recipe, adds
-the results to results/reproduction.csv, which is committed, and writes the table of all recipes, run or not,
-to reports/reproduction.md.
+`make reproduce RECIPES="lenet_mnist shallownet_animals"` runs `dvc exp run evaluate` for each recipe and adds
+the results to results/reproduction.csv and results/answers, which are committed. It writes the table of all
+recipes, run or not, and of the relations that the books state to reports/reproduction.md.
 """
 
 import os
 import platform
 import statistics
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import yaml
 from cyclopts import Parameter
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from stages import cli, params
 from stages.common import git, log, section
 from stages.common.errors import ConvoyError, ParamsError
 from stages.common.files import read_json, replace_atomically
-from stages.params import Params, Printed
-from stages.report.pages import reproduction
+from stages.params import Book, Params
+from stages.report.pages import answers, relations, reproduction
+from stages.report.pages.answers import Answers
 from stages.report.pages.reproduction import Result
+from stages.scoring import ENSEMBLE
+from stages.scoring.predictions import Predictions
 
 RECIPES = Path("conf/recipe")
 RESULTS = Path("results/reproduction.csv")
+ANSWERS = Path("results/answers")
 TABLE = Path("reports/reproduction.md")
 _PARAMS = Path("params.yaml")
+_RANKS = {"accuracy": 1, "top5_accuracy": 5}
 _HEADING = """# Reproduction
 
 What the books print for an experiment and what this project measured on the test split. A result passes when
 it is at most the tolerance below the book's; `make reproduce RECIPES="…"` runs a recipe and adds its line.
 Data that differ from the book's are named in the recipe's header and show in the numbers of images. Epochs
 were timed on machines that had other work to do as well.
+
+"""
+_RELATIONS = """
+# Relations
+
+What the books state about two results. A relation holds when the 95 % interval of the difference is above 0,
+and is open when the interval contains 0. Runs with the same seed on the same images are compared image by
+image; several seeds are averaged. The interval is for other test images, not for other seeds.
 
 """
 
@@ -62,30 +75,41 @@ def reproduce(
         raise ParamsError(f"no recipe of a book: {', '.join(unknown)}; allowed: {', '.join(books)}")
     for recipe in names:
         for seed in seeds:
-            results = run(recipe, seed, set or [])
+            results, splits = run(recipe, seed, set or [])
+            answers.write(answers.file(ANSWERS, recipe, seed), splits)
             reproduction.write(RESULTS, reproduction.merged(reproduction.read(RESULTS), results))
     with replace_atomically(TABLE) as partial:
-        partial.write_text(_HEADING + reproduction.markdown(books, reproduction.read(RESULTS)), "utf-8")
+        partial.write_text(_page(books), "utf-8")
     log.event("wrote_reproduction", recipes=", ".join(names) or "none", table=TABLE)
 
 
-def read_books() -> dict[str, list[Printed]]:
-    """Return the figures that the books print, by recipe; recipes without a book are left out.
+def _page(books: Mapping[str, Book]) -> str:
+    results = reproduction.read(RESULTS)
+    figures = reproduction.markdown({name: book.figures for name, book in books.items()}, results)
+    stated = {name: book.relations for name, book in books.items()}
+    compared = relations.markdown(
+        stated, results, lambda recipe, seed: answers.read(answers.file(ANSWERS, recipe, seed))
+    )
+    return _HEADING + figures + _RELATIONS + compared
+
+
+def read_books() -> dict[str, Book]:
+    """Return what the books print, by recipe; recipes without a book are left out.
 
     Raises:
         ParamsError: When a recipe's `book` section is wrong.
     """
     books = {}
     for path in sorted(RECIPES.glob("*.yaml")):
-        values = yaml.safe_load(path.read_bytes()).get("book", [])
+        values = yaml.safe_load(path.read_bytes()).get("book", {})
         try:
-            books[path.stem] = TypeAdapter(list[Printed]).validate_python(values)
+            books[path.stem] = Book.model_validate(values)
         except ValidationError as error:
             raise ParamsError(f"{path}: book: {section.describe_error(error, values)}") from None
-    return {name: figures for name, figures in books.items() if figures}
+    return {name: book for name, book in books.items() if book.figures}
 
 
-def run(recipe: str, seed: int, overrides: Sequence[str]) -> list[Result]:
+def run(recipe: str, seed: int, overrides: Sequence[str]) -> tuple[list[Result], dict[str, Answers]]:
     """Run one recipe with DVC in this workspace, and restore params.yaml.
 
     Stages whose results DVC has cached are not run again.
@@ -94,6 +118,9 @@ def run(recipe: str, seed: int, overrides: Sequence[str]) -> list[Result]:
         recipe: The recipe's name.
         seed: The seed of splits, weights and order.
         overrides: `KEY=VALUE` words of Hydra.
+
+    Returns:
+        The figures that the book prints too; and split → which images were classified rightly.
 
     Raises:
         ConvoyError: When the run fails.
@@ -107,30 +134,41 @@ def run(recipe: str, seed: int, overrides: Sequence[str]) -> list[Result]:
         command = ["dvc", "exp", "run", "evaluate", *options]
         if subprocess.run(command, check=False).returncode:
             raise ConvoyError(f"{' '.join(command)} failed; the last lines of its output have the reason")
-        return _read_results(params.load(_PARAMS))
+        checked = params.load(_PARAMS)
+        splits: set[str] = {figure.split for figure in checked.book.figures}
+        judged = {split: _read_predictions(checked, split) for split in sorted(splits)}
+        answered = {split: answers.of_predictions(by_name) for split, by_name in judged.items()}
+        return _read_results(checked, judged), answered
     finally:
         with replace_atomically(_PARAMS) as partial:
             partial.write_bytes(before)
 
 
-def _read_results(checked: Params) -> list[Result]:
+def _read_predictions(checked: Params, split: str) -> dict[str, Predictions]:
+    """The predictions of all members and the ensemble in this workspace."""
+    folders = {name: Path("predictions") / name for name in checked.models} | {ENSEMBLE: Path(ENSEMBLE)}
+    return {name: Predictions.read(folder / f"{split}.h5") for name, folder in folders.items()}
+
+
+def _read_results(checked: Params, judged: Mapping[str, Mapping[str, Predictions]]) -> list[Result]:
     """The figures of this workspace's outputs that the book prints too."""
     from stages.data.manifest import Manifest
 
-    splits = Manifest.read(Path("data/manifest.parquet")).strings("split").tolist()
-    scores = read_json(Path("reports/metrics.json"))
+    train = Manifest.read(Path("data/manifest.parquet")).strings("split").tolist().count("train")
     results = []
-    for figure in checked.book:
-        epochs, seconds = _read_epochs(figure.of, splits.count("train"))
+    for figure in checked.book.figures:
+        predictions = judged[figure.split][figure.of]
+        epochs, seconds = _read_epochs(figure.of, train)
         results.append(
             Result(
                 recipe=checked.recipe,
                 seed=checked.seed,
                 of=figure.of,
                 metric=figure.metric,
-                value=round(scores[figure.of][figure.metric], 5),
-                train=splits.count("train"),
-                test=splits.count("test"),
+                split=figure.split,
+                value=round(predictions.top_accuracy(_RANKS[figure.metric]), 5),
+                train=train,
+                images=len(predictions),
                 epochs=epochs,
                 epoch_seconds=seconds,
                 machine=_machine(),

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from stages.params import Printed
+from stages.params import Book, Printed
 from tests.browser import PHONE, WIDE, Scheme, needs_chromium, opened
 
 pytestmark = [needs_chromium, pytest.mark.slow]
@@ -23,9 +23,8 @@ LOOKS: list[tuple[int, Scheme]] = [(WIDE, "light"), (WIDE, "dark"), (PHONE, "lig
 def pages(make_run: Any) -> dict[str, Path]:
     """The pages, with every section and with names that are hard to lay out."""
     run = make_run(LONG, {"net": 0.7, "logistic": 0.6, "a_member_with_a_long_name_of_many_words": 0.5})
-    run.book = [
-        Printed(of="net", metric="accuracy", value=0.9, tolerance=0.05, source="Starter Bundle ch. 12")
-    ]
+    figure = Printed(of="net", metric="accuracy", value=0.9, tolerance=0.05, source="Starter Bundle ch. 12")
+    run.book = Book(figures=[figure])
     run.promote("a_member_with_a_long_name_of_many_words", champion="net")
     index = run.summarize()
     return {"index": index} | {name: index.with_name(f"{name}.html") for name in NAMES[1:]}

@@ -47,7 +47,7 @@ def test_a_recipe_that_is_not_there_leaves_the_params(tmp_path: Path) -> None:
         ("ensemble.members", ["lenet", "hog_logistic"]),
         ("ensemble.weights", {"lenet": 2, "hog_logistic": 0.5}),
         (
-            "book",
+            "book.figures",
             [{"of": "lenet", "metric": "accuracy", "value": 0.9, "source": "Bundle ch. 4 (VGG16), p. 3"}],
         ),
         ("extractors", {}),

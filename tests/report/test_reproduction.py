@@ -16,9 +16,10 @@ OURS = Result(
     seed=42,
     of="lenet",
     metric="accuracy",
+    split="test",
     value=0.975,
     train=54_000,
-    test=10_000,
+    images=10_000,
     epochs=20,
     epoch_seconds=12.34,
     machine="2 cores x86_64",
@@ -72,6 +73,14 @@ def test_the_table_sets_ours_beside_the_books_and_says_what_was_not_run() -> Non
         assert f"| {cell} |" in run
     assert "| pass | 2 cores x86_64, tensorflow, abc1234 |" in run
     assert "| not run |" in not_run
+
+
+def test_a_figure_of_the_val_split_is_beside_the_results_on_val() -> None:
+    on_val = BOOK.model_copy(update={"split": "val"})
+    results = [OURS, replace(OURS, split="val", value=0.5, images=6_000)]
+    *_, line = reproduction.markdown({"lenet_mnist": [on_val]}, results).splitlines()
+    assert "| accuracy, val |" in line
+    assert "| 0.5000 | 42 | 54,000 / 6,000 |" in line
 
 
 def test_a_result_outside_the_band_is_called_a_failure() -> None:

@@ -1,5 +1,6 @@
 """`make reproduce`: a recipe is run by DVC, its result kept, and the table written."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -8,7 +9,8 @@ import pytest
 import yaml
 
 from stages import cli
-from stages.tools.reproduce import reproduce
+from stages.report.pages import answers, relations
+from stages.tools.reproduce import read_books, reproduce
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,6 +39,21 @@ def test_results_already_run_are_in_the_table(project: Path) -> None:
     table = (project / "reports" / "reproduction.md").read_text(encoding="utf-8")
     assert "| pass |" in table
     assert "| not run |" in table
+    figures, stated = table.split("# Relations")
+    assert "`minivggnet_cifar10` minivggnet | `minivggnet_cifar10_no_bn` minivggnet |" in stated
+    assert "| holds |" in stated
+    assert "| holds |" not in figures
+
+
+def test_relations_name_recipes_and_members_that_exist() -> None:
+    recipes = {
+        path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "conf" / "recipe").glob("*.yaml")
+    }
+    stated = [(name, relation) for name, book in read_books().items() for relation in book.relations]
+    assert len(stated) > 20
+    for name, relation in stated:
+        for side in relations.sides(name, relation):
+            assert side.name == "members" or re.search(rf"\b{side.name}\b", recipes[side.recipe]), relation
 
 
 def test_a_recipe_of_no_book_is_refused_in_one_line(
@@ -53,7 +70,7 @@ def test_a_wrong_band_in_a_recipe_is_named(project: Path, capsys: pytest.Capture
     path.write_text(path.read_text(encoding="utf-8").replace("tolerance: 0.06", "tolerance: -1.0"))
     with pytest.raises(SystemExit):
         cli.main(reproduce, [])
-    assert "knn_animals.yaml: book: 0.tolerance is -1.0; must be greater" in capsys.readouterr().err
+    assert "knn_animals.yaml: book: figures.0.tolerance is -1.0; must be greater" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -77,7 +94,10 @@ def test_a_recipe_is_run_its_result_kept_and_the_params_put_back(tmp_path: Path)
     # A reproduction is no challenger for the registry.
     assert not (clone / "reports" / "promotion.json").exists()
     lines = (clone / "results" / "reproduction.csv").read_text(encoding="utf-8").splitlines()
-    (line,) = [line for line in lines if line.startswith("mlp_digits,42,mlp,accuracy,")]
-    assert float(line.split(",")[4]) > 0.9
+    (line,) = [line for line in lines if line.startswith("mlp_digits,42,mlp,accuracy,test,")]
+    accuracy = float(line.split(",")[5])
+    assert accuracy > 0.9
+    answered = answers.read(clone / "results" / "answers" / "mlp_digits-42.json")["test"]
+    assert answered.correct["mlp"].mean() == pytest.approx(accuracy, abs=1e-5)
     table = (clone / "reports" / "reproduction.md").read_text(encoding="utf-8")
     assert "| `mlp_digits` | mlp | accuracy | 0.98 - 0.015 | 0.9" in table

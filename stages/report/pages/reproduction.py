@@ -20,9 +20,10 @@ class Result:
         seed: the run's seed.
         of: a member, or `ensemble`.
         metric: a key of reports/metrics.json.
-        value: the metric on the test split.
+        split: test, or val where the book measures on it.
+        value: the metric on that split.
         train: number of images of the train split.
-        test: number of images of the test split.
+        images: number of images of the split that `value` is of.
         epochs: epochs of the member; None without epochs.
         epoch_seconds: median seconds of an epoch; None without epochs.
         machine: processor or graphics card.
@@ -34,9 +35,10 @@ class Result:
     seed: int
     of: str
     metric: str
+    split: str
     value: float
     train: int
-    test: int
+    images: int
     epochs: int | None
     epoch_seconds: float | None
     machine: str
@@ -68,7 +70,9 @@ def write(path: Path, results: Iterable[Result]) -> None:
         writer.writeheader()
         writer.writerows(
             asdict(result)
-            for result in sorted(results, key=lambda row: (row.recipe, row.seed, row.of, row.metric))
+            for result in sorted(
+                results, key=lambda row: (row.recipe, row.seed, row.of, row.metric, row.split)
+            )
         )
 
 
@@ -96,14 +100,21 @@ def markdown(books: Mapping[str, Sequence[Printed]], results: Sequence[Result]) 
     Returns:
         A line for each printed figure.
     """
-    header = "recipe", "of", "metric", "book", "ours", "seeds", "train / test", "epoch", "verdict", "run on"
-    lines = [_line(header), _line(["---"] * len(header))]
+    header = "recipe", "of", "metric", "book", "ours", "seeds", "train / scored", "epoch", "verdict", "run on"
+    rows = []
     for recipe, printed in books.items():
         for number in printed:
-            ours = [r for r in results if (r.recipe, r.of, r.metric) == (recipe, number.of, number.metric)]
-            cells = [f"`{recipe}`", number.of, number.metric, _band(number), *_cells(number, ours)]
-            lines.append(_line(cells))
-    return "\n".join(lines) + "\n"
+            key = recipe, number.of, number.metric, number.split
+            ours = [row for row in results if (row.recipe, row.of, row.metric, row.split) == key]
+            metric = f"{number.metric}, {number.split}" if number.split != "test" else number.metric
+            rows.append([f"`{recipe}`", number.of, metric, _band(number), *_cells(number, ours)])
+    return table(header, rows)
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Write a table in Markdown."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
 def _cells(printed: Printed, ours: Sequence[Result]) -> list[str]:
@@ -116,7 +127,7 @@ def _cells(printed: Printed, ours: Sequence[Result]) -> list[str]:
     return [
         f"{fmean(values):.4f}{spread}",
         ", ".join(str(result.seed) for result in ours),
-        f"{last.train:,} / {last.test:,}",
+        f"{last.train:,} / {last.images:,}",
         f"{last.epochs} x {fmean(seconds):.1f} s" if seconds else "",
         "pass" if passes(printed, values) else "fail",
         f"{last.machine}, {last.backend}, {last.commit}",
@@ -127,23 +138,16 @@ def _band(printed: Printed) -> str:
     return f"{printed.value:g} - {printed.tolerance:g}" if printed.tolerance else f"{printed.value:g}"
 
 
-def _line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-# What earlier versions wrote into the column `metric`.
-_RENAMED = {"rank5_accuracy": "top5_accuracy"}
-
-
 def _result(row: Mapping[str, str]) -> Result:
     return Result(
         recipe=row["recipe"],
         seed=int(row["seed"]),
         of=row["of"],
-        metric=_RENAMED.get(row["metric"], row["metric"]),
+        metric=row["metric"],
+        split=row["split"],
         value=float(row["value"]),
         train=int(row["train"]),
-        test=int(row["test"]),
+        images=int(row["images"]),
         epochs=int(row["epochs"]) if row["epochs"] else None,
         epoch_seconds=float(row["epoch_seconds"]) if row["epoch_seconds"] else None,
         machine=row["machine"],
