@@ -47,14 +47,14 @@ def measure(settings: Settings) -> list[Row]:
         ]
 
 
-def _plain(settings: Settings, rows: Reader, theirs: Path, records: Path) -> list[Row]:
+def _plain(settings: Settings, rows: Reader, books_file: Path, records: Path) -> list[Row]:
     pixels = bounds.mapped_pixels(rows.path)
     with _loader(rows) as plain, _loader(rows, _augment("base", horizontal_flip=True)) as flipped:
         ways: Ways = {
             "ours": partial(_epochs, plain),
             "flipped": partial(_epochs, flipped),
             "bound": _repeated(partial(bounds.gather, pixels, PATCH, BATCH)),
-            "books": partial(_books, theirs, augmented=False),
+            "books": partial(_books, books_file, augmented=False),
             "tf.data": partial(_records, records, rows.shape[1:], augmented=False),
         }
         measured = harness.rates(settings.repeats, ways)
@@ -72,13 +72,13 @@ def _plain(settings: Settings, rows: Reader, theirs: Path, records: Path) -> lis
     ]
 
 
-def _augmented(settings: Settings, rows: Reader, theirs: Path, records: Path) -> list[Row]:
+def _augmented(settings: Settings, rows: Reader, books_file: Path, records: Path) -> list[Row]:
     cached = rows.read(0, cores())
     with _loader(rows, _augment("a3")) as moved:
         ways: Ways = {
             "ours": partial(_epochs, moved),
             "bound": partial(bounds.warp, len(rows), cached, PATCH),
-            "books": partial(_books, theirs, augmented=True),
+            "books": partial(_books, books_file, augmented=True),
             "keras": partial(_records, records, rows.shape[1:], augmented=True),
         }
         measured = harness.rates(settings.repeats, ways)
@@ -91,12 +91,12 @@ def _augmented(settings: Settings, rows: Reader, theirs: Path, records: Path) ->
     ]
 
 
-def _copy(rows: Reader, theirs: Path, records: Path) -> None:
+def _copy(rows: Reader, books_file: Path, records: Path) -> None:
     """Write the same images to the books' file, as many as are measured, and to a TFRecord file."""
     labels = rows.column("labels")
-    some = rows.read(0, _BOOKS_IMAGES)
-    writer = books.DatasetWriter(theirs, some.shape)
-    writer.add(list(some), labels[: len(some)].tolist())
+    images = rows.read(0, _BOOKS_IMAGES)
+    writer = books.DatasetWriter(books_file, images.shape)
+    writer.add(list(images), labels[: len(images)].tolist())
     writer.close()
     peers.write_records(records, rows.read(0, len(rows)), labels)
 

@@ -34,18 +34,20 @@ def measure(settings: Settings) -> list[Row]:
 def _measure(settings: Settings, name: str, source: Path, data: Path) -> list[Row]:
     most = _link_most(source, data / "source")
     changed: list[tuple[float, int]] = []
-    whole: list[tuple[float, int]] = []
+    from_scratch: list[tuple[float, int]] = []
     with _own_store(data / "results") as store, _decodes() as decodes:
         for _ in range(settings.repeats):
             shutil.rmtree(store, ignore_errors=True)
             _seconds(most, data)
-            for figures, fresh in ((changed, False), (whole, True)):
+            for figures, fresh in ((changed, False), (from_scratch, True)):
                 if fresh:
                     shutil.rmtree(store, ignore_errors=True)
                 decodes.clear()
                 seconds = _seconds(source, data)
                 figures.append((seconds, sum(decodes)))
-    measured = zip(("seconds", "decodes"), zip(*changed, strict=True), zip(*whole, strict=True), strict=True)
+    measured = zip(
+        ("seconds", "decodes"), zip(*changed, strict=True), zip(*from_scratch, strict=True), strict=True
+    )
     return [
         Row(
             f"{figure} from ingest to pack, 1 % new of {name} images",

@@ -33,21 +33,21 @@ def _measure(settings: Settings, name: str, source: Path) -> list[Row]:
     rows = exact.rows()
     paths = [source / row.path for row in rows]
     files = [path.read_bytes() for path in paths]
-    theirs = settings.work / f"{name}-books"
+    books_folder = settings.work / f"{name}-books"
 
     def clear() -> None:
         """Remove all results: resize reuses earlier ones, and the books' files are large."""
         exact.forget()
         fast.forget()
-        remove(theirs)
-        theirs.mkdir()
+        remove(books_folder)
+        books_folder.mkdir()
         os.sync()
 
     ways: Ways = {
         "exact": partial(_ours, exact),
         "fast": partial(_ours, fast),
         "bound": partial(bounds.decode_and_resize, files, SIZE),
-        "books": partial(books.build, _parts(rows, source), theirs, SIZE),
+        "books": partial(books.build, _parts(rows, source), books_folder, SIZE),
         "decode": partial(bounds.decode, files),
         "tf.data": partial(peers.decode_and_resize, paths, SIZE),
     }
@@ -69,10 +69,10 @@ def _ours(pipeline: Pipeline) -> int:
 
 def _parts(rows: list[Image], source: Path) -> dict[str, list[tuple[Path, int]]]:
     """The same images and splits as ours, or every k-th of them where there are too many."""
-    some = rows[:: math.ceil(len(rows) / _BOOKS_AT_MOST)]
-    classes = sorted({row.label for row in some})
+    sample = rows[:: math.ceil(len(rows) / _BOOKS_AT_MOST)]
+    classes = sorted({row.label for row in sample})
     return {
-        split: [(source / row.path, classes.index(row.label)) for row in some if row.split == split]
+        split: [(source / row.path, classes.index(row.label)) for row in sample if row.split == split]
         for split in SPLITS
     }
 

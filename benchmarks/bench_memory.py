@@ -31,10 +31,10 @@ _WATCH = (
 
 def measure(settings: Settings) -> list[Row]:
     """One row per stage; always on small images, where memory per image shows most."""
-    many = images.small(settings)
-    few = _tenth(many, settings.work / "tenth")
+    sources = images.small(settings)
+    few = _tenth(sources, settings.work / "tenth")
     least = _peaks(Pipeline.create(few, settings.work / "few-memory", _SIZE))
-    most = _peaks(Pipeline.create(many, settings.work / "many-memory", _SIZE))
+    most = _peaks(Pipeline.create(sources, settings.work / "many-memory", _SIZE))
     return [
         Row(f"peak memory of {stage}, 10 times the images", "MiB", most[stage], bound=least[stage])
         for stage in (*STAGES, FITTED)

@@ -33,7 +33,7 @@ def _difference(name: str, paths: list[Path], size: int) -> list[Row]:
         except ImageError:
             continue
         exact, fast = (
-            View(size, size, "rgb", keep_aspect=True, quality=quality).of(
+            View(size, size, "rgb", keep_aspect=True, quality=quality).apply(
                 data, facts.height, facts.width, plain=facts.plain
             )
             for quality in ("exact", "fast")

@@ -29,15 +29,15 @@ def measure(settings: Settings) -> list[Row]:
         pixels = np.stack([images.image(n, size, size) for n in range(settings.count(full, least=4))])
         figures = _figures(settings, pixels)
         for name, values in figures.items():
-            lines.append([name, f"{size}²", *(f"{values[what]:,.0f}" for what in _UNITS)])
+            lines.append([name, f"{size}²", *(f"{values[unit]:,.0f}" for unit in _UNITS)])
             if name != OURS:
-                rows += [_row(what, size, name, figures[OURS][what], values[what]) for what in _UNITS]
+                rows += [_row(unit, size, name, figures[OURS][unit], values[unit]) for unit in _UNITS]
     print("\n" + harness.markdown(["format", "images", *_UNITS], lines))
     return rows
 
 
-def _row(what: str, size: int, name: str, ours: float, theirs: float) -> Row:
-    return Row(f"storage of {size}² images, {what}, vs {name}", _UNITS[what], ours, bound=theirs or None)
+def _row(unit: str, size: int, name: str, ours: float, other: float) -> Row:
+    return Row(f"storage of {size}² images, {unit}, vs {name}", _UNITS[unit], ours, bound=other or None)
 
 
 def _figures(settings: Settings, images: NDArray[np.uint8]) -> dict[str, dict[str, float]]:

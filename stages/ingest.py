@@ -52,9 +52,9 @@ def ingest(
             `ingest.max_reject_fraction` allows (exact duplicates do not count).
     """
     with image_results.looks(ahead.view if ahead else None) as looks, blobs.create(blob) as add:
-        rows, refused, seen = _sift(_examined(params, looks), add)
+        rows, refused, files = _sift(_examined(params, looks), add)
     _write_rejects(rejects, refused)
-    _check_rejects(params, seen, refused, rejects)
+    _check_rejects(params, files, refused, rejects)
     groups = _near_duplicates(rows, params.near_duplicates.distance, near_duplicates)
     splits = splitting.assign(
         {row.sha256: row.label for row in rows},
@@ -114,9 +114,9 @@ def _sift(
     rows: dict[str, Row] = {}
     refused: list[Reject] = []
     disputed: set[str] = set()
-    seen = 0
+    files = 0
     for image, result in examined:
-        seen += 1
+        files += 1
         if isinstance(result, Reject):
             refused.append(result)
         elif (first := rows.get(result.sha256)) is None:
@@ -134,7 +134,7 @@ def _sift(
     for digest in sorted(disputed):
         row = rows.pop(digest)
         refused.append(Reject(row.path, row.label, "conflict", "also under another class"))
-    return list(rows.values()), refused, seen
+    return list(rows.values()), refused, files
 
 
 def _near_duplicates(rows: list[Row], distance: int | None, path: Path) -> list[list[str]]:
@@ -177,14 +177,14 @@ def _write_rejects(path: Path, refused: Iterable[Reject]) -> None:
         writer.writerows([reject.path, reject.label, reject.reason, reject.detail] for reject in refused)
 
 
-def _check_rejects(params: Ingest, seen: int, refused: list[Reject], listed_in: Path) -> None:
-    if not seen:
+def _check_rejects(params: Ingest, files: int, refused: list[Reject], listed_in: Path) -> None:
+    if not files:
         raise SourceError(f"ingest.source.path: {params.source.path} holds no files")
     counted = [reject for reject in refused if reject.reason != "duplicate"]
-    if len(counted) > params.max_reject_fraction * seen:
+    if len(counted) > params.max_reject_fraction * files:
         first = counted[0]
         raise SourceError(
-            f"{len(counted)} of {seen} files cannot be used, more than ingest.max_reject_fraction = "
+            f"{len(counted)} of {files} files cannot be used, more than ingest.max_reject_fraction = "
             f"{params.max_reject_fraction}; the first is {first.path!r}: {first.detail}; "
             f"all are in {listed_in}"
         )

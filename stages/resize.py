@@ -67,7 +67,7 @@ def _pixels(row: Row, view: View, images: ImageReader) -> NDArray[np.uint8]:
         data = images.read(row)
         if hashlib.sha256(data).hexdigest() != row.sha256:
             raise ImageError("other bytes than when it was ingested")
-        return view.of(data, row.height, row.width, plain=row.plain)
+        return view.apply(data, row.height, row.width, plain=row.plain)
     except (OSError, ImageError) as error:
         raise SourceError(f"{row.path}: {error}; the source has changed, run ingest again") from None
 

@@ -8,10 +8,12 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("stages", "pipelines", "apps", "benchmarks", "tests")
-VAGUE = {"apart", "asked", "found", "given", "kept", "known", "made", "of", "one", "told"}
-
-# `left` is a name beside these alone, which say that it is a place in an image or the first operand.
+VAGUE = {"apart", "asked", "found", "given", "here", "kept", "known", "made", "many", "mine", "of", "one"}
+VAGUE |= {"said", "some", "taken", "theirs", "there", "told", "what", "whole"}
+# `left` names a place in an image, or the first of two operands, where a file also has one of these.
 SIDES = {"top", "right"}
+# Keys of files: `of` in params.yaml's `book` and in results/reproduction.csv.
+KEYS = {("stages/params.py", "of"), ("stages/report/pages/reproduction.py", "of")}
 
 
 def names(tree: ast.AST) -> Iterator[tuple[str, int]]:
@@ -30,9 +32,12 @@ def names(tree: ast.AST) -> Iterator[tuple[str, int]]:
 def test_no_name_is_vague(room: str) -> None:
     vague = []
     for path in sorted((ROOT / room).rglob("*.py")):
+        place = path.relative_to(ROOT).as_posix()
         bound = list(names(ast.parse(path.read_text(encoding="utf-8"))))
         refused = VAGUE if SIDES & {name for name, _ in bound} else VAGUE | {"left"}
         vague += [
-            f"{path.relative_to(ROOT)}:{line}: {name}" for name, line in bound if name.strip("_") in refused
+            f"{place}:{line}: {name}"
+            for name, line in bound
+            if name.strip("_") in refused and (place, name) not in KEYS
         ]
     assert not vague, "\n".join(vague)

@@ -26,7 +26,7 @@ class Attendance:
         self._last: dict[str, float] = {}
 
     @contextmanager
-    def of(self, container: str) -> Iterator[None]:
+    def follow(self, container: str) -> Iterator[None]:
         """Inside, the container is followed."""
         with self._lock:
             self._streams[container] += 1

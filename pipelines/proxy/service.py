@@ -91,10 +91,10 @@ class Handler(BaseHTTPRequestHandler):
             raise spec.RefusedError(f"the body has {lengths[0]} bytes; allowed: {_LARGEST_BODY}")
         return self.rfile.read(int(lengths[0]))
 
-    def _look(self, what: str) -> None:
+    def _look(self, target: str) -> None:
         version = self.server.engine.call("GET", "/version")
         shown = {key: version[key] for key in ("ApiVersion", "MinAPIVersion") if key in version}
-        self._send(200, "OK" if what == "_ping" else shown)
+        self._send(200, "OK" if target == "_ping" else shown)
 
     def _image(self, name: str) -> None:
         if name not in self.server.policy.images:
@@ -148,7 +148,7 @@ class Handler(BaseHTTPRequestHandler):
         query = {"stdout": "1", "stderr": "1", "follow": "1"}
         if re.fullmatch(r"\d{1,12}(\.\d{1,9})?", since):
             query["since"] = since
-        with self.server.attendance.of(container):
+        with self.server.attendance.follow(container):
             connection, answer = self.server.engine.open("GET", f"/containers/{container}/logs", query)
             self.send_response(200)
             self.send_header("Content-Type", "application/vnd.docker.raw-stream")

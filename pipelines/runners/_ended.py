@@ -46,8 +46,8 @@ def result(
         cause = "killed (SIGKILL) from outside: by a person, or by the host for its memory"
     else:
         cause = "the worker ended without a result"
-    said = " | ".join(lines)
-    parts = [cause, f"exit status {status}", detail, f"last lines: {said}" if said else ""]
+    text = " | ".join(lines)
+    parts = [cause, f"exit status {status}", detail, f"last lines: {text}" if text else ""]
     return {"outcome": _OUTCOMES.get(status, "failed"), "reason": "; ".join(filter(None, parts))}
 
 

@@ -45,7 +45,7 @@ class Log:
 
     def _read(self, *, follow: bool) -> None:
         # A log that is requested again repeats the lines up to this time.
-        seen = self._last
+        newest = self._last
         since = math.ceil(time.time() - self._received) + 5 if self._received else None
         try:
             response = self._api.read_namespaced_pod_log(
@@ -62,16 +62,16 @@ class Log:
             for piece in response.stream(65536, decode_content=True):
                 *lines, rest = (rest + piece).split(b"\n")
                 for line in lines:
-                    self._see(line, seen)
+                    self._see(line, newest)
             # Half a line is requested again, unless it is the last one.
             if rest and not follow:
-                self._see(rest, seen)
+                self._see(rest, newest)
         except (ApiException, HTTPError) as error:
             log.debug("log stream broke, requested again: %s", error)
 
-    def _see(self, line: bytes, seen: str) -> None:
+    def _see(self, line: bytes, newest: str) -> None:
         moment, _, text = line.decode(errors="replace").rstrip("\r").partition(" ")
-        if (key := _padded(moment)) <= seen:
+        if (key := _padded(moment)) <= newest:
             return
         self._last, self._received = key, time.time()
         if text.startswith(RESULT_LINE):

@@ -52,8 +52,8 @@ def _outcome() -> tuple[int, dict[str, Any]]:
         text = without_login(traceback.format_exc())
         print(text, end="", flush=True)
         place = traceback.extract_tb(error.__traceback__)[-1]
-        what = f"unexpected {type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
-        return FAILED, {"outcome": "failed", "reason": " ".join(what.split()), "traceback": text}
+        reason = f"unexpected {type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
+        return FAILED, {"outcome": "failed", "reason": " ".join(reason.split()), "traceback": text}
     return (NOTHING_TO_DO if result["outcome"] == "restored" else DONE), result
 
 

@@ -9,22 +9,22 @@ from pipelines.worker import clone, compose, job, plan
 
 def main() -> int:
     """Plan in a clone with the working tree's files; arguments are overrides. Returns the exit status."""
-    here = Path.cwd()
+    workspace = Path.cwd()
     preview = job.read(
         {
             "CONVOY_ACTION": "plan",
-            "CONVOY_REPOSITORY": str(here),
-            "CONVOY_CACHE": str(here / ".dvc" / "cache"),
-            "CONVOY_STATE": str(here / ".convoy"),
-            "CONVOY_WORK": str(here / ".convoy" / "work"),
+            "CONVOY_REPOSITORY": str(workspace),
+            "CONVOY_CACHE": str(workspace / ".dvc" / "cache"),
+            "CONVOY_STATE": str(workspace / ".convoy"),
+            "CONVOY_WORK": str(workspace / ".convoy" / "work"),
             "CONVOY_RUN": "preview",
         }
     )
-    if (here / clone.DATA).is_dir():
-        preview = replace(preview, data=here / clone.DATA)
+    if (workspace / clone.DATA).is_dir():
+        preview = replace(preview, data=workspace / clone.DATA)
     try:
         with clone.cloned(preview) as root:
-            clone.overlay(root, here)
+            clone.overlay(root, workspace)
             if sys.argv[1:]:
                 compose.compose(root, sys.argv[1:])
             else:

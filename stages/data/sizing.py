@@ -34,7 +34,7 @@ class View:
     keep_aspect: bool
     quality: Quality
 
-    def of(self, data: bytes, height: int, width: int, *, plain: bool) -> Pixels:
+    def apply(self, data: bytes, height: int, width: int, *, plain: bool) -> Pixels:
         """Decode an image that `decoding.inspect` accepted, and bring it to size.
 
         Args:

@@ -91,21 +91,21 @@ def _cut(units: Sequence[Sequence[str]], fractions: Mapping[Split, float]) -> It
     for place, (split, fraction) in enumerate(fractions.items()):
         # Each later split, and train, gets one unit at least.
         max_units = len(rest) - (len(fractions) - place)
-        taken = _take(rest, max(1, round(images * fraction)), max_units)
-        yield from ((digest, split) for unit in taken for digest in unit)
-        gone = {unit[0] for unit in taken}
+        chosen = _take(rest, max(1, round(images * fraction)), max_units)
+        yield from ((digest, split) for unit in chosen for digest in unit)
+        gone = {unit[0] for unit in chosen}
         rest = [unit for unit in rest if unit[0] not in gone]
     yield from ((digest, "train") for unit in rest for digest in unit)
 
 
 def _take(units: Sequence[Sequence[str]], max_images: int, max_units: int) -> list[Sequence[str]]:
     """Take units in order, up to `max_units` and `max_images`; at least one unit."""
-    taken: list[Sequence[str]] = []
+    chosen: list[Sequence[str]] = []
     for unit in units:
-        if len(taken) < max_units and len(unit) <= max_images:
-            taken.append(unit)
+        if len(chosen) < max_units and len(unit) <= max_images:
+            chosen.append(unit)
             max_images -= len(unit)
-    return taken or [min(units, key=len)]
+    return chosen or [min(units, key=len)]
 
 
 def _check_counts(classes: Mapping[str, Sequence[Sequence[str]]], cut: Sequence[Split]) -> None:

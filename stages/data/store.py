@@ -55,9 +55,9 @@ class Writer:
             raise ValueError(
                 f"rows are {rows.dtype}{rows.shape[1:]}, the file holds {self._dtype}{self._row}"
             )
-        whole = np.ascontiguousarray(rows)
-        self.checksums[start : start + len(rows)] = [xxhash.xxh3_64_intdigest(row) for row in whole]
-        self._put(start, whole)
+        contiguous = np.ascontiguousarray(rows)
+        self.checksums[start : start + len(rows)] = [xxhash.xxh3_64_intdigest(row) for row in contiguous]
+        self._put(start, contiguous)
 
 
 @contextmanager

@@ -100,10 +100,12 @@ class Classifier:
             learner = self._learners[member["name"]]
             rows = inputs[member["extractor"]["name"] if member["extractor"] else None]
             if views == "ten" and member["patch"]:
-                said = np.mean([learner.predict_proba(v) for v in crops.ten(rows, member["patch"])], axis=0)
+                predicted = np.mean(
+                    [learner.predict_proba(v) for v in crops.ten(rows, member["patch"])], axis=0
+                )
             else:
-                said = learner.predict_proba(rows)
-            average += member["weight"] * said.astype(np.float64)
+                predicted = learner.predict_proba(rows)
+            average += member["weight"] * predicted.astype(np.float64)
         return average.astype(np.float32)
 
     def _prepare(self, folder: Path, extractor: dict[str, Any]) -> Extract:

@@ -40,7 +40,7 @@ def prepared(image: Any, resize: Mapping[str, Any], max_pixels: int, *, damaged:
     data = _read(image)
     # The inspection of `ingest`, so that a truncated file is refused here as it is there.
     facts = decoding.inspect(data, max_pixels, hashed=False, damaged=damaged)
-    return view.of(data, facts.height, facts.width, plain=facts.plain)
+    return view.apply(data, facts.height, facts.width, plain=facts.plain)
 
 
 def _read(image: Any) -> bytes:

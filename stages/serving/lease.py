@@ -73,7 +73,7 @@ class Lease:
         """Write the next lease's param before any other process; the run and the number of the lease."""
         from mlflow.exceptions import MlflowException
 
-        mine = uuid.uuid4().hex
+        token = uuid.uuid4().hex
         pauses = _pauses()
         deadline = time.monotonic() + _PATIENCE * self._seconds
         newest, since = ("", -1), time.monotonic()
@@ -85,8 +85,8 @@ class Lease:
             if last <= returned or time.monotonic() - since >= self._seconds:
                 # Another process was faster, or the run has just been deleted.
                 with contextlib.suppress(MlflowException):
-                    self._client.log_param(run_id, f"{_PARAM}{last + 1}", mine)
-                if self._client.get_run(run_id).data.params.get(f"{_PARAM}{last + 1}") == mine:
+                    self._client.log_param(run_id, f"{_PARAM}{last + 1}", token)
+                if self._client.get_run(run_id).data.params.get(f"{_PARAM}{last + 1}") == token:
                     return run_id, last + 1
             time.sleep(next(pauses))
         raise ServingError(
@@ -97,8 +97,8 @@ class Lease:
     def _last(self, run_id: str) -> tuple[int, int]:
         """The last lease taken and the last returned; 0 where there is none."""
         data = self._client.get_run(run_id).data
-        taken = [int(key.removeprefix(_PARAM)) for key in data.params if key.startswith(_PARAM)]
-        return max(taken, default=0), int(data.tags.get(_RETURNED, 0))
+        leases = [int(key.removeprefix(_PARAM)) for key in data.params if key.startswith(_PARAM)]
+        return max(leases, default=0), int(data.tags.get(_RETURNED, 0))
 
     def _run(self) -> str:
         """The run that holds the leases; created where there is none."""

@@ -171,8 +171,8 @@ def check(recognized: Layout, files: Count, size: int) -> None:
         raise ParamsError(f"{Path.cwd()} cannot be written")
     free = shutil.disk_usage(".").free
     if free < size:
-        needed, here = (f"{number / _GIGABYTE:.1f} GB" for number in (size, free))
-        raise ParamsError(f"the run needs {needed} of disk; {Path.cwd()} has {here} free")
+        needed, available = (f"{number / _GIGABYTE:.1f} GB" for number in (size, free))
+        raise ParamsError(f"the run needs {needed} of disk; {Path.cwd()} has {available} free")
 
 
 def command(recognized: Layout, choice: Choice, *, verbose: bool) -> list[str]:

@@ -62,8 +62,8 @@ def process_identity(pid: int) -> str:
 
 def is_alive(process: str) -> bool | None:
     """Say whether the process of a `process_identity` runs; None where it is of another machine."""
-    here, words = process_identity(os.getpid()).split(" "), process.split(" ")
-    if len(words) != 4 or words[:2] != here[:2]:
+    own_words, words = process_identity(os.getpid()).split(" "), process.split(" ")
+    if len(words) != 4 or words[:2] != own_words[:2]:
         return None
     pid = int(words[2])
     return psutil.pid_exists(pid) and process_identity(pid) == process

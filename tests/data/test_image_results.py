@@ -235,5 +235,5 @@ def test_facts_and_figures_come_back_as_they_were() -> None:
         np.testing.assert_array_equal(stored.thumbnail(sha256), look.small)
         image = resized.get(sha256)
         assert image is not None
-        np.testing.assert_array_equal(image.pixels, view.of(png, 30, 20, plain=True))
+        np.testing.assert_array_equal(image.pixels, view.apply(png, 30, 20, plain=True))
         assert image.sums.tolist() == image.pixels.sum(axis=(0, 1)).tolist()

@@ -89,7 +89,7 @@ def test_fast_shows_what_exact_shows(
 ) -> None:
     data = encoded(photo(*shape), kind)
     exact, fast = (
-        View(96, 128, color, keep_aspect, quality).of(data, *shape, plain=True)
+        View(96, 128, color, keep_aspect, quality).apply(data, *shape, plain=True)
         for quality in ("exact", "fast")
     )
     assert fast.shape == exact.shape
@@ -106,13 +106,15 @@ def test_fast_decodes_a_large_jpeg_at_a_part_of_its_size(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(decoding, "decode", decode)
     for height, width in ((96, 96), (191, 300), (192, 300), (390, 400), (10_000, 800)):
-        View(96, 96, "rgb", True, "fast").of(encoded(photo(height, width), "JPEG"), height, width, plain=True)
+        View(96, 96, "rgb", True, "fast").apply(
+            encoded(photo(height, width), "JPEG"), height, width, plain=True
+        )
     assert requested == [1, 1, 2, 4, 8]
 
 
 def test_a_turned_jpeg_is_upright_at_a_part_of_its_size() -> None:
     pixels = photo(400, 200)
     turned = encoded(np.ascontiguousarray(np.rot90(pixels)), "JPEG", orientation=6)
-    sized = View(100, 50, "rgb", True, "fast").of(turned, 400, 200, plain=False)
+    sized = View(100, 50, "rgb", True, "fast").apply(turned, 400, 200, plain=False)
     expected = to_size(pixels, 100, 50, keep_aspect=True, quality="exact")
     assert np.abs(sized.astype(int) - expected).mean() < 3

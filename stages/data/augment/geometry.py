@@ -89,12 +89,12 @@ def _windows(
     count = len(images)
     if params.resized_crop is None:
         return crops.random_corners(images, shape, rng)[:, ::-1].astype(np.float64), np.ones((count, 2))
-    whole = np.array(images.shape[2:0:-1], np.float64)
-    area = rng.uniform(params.resized_crop, 1, count) * whole.prod()
+    full_extent = np.array(images.shape[2:0:-1], np.float64)
+    area = rng.uniform(params.resized_crop, 1, count) * full_extent.prod()
     # Width over height as in Szegedy et al., arXiv:1409.4842.
     aspect = np.exp(rng.uniform(math.log(3 / 4), math.log(4 / 3), count))
-    extent = np.minimum(np.sqrt(np.stack([area * aspect, area / aspect], axis=1)), whole)
-    return rng.random((count, 2)) * (whole - extent), extent / np.array(shape[::-1])
+    extent = np.minimum(np.sqrt(np.stack([area * aspect, area / aspect], axis=1)), full_extent)
+    return rng.random((count, 2)) * (full_extent - extent), extent / np.array(shape[::-1])
 
 
 def _linear(*entries: NDArray[np.float64]) -> Array:

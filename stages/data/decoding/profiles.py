@@ -18,12 +18,12 @@ _PROFILES_IN_MEMORY = 64
 
 def needs_conversion(image: Image.Image) -> bool:
     """Whether the profile of an image gives its numbers another meaning than sRGB has."""
-    return _of(image) is not None
+    return _srgb_transform(image) is not None
 
 
 def in_srgb(image: Image.Image) -> Image.Image:
     """The image in sRGB: of mode RGB where its profile requires a conversion, else the image itself."""
-    transform = _of(image)
+    transform = _srgb_transform(image)
     if transform is None:
         return image
     converted = ImageCms.applyTransform(image, transform)
@@ -31,7 +31,7 @@ def in_srgb(image: Image.Image) -> Image.Image:
     return converted if converted is not None else image
 
 
-def _of(image: Image.Image) -> ImageCms.ImageCmsTransform | None:
+def _srgb_transform(image: Image.Image) -> ImageCms.ImageCmsTransform | None:
     profile = image.info.get("icc_profile")
     if not profile or image.mode not in ("L", "RGB", "CMYK"):
         return None
@@ -45,12 +45,12 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
         colors = _colors(mode)
-        seen = np.asarray(ImageCms.applyTransform(colors, transform), int)
+        converted = np.asarray(ImageCms.applyTransform(colors, transform), int)
     except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
         return None
     # Of CMYK, Pillow's own conversion knows no inks at all.
     plain = np.asarray(colors.convert("RGB"), int)
-    return transform if np.abs(seen - plain).max() > _TOLERANCE else None
+    return transform if np.abs(converted - plain).max() > _TOLERANCE else None
 
 
 def _colors(mode: str) -> Image.Image:

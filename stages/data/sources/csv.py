@@ -62,8 +62,8 @@ def images(params: Params) -> Iterator[Image]:
 
 def _check_columns(columns: list[str], table: Path) -> None:
     if not set(columns) >= _NEEDED:
-        seen = ", ".join(columns) or "nothing"
-        raise SourceError(f"{table}: the first line must name columns path and label, not {seen}")
+        named = ", ".join(columns) or "nothing"
+        raise SourceError(f"{table}: the first line must name columns path and label, not {named}")
     if repeated := sorted({name for name in columns if name and columns.count(name) > 1}):
         raise SourceError(f"{table}: the first line names {', '.join(repeated)} more than once")
 

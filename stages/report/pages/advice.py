@@ -56,9 +56,9 @@ def advice(classes: Mapping[str, int], figures: Mapping[str, NDArray[np.float64]
             "Enlarging adds no detail: find larger originals or choose a smaller resize.size.",
         ),
     )
-    for name, hit, what in checks:
+    for name, hit, advice in checks:
         if hit.mean() > _SHARE:
-            findings.append((f"{hit.sum():,} images ({hit.mean():.0%}) are {name}.", what))
+            findings.append((f"{hit.sum():,} images ({hit.mean():.0%}) are {name}.", advice))
     return findings
 
 

@@ -67,10 +67,10 @@ def books(printed: Sequence[Any], scores: Mapping[str, Mapping[str, float]]) -> 
     return rows
 
 
-def gains(whole: Predictions, members: Mapping[str, Predictions]) -> list[dict[str, Any]]:
+def gains(ensemble: Predictions, members: Mapping[str, Predictions]) -> list[dict[str, Any]]:
     """Compare the ensemble with each member on the test split, by a paired test."""
     return [
-        {"name": name, "paired": significance.accuracy(whole.correct, member.correct, _LEVEL / 2)}
+        {"name": name, "paired": significance.accuracy(ensemble.correct, member.correct, _LEVEL / 2)}
         for name, member in members.items()
     ]
 

@@ -68,10 +68,10 @@ def check(data: bytes, *, turned: bool) -> None:
         assert np.abs(pixels.astype(float) - wanted).mean() < 12
     view = View(24, 40, "rgb", False, "exact")
     resize = {"size": [24, 40], "color": "rgb", "keep_aspect": False, "quality": "exact"}
-    sized = view.of(data, facts.height, facts.width, plain=facts.plain)
+    sized = view.apply(data, facts.height, facts.width, plain=facts.plain)
     np.testing.assert_array_equal(intake.prepared(data, resize, 10**6), sized)
-    fast = View(12, 20, "rgb", False, "fast").of(data, facts.height, facts.width, plain=facts.plain)
-    exact = View(12, 20, "rgb", False, "exact").of(data, facts.height, facts.width, plain=facts.plain)
+    fast = View(12, 20, "rgb", False, "fast").apply(data, facts.height, facts.width, plain=facts.plain)
+    exact = View(12, 20, "rgb", False, "exact").apply(data, facts.height, facts.width, plain=facts.plain)
     assert np.abs(fast.astype(int) - exact).mean() < 6
 
 
