@@ -19,7 +19,7 @@ def on_failure(context: Any) -> None:
     """Airflow's failure callback: log the error, note it on the run and post it to the webhook."""
     ti, error, config = context["ti"], context.get("exception") or "the task was killed", load()
     message = " ".join(str(error).split())
-    log.error("failed: %s", message)
+    log.error("failed_task reason=%s", message)
     add_note(config, ti, f"Failed: {message}")
     add_task_note(config, ti, f"Failed: {message}")
     post(config, context, "failed", error=message)
@@ -45,12 +45,12 @@ def post(config: Config, context: Any, event: str, **details: Any) -> None:
         "log": ti.log_url,
         **details,
     }
-    log.info("%s: %s", event, json.dumps(message, ensure_ascii=False))
+    log.info("reported_event %s", json.dumps(message, ensure_ascii=False))
     if config.webhook:
         try:
             _request(config.webhook, "POST", message, {})
         except OSError as error:
-            log.warning("webhook unreachable, message not sent: %s", error)
+            log.warning("skipped_webhook reason=%s", error)
 
 
 def add_note(config: Config, ti: Any, text: str) -> None:
@@ -67,7 +67,7 @@ def add_task_note(config: Config, ti: Any, text: str) -> None:
 def _annotate(config: Config, ti: Any, text: str, path: str) -> None:
     api = config.airflow_api or config.airflow_url
     if not (config.airflow_login and api):
-        log.info("note not written: CONVOY_AIRFLOW_LOGIN is not set")
+        log.info("skipped_note reason=CONVOY_AIRFLOW_LOGIN is not set")
         return
     user, _, password = config.airflow_login.partition(":")
     try:
@@ -77,7 +77,7 @@ def _annotate(config: Config, ti: Any, text: str, path: str) -> None:
         earlier = _request(page, "GET", None, header)["note"]
         _request(page, "PATCH", {"note": shortened("\n\n".join(filter(None, [text, earlier])))}, header)
     except OSError as error:
-        log.warning("note not written: %s", error)
+        log.warning("skipped_note reason=%s", error)
 
 
 def shortened(text: str) -> str:

@@ -164,7 +164,7 @@ def skip(context: Any, reason: str) -> NoReturn:
 
     Airflow logs the exception's own message in a group that the page shows closed.
     """
-    context["task"].log.info("Skipped: %s", reason)
+    context["task"].log.info("skipped_stage reason=%s", reason)
     alerts.add_task_note(config.load(), context["ti"], f"Skipped: {reason}")
     raise AirflowSkipException(reason)
 

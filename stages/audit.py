@@ -151,7 +151,9 @@ def _compare(params: Drift, summary: dict[str, Any]) -> dict[str, Any]:
         accepted = read_json(params.reference)
         if accepted == profiling.NONE:
             log.warning(
-                "found no reference profile: audit.drift.reference is of no images; see make accept-data"
+                "found_no_reference_profile",
+                reason="audit.drift.reference is of no images",
+                next="make accept-data",
             )
             return {"verdict": "pass", "reference": None, "figures": {}}
         limits = {"warn": params.warn, "stop": params.stop, "false_alarms": params.false_alarms}
@@ -169,7 +171,7 @@ def _report_verdict(compared: dict[str, Any], file: Path) -> None:
         name: figure["value"] for name, figure in compared["figures"].items() if figure["verdict"] != "pass"
     }
     if compared["verdict"] == "warn":
-        log.warning("found drift from the reference profile", **beyond, figures=file)
+        log.warning("found_drift", **beyond, figures=file)
     if compared["verdict"] == "stop":
         values = ", ".join(f"{name} by {value}" for name, value in beyond.items())
         raise SourceError(

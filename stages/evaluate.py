@@ -128,7 +128,11 @@ def _write_diagnoses(folder: Path, members: dict[str, Path], test: Scores, train
     for name, findings in diagnoses.items():
         for finding in findings:
             log.event(
-                "diagnosis", member=name, finding=finding.name, because=finding.figure, next=finding.advice
+                "diagnosed_member",
+                member=name,
+                finding=finding.name,
+                because=finding.figure,
+                next=finding.advice,
             )
     write_json(
         folder / diagnosis.FILE,

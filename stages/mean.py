@@ -25,7 +25,9 @@ def mean(*, manifest: Path, resized: Path, stats: Path) -> None:
     statistics = ChannelStatistics.from_sums(totals, squares, height * width)
     write_json(stats, statistics.as_json())
     shown = {"mean": statistics.mean, "std": statistics.std}
-    log.event("averaged", images=int(train.sum()), **{k: [round(x, 2) for x in v] for k, v in shown.items()})
+    log.event(
+        "computed_mean", images=int(train.sum()), **{k: [round(x, 2) for x in v] for k, v in shown.items()}
+    )
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ def pack(params: Pack, *, manifest: Path, classes: Path, stats: Path, resized: P
             target = folder / f"{split}.h5"
             about = {**provenance, "split": split}
             _pack_split(target, images, numbers, label_of, about)
-            log.event("packed", split=split, images=len(numbers))
+            log.event("packed_images", split=split, images=len(numbers))
 
 
 def _pack_split(

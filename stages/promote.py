@@ -143,7 +143,13 @@ def promote(
             run.file(file)
         if version:
             registry.tag(version, promotion=f"{facts['decision']}: {facts['reason']}")
-    log.event(facts["decision"], challenger=challenger.name, model=uri, reason=facts["reason"])
+    log.event(
+        "judged_challenger",
+        decision=facts["decision"],
+        challenger=challenger.name,
+        model=uri,
+        reason=facts["reason"],
+    )
 
 
 def _check_evaluated(metrics: Path, challenger: Challenger, images: int) -> None:
@@ -242,7 +248,7 @@ def _decide(
             registry.tag(version, **{BEFORE: comparison.champion.number})
         if registry.move(version, comparison.champion):
             return comparison, "promoted"
-        log.warning("champion changed while the challenger was judged; judging again")
+        log.warning("repeated_judgement", reason="the champion changed meanwhile")
     raise ServingError(
         f"the champion of {registry.name} changed {_ATTEMPTS} times while judging; run promote again"
     )

@@ -189,7 +189,7 @@ def _report(run: tracking.Run, learner: Learner, history: History, val: store.Re
     # Empty for learners without epochs.
     if history:
         run.figure(charts.history(history), "learning_curves.png")
-    log.event("trained", val_accuracy=f"{scores['accuracy']:.4f}", run=run.link["run_id"])
+    log.event("trained_member", val_accuracy=f"{scores['accuracy']:.4f}", run=run.link["run_id"])
     return scores
 
 

@@ -248,7 +248,7 @@ def test_an_edited_network_runs_its_member_again_as_a_whole_even_when_killed_bef
         output = []
         for line in process.stdout:
             output.append(line)
-            if "event=epoch number=1/" in line:
+            if "event=finished_epoch number=1/" in line:
                 os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL, "".join(output)
     assert not (clone.root / "models" / "lenet").exists()

@@ -64,7 +64,7 @@ def label_all(captchas: Path, to: Path, ask: Ask) -> tuple[int, int]:
         try:
             digits = segment(read(path))
         except AppError as error:
-            log.warning(f"{path.name}: {error}")
+            log.warning("skipped_captcha", path=path.name, reason=error)
             skipped += 1
             continue
         named = _NAMED.match(path.name)

@@ -32,6 +32,7 @@ def patiently(call: Callable[[], T], passes: Callable[[Exception], bool], second
         except Exception as error:
             if not passes(error) or time.monotonic() + pause > deadline:
                 raise
-            log.warning("unreachable, next try in %.0f s: %s", pause, " ".join(str(error).split())[:300])
+            reason = " ".join(str(error).split())[:300]
+            log.warning("found_server_unreachable retry_in=%.0fs reason=%s", pause, reason)
         time.sleep(pause)
         pause = min(pause * 2, 30.0)

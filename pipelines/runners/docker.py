@@ -176,7 +176,7 @@ def _follow(client: APIClient, container: str, since: float, tail: _ended.Tail) 
                 _show(line, tail)
             last = time.time()
     except _UNREACHABLE as error:
-        log.warning("log stream broke, requested again: %s", error)
+        log.warning("reopened_log_stream reason=%s", error)
     if rest:
         _show(rest, tail)
     return last

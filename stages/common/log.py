@@ -96,7 +96,12 @@ class Progress:
             rate = self._done / (now - self._started)
             remaining = {"eta": f"{(self._total - self._done) / rate:.0f}s"} if self._total else {}
             event(
-                self._activity, done=self._done, total=self._total or "?", rate=f"{rate:.0f}/s", **remaining
+                "reported_progress",
+                activity=self._activity,
+                done=self._done,
+                total=self._total or "?",
+                rate=f"{rate:.0f}/s",
+                **remaining,
             )
 
     def __enter__(self) -> Self:

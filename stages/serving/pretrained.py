@@ -49,5 +49,7 @@ def _names(classes: int) -> list[str]:
     try:
         return backbones.imagenet_names()
     except OSError as error:
-        log.warning("the names of ImageNet's classes cannot be downloaded; numbers instead", reason=error)
+        log.warning(
+            "numbered_classes", reason=f"the names of ImageNet's classes cannot be downloaded: {error}"
+        )
         return [str(number) for number in range(classes)]

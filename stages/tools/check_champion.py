@@ -40,7 +40,7 @@ def check_champion(verdict: Path = Path("reports/promotion.json")) -> None:
             ) from None
     if now is None or now.uri != uri:
         log.warning(
-            f"{verdict} names another champion than the registry has; {again}", champion=now and now.uri
+            "found_another_champion", verdict=verdict, named=uri, champion=now and now.uri, next=again
         )
     else:
         log.event("checked_champion", champion=uri)

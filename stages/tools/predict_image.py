@@ -79,7 +79,7 @@ def _read_images(names: Iterable[str]) -> tuple[list[Path], int]:
             images.append(path)
         except (ImageError, OSError) as error:
             refused += 1
-            log.warning(f"{path}: {error}")
+            log.warning("skipped_image", path=path, reason=error)
     if not images:
         raise SourceError(f"none of {refused} files is an image")
     return images, refused

@@ -17,10 +17,10 @@ def results_cache(*, empty: bool = False) -> None:
     if empty:
         results_store.evict(0)
     for kind, (files, size) in sorted(results_store.held().items()):
-        log.event("holds", kind=kind, files=files, megabytes=f"{size / 1e6:.1f}")
+        log.event("counted_results", kind=kind, files=files, megabytes=f"{size / 1e6:.1f}")
     total = sum(size for _, size in results_store.held().values())
     log.event(
-        "store of image results",
+        "measured_store",
         folder=results_store.folder(),
         megabytes=f"{total / 1e6:.1f}",
         limit=f"{results_store.limit() / 1e6:.0f}",

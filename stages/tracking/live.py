@@ -55,9 +55,9 @@ class Live(threading.Thread):
         """Say once that the server is unreachable."""
         if not self._pause:
             log.warning(
-                "MLflow server unreachable; the run is recorded on disk and uploaded by a later stage, "
-                "or by make sync-tracking",
+                "found_server_unreachable",
                 reason=describe(error),
+                next="a later stage, or make sync-tracking, uploads the run from disk",
             )
         self._pause = min(2 * self._pause or _FIRST, _LONGEST)
 

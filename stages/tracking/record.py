@@ -91,7 +91,7 @@ class Record:
             lock.close()
             if folder.exists():
                 aside = folder.rename(folder.with_suffix(f".{uuid.uuid4().hex[:8]}.damaged"))
-                log.warning("set aside a damaged record of a run", path=aside, reason=str(error))
+                log.warning("set_aside_damaged_record", path=aside, reason=str(error))
             return None
         record._lock = lock
         return record

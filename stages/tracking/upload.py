@@ -41,7 +41,7 @@ def sync(folders: Iterable[Path]) -> int:
         try:
             record = Record.read(folder)
         except (OSError, ValueError, KeyError) as error:
-            log.warning("skipped a damaged record of a run", path=folder, reason=str(error))
+            log.warning("skipped_damaged_record", path=folder, reason=str(error))
             continue
         upload(record)
     return len(records)
@@ -143,7 +143,7 @@ def upload(record: Record) -> set[str]:
                 raise
             except TrackingError as error:
                 # One part that a server never takes must not keep the others from it.
-                log.warning("tracking server refused a part of the run", part=name, reason=str(error))
+                log.warning("skipped_refused_part", part=name, reason=str(error))
                 refused.add(name)
         client.set_terminated(run_id, values["status"], values["ended"])
         client.set_tag(run_id, mark, ended)

@@ -33,10 +33,10 @@ def test_events_are_key_value_pairs_off_a_terminal(capsys: pytest.CaptureFixture
 )
 def test_an_event_is_one_line_whatever_its_values(capsys: pytest.CaptureFixture[str], value: str) -> None:
     log.configure("resize")
-    log.warning("skipped files", where=value)
+    log.warning("skipped_files", where=value)
     line = capsys.readouterr().err
     assert line.count("\n") == 1
-    assert 'level=warning stage=resize event="skipped files" where=' in line
+    assert "level=warning stage=resize event=skipped_files where=" in line
     # A shell's rules read it back as one word per pair.
     assert len(shlex.split(line)) == 5
     assert value.isascii() or value in line
@@ -76,7 +76,7 @@ def test_progress_off_a_terminal_is_a_line_every_few_seconds(
             progress.advance(10)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 4
-    assert "event=resizing done=50 total=300 rate=10/s eta=25s" in lines[0]
+    assert "event=reported_progress activity=resizing done=50 total=300 rate=10/s eta=25s" in lines[0]
     assert "done=200 total=300 rate=10/s eta=10s" in lines[3]
 
 

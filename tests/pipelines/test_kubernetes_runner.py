@@ -275,7 +275,7 @@ def test_a_queue_for_a_node_ends_at_our_own_timeout_with_the_clusters_reason(tmp
     result, output = run(server, tmp_path, config={"start_timeout": "0.03"})
     assert result["outcome"] == "failed"
     assert result["reason"].startswith(f"the pod has not started in time: Unschedulable: {message}")
-    assert output.count(f"waiting: Unschedulable: {message}") == 1
+    assert output.count(f"awaited_pod reason=Unschedulable: {message}") == 1
 
 
 def test_the_reason_of_a_volume_that_is_not_mounted_is_that_of_the_events(tmp_path: Path) -> None:

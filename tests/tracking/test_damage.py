@@ -33,7 +33,7 @@ def test_a_damaged_record_stops_no_stage_and_no_other_record(
         with tracking.run("damage", name, {}):
             pass
     warnings = [line.getMessage() for line in caplog.records if line.name == "convoy"]
-    assert warnings == ["set aside a damaged record of a run"]
+    assert warnings == ["set_aside_damaged_record"]
     assert not intact.exists()
     (aside,) = Path(".tracking").glob("*.damaged")
     shutil.rmtree(aside)
@@ -52,4 +52,4 @@ def test_a_damaged_record_in_outputs_is_a_warning(
     file.write_bytes(file.read_bytes()[:-7])
     assert tracking.sync([tmp_path / "one", tmp_path / "two"]) == 2
     warnings = [line.getMessage() for line in caplog.records if line.name == "convoy"]
-    assert warnings == ["skipped a damaged record of a run"]
+    assert warnings == ["skipped_damaged_record"]

@@ -105,7 +105,7 @@ class Incremental(Classifier, ABC, Generic[P]):
                     history.setdefault(name, []).append(value)
                 on_epoch(epoch, values)
                 shown = {name: f"{value:.4f}" for name, value in values.items()}
-                log.event("epoch", number=f"{epoch}/{self.params.epochs}", **shown)
+                log.event("finished_epoch", number=f"{epoch}/{self.params.epochs}", **shown)
         return history
 
     def epochs(self, train: Reader, chosen: NDArray[np.bool_]) -> Iterator[tuple[int, NDArray[np.float64]]]:

@@ -49,7 +49,7 @@ class Linear(Incremental[P]):
         """
         with warnings_in_the_log():
             self._temperature = temperature(*self._scores_of_unseen(train))
-        log.event("calibrated", temperature=f"{self._temperature:.4g}", folds=_FOLDS)
+        log.event("calibrated_scores", temperature=f"{self._temperature:.4g}", folds=_FOLDS)
         history = super().fit(train, val, on_epoch)
         classifier = self.model.named_steps["classify"]
         classifier.coef_ = classifier.coef_ / self._temperature

@@ -194,4 +194,5 @@ def warnings_in_the_log() -> Iterator[None]:
         yield
     messages = [" ".join(str(warning.message).split()) for warning in caught]
     for message in dict.fromkeys(messages):
-        log.warning(message.partition(". ")[0].rstrip("."), times=messages.count(message))
+        text = message.partition(". ")[0].rstrip(".")
+        log.warning("received_warning", text=text, times=messages.count(message))

@@ -84,7 +84,7 @@ class LogisticRegression(Classifier):
         with warnings_in_the_log():
             search.fit(matrix(train), labels(train))
         self._model = search.best_estimator_
-        log.event("chose_c", c=search.best_params_["classify__C"])
+        log.event("chose_regularization", c=search.best_params_["classify__C"])
         return {"c": list(self._params.c), "cv_log_loss": (-search.cv_results_["mean_test_score"]).tolist()}
 
 

@@ -83,7 +83,9 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no typ
         shown = {name: f"{values[name]:.4f}" for name in _SHOWN}
         rate = f"{values['images_per_second']:.0f}/s"
         wait = f"{values['data_wait_share']:.0%}"
-        log.event("epoch", number=f"{epoch + 1}/{self._span.end}", **shown, images=rate, data_wait=wait)
+        log.event(
+            "finished_epoch", number=f"{epoch + 1}/{self._span.end}", **shown, images=rate, data_wait=wait
+        )
 
     def _speed(self) -> dict[str, float]:
         """Images per second, and the share of time without a ready batch, of this process's batches.

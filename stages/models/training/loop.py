@@ -93,7 +93,9 @@ class Trainer:
             self._fit(optimizer, duration.in_steps(len(self._train)), requested)
         if self._best and self._best.weights:
             callbacks.assign(self._model.variables, self._best.weights)
-            log.event("restored_best", epoch=self._best.epoch, **{self._best.monitor: self._best.value})
+            log.event(
+                "restored_best_weights", epoch=self._best.epoch, **{self._best.monitor: self._best.value}
+            )
 
     def _fit(self, optimizer: AnyOptimizer, steps: int, requested: Interruption) -> None:
         """Train one phase: the rest of an interrupted epoch, then whole epochs."""
@@ -103,7 +105,7 @@ class Trainer:
         start = len(self.history.get("epoch", [])) - first
         span = Span(self._phase, start, start + math.ceil(steps / len(self._train)), steps)
         weights = sum(math.prod(weight.shape) for weight in self._model.trainable_weights)
-        log.event("phase", number=self._phase, steps=steps, trainable_weights=weights)
+        log.event("started_phase", number=self._phase, steps=steps, trainable_weights=weights)
         remaining = steps - first * len(self._train) - (state.progress.batch if state else 0)
         images = remaining * self._train.length(0)
         with log.Progress("training", total=images, unit="image") as progress:

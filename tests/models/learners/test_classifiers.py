@@ -223,8 +223,9 @@ def test_a_fit_that_did_not_converge_is_one_line_in_the_log(
         fit(features, "logistic_regression", input="features/pixels", max_iter=1, folds=2, c=[1.0])
     lines = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert len(lines) == 1
-    assert "failed to converge" in lines[0].getMessage()
-    assert lines[0].fields == {"times": 3}  # type: ignore[attr-defined]
+    fields = lines[0].fields  # type: ignore[attr-defined]
+    assert "failed to converge" in fields["text"]
+    assert fields["times"] == 3
     assert not list(recwarn)
 
 

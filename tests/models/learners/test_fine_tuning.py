@@ -80,7 +80,7 @@ def test_the_body_is_frozen_at_first_and_its_end_learns_then(
     assert history["epoch"] == [1.0, 2.0, 3.0]
     assert history["phase"] == [1.0, 2.0, 2.0]
     assert {len(series) for series in history.values()} == {3}
-    phases = [record.fields for record in caplog.records if record.getMessage() == "phase"]  # type: ignore[attr-defined]
+    phases = [record.fields for record in caplog.records if record.getMessage() == "started_phase"]  # type: ignore[attr-defined]
     assert [phase["number"] for phase in phases] == [1, 2]
     assert phases[0]["trainable_weights"] < phases[1]["trainable_weights"]
 

@@ -108,7 +108,7 @@ def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(
     once_more = start(tmp_path, packed.packed)
     log = once_more.communicate()[1]
     assert once_more.returncode == 0, log
-    assert "event=epoch" not in log
+    assert "event=finished_epoch" not in log
     assert read_json(folder / "run.json")["run_id"] == run_id
     assert read_json(folder / "history.json") == history
 
