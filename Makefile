@@ -16,15 +16,11 @@ need = $(if $($(1)),:,echo 'error: name $(2): make $@ $(1)=$(3)' >&2; exit 1)
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# An unreachable registry (75) at the end is no failure: the stages have run.
-# By way of the environment, as a path may have blanks and quotes.
-export DATA
-run: $(VENV)/stages.installed  ## Run the pipeline as params.yaml says, or on images of your own (DATA=/path/to/images)
-	@rm -f .convoy/stage_times.jsonl
-	@export CONVOY_STAGE_TIMES=$(CURDIR)/.convoy/stage_times.jsonl; \
-	if [ -n "$$DATA" ]; then python -m stages.tools.run_images "$$DATA" $(if $(VERBOSE),--verbose); \
-		else python -m stages.tools.check && dvc repro && { python -m stages.tools.check_champion || [ $$? -eq 75 ]; }; fi; \
-	status=$$?; python -m stages.tools.stage_times "$$CONVOY_STAGE_TIMES"; exit $$status
+# By way of the environment, as a path may have blanks and quotes, and a value brackets.
+export DATA RECIPE SET
+run: $(VENV)/stages.installed  ## Run the pipeline, or run it on your images (DATA=/path), or a recipe (RECIPE=name SET="key=value")
+	@python -m stages.tools.run $${DATA:+"$$DATA"} $${RECIPE:+--recipe "$$RECIPE"} $${SET:+--set "$$SET"} \
+		$(if $(VERBOSE),--verbose)
 
 results-cache: $(VENV)/stages.installed  ## Show the store of image results (EMPTY=1 empties it)
 	@python -m stages.tools.results_cache $(if $(EMPTY),--empty)

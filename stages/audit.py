@@ -150,7 +150,8 @@ def _compare(params: Drift, summary: dict[str, Any]) -> dict[str, Any]:
     try:
         accepted = read_json(params.reference)
         if accepted == profiling.NONE:
-            log.warning(
+            # The state of every first run, and so no warning.
+            log.event(
                 "found_no_reference_profile",
                 reason="audit.drift.reference is of no images",
                 next="make accept-data",

@@ -25,7 +25,7 @@ from typing import Annotated, Any, Generic, ParamSpec, TypeVar
 
 import cyclopts
 
-from stages.common import log, stage_times
+from stages.common import events, log
 from stages.common.errors import INTERRUPTED, UsageError, describe, exit_status
 
 DEBUG_VARIABLE = "CONVOY_DEBUG"
@@ -80,7 +80,7 @@ def main(target: Command[..., Any] | Callable[..., Any], argv: list[str] | None 
         if arguments.pop("debug", False):
             # A variable, so that processes that this one starts show their tracebacks as well.
             os.environ[DEBUG_VARIABLE] = "1"
-        with stage_times.recorded(module.rpartition(".")[2]):
+        with events.recorded(module.rpartition(".")[2]):
             run(**arguments)
 
 

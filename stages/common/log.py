@@ -15,10 +15,12 @@ from typing import Any, Self
 
 from tqdm import tqdm
 
+from stages.common import events
 from stages.common.redaction import redact
 
 _LOGGER = logging.getLogger("convoy")
 _SECONDS_BETWEEN_LINES = 5.0
+_SECONDS_BETWEEN_EVENTS = 0.2
 
 
 def configure(stage: str) -> None:
@@ -29,7 +31,7 @@ def configure(stage: str) -> None:
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Terminal(stage) if sys.stderr.isatty() else _KeyValue(stage))
-    _LOGGER.handlers[:] = [handler]
+    _LOGGER.handlers[:] = [handler, _Recorder(stage)] if events.enabled() else [handler]
     _LOGGER.setLevel(logging.INFO)
     _LOGGER.propagate = False
 
@@ -79,7 +81,7 @@ class Progress:
     def __init__(self, activity: str, total: int, unit: str) -> None:
         self._activity, self._total = activity, total
         self._done = 0
-        self._started = self._logged = time.monotonic()
+        self._started = self._logged = self._recorded = time.monotonic()
         on_terminal = sys.stderr.isatty()
         self._bar: tqdm[Any] | None = (
             tqdm(total=total, unit=f" {unit}", desc=activity, leave=False) if on_terminal else None
@@ -89,6 +91,9 @@ class Progress:
         """Count `count` more units as done."""
         self._done += count
         now = time.monotonic()
+        if now - self._recorded >= _SECONDS_BETWEEN_EVENTS:
+            self._recorded = now
+            events.record("", "progress", activity=self._activity, done=self._done, total=self._total)
         if self._bar is not None:
             self._bar.update(count)
         elif now - self._logged >= _SECONDS_BETWEEN_LINES:
@@ -112,6 +117,19 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.close()
+
+
+class _Recorder(logging.Handler):
+    """Hands events to `make run`."""
+
+    def __init__(self, stage: str) -> None:
+        super().__init__()
+        self._stage = stage
+
+    def emit(self, record: logging.LogRecord) -> None:
+        kind = {logging.INFO: "event", logging.WARNING: "warning"}.get(record.levelno, "error")
+        fields = {key: redact(str(value)) for key, value in getattr(record, "fields", {}).items()}
+        events.record(self._stage, kind, message=redact(record.getMessage()), fields=fields)
 
 
 class _Terminal(logging.Formatter):

@@ -82,8 +82,11 @@ def recognize(path: Path) -> Layout:
     return Layout("an archive", path, "archive")
 
 
-def count(layout: Layout) -> Count:
+def count(source: sources.SourceParams) -> Count:
     """Count candidate files without decoding them.
+
+    Args:
+        source: The params of the source that lists them.
 
     Raises:
         SourceError: The source cannot be read.
@@ -91,7 +94,7 @@ def count(layout: Layout) -> Count:
     classes: Counter[str] = Counter()
     splits: Counter[str] = Counter()
     unlabelled = 0
-    for image in sources.images(layout.params()):
+    for image in sources.images(source):
         if image.problem is not None or image.label is None:
             unlabelled += 1
             continue

@@ -1,21 +1,30 @@
-"""check: are all params allowed, and can DVC read the source? For a look before any stage runs."""
+"""check: are all params allowed, and can the source be used? For a look before any stage runs."""
+
+from pathlib import Path
 
 from stages import cli
+from stages import params as typed
 from stages.common import log
 from stages.data.sources._walk import check_for_dvc
-from stages.params import Ingest
+from stages.tools.running.networks import check_networks
 
 
-@cli.command(ingest="ingest")
-def check(ingest: Ingest) -> None:
+def check(*, params: Path = Path("params.yaml"), networks: bool = False) -> None:
     """Check the whole params file and, where it is there, the folder of the source.
 
+    Args:
+        params: The params file.
+        networks: Build extractors and networks too, with their weights: do they take images of this size?
+
     Raises:
+        ParamsError: A param is wrong, or a network does not take images of this size or its weights.
         SourceError: The folder holds what DVC cannot read: it would wait for ever, or name no file.
     """
-    # The command line has checked the params: it does so for every command that is run with params.
-    if ingest.source.path.is_dir():
-        check_for_dvc(ingest.source.path)
+    checked = typed.load(params)
+    if checked.ingest.source.path.is_dir():
+        check_for_dvc(checked.ingest.source.path)
+    if networks:
+        check_networks(checked)
     log.event("checked_params")
 
 

@@ -24,14 +24,14 @@ def test_a_folder_per_class(tmp_path: Path) -> None:
     root = files(tmp_path / "My images äöü", "cat/1.jpg", "cat/2.jpg", "dog/1.jpg", "Thumbs.db")
     recognized = layout.recognize(root)
     assert (recognized.kind, recognized.split, recognized.path) == ("folder", "content", root)
-    assert layout.count(recognized).by_class == {"cat": 2, "dog": 1}
+    assert layout.count(recognized.params()).by_class == {"cat": 2, "dog": 1}
 
 
 def test_split_folders(tmp_path: Path) -> None:
     root = files(tmp_path, *(f"{split}/{name}/1.png" for split in ("Train", "test") for name in ("a", "b")))
     recognized = layout.recognize(root)
     assert (recognized.kind, recognized.split) == ("folder", "from_path")
-    assert layout.count(recognized).by_split == {"train": 2, "test": 2}
+    assert layout.count(recognized.params()).by_split == {"train": 2, "test": 2}
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_split_folders(tmp_path: Path) -> None:
 def test_classes_in_file_names(tmp_path: Path, names: list[str]) -> None:
     recognized = layout.recognize(files(tmp_path, *names))
     assert recognized.kind == "filename"
-    assert list(layout.count(recognized).by_class.values()) == [2, 2]
+    assert list(layout.count(recognized.params()).by_class.values()) == [2, 2]
 
 
 def test_a_table_beside_its_images_or_named_itself(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_a_table_beside_its_images_or_named_itself(tmp_path: Path) -> None:
             {"table": "labels.csv"},
             root,
         )
-        assert layout.count(recognized).by_class == {"cat": 1, "dog": 1}
+        assert layout.count(recognized.params()).by_class == {"cat": 1, "dog": 1}
 
 
 def test_archives_named_or_alone_in_a_folder(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_archives_named_or_alone_in_a_folder(tmp_path: Path) -> None:
     for path in (tmp_path / "zip", tmp_path / "images.tar.gz"):
         recognized = layout.recognize(path)
         assert recognized.kind == "archive"
-        assert layout.count(recognized).by_class == {"cat": 1, "dog": 1}
+        assert layout.count(recognized.params()).by_class == {"cat": 1, "dog": 1}
 
 
 def test_tiny_imagenet(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def test_errors_that_are_spread_over_all_classes_name_no_class() -> None:
 
 def test_a_run_without_findings_says_so() -> None:
     assert reasons({"net": [BALANCED]}, classes(1.0, 1.0), "pass", 0) == ["No finding on the learning curves"]
-    assert reasons({}, classes(1.0, 1.0), "pass", 0) == ["No finding on the learning curves"]
+    assert reasons({}, classes(1.0, 1.0), "pass", 0) == ["No member is a network"]
 
 
 def test_steps_are_few() -> None:

@@ -61,17 +61,24 @@ def next_steps(
         steps.append(
             {
                 "reason": f"Weakest classes: {', '.join(weak)}",
-                "advice": "look at their errors below; collect more images of them, or correct labels",
+                "advice": "look at their errors; collect more images of them, or correct labels",
             }
         )
     if wrong and not weak:
         steps.append(
             {
                 "reason": f"{wrong:,} {'error' if wrong == 1 else 'errors'}, no class with many",
-                "advice": "look at the most confident ones below",
+                "advice": "look at the most confident ones",
             }
         )
-    if all(finding["name"] == _BALANCED for _, finding in findings):
+    if not findings:
+        steps.append(
+            {
+                "reason": "No member is a network",
+                "advice": "with some hundred images per class, fine-tune one (conf/model/fine_tuning.yaml)",
+            }
+        )
+    elif all(finding["name"] == _BALANCED for _, finding in findings):
         steps.append(
             {
                 "reason": "No finding on the learning curves",

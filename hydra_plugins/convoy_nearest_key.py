@@ -1,0 +1,106 @@
+"""Errors for mistyped overrides that name the nearest key, in place of Hydra's advice to prepend `+`.
+
+Hydra imports every module of the namespace package `hydra_plugins` on the path, and DVC puts the repository's
+root there (`hydra.plugins_path`): `dvc exp run -S`, `make run SET=`, the worker and the tests all get these
+errors. Hydra has no hook for errors, so two functions of its loader are wrapped. A command of our own would
+leave `dvc exp run` with the wrong advice: with `+`, a mistyped key becomes an unknown one.
+"""
+
+import difflib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.errors import ConfigCompositionException, MissingConfigException
+from omegaconf import OmegaConf
+
+_apply = ConfigLoaderImpl._apply_overrides_to_config
+_load = ConfigLoaderImpl.load_configuration
+_NOT_THERE = "Could not override "
+
+
+def _apply_overrides(overrides: list[Any], cfg: Any) -> None:
+    for override in overrides:
+        try:
+            _apply([override], cfg)
+        except ConfigCompositionException as error:
+            if not str(error).startswith(_NOT_THERE):
+                raise
+            values = OmegaConf.to_container(cfg, resolve=False)
+            raise ConfigCompositionException(_NOT_THERE + describe(override.key_or_group, values)) from None
+
+
+def _load_configuration(self: ConfigLoaderImpl, *args: Any, **kwargs: Any) -> Any:
+    try:
+        return _load(self, *args, **kwargs)
+    except MissingConfigException as error:
+        group, _, name = (error.missing_cfg_file or "").rpartition("/")
+        if not group or not error.options:
+            raise
+        nearest = difflib.get_close_matches(name, error.options, n=1)
+        guess = f"did you mean {nearest[0]}?" if nearest else f"conf/{group} has {', '.join(error.options)}"
+        message = f"there is no {group} {name}; {guess}"
+        raise MissingConfigException(message, error.missing_cfg_file, error.options) from None
+
+
+def describe(key: str, values: Any) -> str:
+    """Say what is wrong with a key and which key comes nearest.
+
+    Args:
+        key: A dotted key that `values` lacks.
+        values: The composed params.
+
+    Returns:
+        `'KEY': the recipe has no such key; did you mean …?`
+    """
+    guess = _nearest(key, values)
+    if guess:
+        return f"'{key}': the recipe has no such key; did you mean {guess}?"
+    place, section = _deepest(key.split("."), values)
+    names = (
+        ", ".join(str(name) for name in section if name != "hydra")
+        if isinstance(section, dict)
+        else "no keys"
+    )
+    advice = f"; ++{key}=… adds a key that the recipe leaves out" if place else ""
+    return f"'{key}': the recipe has no such key; {place or 'the top level'} has {names}{advice}"
+
+
+def _nearest(key: str, values: Any) -> str | None:
+    """The key whose parts are the most similar; for a single word also a key that ends with it."""
+    matches: list[str] = []
+    for part in key.split("."):
+        if not isinstance(values, dict):
+            break
+        similar = difflib.get_close_matches(part, map(str, values), n=1)
+        if not similar:
+            break
+        matches.append(similar[0])
+        values = values[similar[0]]
+    else:
+        return ".".join(matches)
+    if "." in key or matches:
+        return None
+    return next((path for path in _keys(values, "") if path.rpartition(".")[2] == key), None)
+
+
+def _keys(values: Any, before: str) -> Iterator[str]:
+    if isinstance(values, dict):
+        for name, value in values.items():
+            yield f"{before}{name}"
+            yield from _keys(value, f"{before}{name}.")
+
+
+def _deepest(parts: Iterable[str], values: Any) -> tuple[str, Any]:
+    """The longest beginning of a key that exists, and its section."""
+    place: list[str] = []
+    for part in parts:
+        if not isinstance(values, dict) or part not in values:
+            break
+        values = values[part]
+        place.append(part)
+    return ".".join(place), values
+
+
+ConfigLoaderImpl._apply_overrides_to_config = staticmethod(_apply_overrides)
+ConfigLoaderImpl.load_configuration = _load_configuration

@@ -1,0 +1,156 @@
+"""Run the pipeline: `make run`, `make run DATA=PATH`, `make run RECIPE=name SET="key=value …"`.
+
+Everything that can be known without decoding an image is checked and said before DVC starts. Then DVC runs
+the stages, one line each.
+"""
+
+import shlex
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from stages import cli
+from stages import params as typed
+from stages.common.errors import TRANSIENT, UsageError
+from stages.data import layout
+from stages.params import Params
+from stages.tools.running import (
+    checking,
+    choosing,
+    composing,
+    describing,
+    ending,
+    estimating,
+    networks,
+    watching,
+)
+from stages.tools.running.screen import Screen
+
+_PARAMS = Path("params.yaml")
+_CONF = Path("conf")
+# Kinds whose files are listed in no time; an archive is read from begin to end for its names.
+_LISTED = ("csv", "filename", "folder", "tiny_imagenet")
+
+
+def run(
+    data: Path | None = None,
+    *,
+    recipe: str | None = None,
+    set: str = "",  # noqa: A002 (the option's name)
+    verbose: bool = False,
+    dry_run: bool = False,
+) -> None:
+    """Say what will run, check it, run it, and say what came out.
+
+    Args:
+        data: Images of one's own: a folder, an archive, a CSV file or a file of arrays.
+        recipe: A file of conf/recipe, without its ending; by default params.yaml as it is.
+        set: `KEY=VALUE` words, separated by blanks, as -S of `dvc exp run`.
+        verbose: Show DVC's own messages and commands, and what libraries print.
+        dry_run: Stop before the pipeline starts.
+
+    Raises:
+        UsageError: Both data and a recipe are named.
+        SourceError: The images cannot be used as they are.
+        ParamsError: A param is wrong, or the folder cannot be written or is too full.
+    """
+    if data is not None and recipe is not None:
+        raise UsageError("DATA chooses the recipe; name DATA or RECIPE (make new writes a recipe for data)")
+    changes = ([f"recipe={recipe}"] if recipe else []) + shlex.split(set)
+    if data is not None:
+        params, changes, images = _plan(data, changes)
+    else:
+        params = _compose(changes) if changes else typed.load(_PARAMS)
+        images = _check(params)
+    watching.LOG.parent.mkdir(exist_ok=True)
+    networks.check_in_process(params, composing.NEXT if changes else _PARAMS, watching.LOG)
+    if not dry_run:
+        _execute(params, changes, images, verbose=verbose)
+
+
+def _plan(data: Path, changes: list[str]) -> tuple[Params, list[str], int]:
+    """Recognize images, say what the run does, and check it."""
+    # Not resolved: DVC watches a link under its own name.
+    recognized = layout.recognize(Path.cwd() / data.expanduser())
+    source = recognized.params()
+    checking.check_source(source)
+    files = layout.count(source)
+    choice = choosing.choose(Path("datasets"))
+    overrides = [*choosing.source_overrides(recognized, choice), *changes]
+    params = _compose(overrides)
+    images = sum(files.by_class.values())
+    size = checking.disk_bytes(images, params)
+    estimate = estimating.estimate(choice.recipe, images)
+    for line in describing.describe(recognized, files, choice, params, estimate, size):
+        print(line, flush=True)
+    checking.check_classes(source, files)
+    checking.check_places(size)
+    return params, overrides, images
+
+
+def _check(params: Params) -> int:
+    """Check a run whose source the params name; returns the number of images, 0 where unknown."""
+    source = params.ingest.source
+    checking.check_source(source)
+    images = 0
+    if source.kind in _LISTED:
+        files = layout.count(source)
+        checking.check_classes(source, files)
+        images = sum(files.by_class.values())
+    checking.check_places(checking.disk_bytes(images, params))
+    return images
+
+
+def _compose(overrides: list[str]) -> Params:
+    composing.compose(_CONF, overrides, composing.NEXT)
+    return typed.load(composing.NEXT)
+
+
+def _execute(params: Params, changes: list[str], images: int, *, verbose: bool) -> None:
+    """Run DVC, and say what came out."""
+    watching.LOG.unlink(missing_ok=True)
+    per_entry = [f"extract@{name}" for name in params.extractors] + [
+        f"predict@{name}" for name in params.models
+    ]
+    screen = Screen(["summarize", *per_entry])
+    words = [word for change in changes for word in ("-S", change)]
+    command = ["dvc", "exp", "run", *words] if changes else ["dvc", "repro"]
+    began = time.monotonic()
+    outcome = watching.run(command, screen, verbose=verbose)
+    if outcome.status:
+        sys.exit(outcome.status)
+    seconds = time.monotonic() - began
+    if not verbose:
+        _say_times(screen, outcome, seconds)
+        if "promote" not in screen.seconds:
+            _check_champion()
+        if images and params.recipe in estimating.RECIPES and not outcome.reused:
+            estimating.remember(params.recipe, images, seconds)
+    print("\n".join(ending.summarize(Path(), shutil.get_terminal_size().columns)), flush=True)
+
+
+def _say_times(screen: Screen, outcome: watching.Outcome, seconds: float) -> None:
+    """Say how long it took and what was reused."""
+    ran = len(screen.seconds)
+    if ran:
+        stages = "1 stage" if ran == 1 else f"{ran} stages"
+        screen.text(f"{stages} in {seconds:.0f} s, of which {screen.start_up:.0f} s for start-up")
+    else:
+        screen.text(f"Nothing to do: all {len(outcome.reused)} stages are up to date.")
+    if outcome.unchanged and ran:
+        screen.text(f"Reused, as nothing they depend on has changed: {', '.join(outcome.unchanged)}")
+    if outcome.restored:
+        screen.text(f"Restored from DVC's cache: {', '.join(outcome.restored)}")
+
+
+def _check_champion() -> None:
+    """Ask the registry when a verdict was reused; an unreachable registry is no failure."""
+    command = [sys.executable, "-m", "stages.tools.check_champion"]
+    outcome = watching.run(command, Screen([], only_problems=True), verbose=False)
+    if outcome.status not in (0, TRANSIENT):
+        sys.exit(outcome.status)
+
+
+if __name__ == "__main__":
+    cli.main(run)

@@ -1,0 +1,1 @@
+"""The parts of `make run`: what to run, checks, an estimate, DVC with a line per stage, the end."""

@@ -1,0 +1,112 @@
+"""What would stop a run later is found here, before an image is decoded."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from stages.common.errors import ParamsError, SourceError
+from stages.data import sources
+from stages.data.layout import Count
+from stages.data.sources._walk import check_for_dvc
+from stages.data.sources.filename import Params as FilenameParams
+from stages.params import Params
+
+# Each class needs an image in train, val and test.
+MIN_PER_CLASS = 3
+# Below this many, three-fold cross-validation on the train split is unreliable.
+FEW_PER_CLASS = 10
+# What a run writes besides images, features and models: pages, figures, MLflow's database, in bytes.
+_FIXED = 50_000_000
+# A registered model is put together there: networks of up to 100 MB.
+_TEMPORARY = 200_000_000
+# Folders that the stages write.
+_OUTPUTS = ("data", "features", "models", "predictions", "ensemble", "reports", "plots")
+_GIGABYTE = 1e9
+
+
+def check_source(source: sources.SourceParams) -> None:
+    """Refuse a source that is missing or that DVC cannot read.
+
+    Raises:
+        SourceError: The path is missing, or it holds a pipe, a broken link or a name that is no UTF-8.
+    """
+    if not source.path.exists():
+        raise SourceError(
+            f"ingest.source.path: {source.path} does not exist; put the images there, or name others: "
+            "make run DATA=/path/to/images"
+        )
+    if "${" in str(source.path):
+        raise SourceError(f"{source.path}: a path must not contain ${{, which DVC and Hydra replace")
+    if source.path.is_dir():
+        check_for_dvc(source.path)
+
+
+def check_classes(source: sources.SourceParams, files: Count) -> None:
+    """Refuse what cannot be split into train, val and test.
+
+    Raises:
+        SourceError: No file name matches, there are fewer than two classes, or a class has too few images.
+    """
+    if not files.by_class and isinstance(source, FilenameParams):
+        names = ", ".join(islice(_names(source), 3)) or "no files"
+        raise SourceError(
+            f"ingest.source.pattern: {source.pattern} matches no file name in {source.path}; tried on {names}"
+        )
+    if len(files.by_class) < 2:
+        names = ", ".join(files.by_class) or "none"
+        raise SourceError(f"{source.path}: a classifier needs at least two classes; here: {names}")
+    small = {name: number for name, number in files.by_class.items() if number < MIN_PER_CLASS}
+    if small:
+        counts = ", ".join(f"{name} {number}" for name, number in list(small.items())[:5])
+        raise SourceError(
+            f"{source.path}: each class needs {MIN_PER_CLASS} images or more, one for each split; "
+            f"too few: {counts}"
+        )
+
+
+def check_places(needed: int) -> None:
+    """Refuse to start where the run could not write.
+
+    Args:
+        needed: Bytes that the run writes into the current folder.
+
+    Raises:
+        ParamsError: The folder, an output or TMPDIR cannot be written, or is too full.
+    """
+    for place in (Path(), *map(Path, _OUTPUTS), Path(".dvc"), Path(".dvc/cache")):
+        if place.exists() and not os.access(place, os.W_OK):
+            raise ParamsError(f"{place.absolute()} cannot be written; check its owner and permissions")
+    _check_free(Path.cwd(), needed, "free some, or use fewer or smaller images (resize.size)")
+    try:
+        temporary = Path(tempfile.gettempdir())
+    except FileNotFoundError:
+        raise ParamsError(
+            "no folder for temporary files can be written; set TMPDIR to one that can"
+        ) from None
+    _check_free(temporary, _TEMPORARY, "free some, or set TMPDIR to another folder")
+
+
+def _check_free(place: Path, needed: int, advice: str) -> None:
+    free = shutil.disk_usage(place).free
+    if free < needed:
+        required, available = (f"{number / _GIGABYTE:.2f} GB" for number in (needed, free))
+        raise ParamsError(
+            f"the run needs {required} of disk in {place}, which has {available} free; {advice}"
+        )
+
+
+def disk_bytes(images: int, params: Params) -> int:
+    """Estimate the bytes that a run writes.
+
+    Resized and packed images stay in the workspace and in DVC's cache, the resized ones also in the store of
+    image results.
+    """
+    height, width, channels = params.resize.shape
+    return images * height * width * channels * 5 + _FIXED
+
+
+def _names(source: FilenameParams) -> Iterator[str]:
+    return (image.name for image in sources.images(source) if image.problem is None)

@@ -1,0 +1,65 @@
+"""What `make run DATA=` says before it starts."""
+
+import textwrap
+from collections.abc import Mapping
+
+from stages.data.layout import Count, Layout
+from stages.params import Params
+from stages.tools.running.checking import FEW_PER_CLASS
+from stages.tools.running.choosing import Choice
+from stages.tools.running.estimating import Estimate
+
+WIDTH = 80
+_CLASSES_NAMED = 6
+
+
+def describe(
+    recognized: Layout, files: Count, choice: Choice, params: Params, estimate: Estimate, size: int
+) -> list[str]:
+    """Say what was recognized and what the run will do, in a few lines of up to 80 columns."""
+    images = sum(files.by_class.values())
+    height, width = params.resize.size
+    facts = {
+        "layout": recognized.description,
+        "images": f"{images:,} files in {len(files.by_class)} classes: {_classes(files.by_class)}",
+        "splits": _splits(recognized, files.by_split),
+        "recipe": f"{choice.recipe}: {choice.description}",
+        "size": f"images of {height} x {width} pixels; {size / 1e9:.1f} GB of disk",
+        "time": str(estimate),
+    }
+    if files.unlabelled:
+        facts["left out"] = f"{files.unlabelled:,} files without a class; data/rejects.csv will list them"
+    if few := [name for name, number in files.by_class.items() if number < FEW_PER_CLASS]:
+        names = ", ".join(few[:5]) + (", …" if len(few) > 5 else "")
+        facts["warning"] = (
+            f"fewer than {FEW_PER_CLASS} images in {len(few)} classes ({names}): "
+            "their figures will be unreliable"
+        )
+    return [str(recognized.path), *(line for name, text in facts.items() for line in _wrapped(name, text))]
+
+
+def _wrapped(name: str, text: str) -> list[str]:
+    first, *others = text.splitlines()
+    indent = " " * 12
+    lines = textwrap.wrap(first, WIDTH, initial_indent=f"  {name:<10}", subsequent_indent=indent)
+    for other in others:
+        lines += textwrap.wrap(other, WIDTH, initial_indent=indent, subsequent_indent=indent)
+    return lines
+
+
+def _classes(by_class: Mapping[str, int]) -> str:
+    largest = sorted(by_class.items(), key=lambda item: -item[1])
+    names = ", ".join(f"{name} {number:,}" for name, number in largest[:_CLASSES_NAMED])
+    if len(largest) <= _CLASSES_NAMED:
+        return names
+    smallest, number = largest[-1]
+    return f"{names} … {smallest} {number:,}"
+
+
+def _splits(recognized: Layout, by_split: Mapping[str, int]) -> str:
+    if recognized.split == "content":
+        return "15 % of each class for validation, 15 % for the test, by content"
+    named = ", ".join(f"{name} {number:,}" for name, number in by_split.items())
+    missing = [name for name in ("val", "test") if name not in by_split]
+    cut = f"; {' and '.join(missing)} cut out of train" if missing else ""
+    return f"as the source names them: {named}{cut}"

@@ -1,0 +1,100 @@
+"""Do the networks take the images' size, and are their weights there? Asked before the images are resized."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from stages.common import fingerprint
+from stages.common.errors import ConvoyError, ParamsError
+from stages.models import extractors, networks
+from stages.models.learners import cnn, fine_tuning
+from stages.models.protocols import LearnerParams
+from stages.params import Params
+
+_RESULT = Path(".convoy/networks_checked.json")
+
+
+def check_in_process(params: Params, path: Path, log: Path) -> None:
+    """Check in a process of its own, which gives Keras' memory back; once for the same params and weights.
+
+    Args:
+        params: The run's params.
+        path: Their YAML file.
+        log: Where the output of the process goes.
+
+    Raises:
+        SystemExit: With the status of the check, after its line.
+    """
+    passed = fingerprint.digest(
+        [params.model_dump(include={"extractors", "models"}), params.resize.shape, _weights(params)]
+    )
+    if _RESULT.exists() and json.loads(_RESULT.read_text(encoding="utf-8")) == passed:
+        return
+    command = [sys.executable, "-m", "stages.tools.check", "--networks", "--params", str(path)]
+    # Keras shows the progress of a download on standard output.
+    with log.open("w", encoding="utf-8") as out:
+        done = subprocess.run(command, stdout=out, stderr=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        sys.stderr.write(_error_lines(done.stderr))
+        sys.exit(done.returncode)
+    _RESULT.parent.mkdir(exist_ok=True)
+    _RESULT.write_text(json.dumps(passed), encoding="utf-8")
+
+
+def check_networks(params: Params) -> None:
+    """Build every extractor and every network for the images' size, with its weights. Imports Keras: seconds.
+
+    Raises:
+        ParamsError: The image size does not suit one of them, or weights are missing or of another network.
+        DownloadError: ImageNet's weights cannot be downloaded.
+    """
+    shape = params.resize.shape
+    for name, extractor in params.extractors.items():
+        try:
+            extractors.prepare(extractor, shape)
+        except ConvoyError as error:
+            raise type(error)(f"extractors.{name}: {error}") from None
+    for name, model in params.models.items():
+        try:
+            _build(model, shape)
+        except ConvoyError as error:
+            raise type(error)(f"models.{name}: {error}") from None
+
+
+def _build(model: LearnerParams, shape: tuple[int, int, int]) -> None:
+    if isinstance(model, fine_tuning.Params):
+        fine_tuning.build(model, shape, classes=2)
+    elif isinstance(model, cnn.Params):
+        height, width = model.patch or shape[:2]
+        if height > shape[0] or width > shape[1]:
+            raise ParamsError(
+                f"patch is {height}x{width}, larger than resize.size, {shape[0]}x{shape[1]}; "
+                "make patch smaller or resize.size larger"
+            )
+        networks.build(
+            model.network, (height, width, shape[2]), classes=2, statistics=None, chosen=model.options
+        )
+
+
+def _weights(params: Params) -> list[tuple[str, int, int]]:
+    """Name, size and time of the weights' files: another file is checked again."""
+    dumped: Any = params.model_dump(include={"extractors", "models"}, mode="json")
+    names = sorted({name for name in _values(dumped, "weights") if os.path.isfile(name)})  # noqa: PTH113
+    return [(name, os.stat(name).st_size, os.stat(name).st_mtime_ns) for name in names]  # noqa: PTH116
+
+
+def _values(values: Any, key: str) -> list[str]:
+    """The texts that a key has, anywhere in nested mappings."""
+    if not isinstance(values, dict):
+        return []
+    own = [values[key]] if isinstance(values.get(key), str) else []
+    return own + [text for value in values.values() for text in _values(value, key)]
+
+
+def _error_lines(text: str) -> str:
+    """The command's own lines, without those of libraries."""
+    own = [line for line in text.splitlines() if "level=error" in line]
+    return "\n".join(own or text.splitlines()[-3:]) + "\n"

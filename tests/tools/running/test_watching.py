@@ -1,0 +1,57 @@
+"""A command whose stages record events: its output goes to a file, its end to the caller."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from stages.tools.running import watching
+from stages.tools.running.screen import Screen
+
+DVC = (
+    "Stage 'ingest' didn't change, skipping\nStage 'train@a' is cached - skipping run, checking out outputs\n"
+)
+
+
+def script(*lines: str) -> list[str]:
+    return [sys.executable, "-c", "\n".join(lines)]
+
+
+@pytest.fixture(autouse=True)
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_what_libraries_print_is_in_the_file_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    outcome = watching.run(
+        script("import sys", f"print({DVC!r})", "sys.stderr.write('oneDNN custom operations are on')"),
+        Screen([]),
+        verbose=False,
+    )
+    assert (outcome.status, outcome.unchanged, outcome.restored) == (0, ["ingest"], ["train@a"])
+    assert capsys.readouterr().out == ""
+    assert "oneDNN" in watching.LOG.read_text(encoding="utf-8")
+
+
+def test_an_error_of_a_stage_is_shown_once_and_the_file_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    outcome = watching.run(
+        script(
+            "import json, os, sys",
+            "record = {'stage': 'ingest', 'kind': 'error', 'message': 'no images', 'fields': {}}",
+            "open(os.environ['CONVOY_EVENTS'], 'a').write(json.dumps(record) + chr(10))",
+            "sys.exit('ERROR: failed to reproduce')",
+        ),
+        Screen([]),
+        verbose=False,
+    )
+    assert outcome.status == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "ingest: error: no images",
+        "All output is in .convoy/run.log; VERBOSE=1 shows it.",
+    ]
+
+
+def test_an_error_of_dvc_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    command = script("import sys", "print('noise')", "sys.exit('ERROR: unexpected error - the disk is gone')")
+    assert watching.run(command, Screen([]), verbose=False).status == 1
+    assert capsys.readouterr().out.splitlines()[0] == "error: the disk is gone"
