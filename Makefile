@@ -110,9 +110,16 @@ audit: $(VENV)/dev.installed  ## Look the installed packages up in the database 
 	@for path in $(AIRFLOW)/lib/python*/site-packages; do \
 		[ ! -d "$$path" ] || pip-audit --progress-spinner off --path "$$path" || exit 1; done
 
+format: $(VENV)/dev.installed  ## Format the code
+	@ruff format --quiet .
+	@ruff check --fix --quiet .
+
 docs: $(VENV)/dev.installed  ## Build the documentation into docs/_build
 	@sphinx-build --quiet --fail-on-warning --keep-going docs docs/_build
 	@echo "docs/_build/index.html"
+
+# Hashes make an index that serves another file under a pinned version an error.
+PIN := uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --generate-hashes
 
 pins: $(VENV)/uv.installed  ## Renew requirements/ from pyproject.toml
 	@$(PIN) --extra data --extra train --extra tracking pyproject.toml -o requirements/stages.txt
@@ -126,7 +133,7 @@ pins: $(VENV)/uv.installed  ## Renew requirements/ from pyproject.toml
 	@$(PIN) --extra sweep -c requirements/stages.txt pyproject.toml -o requirements/sweep.txt
 	@$(PIN) --extra jax -c requirements/dev.txt pyproject.toml -o requirements/jax.txt
 	@$(PIN) --group airflow -o requirements/airflow.txt
-	@$(PIN) --group airflow-postgres -c requirements/airflow.txt -o requirements/airflow-postgres.txt
+	@$(PIN) --group airflow-local -c requirements/airflow.txt -o requirements/airflow-local.txt
 
 clean:  ## Remove what the pipeline wrote into the workspace (DVC's cache and MLflow's runs stay)
 	@rm -rf data features models predictions ensemble reports plots dvc_plots .checkpoints
@@ -150,10 +157,10 @@ $(VENV)/sweep.installed: requirements/sweep.txt $(VENV)/stages.installed
 	@$(INSTALL) $(VENV)/bin/python -r requirements/sweep.txt
 	@touch $@
 
-$(AIRFLOW)/installed: requirements/airflow.txt $(VENV)/uv.installed
-	@echo "Installing Airflow into $(AIRFLOW) (300 MB, once)"
+$(AIRFLOW)/installed: requirements/airflow.txt requirements/airflow-local.txt $(VENV)/uv.installed
+	@echo "Installing Airflow into $(AIRFLOW) (400 MB, once)"
 	@[ -x $(AIRFLOW)/bin/python ] || uv venv --quiet --python $(VENV)/bin/python $(AIRFLOW)
-	@$(INSTALL) $(AIRFLOW)/bin/python -r requirements/airflow.txt
+	@$(INSTALL) $(AIRFLOW)/bin/python -r requirements/airflow.txt -r requirements/airflow-local.txt
 	@touch $@
 
 $(VENV)/bench.installed: requirements/bench.txt $(VENV)/dev.installed

@@ -19,9 +19,7 @@ RUN apt-get update \
 ENV VIRTUAL_ENV=/opt/venv UV_CACHE_DIR=/var/cache/uv UV_LINK_MODE=copy
 RUN --mount=type=cache,target=/var/cache/uv \
     --mount=source=requirements/airflow.txt,target=/requirements/airflow.txt \
-    --mount=source=requirements/airflow-postgres.txt,target=/requirements/airflow-postgres.txt \
-    /uv/bin/uv pip install --quiet --compile-bytecode \
-        -r /requirements/airflow.txt -r /requirements/airflow-postgres.txt
+    /uv/bin/uv pip install --quiet --compile-bytecode -r /requirements/airflow.txt
 
 FROM ${BASE_IMAGE} AS airflow
 # The services run as the repository's owner, so their home and the logs are writable for all.

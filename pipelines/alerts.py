@@ -93,7 +93,7 @@ def _is_transient(error: BaseException) -> bool:
     return isinstance(error, OSError) and getattr(error, "code", 500) >= 500
 
 
-# SQLite answers 500 "database is locked" while another process writes; that is over within a second or two.
+# An API server that starts again or has too much to do is back within seconds.
 @retry(
     retry=retry_if_exception(_is_transient),
     stop=stop_after_attempt(5),

@@ -8,8 +8,6 @@ from pathlib import Path
 # The checkout that this file belongs to: its dvc.yaml is the graph, its conf/ has the recipes.
 CODE = Path(__file__).parents[1]
 DVC_YAML = CODE / "dvc.yaml"
-# Seconds that a connection waits for another one's write; with the default of 5, busy machines answered 500.
-SQLITE_CONNECT_ARGS = {"timeout": 60}
 
 
 @dataclass(frozen=True)

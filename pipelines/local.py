@@ -12,17 +12,16 @@ import secrets
 import shutil
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import closing
 from pathlib import Path
 from typing import IO
 
 from pipelines.config import CODE, load
 from pipelines.parts import Parts
+from pipelines.postgres import Postgres
 
 
 def main() -> None:
@@ -40,16 +39,25 @@ def main() -> None:
     lock = _exclusive_lock(state / "airflow" / "lock")
     airflow, mlflow = (f"http://127.0.0.1:{_free_port(port)}" for port in (options.port, options.mlflow_port))
     credentials = _credentials(state / "airflow" / "secrets.json")
-    environment = _environment(state, airflow, mlflow, credentials)
+    postgres = Postgres(state / "airflow", _free_port(_POSTGRES_PORT))
+    postgres.prepare()
+    environment = _environment(state, airflow, mlflow, postgres.url(), credentials)
+    if (earlier := state / "airflow" / "airflow.db").exists():
+        _print(
+            f"Not read: {earlier}, the runs of earlier versions in SQLite; delete it when they are not needed"
+        )
     # SIGINT too: a program that a script starts with `&` ignores it.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     parts = Parts(environment, logs)
     try:
+        parts.start("postgres", postgres.words(), ends_last=True)
         parts.start("mlflow", _mlflow(mlflow))
         _print("Preparing Airflow's database")
+        parts.wait_until(postgres.answers, "postgres")
         subprocess.run([*_AIRFLOW, "db", "migrate"], env=environment, check=True, stdout=subprocess.DEVNULL)
-        _prepare_database(state / "airflow" / _DATABASE)
+        # The folder's lock proves that an earlier scheduler has ended; the next one takes over its tasks.
+        postgres.execute("UPDATE job SET state = 'failed' WHERE state = 'running'")
         port = airflow.rpartition(":")[2]
         parts.start("api-server", [*_AIRFLOW, "api-server", "--port", port, "--host", "127.0.0.1"])
         parts.start("dag-processor", [*_AIRFLOW, "dag-processor"])
@@ -73,7 +81,8 @@ def main() -> None:
         lock.close()
 
 
-_DATABASE = "airflow.db"
+# Not 5432, which a PostgreSQL of the user's may have.
+_POSTGRES_PORT = 54320
 # It would listen to the whole network; the API server reads the logs from disk.
 _NO_LOG_SERVER = ["--skip-serve-logs"]
 _AIRFLOW = [str(Path(sys.executable).with_name("airflow"))]
@@ -87,7 +96,9 @@ def _mlflow(url: str) -> list[str]:
     return [load().python, *words, "--port", port, *places, "--artifacts-destination", f"{CODE}/mlartifacts"]
 
 
-def _environment(state: Path, airflow: str, mlflow: str, credentials: Mapping[str, str]) -> dict[str, str]:
+def _environment(
+    state: Path, airflow: str, mlflow: str, database: str, credentials: Mapping[str, str]
+) -> dict[str, str]:
     """The environment of all programs; variables that the user has set override the defaults."""
     home = state / "airflow"
     passwords = home / "passwords.json"
@@ -120,9 +131,7 @@ def _environment(state: Path, airflow: str, mlflow: str, credentials: Mapping[st
         "PYTHONUNBUFFERED": "1",
     }
     fixed = {
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/{_DATABASE}",
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS": "pipelines.config.SQLITE_CONNECT_ARGS",
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS_ASYNC": "pipelines.config.SQLITE_CONNECT_ARGS",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database,
         "PYTHONPATH": os.pathsep.join(filter(None, [str(CODE), os.environ.get("PYTHONPATH")])),
         "MLFLOW_TRACKING_URI": mlflow,
         "CONVOY_MLFLOW_URL": mlflow,
@@ -149,25 +158,13 @@ def _write(path: Path, value: dict[str, str]) -> None:
 
 
 def _exclusive_lock(path: Path) -> IO[str]:
-    """Lock this working tree's Airflow: two schedulers on one SQLite file would stop each other."""
+    """Lock this working tree's Airflow: two schedulers would take each other's tasks for lost."""
     lock = path.open("w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         sys.exit(f"error: Airflow already runs on this folder: {path.parent}")
     return lock
-
-
-def _prepare_database(path: Path) -> None:
-    """Let readers and a writer work at once, and note that no earlier scheduler runs.
-
-    In SQLite's default mode each writer locks out all readers: two runs with a few triggers got 13 answers
-    "database is locked" in 20 minutes. The lock on the folder proves that an earlier scheduler has ended; the
-    next one takes over its tasks.
-    """
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("UPDATE job SET state = 'failed' WHERE state = 'running'")
 
 
 def _scheduler_is_healthy(text: bytes) -> bool:

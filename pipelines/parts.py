@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,12 +25,21 @@ class Parts:
     def __init__(self, environment: dict[str, str], logs: Path) -> None:
         self._environment, self._logs = environment, logs
         self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._last: set[str] = set()
         if sys.platform == "linux":
             # Become the parent of orphans, so that `stop` can end them.
             ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
-    def start(self, name: str, words: list[str]) -> None:
-        """Start a program in a process group of its own, so that Ctrl-C reaches only this process."""
+    def start(self, name: str, words: list[str], *, ends_last: bool = False) -> None:
+        """Start a program in a process group of its own, so that Ctrl-C reaches only this process.
+
+        Args:
+            name: What messages and the log call it.
+            words: The command.
+            ends_last: Stop it after all others, which need it until their end.
+        """
+        if ends_last:
+            self._last.add(name)
         with (self._logs / f"{name}.log").open("ab") as file:
             self._children[name] = subprocess.Popen(
                 words,
@@ -43,19 +52,27 @@ class Parts:
                 preexec_fn=_die_with_parent,  # noqa: PLW1509
             )
 
-    def wait_for(self, url: str, ready: Callable[[bytes], bool] = lambda _: True) -> None:
-        """Wait until a URL answers and its text is `ready`; exit where it does not, or a program ended."""
+    def wait_until(self, ready: Callable[[], bool], name: str) -> None:
+        """Wait until something is ready; exit where it is not in time, or a program ended."""
         deadline = time.monotonic() + _SECONDS_TO_START
         while time.monotonic() < deadline:
             self.check()
+            if ready():
+                return
+            time.sleep(0.2)
+        sys.exit(f"error: {name} is not ready after {_SECONDS_TO_START} s")
+
+    def wait_for(self, url: str, ready: Callable[[bytes], bool] = lambda _: True) -> None:
+        """Wait until a URL answers and its text is `ready`; exit where it does not, or a program ended."""
+
+        def answers() -> bool:
             try:
                 with urllib.request.urlopen(url, timeout=5) as response:
-                    if ready(response.read()):
-                        return
+                    return ready(response.read())
             except OSError:
-                pass
-            time.sleep(0.5)
-        sys.exit(f"error: {url} is not ready after {_SECONDS_TO_START} s")
+                return False
+
+        self.wait_until(answers, url)
 
     def check(self) -> None:
         """Exit where a program has ended."""
@@ -64,21 +81,34 @@ class Parts:
                 sys.exit(f"error: {name} ended with status {child.returncode}; see its log")
 
     def stop(self) -> None:
-        """Terminate all programs, then their orphans: SIGTERM, then SIGKILL."""
+        """Stop all programs, their orphans, and then the programs that end last."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        for child in self._children.values():
-            child.terminate()
-        deadline = time.monotonic() + _SECONDS_TO_STOP
-        for child in self._children.values():
-            with suppress(subprocess.TimeoutExpired):
-                child.wait(max(0.0, deadline - time.monotonic()))
-        orphans = psutil.Process().children(recursive=True)
+        last = {child.pid: child for name, child in self._children.items() if name in self._last}
+        _stop([child for child in self._children.values() if child.pid not in last])
+        orphans = [
+            orphan
+            for child in psutil.Process().children()
+            if child.pid not in last
+            for orphan in (child, *child.children(recursive=True))
+        ]
         for orphan in orphans:
             with suppress(psutil.NoSuchProcess):
                 orphan.terminate()
         for orphan in psutil.wait_procs(orphans, timeout=_SECONDS_FOR_TASKS)[1]:
             with suppress(psutil.NoSuchProcess):
                 orphan.kill()
+        _stop(last.values())
+
+
+def _stop(children: Collection[subprocess.Popen[bytes]]) -> None:
+    """Send SIGTERM to all; after a while, SIGKILL to those that are left."""
+    for child in children:
+        child.terminate()
+    deadline = time.monotonic() + _SECONDS_TO_STOP
+    for child in children:
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(max(0.0, deadline - time.monotonic()))
+        child.kill()
 
 
 def _die_with_parent() -> None:
