@@ -16,7 +16,7 @@ import numpy as np
 from stages import cli, tracking
 from stages.common import fingerprint, log, machine
 from stages.common.files import read_json, replace_folder_atomically, write_json
-from stages.common.history import History
+from stages.common.history import CHECKPOINTS, History
 from stages.data import portions, store
 from stages.models import learners
 from stages.models.learners import FIT, HISTORY, SPEC
@@ -34,6 +34,7 @@ _WRITTEN = (
     HISTORY,
     FIT,
     monitor.CURVES,
+    f"{CHECKPOINTS}/*.npz",
     "diagnosis.json",
     tracking.LINK,
     f"{tracking.FOLDER}/*",
@@ -56,6 +57,7 @@ def train(name: str, *, params: LearnerParams, recipe: str, data: Path, model: P
         model: Folder to write: the fitted learner, spec.json (its kind and input), history.json, of a
             network learning_curves.png and fit.json (scores of the saved weights on val and on a sample of
             train), and run.json (the MLflow run, which later stages link to even when this stage is cached).
+            With train.save_epochs also checkpoints: one file for each epoch to keep.
 
     Raises:
         StoreError: A file of `data` is missing or damaged.
@@ -85,6 +87,8 @@ def train(name: str, *, params: LearnerParams, recipe: str, data: Path, model: P
         write_json(folder / HISTORY, history)
         if (drawn := attempt / monitor.CURVES).exists():
             shutil.move(drawn, folder / monitor.CURVES)
+        if (saved := attempt / CHECKPOINTS).exists():
+            shutil.move(saved, folder / CHECKPOINTS)
         scores = {"val": _report(run, learner, history, val)}
         if "phase" in history:
             scores["train"] = _score_train_sample(run, learner, rows)

@@ -6,3 +6,5 @@ from collections.abc import Callable
 History = dict[str, list[float]]
 # Called after each epoch with its number, from 1, and its metrics.
 OnEpoch = Callable[[int, dict[str, float]], None]
+# The folder of the checkpoints of single epochs: in that of a running training, then in the member's.
+CHECKPOINTS = "checkpoints"

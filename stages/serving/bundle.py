@@ -19,6 +19,7 @@ from stages.common import fingerprint, plugins
 from stages.common.errors import ServingError
 from stages.common.files import digest as file_digest
 from stages.common.files import read_json, write_json
+from stages.common.history import CHECKPOINTS
 from stages.data import image_set
 from stages.data.image_set import ImageSet
 from stages.models import extractors, learners
@@ -31,7 +32,7 @@ LOGGED = "artifacts/bundle"
 CODE = Path(__file__).parents[1]
 # What `train` leaves for people and for other stages, not for prediction.
 _LEFT_OUT = shutil.ignore_patterns(
-    learners.HISTORY, learners.FIT, "run.json", "diagnosis.json", "*.png", "tracking", ".*"
+    learners.HISTORY, learners.FIT, "run.json", "diagnosis.json", "*.png", "tracking", CHECKPOINTS, ".*"
 )
 
 

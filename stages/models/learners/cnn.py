@@ -34,6 +34,7 @@ from stages.models.training.settings import Settings
 if TYPE_CHECKING:
     import keras
 
+    from stages.models.training.continuation import Earlier
     from stages.models.training.loop import Trainer
     from stages.models.training.range_test import RangeTest
 
@@ -52,23 +53,34 @@ class Training(Settings, Duration):
 
 
 class StartFrom(Section):
-    """A finished member of the same network, to continue its training.
+    """A finished member of the same network, or the checkpoint of an epoch, to continue its training.
+
+    Both are copies outside of `models/`: DVC clears that folder's members before it trains them, and does not
+    know that this member reads another's. `python -m stages.tools.continue_training` makes the copy.
 
     Attributes:
-        member: its folder, as `train` wrote it. A copy outside of `models/`: DVC clears that folder's
-            members before it trains them, and does not know that this member reads another's.
-        sha256: of its model.keras. DVC watches the params and not the file; with it a new file is a change.
+        member: a member's folder, as `train` wrote it: weights and history; the optimizer starts anew.
+        checkpoint: a file of a member's folder `checkpoints`: weights, optimizer and history.
+        sha256: of its model.keras or of the checkpoint. DVC watches the params and not the file; with it a
+            new file is a change.
     """
 
-    member: Annotated[str, Field(min_length=1)]
+    member: Annotated[str, Field(min_length=1)] | None = None
+    checkpoint: Annotated[str, Field(min_length=1)] | None = None
     sha256: Sha256 | None = None
 
-    @field_validator("member")
+    @field_validator("member", "checkpoint")
     @classmethod
-    def _check_outside_of_models(cls, value: str) -> str:
-        if Path(value).parts[:1] == ("models",):
+    def _check_outside_of_models(cls, value: str | None) -> str | None:
+        if value and Path(value).parts[:1] == ("models",):
             raise PydanticCustomError("member", "DVC clears models/; name a copy outside of it")
         return value
+
+    @model_validator(mode="after")
+    def _check_one_origin(self) -> Self:
+        if (self.member is None) == (self.checkpoint is None):
+            raise PydanticCustomError("start_from", "must have either member or checkpoint")
+        return self
 
 
 class Params(LearnerParams):
@@ -83,8 +95,8 @@ class Params(LearnerParams):
         patch: [height, width] in pixels: train on random patches and predict on the centre (Practitioner
             Bundle ch. 10); null: whole images.
         augment: random changes to training images; null: none.
-        start_from: a finished member to start from; its epochs are the first of the history. null: random
-            weights.
+        start_from: a finished member or an epoch's checkpoint to start from; its epochs are the first of the
+            history. null: random weights.
         optimizer: with its schedule.
         train: all other settings.
     """
@@ -142,7 +154,7 @@ class Network:
         self._model, self._params = model, params
         self.checkpoints: Path | None = None
         self.draw_curves: Draw | None = None
-        self._earlier: History = {}
+        self._earlier: Earlier | None = None
 
     def fit(self, train: Reader, val: Reader, on_epoch: OnEpoch) -> History:
         """Build the network for these images, or patches of them, and train it.
@@ -189,8 +201,12 @@ class Network:
                 chosen=params.options,
             )
         if origin := params.start_from:
-            file = Path(origin.member).expanduser() / _FILE
-            self._earlier = continuation.start(self._model, file, origin.sha256)
+            start, file = (
+                (continuation.of_member, Path(origin.member) / _FILE)
+                if origin.member
+                else (continuation.of_checkpoint, Path(str(origin.checkpoint)))
+            )
+            self._earlier = start(self._model, file.expanduser(), origin.sha256)
         return patch
 
     @contextmanager

@@ -1,24 +1,45 @@
 """Continuing a finished training: its weights into a new network, its history in front of the new one.
 
-The books' "ctrl+c" method (Practitioner Bundle ch. 11) stops a training, lowers the rate and goes on from a
-saved epoch. A saved network has no optimizer state, so the optimizer starts anew: its momentum is back after
-some ten steps. A schedule of `segments` does the same within one training, with the optimizer's state.
+The books' "ctrl+c" method (Practitioner Bundle ch. 11) stops a training, lowers the rate and goes on from the
+checkpoint of an epoch. A saved network has no optimizer state, so from a member the optimizer starts anew:
+its momentum is back after some ten steps. A checkpoint (`train.save_epochs`) has that state: the training
+goes on as if it had never stopped, as a schedule of `segments` does within one training.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 
+from stages.common import log
 from stages.common.errors import LearnerError, ParamsError
 from stages.common.files import digest, read_json
 from stages.common.history import History
+from stages.models.training import epoch_checkpoints
+from stages.models.training.callbacks import assign
+from stages.models.training.checkpoints import Arrays
 from stages.models.training.monitor import SERIES
 
 # Of the epochs before the continuation; its own phases count from 1.
 EARLIER_PHASE = 0.0
 
 
-def start(model: keras.Model, file: Path, sha256: str | None) -> History:
+@dataclass(frozen=True)
+class Earlier:
+    """The training that is continued.
+
+    Attributes:
+        history: its epochs; the series `phase` is 0 throughout.
+        slots: the optimizer's state besides rate and count of steps; None where it was not saved.
+        iterations: the optimizer's count of steps.
+    """
+
+    history: History
+    slots: Arrays | None = None
+    iterations: int = 0
+
+
+def of_member(model: keras.Model, file: Path, sha256: str | None) -> Earlier:
     """Give a new network the weights of a finished member.
 
     Args:
@@ -26,24 +47,73 @@ def start(model: keras.Model, file: Path, sha256: str | None) -> History:
         file: the member's saved network, with its history.json beside it.
         sha256: of the file, in hex; None checks nothing.
 
-    Returns:
-        The member's history; its series `phase` is 0 throughout.
-
     Raises:
         ParamsError: there is no such file, or it has another SHA-256.
         LearnerError: its weights are of another network, or its history is not one of a network.
     """
-    if not file.is_file():
-        raise ParamsError(f"start_from.member: {file} does not exist; name a folder that `train` has written")
-    if sha256 and (actual := digest(file)) != sha256:
-        raise ParamsError(f"start_from: {file} has sha256 {actual}; the params state {sha256}")
+    _check(file, "member", "name a folder that `train` has written", sha256)
     weights = keras.saving.load_model(file, compile=False, safe_mode=True).get_weights()
     if [array.shape for array in weights] != [tuple(weight.shape) for weight in model.weights]:
-        raise LearnerError(
-            f"start_from: {file} has weights of other shapes than {model.name} for these images"
-        )
+        raise _other_network(file, model)
     model.set_weights(weights)
     history: History = read_json(file.with_name(SERIES))
     if "epoch" not in history:
         raise LearnerError(f"start_from: {file.with_name(SERIES)} is not the history of a network")
+    return Earlier(_as_earlier(history))
+
+
+def of_checkpoint(model: keras.Model, file: Path, sha256: str | None) -> Earlier:
+    """Give a new network the weights of an epoch's checkpoint; `resume_optimizer` gives the rest.
+
+    Args:
+        model: the new network.
+        file: a file of models/NAME/checkpoints.
+        sha256: of the file, in hex; None checks nothing.
+
+    Raises:
+        ParamsError: there is no such file, or it has another SHA-256.
+        LearnerError: it is no checkpoint, or of another network.
+    """
+    _check(file, "checkpoint", "name a file of models/NAME/checkpoints (train.save_epochs)", sha256)
+    saved = epoch_checkpoints.read(file)
+    if not _fit(saved.model, model.variables):
+        raise _other_network(file, model)
+    assign(model.variables, saved.model)
+    return Earlier(_as_earlier(saved.history), saved.slots, saved.iterations)
+
+
+def resume_optimizer(model: keras.Model, earlier: Earlier) -> None:
+    """Give a compiled network's optimizer the state of the earlier training.
+
+    The rate is the new params'. The count of steps goes on where the rate is constant; a schedule counts the
+    steps of the continuation. The state of another kind of optimizer is left out, and the log says so.
+    """
+    if earlier.slots is None:
+        return
+    optimizer = model.optimizer
+    variables = epoch_checkpoints.slots(optimizer)
+    if not _fit(earlier.slots, variables):
+        log.event("started_optimizer_anew", reason="the checkpoint has the state of another optimizer")
+        return
+    assign(variables, earlier.slots)
+    if any(variable is optimizer.learning_rate for variable in optimizer.variables):
+        optimizer.iterations.assign(earlier.iterations)
+
+
+def _check(file: Path, key: str, advice: str, sha256: str | None) -> None:
+    if not file.is_file():
+        raise ParamsError(f"start_from.{key}: {file} does not exist; {advice}")
+    if sha256 and (actual := digest(file)) != sha256:
+        raise ParamsError(f"start_from: {file} has sha256 {actual}; the params state {sha256}")
+
+
+def _fit(values: Arrays, variables: list[keras.Variable]) -> bool:
+    return [array.shape for array in values] == [tuple(variable.shape) for variable in variables]
+
+
+def _other_network(file: Path, model: keras.Model) -> LearnerError:
+    return LearnerError(f"start_from: {file} has weights of other shapes than {model.name} for these images")
+
+
+def _as_earlier(history: History) -> History:
     return history | {"phase": [EARLIER_PHASE] * len(history["epoch"])}

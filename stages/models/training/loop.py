@@ -8,11 +8,13 @@ from pathlib import Path
 import keras
 
 from stages.common import log
-from stages.common.history import History, OnEpoch
+from stages.common.history import CHECKPOINTS, History, OnEpoch
 from stages.data.loader import Loader
 from stages.models.training import (
     callbacks,
     checkpoints,
+    continuation,
+    epoch_checkpoints,
     interruption,
     optimizers,
     range_test,
@@ -22,6 +24,7 @@ from stages.models.training import (
 )
 from stages.models.training.callbacks import Span
 from stages.models.training.checkpoints import State
+from stages.models.training.continuation import Earlier
 from stages.models.training.durations import Duration
 from stages.models.training.interruption import Interruption, Remainder, TrainingInterruptedError
 from stages.models.training.monitor import Draw, Monitor
@@ -45,8 +48,8 @@ class Trainer:
         on_epoch: called after each epoch.
         folder: for checkpoints and the monitor's curves; None writes neither.
         draw_curves: draws a history into a PNG file; None draws no curves.
-        earlier: the history of the training that this one continues; empty: none. Its epochs are reported
-            first, and the new ones count on.
+        earlier: the training that this one continues; None: none. Its epochs are reported first, and the
+            new ones count on.
 
     Attributes:
         history: per epoch: epoch, phase, loss, accuracy, val_loss, val_accuracy, learning_rate,
@@ -63,9 +66,10 @@ class Trainer:
         on_epoch: OnEpoch,
         folder: Path | None = None,
         draw_curves: Draw | None = None,
-        earlier: History | None = None,
+        earlier: Earlier | None = None,
     ) -> None:
-        self.history: History = {name: list(values) for name, values in (earlier or {}).items()}
+        self._earlier = earlier or Earlier({})
+        self.history: History = {name: list(values) for name, values in self._earlier.history.items()}
         self._model, self._settings = model, settings
         self._train, self._val, self._on_epoch = train, val, on_epoch
         self._folder, self._monitor = folder, Monitor(folder, draw_curves)
@@ -101,6 +105,8 @@ class Trainer:
         """Train one phase: the rest of an interrupted epoch, then whole epochs."""
         self._compile(optimizer, steps)
         state = self._resume()
+        if state is None and self._phase == 1:
+            continuation.resume_optimizer(self._model, self._earlier)
         first = self.history.get("phase", []).count(self._phase)
         start = len(self.history.get("epoch", [])) - first
         span = Span(self._phase, start, start + math.ceil(steps / len(self._train)), steps)
@@ -234,6 +240,11 @@ class Trainer:
         # Watch notes the rate of the epoch before a plateau lowers it.
         chosen.append(callbacks.Watch(self._train, span, self.history, self._on_epoch, progress))
         chosen += [callbacks.Draw(self._monitor, self.history), *replayed]
+        if self._folder and settings.save_epochs:
+            folder = self._folder / CHECKPOINTS
+            chosen.append(
+                epoch_checkpoints.Save(folder, settings.save_epochs, settings.monitor, self.history)
+            )
         if self._folder:
             when = saving.Schedule(self._folder, settings.checkpoint_every, settings.checkpoint_minutes)
             chosen.append(

@@ -29,6 +29,9 @@ class Settings(Section):
         monitor: what early stopping, a plateau and `keep` look at.
         early_stopping: when to stop early; null: never.
         keep: `best` ends with the weights of the best epoch, `last` with those of the last.
+        save_epochs: keep checkpoints of epochs in models/NAME/checkpoints, to go on from (`start_from`):
+            `improving` of each epoch with a better `monitor` than all before, a number of every so many
+            epochs; null: none.
         checkpoint_every: write a checkpoint after so many epochs; null: not by epochs. A killed training
             resumes from its last checkpoint. SIGTERM always writes one.
         checkpoint_minutes: write one after so many minutes, within an epoch too; null: not by time.
@@ -47,6 +50,7 @@ class Settings(Section):
     monitor: Literal["val_loss", "val_accuracy"]
     early_stopping: EarlyStopping | None
     keep: Literal["last", "best"]
+    save_epochs: Literal["improving"] | Positive | None
     checkpoint_every: Positive | None
     checkpoint_minutes: Annotated[float, Field(gt=0)] | None
     precision: Literal["float32", "bfloat16", "float16"]

@@ -1,5 +1,7 @@
 """A finished training goes on with other params: its weights, and both halves of the history."""
 
+import logging
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from pydantic import ValidationError
 
 from stages.common.errors import LearnerError, ParamsError
 from stages.common.files import digest, write_json
-from stages.common.history import History
+from stages.common.history import CHECKPOINTS, History
 from stages.data.store import Reader
 from stages.models.learners import cnn
 from stages.models.training import checkpoints
@@ -27,6 +29,14 @@ def finished(packed: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
     network.save(folder)
     write_json(folder / "history.json", history)
     return folder, history
+
+
+def train_with_checkpoints(packed: Any, folder: Path, **changes: Any) -> History:
+    """Train with a folder for checkpoints, as the stage does."""
+    network = cnn.create(params(**changes))
+    network.checkpoints = folder
+    with Reader(packed.packed / "train.h5") as train, Reader(packed.packed / "val.h5") as val:
+        return network.fit(train, val, lambda *_: None)
 
 
 def values_of(network: cnn.Network) -> list[np.ndarray]:
@@ -52,6 +62,70 @@ def test_two_epochs_and_one_more_are_three_epochs(packed: Any, finished: tuple[P
         assert history[name] == pytest.approx(expected[name], rel=1e-6)
     for array, other in zip(values_of(network), values_of(uninterrupted), strict=True):
         np.testing.assert_allclose(array, other, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("of", [optimizer("sgd"), optimizer("adam")], ids=lambda chosen: str(chosen["kind"]))
+def test_a_checkpoint_and_another_rate_are_segments(packed: Any, tmp_path: Path, of: dict[str, Any]) -> None:
+    """The "ctrl+c" method of Practitioner Bundle ch. 11: stop after two epochs, lower the rate, go on."""
+    rates = [{"until_epoch": 2, "learning_rate": 0.01}, {"until_epoch": 4, "learning_rate": 0.001}]
+    high, low = (of | {"learning_rate": rate["learning_rate"], "schedule": "constant"} for rate in rates)
+    uninterrupted, expected, _ = fitted(
+        packed.packed,
+        optimizer=high | {"schedule": {"kind": "segments", "segments": rates}},
+        train={"epochs": 4, "deterministic": True},
+    )
+    train_with_checkpoints(
+        packed, tmp_path, optimizer=high, train={"epochs": 3, "save_epochs": 2, "deterministic": True}
+    )
+    (file,) = (tmp_path / CHECKPOINTS).iterdir()
+    assert re.fullmatch(r"epoch-002-val_loss-\d\.\d{4}\.npz", file.name)
+    network, history, reported = fitted(
+        packed.packed,
+        optimizer=low,
+        start_from={"checkpoint": str(file), "sha256": digest(file)},
+        train={"epochs": 2, "deterministic": True},
+    )
+    assert reported == history["epoch"] == [1, 2, 3, 4]
+    assert history["phase"] == [0, 0, 1, 1]
+    assert history["loss"] == expected["loss"]
+    assert history["val_loss"] == expected["val_loss"]
+    for array, other in zip(values_of(network), values_of(uninterrupted), strict=True):
+        np.testing.assert_array_equal(array, other)
+
+
+def test_the_state_of_another_optimizer_is_left_out(
+    packed: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    train_with_checkpoints(
+        packed, tmp_path, optimizer=optimizer("adam"), train={"epochs": 1, "save_epochs": 1}
+    )
+    (file,) = (tmp_path / CHECKPOINTS).iterdir()
+    with caplog.at_level(logging.INFO, logger="convoy"):
+        _, history, _ = fitted(
+            packed.packed,
+            optimizer=optimizer("sgd", **PLAIN),
+            start_from={"checkpoint": str(file)},
+            train={"epochs": 1},
+        )
+    assert history["epoch"] == [1, 2]
+    assert "started_optimizer_anew" in [line.getMessage() for line in caplog.records]
+
+
+def test_a_file_that_is_no_checkpoint_is_refused(packed: Any, tmp_path: Path) -> None:
+    file = tmp_path / "epoch-001-val_loss-0.1000.npz"
+    with pytest.raises(
+        ParamsError, match=r"start_from\.checkpoint: .* does not exist; name a file of models"
+    ):
+        fitted(packed.packed, start_from={"checkpoint": str(file)})
+    file.write_bytes(b"nothing")
+    with pytest.raises(LearnerError, match="is no checkpoint of an epoch"):
+        fitted(packed.packed, start_from={"checkpoint": str(file)})
+
+
+def test_one_origin_is_named_and_no_more() -> None:
+    for origin in ({}, {"member": "a", "checkpoint": "b"}):
+        with pytest.raises(ValidationError, match="must have either member or checkpoint"):
+            params(start_from=origin)
 
 
 def test_a_continuation_that_was_killed_resumes(

@@ -1,0 +1,106 @@
+"""continue_training: a finished network goes on with more epochs, or with another learning rate.
+
+    python -m stages.tools.continue_training lenet --epochs 5 --learning-rate 0.001
+    python -m stages.tools.continue_training lenet --epochs 5 --learning-rate 0.001 --from-epoch 10
+
+It copies the member of this workspace, or the checkpoint of an epoch (`train.save_epochs`), into `datasets/`
+and runs the pipeline with `start_from`. All other params stay those of this workspace; `make replay RUN=NAME`
+brings it back to an earlier run first. The history and the MLflow run of the result have both halves.
+"""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+from stages import cli, params
+from stages.common import log
+from stages.common.errors import ConvoyError, ParamsError
+from stages.common.files import digest, read_json, replace_folder_atomically
+from stages.common.history import CHECKPOINTS
+from stages.models.learners import HISTORY
+from stages.report.pages import commands
+
+COPIES = Path("datasets/continued")
+_MODEL = "model.keras"
+_PARAMS = Path("params.yaml")
+
+
+def continue_training(
+    member: str,
+    *,
+    epochs: int,
+    learning_rate: float | None = None,
+    from_epoch: int | None = None,
+    set: list[str] | None = None,  # noqa: A002 (the option's name)
+) -> None:
+    """Train a finished network on, and run the stages after it.
+
+    Args:
+        member: A network of this workspace: a key of `models`.
+        epochs: How many epochs to add.
+        learning_rate: The rate to go on with, constant; none: the params' rate and schedule.
+        from_epoch: Go on from the checkpoint of this epoch, with the optimizer's state; none: from the last
+            weights, where the optimizer starts anew unless the last epoch has a checkpoint.
+        set: KEY=VALUE, as -S of `dvc exp run`; may be repeated.
+
+    Raises:
+        ParamsError: When the member is no network, or has no such checkpoint.
+        ConvoyError: When the run fails.
+    """
+    checked = params.load(_PARAMS)
+    settings = checked.models.get(member)
+    if settings is None or not hasattr(settings, "start_from"):
+        networks = [name for name, model in checked.models.items() if hasattr(model, "start_from")]
+        raise ParamsError(
+            f"{member} is no network of this workspace; allowed: {', '.join(networks) or 'none'}"
+        )
+    origin = _copied(Path("models") / member, from_epoch)
+    changes = {"start_from": origin, "train.epochs": str(epochs), "train.steps": "null"}
+    if learning_rate is not None:
+        changes |= {"optimizer.learning_rate": str(learning_rate), "optimizer.schedule": "constant"}
+    replaced = tuple(f"models.{member}.{key}" for key in changes)
+    before = [
+        change
+        for change in commands.overrides(checked.recipe, _PARAMS, Path("conf"))
+        if not change.lstrip("+~").startswith(replaced)
+    ]
+    after = [f"{key}={value}" for key, value in zip(replaced, changes.values(), strict=True)]
+    words = [f"recipe={checked.recipe}", *before, *after, *(set or [])]
+    command = ["dvc", "exp", "run", *(word for change in words for word in ("-S", change))]
+    if subprocess.run(command, check=False).returncode:
+        raise ConvoyError(f"{' '.join(command)} failed; the last lines of its output have the reason")
+
+
+def _copied(folder: Path, epoch: int | None) -> str:
+    """Copy what to start from out of DVC's reach; returns `start_from` in Hydra's grammar."""
+    model, history = folder / _MODEL, folder / HISTORY
+    if not model.exists():
+        raise ParamsError(f"{model} does not exist; run the pipeline first, or `make replay RUN=NAME`")
+    number = "*" if epoch is None else f"{epoch:03d}"
+    checkpoints = sorted((folder / CHECKPOINTS).glob(f"epoch-{number}-*.npz"))
+    if epoch is not None and not checkpoints:
+        every = ", ".join(sorted(path.name for path in (folder / CHECKPOINTS).glob("*.npz"))) or "none"
+        raise ParamsError(
+            f"{folder} has no checkpoint of epoch {epoch}; it has: {every}; train.save_epochs keeps them"
+        )
+    if checkpoints and (epoch is not None or _of_last_epoch(checkpoints[-1], history)):
+        source, key = checkpoints[-1], "checkpoint"
+    else:
+        source, key = model, "member"
+    sha256 = digest(source)
+    target = COPIES / f"{folder.name}-{sha256[:12]}"
+    with replace_folder_atomically(target, ("model.keras", HISTORY, "epoch-*.npz")) as partial:
+        shutil.copy(source, partial)
+        if key == "member":
+            shutil.copy(history, partial)
+    path = target / source.name if key == "checkpoint" else target
+    log.event("copied_origin", source=source, to=target)
+    return f"{{{key}:'{path}',sha256:'{sha256}'}}"
+
+
+def _of_last_epoch(checkpoint: Path, history: Path) -> bool:
+    return int(checkpoint.name.split("-")[1]) == int(read_json(history)["epoch"][-1])
+
+
+if __name__ == "__main__":
+    cli.main(continue_training)

@@ -1,0 +1,93 @@
+"""One command from a finished network to its continuation."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from stages import cli
+from stages.common.files import digest, read_json, write_json
+from stages.tools import continue_training
+from tests.tools.test_reproduce import ROOT
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The default recipe's params, and a LeNet of three epochs with a checkpoint of the second."""
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    (tmp_path / "params.yaml").write_text(text.replace("epochs: 12", "epochs: 3"), encoding="utf-8")
+    folder = tmp_path / "models" / "lenet"
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "model.keras").write_bytes(b"weights")
+    (folder / "checkpoints" / "epoch-002-val_loss-0.5000.npz").write_bytes(b"checkpoint")
+    write_json(folder / "history.json", {"epoch": [1, 2, 3]})
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """What would have been run."""
+    ran: list[list[str]] = []
+
+    class Done:
+        returncode = 0
+
+    def run(command: list[str], check: bool) -> Done:
+        ran.append(command[4::2])
+        return Done()
+
+    monkeypatch.setattr("stages.tools.continue_training.subprocess.run", run)
+    return ran
+
+
+def test_the_member_is_copied_and_named_beside_the_params_of_the_workspace(
+    workspace: Path, commands: list[list[str]]
+) -> None:
+    cli.main(continue_training.continue_training, ["lenet", "--epochs", "5", "--learning-rate", "0.001"])
+    sha256 = digest(workspace / "models" / "lenet" / "model.keras")
+    copy = Path("datasets/continued") / f"lenet-{sha256[:12]}"
+    assert (copy / "model.keras").read_bytes() == b"weights"
+    assert read_json(copy / "history.json")["epoch"] == [1, 2, 3]
+    (words,) = commands
+    assert words == [
+        "recipe=digits",
+        "models.minivggnet.train.epochs=3",
+        f"models.lenet.start_from={{member:'{copy}',sha256:'{sha256}'}}",
+        "models.lenet.train.epochs=5",
+        "models.lenet.train.steps=null",
+        "models.lenet.optimizer.learning_rate=0.001",
+        "models.lenet.optimizer.schedule=constant",
+    ]
+
+
+def test_a_checkpoint_is_found_by_its_epoch(workspace: Path, commands: list[list[str]]) -> None:
+    cli.main(continue_training.continue_training, ["lenet", "--epochs", "5", "--from-epoch", "2"])
+    (words,) = commands
+    (origin,) = [word for word in words if "start_from" in word]
+    path = Path(origin.split("'")[1])
+    assert origin.startswith("models.lenet.start_from={checkpoint:'datasets/continued/lenet-")
+    assert path.name == "epoch-002-val_loss-0.5000.npz"
+    assert path.read_bytes() == b"checkpoint"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["hog_logistic", "--epochs", "5"], "no network of this workspace; allowed: lenet, minivggnet"),
+        (["lenet", "--epochs", "5", "--from-epoch", "3"], "epoch 3; it has: epoch-002-val_loss-0.5000.npz"),
+        (["minivggnet", "--epochs", "5"], "model.keras does not exist; run the pipeline first"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    workspace: Path,
+    commands: list[list[str]],
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    message: str,
+) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(continue_training.continue_training, words)
+    assert message in capsys.readouterr().err
+    assert not commands
