@@ -15,7 +15,9 @@ with argparse; typer adds 0.33 s and needs each option declared a second time (m
 
 import inspect
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -26,7 +28,7 @@ from typing import Annotated, Any, Generic, ParamSpec, TypeVar
 import cyclopts
 
 from stages.common import events, log
-from stages.common.errors import INTERRUPTED, UsageError, describe, exit_status
+from stages.common.errors import INTERRUPTED, TERMINATED, Terminated, UsageError, describe, exit_status
 
 DEBUG_VARIABLE = "CONVOY_DEBUG"
 
@@ -96,15 +98,41 @@ def error_boundary(name: str) -> Iterator[None]:
     """
     log.configure(name)
     try:
-        yield
+        with _raising_on_sigterm():
+            yield
     except KeyboardInterrupt:
         log.error("stopped by the keyboard")
         sys.exit(INTERRUPTED)
+    except Terminated:
+        log.error("stopped by SIGTERM; run it again")
+        sys.exit(TERMINATED)
     except Exception as error:
         if os.environ.get(DEBUG_VARIABLE, "0") not in ("", "0"):
             traceback.print_exc()
         log.error(describe(error))
         sys.exit(exit_status(error))
+
+
+@contextmanager
+def _raising_on_sigterm() -> Iterator[None]:
+    """Raise Terminated in the block on SIGTERM, so that partial outputs go and MLflow's run ends as KILLED.
+
+    A second SIGTERM ends the process at once, as does the first by Python's default. A training has a handler
+    of its own inside (stages/models/training/interruption.py). Python sets handlers in its main thread only.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        raise Terminated
+
+    previous = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def _parse(

@@ -3,12 +3,14 @@
 import errno
 import importlib
 import re
+import signal
 from pathlib import Path
 
 import pytest
 
 from stages import cli
 from stages.common.errors import LockedError, SourceError
+from stages.common.files import replace_atomically
 from stages.params import Ensemble
 from stages.tracking import Unreachable
 from stages.train import train
@@ -110,6 +112,10 @@ def fail(*, how: str) -> None:
             raise LockedError("another process trains it")
         case "unknown":
             raise OSError("something")
+        case "stopped":
+            with replace_atomically(Path("output")) as aside:
+                aside.write_text("half", encoding="utf-8")
+                signal.raise_signal(signal.SIGTERM)
 
 
 @pytest.mark.parametrize(
@@ -132,6 +138,20 @@ def test_every_error_is_one_line_with_a_status_by_its_type(
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
     assert ("run again with --debug for the traceback" in line) == (how == "bug")
+
+
+def test_sigterm_is_one_line_and_leaves_no_unfinished_output(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(fail, ["--how", "stopped"])
+    assert ended.value.code == 143
+    (line,) = capsys.readouterr().err.splitlines()
+    assert 'level=error stage=test_cli event="stopped by SIGTERM; run it again"' in line
+    assert not list(tmp_path.iterdir())
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 @pytest.mark.parametrize("how", ["bug", "full", "locked", "missing"])

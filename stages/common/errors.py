@@ -7,6 +7,8 @@ This module is the one place that tells permanent errors from transient ones. `e
     70   unexpected: a bug, or an error that nobody classified; a retry may help (EX_SOFTWARE)
     75   transient: network, download, disk full, lock held, stale file handle, server unreachable, and any
          OSError of unknown cause (EX_TEMPFAIL)
+    130  stopped by the keyboard
+    143  stopped by SIGTERM, as a shell has it; within a training 75, as the same command resumes it
 
 Airflow's worker retries everything but 1 and 2 (pipelines/worker/dvc.py).
 """
@@ -18,7 +20,7 @@ import traceback
 from http.client import HTTPException
 from urllib.error import HTTPError, URLError
 
-PERMANENT, WRONG_USAGE, UNEXPECTED, TRANSIENT, INTERRUPTED = 1, 2, 70, 75, 130
+PERMANENT, WRONG_USAGE, UNEXPECTED, TRANSIENT, INTERRUPTED, TERMINATED = 1, 2, 70, 75, 130, 143
 
 # The operating system's errors that repeat until a person changes a path or its permissions.
 _PERMANENT_ERRNO = frozenset(
@@ -48,6 +50,10 @@ class ConvoyError(Exception):
     """
 
     status = PERMANENT
+
+
+class Terminated(BaseException):
+    """SIGTERM asks the command to stop; no Exception, as KeyboardInterrupt is none."""
 
 
 class TransientError(ConvoyError):
