@@ -8,6 +8,8 @@ from pathlib import Path
 # The checkout that this file belongs to: its dvc.yaml is the graph, its conf/ has the recipes.
 CODE = Path(__file__).parents[1]
 DVC_YAML = CODE / "dvc.yaml"
+# Variables that the stages get from Airflow's own processes: with CONVOY_DEBUG=1 an error has its traceback.
+ALWAYS_PASSED = ("MLFLOW_TRACKING_URI", "KERAS_BACKEND", "CONVOY_DEBUG")
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,8 @@ class Config:
         tolerations: A JSON list of Kubernetes' tolerations.
         priority_class: The pods' PriorityClass; empty for the cluster's default.
         passes: Comma-separated names of further variables that the stages get.
-        passed_variables: Those variables with their values; not read from the environment itself.
+        passed_variables: Those variables with their values, and MLFLOW_TRACKING_URI, KERAS_BACKEND and
+            CONVOY_DEBUG; not read from the environment itself.
     """
 
     repository: str = str(CODE)
@@ -83,6 +86,6 @@ def load(environment: Mapping[str, str] = os.environ) -> Config:
     values = {name: environment[key] for name in fields if (key := f"CONVOY_{name.upper()}") in environment}
     if values.get("remote"):
         values.setdefault("cache", "")
-    names = [*filter(None, values.get("passes", "").split(",")), "MLFLOW_TRACKING_URI", "KERAS_BACKEND"]
+    names = [*filter(None, values.get("passes", "").split(",")), *ALWAYS_PASSED]
     passed = {name: environment[name] for name in names if environment.get(name)}
     return Config(**values, passed_variables=passed)

@@ -26,7 +26,7 @@ Environment variables describe the job:
     CONVOY_RUN_URL      the page of this run, for the links                             (record)
     CONVOY_MLFLOW_URL   MLflow as a browser reaches it; MLFLOW_TRACKING_URI if not set  (record)
 
-The rest of the environment reaches the stage as it is (MLFLOW_TRACKING_URI, KERAS_BACKEND …);
+The rest of the environment reaches the stage as it is (MLFLOW_TRACKING_URI, KERAS_BACKEND, CONVOY_DEBUG …);
 with CONVOY_STATE, CONVOY_CHECKPOINTS is set to a folder of this run and stage, which `record` clears.
 
 The exit status says how it ended, the result (JSON; missing only if the worker was killed) the rest:

@@ -1,14 +1,14 @@
-"""Variables in compose.yaml and the Helm values are fields of pipelines/config.py."""
+"""Variables in compose.yaml and the Helm values are fields of pipelines/config.py or reach the stages."""
 
 import re
 from typing import Any
 
 import yaml
 
-from pipelines.config import Config, load
+from pipelines.config import ALWAYS_PASSED, Config, load
 from tests.docker.conftest import ROOT
 
-FIELDS = {f"CONVOY_{name.upper()}" for name in Config.__dataclass_fields__}
+FIELDS = {f"CONVOY_{name.upper()}" for name in Config.__dataclass_fields__} | {*ALWAYS_PASSED}
 KUBERNETES = ROOT / "docker" / "kubernetes"
 
 
