@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import coverage
 import psutil
 import pytest
 
@@ -106,6 +107,15 @@ if base < 0:
 GIT = ["git", "-c", "user.name=A", "-c", "user.email=a@example.org"]
 
 
+def measured_python() -> list[str]:
+    """The words that start this Python in the repository's root, under coverage where the tests are.
+
+    coverage's own `patch = subprocess` would measure every process below as well: DVC and the stages that it
+    starts, whose code other tests measure.
+    """
+    return [sys.executable, *(["-m", "coverage", "run"] if coverage.Coverage.current() else [])]
+
+
 @dataclass
 class Repository:
     """The tiny repository, and the folders that tasks share."""
@@ -158,7 +168,7 @@ class Repository:
 
     def start(self, action: str, **variables: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-m", "pipelines.worker"],
+            [*measured_python(), "-m", "pipelines.worker"],
             cwd=ROOT,
             env=self.environment(action, **variables),
             stdout=subprocess.PIPE,

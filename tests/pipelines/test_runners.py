@@ -14,7 +14,7 @@ from typing import IO, Any
 import pytest
 
 from tests.docker.conftest import base_image, docker, engine, image, proxy_image, started_proxy  # noqa: F401
-from tests.pipelines.conftest import ROOT, Repository
+from tests.pipelines.conftest import ROOT, Repository, measured_python
 
 AIRFLOW = ROOT / ".venv-airflow" / "bin" / "python"
 pytestmark = pytest.mark.slow
@@ -25,7 +25,7 @@ class Driven:
 
     def __init__(self, kind: str, repository: Repository) -> None:
         self.kind, self.repository = kind, repository
-        self.python = sys.executable if kind == "process" else str(AIRFLOW)
+        self.python = measured_python() if kind == "process" else [str(AIRFLOW)]
         self.environment: dict[str, str] = {}
 
     @contextmanager
@@ -64,7 +64,7 @@ class Driven:
         # Airflow makes itself a home otherwise, in the user's.
         environment["AIRFLOW_HOME"] = str(shared / "airflow")
         with subprocess.Popen(
-            [self.python, "-m", "tests.pipelines.drive_runner"],
+            [*self.python, "-m", "tests.pipelines.drive_runner"],
             cwd=ROOT,
             env={**os.environ, **environment, **self.environment},
             stdin=subprocess.PIPE,
@@ -147,10 +147,11 @@ def test_the_same_command_with_the_works_variables_above_all_others(driven: Driv
         "dvc.yaml", 'stages:\n  show:\n    cmd: env && echo "cwd $(pwd)"\n    always_changed: true\n'
     )
     driven.repository.commit()
-    result, output = driven("show", GREETING="of the run")
+    result, output = driven("show", GREETING="of the run", CONVOY_DEBUG="1")
     assert result["outcome"] == "ran"
     assert "GREETING=of the run" in output
     assert "CONVOY_RUN=run-1" in output
+    assert "CONVOY_DEBUG=1" in output
     assert "AIRFLOW" not in output, "what can open Airflow is none of a stage's business"
     assert "CONVOY_CHECKPOINTS=" in output
     assert re.search(r"cwd \S+/clone\b", output), "a clone of its own"
