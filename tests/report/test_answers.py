@@ -26,9 +26,9 @@ def test_answers_survive_their_file_whatever_the_order_of_the_images(tmp_path: P
 
 
 def test_other_images_have_another_digest() -> None:
-    some = answers.of_predictions({"net": predictions(["a", "b"], [True, True])})
-    others = answers.of_predictions({"net": predictions(["a", "c"], [True, True])})
-    assert some.images != others.images
+    first = answers.of_predictions({"net": predictions(["a", "b"], [True, True])})
+    second = answers.of_predictions({"net": predictions(["a", "c"], [True, True])})
+    assert first.images != second.images
 
 
 def test_no_file_is_no_answers_and_a_foreign_one_is_refused(tmp_path: Path) -> None:

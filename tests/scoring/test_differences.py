@@ -42,6 +42,6 @@ def test_the_same_images_tell_smaller_differences() -> None:
     right = np.arange(1_000) < 900
     better = np.arange(1_000) < 915
     paired = differences.paired(better.astype(float) - right, LEVEL)
-    apart = differences.independent(0.915, 1_000, 0.9, 1_000, LEVEL)
-    assert paired[0] == pytest.approx(apart[0])
-    assert paired[1] > 0 > apart[1]
+    independent = differences.independent(0.915, 1_000, 0.9, 1_000, LEVEL)
+    assert paired[0] == pytest.approx(independent[0])
+    assert paired[1] > 0 > independent[1]

@@ -81,9 +81,9 @@ def compare(
     first, second = sides(recipe, relation)
     pairs = {}
     for seed in sorted({result.seed for result in results if result.recipe == first.recipe}):
-        ours, theirs = (read_answers(side.recipe, seed).get(relation.split) for side in (first, second))
-        if ours and theirs and ours.images == theirs.images:
-            pairs[seed] = _right(ours, first.name) - _right(theirs, second.name)
+        ours, compared = (read_answers(side.recipe, seed).get(relation.split) for side in (first, second))
+        if ours and compared and ours.images == compared.images:
+            pairs[seed] = _right(ours, first.name) - _right(compared, second.name)
     if pairs:
         bounds = [differences.paired(values, _LEVEL) for values in pairs.values()]
         gain, low, high = (fmean(values) for values in zip(*bounds, strict=True))

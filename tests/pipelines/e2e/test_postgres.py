@@ -154,14 +154,14 @@ def test_data_outlive_a_kill_and_a_restart_of_the_machine(server: Server) -> Non
 
 def test_a_server_that_a_killed_start_left_is_replaced(server: Server) -> None:
     server.execute("CREATE TABLE survives ()")
-    left = server.process
+    leftover = server.process
     # The parent takes note of the end, as init does for a server that has lost its own.
-    parent = threading.Thread(target=left.wait)
+    parent = threading.Thread(target=leftover.wait)
     parent.start()
     with closing(psycopg2.connect(server.url)):
         server.starts()
     parent.join(60)
-    assert left.returncode == 0
+    assert leftover.returncode == 0
     server.execute("SELECT * FROM survives")
 
 
