@@ -95,5 +95,5 @@ def _parsed(line: str) -> tuple[str, Any]:
     key, _, value = line.partition("=")
     try:
         return key.lstrip("+~"), yaml.safe_load(value)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         return key.lstrip("+~"), value

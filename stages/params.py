@@ -315,7 +315,10 @@ def load(path: Path) -> Params:
         raise ParamsError(f"{path} does not exist; run from the project's root") from None
     except OSError as error:
         raise ParamsError(f"{path} cannot be read: {error.strerror}") from None
-    except yaml.YAMLError as error:
+    except RecursionError:
+        raise ParamsError(f"{path} is not valid YAML: nested too deeply") from None
+    except (yaml.YAMLError, ValueError) as error:
+        # ValueError: a date such as 2026-13-45, or a number of more than 4,300 digits.
         raise ParamsError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     try:
         return Params.model_validate(values)

@@ -23,7 +23,7 @@ def read(path: Path) -> Ranges:
     """
     try:
         ranges = yaml.safe_load(path.read_bytes())
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
         raise ParamsError(f"{path}: {error}") from None
     allowed = "{choices: […]} or {low: …, high: …, log: true|false}"
     for key, about in ranges.items() if isinstance(ranges, dict) else [("the file", ranges)]:

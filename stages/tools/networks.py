@@ -42,7 +42,7 @@ def show_networks(
 def _parse(options: str) -> Any:
     try:
         return yaml.safe_load(options)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UsageError(f"--options is not valid YAML: {' '.join(str(error).split())}") from None
 
 

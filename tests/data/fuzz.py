@@ -1,100 +1,86 @@
-"""Damaged inputs by the thousand: images, EXIF, archives, tables, params, requests.
+"""Damaged inputs by the thousand: images, EXIF, served images, archives, tables, params.
 
     python -m tests.data.fuzz 20000        (inputs of each kind; default 300)
 
 Each input is a sound file with some bytes changed, moved or cut off. Every refusal must be a ConvoyError, no
 input may take 5 s, and the process may not take 1 GiB. Prints one line of JSON: per kind the inputs, the
-refusals and the slowest input in seconds, and the peak of memory in MiB.
+refusals, the slowest input in seconds and the errors that are no ConvoyError; and the peak of memory in MiB.
+Inputs with such errors stay in $TMPDIR/convoy-fuzz, as does the last one of a process that was killed or
+that took a minute for one input. tests/serving/test_server.py sends damaged requests to a real server.
 """
 
-import io
+import faulthandler
 import json
 import logging
 import sys
-import tarfile
 import tempfile
 import time
 import warnings
-import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image
+import yaml
 
 from stages import params
 from stages.common import machine
 from stages.common.errors import ConvoyError
-from stages.data.decoding import decode, formats, inspect
+from stages.data.decoding import decode, inspect
 from stages.data.sources import archive, csv
 from stages.serving import intake
+from tests.data import fuzz_seeds
 
 MAX_PIXELS = 20_000_000
 RESIZE = {"size": [32, 32], "color": "rgb", "keep_aspect": True, "quality": "fast"}
-MODES = {
-    "BMP": ("RGB", "RGBA", "L", "1", "P"),
-    "GIF": ("P", "L"),
-    "JPEG": ("RGB", "L", "CMYK"),
-    "PNG": ("RGB", "RGBA", "L", "LA", "P", "1", "I;16"),
-    "PPM": ("RGB", "L", "1"),
-    "TIFF": ("RGB", "RGBA", "L", "P", "1", "CMYK", "LAB", "I;16"),
-    "WEBP": ("RGB", "RGBA"),
-    "AVIF": ("RGB", "RGBA"),
-    "HEIF": ("RGB", "RGBA"),
-    "JPEG2000": ("RGB", "L", "RGBA"),
-    "JXL": ("RGB", "RGBA", "L"),
-}
+SHOWN = 20
+LONGEST_MESSAGE = 20_000
+# What people write into params, and what YAML makes of text.
+ODD: tuple[Any, ...] = (
+    *(
+        None,
+        True,
+        -1,
+        0,
+        1,
+        2**70,
+        0.5,
+        -0.0,
+        1e308,
+        float("inf"),
+        float("nan"),
+        "",
+        "~",
+        "1",
+        "[1, 2]",
+        "${x}",
+    ),
+    *(
+        "\u202e",
+        "a" * 5000,
+        [],
+        [[]],
+        {},
+        {"": 1},
+        [None],
+        {"a": {"b": [1]}},
+        "2026-13-45",
+        "*",
+        "../..",
+        "\0",
+    ),
+)
 
 
-def sound_images() -> list[bytes]:
-    """A small image of every format and mode."""
-    # Registers the plug-ins.
-    for start in (b"\0\0\0\x18ftypheic", b"\xff\x0a"):
-        with suppress(Exception):
-            formats.open_image(start + bytes(100))
-    pixels = np.random.default_rng(0).integers(0, 256, (24, 40, 3)).astype(np.uint8)
-    images = []
-    for kind, modes in MODES.items():
-        for mode in modes:
-            image = Image.fromarray(pixels)
-            image = image.convert("L").convert("I").convert("I;16") if mode == "I;16" else image.convert(mode)
-            file = io.BytesIO()
-            exif = {"exif": _exif()} if kind in ("JPEG", "PNG", "WEBP") else {}
-            image.save(file, kind, **exif)
-            images.append(file.getvalue())
-    return images
+@dataclass
+class Report:
+    """What inputs of one kind did."""
 
-
-def _exif() -> bytes:
-    exif = Image.Exif()
-    exif[0x0112], exif[0x010F] = 6, "maker"
-    return exif.tobytes()
-
-
-def exif_images() -> list[bytes]:
-    return [data for data in sound_images() if b"Exif" in data[:200]]
-
-
-def sound_archives() -> list[bytes]:
-    members = {f"{label}/{n}.png": bytes([n]) * 50 for label in ("cat", "dög") for n in range(3)}
-    archives = []
-    for mode in ("w", "w:gz", "w:bz2", "w:xz"):
-        for layout in (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT):
-            file = io.BytesIO()
-            with tarfile.open(fileobj=file, mode=mode, format=layout) as out:
-                for name, data in members.items():
-                    entry = tarfile.TarInfo(name)
-                    entry.size = len(data)
-                    out.addfile(entry, io.BytesIO(data))
-            archives.append(file.getvalue())
-    for compression in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA):
-        file = io.BytesIO()
-        with zipfile.ZipFile(file, "w", compression) as zipped:
-            for name, data in members.items():
-                zipped.writestr(name, data)
-        archives.append(file.getvalue())
-    return archives
+    inputs: int = 0
+    refusals: int = 0
+    slowest: float = 0.0
+    errors: list[str] = field(default_factory=list)
 
 
 def mutated(data: bytes, other: bytes, draw: np.random.Generator) -> bytes:
@@ -122,6 +108,28 @@ def mutated(data: bytes, other: bytes, draw: np.random.Generator) -> bytes:
             start = int(draw.integers(0, len(other)))
             bytes_[place : place + 50] = other[start : start + 50]
     return bytes(bytes_)
+
+
+def with_odd_values(data: bytes, other: bytes, draw: np.random.Generator) -> bytes:
+    """The params with one to three odd values, keys or missing keys; every fourth time as `mutated` does."""
+    if draw.random() < 0.25:
+        return mutated(data, other, draw)
+    values = yaml.load(data, yaml.CSafeLoader)
+    for _ in range(int(draw.integers(1, 4))):
+        section = values
+        while inner := [value for value in section.values() if isinstance(value, dict) and value]:
+            if draw.random() < 0.3:
+                break
+            section = inner[int(draw.integers(0, len(inner)))]
+        key = list(section)[int(draw.integers(0, len(section)))]
+        if draw.random() < 0.1:
+            del section[key]
+        else:
+            place = key if draw.random() < 0.9 else f"{key}\u00a0"
+            section[place] = ODD[int(draw.integers(0, len(ODD)))]
+        if not values:
+            break
+    return yaml.dump(values, Dumper=yaml.CSafeDumper, allow_unicode=True).encode()
 
 
 def look(data: bytes, folder: Path) -> None:
@@ -153,48 +161,66 @@ def check_params(data: bytes, folder: Path) -> None:
     params.load(folder / "params.yaml")
 
 
-TABLE = 'path,label,split\na.png,cat,train\n"b, c.png",dog,test\n"d ""e"".png","große Katze",val\n'.encode()
-KINDS: dict[str, tuple[Callable[[], list[bytes]], Callable[[bytes, Path], None]]] = {
-    "images": (sound_images, look),
-    "exif": (exif_images, look),
-    "requests": (sound_images, serve),
-    "archives": (sound_archives, unpack),
-    "tables": (lambda: [TABLE], tabulate),
-    "params": (lambda: [Path("params.yaml").read_bytes()], check_params),
+Mutate = Callable[[bytes, bytes, np.random.Generator], bytes]
+# The third is by how much fewer inputs there are: reading the params takes 50 times as long as an image.
+KINDS: dict[str, tuple[Callable[[], list[bytes]], Callable[[bytes, Path], None], int, Mutate]] = {
+    "images": (fuzz_seeds.images, look, 1, mutated),
+    "exif": (fuzz_seeds.exif_images, look, 1, mutated),
+    "served": (fuzz_seeds.images, serve, 1, mutated),
+    "archives": (fuzz_seeds.archives, unpack, 1, mutated),
+    "tables": (fuzz_seeds.tables, tabulate, 1, mutated),
+    "params": (fuzz_seeds.params, check_params, 5, with_odd_values),
 }
 
 
-def inputs(seeds: list[bytes], count: int, seed: int) -> Iterator[bytes]:
+def inputs(seeds: list[bytes], count: int, seed: int, mutate: Mutate) -> Iterator[bytes]:
     draw = np.random.default_rng(seed)
     for number in range(count):
         data = seeds[number % len(seeds)]
         other = seeds[int(draw.integers(0, len(seeds)))]
-        yield mutated(data, other, draw)
+        yield mutate(data, other, draw)
 
 
-def run(count: int, seed: int = 0) -> dict[str, object]:
+def run(count: int, kinds: list[str], seed: int = 0) -> dict[str, object]:
     report: dict[str, object] = {}
+    failed = Path(tempfile.gettempdir(), "convoy-fuzz")
+    failed.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        for kind, (seeds, use) in KINDS.items():
-            refusals, slowest = 0, 0.0
-            # Reading the params takes 50 times as long as an image.
-            number = count if kind != "params" else count // 20 + 1
-            for data in inputs(seeds(), number, seed):
-                start = time.monotonic()
-                try:
-                    use(data, Path(folder))
-                except ConvoyError:
-                    refusals += 1
-                except BaseException:
-                    Path(tempfile.gettempdir(), f"fuzz-{kind}").write_bytes(data)
-                    raise
-                slowest = max(slowest, time.monotonic() - start)
-            report[kind] = {"inputs": number, "refusals": refusals, "slowest": round(slowest, 3)}
+        for kind in kinds:
+            seeds, use, divisor, mutate = KINDS[kind]
+            done = Report()
+            for data in inputs(seeds(), -(-count // divisor), seed, mutate):
+                _try(kind, data, use, Path(folder), failed, done)
+            report[kind] = asdict(done) | {"errors": done.errors[:SHOWN]}
     report["peak"] = round(machine.peak_memory())
     return report
+
+
+def _try(
+    kind: str, data: bytes, use: Callable[[bytes, Path], None], folder: Path, failed: Path, done: Report
+) -> None:
+    last = failed / f"{kind}-last"
+    last.write_bytes(data)
+    # A decoder that hangs in C does not see signals.
+    faulthandler.dump_traceback_later(60, exit=True)
+    start = time.monotonic()
+    done.inputs += 1
+    try:
+        use(data, folder)
+    except ConvoyError as error:
+        done.refusals += 1
+        if len(str(error)) > LONGEST_MESSAGE:
+            done.errors.append(f"a message of {len(str(error))} characters: {str(error)[:200]!r}")
+    except BaseException as error:
+        (failed / f"{kind}-{len(done.errors)}").write_bytes(data)
+        done.errors.append(f"{type(error).__name__}: {error}"[:300])
+    done.slowest = max(done.slowest, round(time.monotonic() - start, 3))
+    faulthandler.cancel_dump_traceback_later()
+    last.unlink()
 
 
 if __name__ == "__main__":
     logging.disable()
     warnings.simplefilter("ignore")
-    sys.stdout.write(json.dumps(run(int(sys.argv[1]) if len(sys.argv) > 1 else 300)) + "\n")
+    words = sys.argv[1:] or ["300"]
+    sys.stdout.write(json.dumps(run(int(words[0]), words[1:] or list(KINDS))) + "\n")

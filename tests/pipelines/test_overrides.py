@@ -42,6 +42,11 @@ def test_a_grid_has_every_combination() -> None:
     ]
 
 
+@pytest.mark.parametrize("value", ["2026-13-45", "1" * 5000, "[" * 5000])
+def test_a_value_that_yaml_cannot_make_is_text(value: str) -> None:
+    assert overrides.from_form({**EMPTY, "overrides": [f"a={value}"]}) == ["recipe=digits", f"a={value}"]
+
+
 def test_points_that_are_the_same_run_are_refused() -> None:
     with pytest.raises(overrides.FormError, match=r"the same run: \['a=1'\] and \['a=1.0'\]"):
         overrides.grid(["a=1,2,1.0"], [])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from stages.common import log
 from stages.data.sources import Image
-from stages.data.sources._limits import too_large
+from stages.data.sources._limits import Budget, too_large
 
 # What reading one member can raise; RuntimeError means that it needs a password or another decompressor.
 MEMBER_ERRORS = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError)
@@ -29,7 +29,7 @@ def members(path: Path, encoding: str | None) -> Iterator[Image]:
         encoding: Of names that are neither ASCII nor marked as UTF-8; None: UTF-8 where it is valid, else the
             code page of DOS in America or Western Europe, with a warning.
     """
-    size = path.stat().st_size
+    size, budget = path.stat().st_size, Budget(path)
     with zipfile.ZipFile(path) as archive:
         infos = archive.infolist()
         names = _names(infos, encoding)
@@ -45,6 +45,7 @@ def members(path: Path, encoding: str | None) -> Iterator[Image]:
             elif problem := too_large(info.file_size, size):
                 yield Image(name, None, problem=problem)
             else:
+                budget.spend(info.file_size)
                 yield _read(archive, info, name)
 
 

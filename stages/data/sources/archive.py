@@ -19,7 +19,6 @@ from stages.data.sources._naming import Pattern, is_ignored, label_of
 # Of broken archives, Python raises the last two too.
 _BROKEN = (tarfile.TarError, *_zip.MEMBER_ERRORS, ValueError, struct.error)
 _ZIP = (b"PK\3\4", b"PK\5\6", b"PK\7\10")
-_TAR_COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x5d\0\0")
 _TAR_MAGIC, _TAR_MAGIC_PLACE = b"ustar", 257
 # What other programs' archives begin with, and what unpacks them.
 _OTHERS = {b"7z\xbc\xaf\x27\x1c": "7z x", b"Rar!": "unrar x", b"\x28\xb5\x2f\xfd": "unzstd"}
@@ -104,7 +103,7 @@ def _reader(path: Path) -> Any:
             )
     if start.startswith(_ZIP):
         return _zip
-    if start.startswith(_TAR_COMPRESSED) or start[_TAR_MAGIC_PLACE:].startswith(_TAR_MAGIC):
+    if start.startswith(tuple(_tar.COMPRESSED)) or start[_TAR_MAGIC_PLACE:].startswith(_TAR_MAGIC):
         return _tar
     # Programs that unpack themselves are zip files with a program before them.
     return _zip if zipfile.is_zipfile(path) else _tar
