@@ -9,6 +9,10 @@ export DVC_NO_ANALYTICS := 1
 # $(call need,VARIABLE,what to name,an example)
 need = $(if $($(1)),:,echo 'error: name $(2): make $@ $(1)=$(3)' >&2; exit 1)
 
+# Of a recipe, or of params.yaml. DVC reads the whole source before the first stage, and would wait for ever for
+# a pipe in it.
+start = python -m stages.tools.check $(if $(RECIPE),recipe=$(RECIPE) && dvc exp run -S recipe=$(RECIPE),&& dvc repro)
+
 .DEFAULT_GOAL := help
 .PHONY: help run audit docs results-cache accept-data reproduce find-learning-rate sweep sync-tracking preview predict test test-fast \
 	images up down e2e-docker bench plan airflow e2e-airflow replay lint format pins clean
@@ -35,19 +39,19 @@ reproduce: $(VENV)/stages.installed  ## Run recipes beside their books' numbers 
 
 find-learning-rate: $(VENV)/stages.installed  ## Draw a network's loss over the learning rate (RECIPE=digits MEMBER=lenet)
 	@$(call need,MEMBER,a member of the recipe,lenet)
-	@$(if $(RECIPE),dvc exp run -S recipe=$(RECIPE),dvc repro) pack
+	@$(start) pack
 	@python -m stages.tools.learning_rate_finder $(MEMBER) --data data/packed --sheets reports/learning_rate
 
 sweep: $(VENV)/sweep.installed  ## Search a member's params on the val split (RECIPE=digits MEMBER=lenet TRIALS=20)
 	@$(call need,MEMBER,a member of the recipe,lenet)
-	@$(if $(RECIPE),dvc exp run -S recipe=$(RECIPE),dvc repro) pack extract
+	@$(start) pack extract
 	@python -m stages.tools.sweep $(MEMBER) $(if $(TRIALS),--trials $(TRIALS)) $(if $(SPACE),--space $(SPACE))
 
 sync-tracking: $(VENV)/stages.installed  ## Upload to MLflow what could not be logged while its server was unreachable
 	@python -m stages.tools.sync_tracking
 
 preview: $(VENV)/stages.installed  ## Draw augmented training images into reports/preview (RECIPE=name)
-	@$(if $(RECIPE),dvc exp run -S recipe=$(RECIPE),dvc repro) pack
+	@$(start) pack
 	@python -m stages.tools.preview --packed data/packed --sheets reports/preview
 
 predict: $(VENV)/stages.installed  ## Say what images show: FILES="a.jpg folder 'more/*.png'" (MODEL=models:/NAME@champion)

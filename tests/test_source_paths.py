@@ -1,8 +1,11 @@
 """Where images come from is a path that a user chose: DVC and the stages take any, and no shell sees it."""
 
+import os
 import shutil
+import subprocess
 
 import pytest
+import yaml
 
 from tests.conftest import Images
 from tests.test_pipeline import Clone
@@ -36,3 +39,62 @@ def test_a_path_in_the_home_folder_is_refused_in_one_line(clone: Clone) -> None:
     (line,) = [line for line in output.splitlines() if line.startswith("ERROR") or "level=error" in line]
     assert "~/images" in line
     assert "Traceback" not in output
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["make", "run"],
+        ["make", "run", "DATA={source}"],
+        ["make", "preview"],
+        ["make", "preview", "RECIPE=piped"],
+        ["make", "find-learning-rate", "MEMBER=lenet"],
+        ["make", "sweep", "MEMBER=lenet", "RECIPE=piped"],
+        ["make", "reproduce", "RECIPES=piped"],
+        ["make", "plan"],
+        ["make", "plan", "RECIPE=piped"],
+    ],
+)
+def test_every_command_that_starts_dvc_names_what_dvc_would_wait_for(
+    clone: Clone, images: Images, words: list[str]
+) -> None:
+    source = images({"cat": 12, "dog": 12}, root=clone.root / "datasets" / "piped")
+    os.mkfifo(source / "cat" / "pipe.png")
+    book = yaml.safe_load((clone.root / "conf/recipe/lenet_mnist.yaml").read_bytes())["book"]
+    named = {"kind": "folder", "path": str(source)}
+    recipe = {"ingest": {"source": named}, "recipe": "piped", "book": book}
+    text = "# @package _global_\n" + yaml.safe_dump({"defaults": ["digits", "_self_"]} | recipe)
+    (clone.root / "conf" / "recipe" / "piped.yaml").write_text(text, encoding="utf-8")
+    clone.set("ingest.source", named)
+    installed = [word for name in ("stages", "sweep") for word in ("--old-file", f".venv/{name}.installed")]
+    done = subprocess.run(
+        [words[0], *installed, *(word.format(source=source) for word in words[1:])],
+        cwd=clone.root,
+        env=clone.environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    shutil.rmtree(source)
+    assert done.returncode != 0
+    assert "DVC cannot read" in done.stderr, done.stdout + done.stderr
+    assert "cat/pipe.png" in done.stderr
+    assert "Running stage" not in done.stdout
+
+
+def test_an_experiment_in_a_temporary_workspace_finds_images_that_git_ignores(
+    clone: Clone, images: Images
+) -> None:
+    source = images({"cat": 12, "dog": 12}, root=clone.root / "datasets" / "ignored")
+    relative = ["-S", "ingest.source.kind=folder", "-S", "ingest.source.path=datasets/ignored"]
+    # DVC says so before any stage runs; docs/images.md names the two ways out.
+    output = clone.dvc("exp", "run", "--temp", *relative, "ingest", fails=True)
+    assert "datasets/ignored" in output
+    assert "Running stage" not in output
+    copied = [*relative, "--copy-paths", "datasets/ignored"]
+    assert "Running stage 'ingest'" in clone.dvc("exp", "run", "--temp", *copied, "ingest")
+    absolute = ["-S", "ingest.source.kind=folder", "-S", f"ingest.source.path={source}"]
+    clone.dvc("exp", "run", "--queue", *absolute, "ingest")
+    clone.dvc("exp", "run", "--run-all")
+    assert "Success" in clone.dvc("queue", "status")

@@ -1,4 +1,8 @@
-"""check: are all params allowed, and can the source be used? For a look before any stage runs."""
+"""check: are all params allowed, and can the source be used? For a look before any stage runs.
+
+DVC reads the whole source before the first stage starts, so no stage can say what is wrong with it. Every
+command of Convoy's that starts DVC runs this check first; before a bare `dvc repro`, run it by hand.
+"""
 
 from pathlib import Path
 
@@ -6,23 +10,33 @@ from stages import cli
 from stages import params as typed
 from stages.common import log
 from stages.data.sources._walk import check_for_dvc
+from stages.tools.running import composing
 from stages.tools.running.networks import check_networks
 
 
-def check(*, params: Path = Path("params.yaml"), networks: bool = False) -> None:
-    """Check the whole params file and, where it is there, the folder of the source.
+def check(
+    overrides: list[str] | None = None,
+    *,
+    params: Path = Path("params.yaml"),
+    conf: Path = Path("conf"),
+    networks: bool = False,
+) -> None:
+    """Check all params and, where it is there, the source.
 
     Args:
+        overrides: Of Hydra, as for -S of `dvc exp run`; none: the params file is checked.
         params: The params file.
+        conf: The folder that params with overrides are composed from.
         networks: Build extractors and networks too, with their weights: do they take images of this size?
 
     Raises:
         ParamsError: A param is wrong, or a network does not take images of this size or its weights.
-        SourceError: The folder holds what DVC cannot read: it would wait for ever, or name no file.
+        SourceError: The source holds what DVC cannot read: it would wait for ever, or name no file.
     """
-    checked = typed.load(params)
-    if checked.ingest.source.path.is_dir():
-        check_for_dvc(checked.ingest.source.path)
+    if overrides:
+        composing.compose(conf, overrides, composing.NEXT)
+    checked = typed.load(composing.NEXT if overrides else params)
+    check_for_dvc(checked.ingest.source.path)
     if networks:
         check_networks(checked)
     log.event("checked_params")

@@ -27,6 +27,7 @@ from stages.report.pages.answers import Answers
 from stages.report.pages.reproduction import Result
 from stages.scoring import ENSEMBLE
 from stages.scoring.predictions import Predictions
+from stages.tools.check import check
 
 RECIPES = Path("conf/recipe")
 RESULTS = Path("results/reproduction.csv")
@@ -125,10 +126,11 @@ def run(recipe: str, seed: int, overrides: Sequence[str]) -> tuple[list[Result],
     Raises:
         ConvoyError: When the run fails.
     """
-    before = _PARAMS.read_bytes()
     # Both seeds: the results then also show how far the splits move them.
     changes = (f"recipe={recipe}", f"seed={seed}", f"split_seed={seed}", *overrides)
+    check(list(changes))
     options = [word for change in changes for word in ("-S", change)]
+    before = _PARAMS.read_bytes()
     try:
         # Up to the metrics: a reproduction is no challenger for the registry.
         command = ["dvc", "exp", "run", "evaluate", *options]

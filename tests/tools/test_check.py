@@ -40,6 +40,26 @@ def hidden_pipe(folder: Path) -> None:
     os.mkfifo(folder / ".cache" / "pipe")
 
 
+def unreadable(folder: Path) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may read everything")
+    (folder / "000.png").chmod(0)
+
+
+def dvcignore(folder: Path) -> None:
+    (folder / ".dvcignore").touch()
+
+
+def device(folder: Path) -> None:
+    (folder / "zeros.png").symlink_to("/dev/zero")
+
+
+def deep(folder: Path) -> None:
+    for _ in range(300):
+        folder /= "d"
+        folder.mkdir()
+
+
 @pytest.mark.parametrize(
     ("prepare", "reason"),
     [
@@ -47,6 +67,10 @@ def hidden_pipe(folder: Path) -> None:
         (broken_link, "a broken link (No such file or directory): 'cat/link.png'"),
         (latin_1, "a name that is not UTF-8: 'cat/H"),
         (hidden_pipe, "a pipe, socket or device: 'cat/.cache/pipe'"),
+        (device, "a pipe, socket or device: 'cat/zeros.png'"),
+        (dvcignore, "a file that DVC does not allow inside of data: 'cat/.dvcignore'"),
+        (unreadable, "without the permission to read it: 'cat/000.png'"),
+        (deep, "folders in more than 256 others: 'cat/d/d"),
     ],
 )
 def test_what_dvc_cannot_read_is_named(
@@ -61,6 +85,36 @@ def test_what_dvc_cannot_read_is_named(
     assert "DVC cannot read" in line
     assert reason in line.replace('\\"', '"')
     assert "pack the folder into an archive" in line
+
+
+@pytest.mark.parametrize("kind", ["pipe", "broken link"])
+def test_a_source_that_is_no_file_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    source = tmp_path / "images.zip"
+    if kind == "pipe":
+        os.mkfifo(source)
+    else:
+        source.symlink_to("nowhere")
+    with pytest.raises(SystemExit):
+        run(source)
+    assert f"DVC cannot read {source}: a {kind}" in capsys.readouterr().err
+
+
+def test_a_recipe_is_checked_as_dvc_composes_it(
+    images: Images, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = images()
+    words = ["recipe=digits", f"ingest.source.path={source}", "ingest.source.kind=folder"]
+    cli.main(check, words)
+    pipe(source / "cat")
+    with pytest.raises(SystemExit):
+        cli.main(check, words)
+    assert "DVC cannot read" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.main(check, ["recipe=digts"])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "digts" in line
 
 
 def test_a_folder_that_dvc_reads_passes(images: Images, capsys: pytest.CaptureFixture[str]) -> None:

@@ -58,8 +58,8 @@ class Facts:
         width: Pixels, upright.
         height: Pixels, upright.
         channels: Channels in the file; of a TIFF, without alpha.
-        plain: Whether the file is a JPEG or PNG of 8-bit gray or RGB, stored upright, opaque, in sRGB: then
-            libjpeg or OpenCV decode it directly.
+        plain: Whether the file is a JPEG or an undamaged PNG of 8-bit gray or RGB, stored upright, opaque, in
+            sRGB: then libjpeg or OpenCV decode it directly.
         phash: The perceptual hash of the upright image, see similarity.py; None without `hashed`.
         damage: Why pixels of the image are guesses, or None; only where damaged images are accepted.
     """
@@ -107,6 +107,8 @@ def examine(
             if not damaged:
                 raise
             damage, final = str(error), _finished(image, data, strict=False)
+            # OpenCV takes the memory that a chunk of a PNG claims: 2 GiB for a file of 12 kB.
+            plain = plain and jpeg.is_jpeg(data)
         phash = perceptual_hash(final) if hashed else None
     except ImageError:
         raise

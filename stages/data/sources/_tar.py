@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import io
 import lzma
 import tarfile
 from collections.abc import Iterator, Mapping
@@ -54,13 +55,13 @@ def members(path: Path, encoding: str | None) -> Iterator[Image]:
             archive.members.clear()  # type: ignore[attr-defined]
 
 
-class _Bounded:
+class _Bounded(io.RawIOBase):
     """A stream that ends in an error where it unpacks to too much; headers can be as large as members."""
 
     def __init__(self, file: IO[bytes], budget: Budget) -> None:
         self._file, self._budget = file, budget
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int = -1) -> bytes:
         data = self._file.read(size)
         self._budget.spend(len(data))
         return data

@@ -40,8 +40,7 @@ def check_source(source: sources.SourceParams) -> None:
         )
     if "${" in str(source.path):
         raise SourceError(f"{source.path}: a path must not contain ${{, which DVC and Hydra replace")
-    if source.path.is_dir():
-        check_for_dvc(source.path)
+    check_for_dvc(source.path)
 
 
 def check_classes(source: sources.SourceParams, files: Count) -> None:
