@@ -14,7 +14,7 @@ need = $(if $($(1)),:,echo 'error: name $(2): make $@ $(1)=$(3)' >&2; exit 1)
 start = python -m stages.tools.check $(if $(RECIPE),recipe=$(RECIPE) && dvc exp run -S recipe=$(RECIPE),&& dvc repro)
 
 .DEFAULT_GOAL := help
-.PHONY: help run audit docs results-cache accept-data reproduce find-learning-rate sweep sync-tracking preview predict test test-fast \
+.PHONY: help run explain new audit docs results-cache accept-data reproduce find-learning-rate sweep sync-tracking preview predict test test-fast \
 	images up down e2e-docker bench plan airflow e2e-airflow replay lint format pins clean
 
 help:  ## Show this list
@@ -25,6 +25,15 @@ export DATA RECIPE SET
 run: $(VENV)/stages.installed  ## Run the pipeline, or run it on your images (DATA=/path), or a recipe (RECIPE=name SET="key=value")
 	@python -m stages.tools.run $${DATA:+"$$DATA"} $${RECIPE:+--recipe "$$RECIPE"} $${SET:+--set "$$SET"} \
 		$(if $(VERBOSE),--verbose)
+
+export KEY FROM
+explain: $(VENV)/stages.installed  ## Say what a param means: its range, its value, its place in the books (KEY=resize.size)
+	@$(call need,KEY,a key of params.yaml,models.lenet.train.epochs)
+	@python -m stages.tools.explain "$$KEY" $${RECIPE:+--recipe "$$RECIPE"}
+
+new: $(VENV)/stages.installed  ## Write a recipe of your own (RECIPE=name FROM=images DATA=/path/to/images)
+	@$(call need,RECIPE,a new recipe,flowers)
+	@python -m stages.tools.new_recipe "$$RECIPE" $${FROM:+--base "$$FROM"} $${DATA:+--data "$$DATA"}
 
 results-cache: $(VENV)/stages.installed  ## Show the store of image results (EMPTY=1 empties it)
 	@python -m stages.tools.results_cache $(if $(EMPTY),--empty)

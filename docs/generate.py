@@ -7,9 +7,11 @@ from typing import Any
 
 import yaml
 
+from stages.common.section import Section
 from stages.params import Params
+from stages.report.pages import reference
 
-_HEAD = "| key | allowed | digits | meaning |\n|---|---|---|---|"
+_HEAD = "| key | allowed | digits | meaning | book |\n|---|---|---|---|---|"
 
 
 def write_params(path: Path, params: Path) -> None:
@@ -19,17 +21,19 @@ def write_params(path: Path, params: Path) -> None:
         path: The Markdown file to write.
         params: The default recipe's params.yaml.
     """
-    schema = Params.model_json_schema()
     values = yaml.safe_load(params.read_text(encoding="utf-8"))
     lines = [
         "# Params",
         "",
         "Every key of `params.yaml`, from the typed classes that check it. Other keys are refused.",
         "The column *digits* is the value in the default recipe. `NAME` is a name of a member or extractor.",
+        "`make explain KEY=resize.size` shows one of them in a terminal.",
     ]
-    for name, section in schema["properties"].items():
-        rows = list(_rows(name, section, schema["$defs"], values.get(name)))
-        lines += ["", f"## {name}", "", *_intro(section, schema["$defs"]), _HEAD, *rows]
+    shown: dict[tuple[type[Section], ...], str] = {}
+    for name, field in Params.model_fields.items():
+        classes, _ = reference.sections(field.annotation)
+        intro = [reference.summary(classes[0]), ""] if len(classes) == 1 else []
+        lines += ["", f"## {name}", "", *intro, _HEAD, *_rows(Params, "", name, values, shown)]
     path.parent.mkdir(exist_ok=True)
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
@@ -43,73 +47,37 @@ def write_targets(makefile: Path, path: Path) -> None:
     path.write_text("\n".join([*head, *rows]) + "\n", encoding="utf-8")
 
 
-def _rows(key: str, schema: Any, defs: Mapping[str, Any], value: Any) -> Iterator[str]:
-    """A row for a plain value; for a section the rows of its keys; for a choice those of every kind."""
-    schema = _resolved(schema, defs)
-    kinds = [_resolved(kind, defs) for kind in schema.get("oneOf", schema.get("anyOf", []))]
-    if "properties" in schema:
-        for name, part in schema["properties"].items():
-            yield from _rows(
-                f"{key}.{name}", part, defs, value.get(name) if isinstance(value, dict) else None
-            )
-    elif isinstance(schema.get("additionalProperties"), dict):
-        yield from _rows(f"{key}.NAME", schema["additionalProperties"], defs, None)
-    elif any("properties" in kind for kind in kinds):
-        for kind in kinds:
-            if "properties" in kind:
-                yield from _kind_rows(key, kind, defs, value)
-    else:
-        default = "" if value is None else f"`{_yaml(value)}`"
-        meaning = _cell(schema.get("description", ""))
-        yield f"| `{key}` | {_cell(_allowed(schema, defs))} | {default} | {meaning} |"
+def _rows(
+    section: type[Section], before: str, name: str, values: Any, shown: dict[tuple[type[Section], ...], str]
+) -> Iterator[str]:
+    """A row for a plain value; for a section the rows of its keys; for a choice those of every kind, once."""
+    classes, step = reference.sections(section.model_fields[name].annotation)
+    key = f"{before}{name}"
+    value = values.get(name) if isinstance(values, Mapping) else None
+    if not classes or classes == [Section]:
+        param = reference.describe(section, name)
+        default = "" if value is None else f"`{reference.as_yaml(value)}`"
+        cells = (f"`{key}`", param.allowed, default, param.meaning, param.place or "")
+        yield "| " + " | ".join(map(_cell, cells)) + " |"
+        return
+    if len(classes) > 1 and shown.setdefault(tuple(classes), key) != key:
+        yield f"| `{key}` | as `{shown[tuple(classes)]}` | | | |"
+        return
+    inside = None if step else value
+    for choice in classes:
+        kind = _kind(choice)
+        if len(classes) > 1:
+            title = f"*{key}{step} with kind: {kind}*" if kind else f"*{key}{step}*"
+            yield f"| {title} | | | {_cell(reference.summary(choice))} | |"
+        chosen = inside if len(classes) == 1 or (inside or {}).get("kind") == kind else None
+        for field in choice.model_fields:
+            if not (kind and field == "kind"):
+                yield from _rows(choice, f"{key}{step}.", field, chosen, shown)
 
 
-def _kind_rows(key: str, kind: Mapping[str, Any], defs: Mapping[str, Any], value: Any) -> Iterator[str]:
-    name = kind["properties"].get("kind", {}).get("const")
-    chosen = isinstance(value, dict) and value.get("kind") == name
-    title = f"*{key} with kind: {name}*" if name else f"*{key}*"
-    yield f"| {title} | | | {_cell(_summary(kind.get('description', '')))} |"
-    for part, schema in kind["properties"].items():
-        if part != "kind":
-            yield from _rows(f"{key}.{part}", schema, defs, value.get(part) if chosen else None)
-
-
-def _intro(schema: Any, defs: Mapping[str, Any]) -> list[str]:
-    text = _resolved(schema, defs).get("description")
-    return [text, ""] if text else []
-
-
-def _resolved(schema: Any, defs: Mapping[str, Any]) -> Any:
-    """The schema that a reference stands for."""
-    while "$ref" in schema:
-        schema = {
-            **defs[schema["$ref"].rpartition("/")[2]],
-            **{k: v for k, v in schema.items() if k != "$ref"},
-        }
-    return schema
-
-
-def _allowed(schema: Any, defs: Mapping[str, Any]) -> str:
-    """Type, range and choices of a value, in words."""
-    if choices := schema.get("anyOf", schema.get("oneOf")):
-        return " or ".join(_allowed(_resolved(choice, defs), defs) for choice in choices)
-    if "enum" in schema:
-        return ", ".join(f"`{choice}`" for choice in schema["enum"])
-    if "const" in schema:
-        return f"`{schema['const']}`"
-    kind = {"array": "list", "object": "mapping", "null": "null"}.get(
-        schema.get("type"), schema.get("type", "any")
-    )
-    bounds = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-    return " ".join([kind, *(f"{sign} {schema[name]:g}" for name, sign in bounds.items() if name in schema)])
-
-
-def _yaml(value: Any) -> str:
-    return yaml.safe_dump(value, default_flow_style=True).removesuffix("\n").removesuffix("\n...")
-
-
-def _summary(text: str) -> str:
-    return text.partition("\n\n")[0]
+def _kind(section: type[Section]) -> str | None:
+    field = section.model_fields.get("kind")
+    return None if field is None or field.annotation is str else reference.describe(section, "kind").allowed
 
 
 def _cell(text: str) -> str:

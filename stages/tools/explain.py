@@ -1,0 +1,111 @@
+"""explain: say what a param means. `make explain KEY=models.lenet.train.epochs`."""
+
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from stages import cli
+from stages import params as typed
+from stages.common.errors import ParamsError
+from stages.common.section import Section, hint
+from stages.report.pages import reference
+from stages.tools.running import composing
+
+_WIDTH = 80
+
+
+def explain(key: str, *, recipe: str | None = None) -> None:
+    """Print what a param means, what is allowed, its value, and where the books speak of it.
+
+    Args:
+        key: A dotted key of params.yaml.
+        recipe: The recipe that has the key; by default that of params.yaml.
+
+    Raises:
+        ParamsError: The params have no such key; the message names the nearest.
+    """
+    path = Path("params.yaml")
+    if recipe:
+        path = composing.NEXT
+        composing.compose(Path("conf"), [f"recipe={recipe}"], path)
+    sys.stdout.write("\n".join(describe(typed.load(path), key)) + "\n")
+
+
+def describe(params: typed.Params, key: str) -> list[str]:
+    """Describe a key in a few lines of up to 80 columns.
+
+    Raises:
+        ParamsError: The params have no such key.
+    """
+    owner, name, value = _walk(params, key)
+    lines = [key]
+    if isinstance(owner, Section):
+        param = reference.describe(type(owner), name)
+        facts = {
+            "meaning": param.meaning,
+            "allowed": param.allowed,
+            "value": _shown(value),
+            "default": param.default,
+            "book": param.place,
+        }
+        lines += [line for title, text in facts.items() if text for line in _wrapped(title, text)]
+    elif isinstance(value, Section):
+        lines += _wrapped("meaning", reference.summary(type(value)))
+    if isinstance(value, Section | dict) and value:
+        keys = type(value).model_fields if isinstance(value, Section) else value
+        lines += _wrapped("keys", ", ".join(keys))
+        return lines
+    return [*lines, *_wrapped("change", f'make run SET="{key}=…"')]
+
+
+def _walk(params: typed.Params, key: str) -> tuple[Any, str, Any]:
+    """The section or mapping that has a key, the key's last part and its value."""
+    owner: Any = None
+    value: Any = params
+    parts = key.split(".")
+    for number, part in enumerate(parts):
+        fields = type(value).model_fields if isinstance(value, Section) else value
+        if not isinstance(fields, dict):
+            raise ParamsError(f"{'.'.join(parts[:number])} is {_shown(value)} and has no keys below it")
+        if part not in fields:
+            raise ParamsError(_unknown(params, parts, number, list(fields)))
+        owner, value = value, getattr(value, part) if isinstance(value, Section) else value[part]
+    return owner, parts[-1], value
+
+
+def _unknown(params: typed.Params, parts: list[str], number: int, fields: list[str]) -> str:
+    before = ".".join(parts[:number])
+    full = {".".join([*parts[:number], name]): name for name in fields}
+    nearest = hint(".".join(parts[: number + 1]), full) if hint(parts[number], fields) else ""
+    if not nearest and len(parts) == 1:
+        matches = [path for path in _keys(params.model_dump(), "") if path.rpartition(".")[2] == parts[0]]
+        nearest = f" (did you mean {matches[0]}?)" if matches else ""
+    place = f"{before} has" if before else "the top level has"
+    return f"params have no {'.'.join(parts)}{nearest}; {place} {', '.join(fields)}"
+
+
+def _keys(values: Any, before: str) -> list[str]:
+    if not isinstance(values, dict):
+        return []
+    return [
+        path
+        for name, value in values.items()
+        for path in (f"{before}{name}", *_keys(value, f"{before}{name}."))
+    ]
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Section | dict):
+        return ""
+    if isinstance(value, list):
+        return reference.as_yaml([item.model_dump() if isinstance(item, Section) else item for item in value])
+    return reference.as_yaml(str(value) if isinstance(value, Path) else value)
+
+
+def _wrapped(title: str, text: str) -> list[str]:
+    return textwrap.wrap(text, _WIDTH, initial_indent=f"  {title:<9}", subsequent_indent=" " * 11)
+
+
+if __name__ == "__main__":
+    cli.main(explain)

@@ -1,0 +1,143 @@
+"""new_recipe: write a recipe of one's own. `make new RECIPE=flowers FROM=images DATA=/path/to/images`."""
+
+import re
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from stages import cli
+from stages import params as typed
+from stages.common.errors import ParamsError
+from stages.common.section import Section, hint
+from stages.data import layout
+from stages.params import Params
+from stages.report.pages import reference
+from stages.tools.running import checking, choosing, composing
+
+_CONF = Path("conf")
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_CHANGED_OFTEN = {
+    "ingest": {"val_fraction", "test_fraction", "near_duplicates"},
+    "resize": {"size", "keep_aspect", "color"},
+    "ensemble": {"weights"},
+    "promote": {"min_images", "min_accuracy"},
+}
+_OF_MEMBERS = {"c", "epochs", "batch_size", "learning_rate", "mirror", "cell"}
+_COLUMN, _WIDTH = 44, 110
+
+
+def new_recipe(name: str, *, base: str = "images", data: Path | None = None) -> None:
+    """Write conf/recipe/NAME.yaml: another recipe with images of one's own, and comments on what to change.
+
+    Args:
+        name: The new recipe.
+        base: The recipe that it builds on.
+        data: The images; by default those of the base.
+
+    Raises:
+        ParamsError: A recipe has the name already, the name is not allowed, or there is no such base.
+        SourceError: The images cannot be used as they are.
+    """
+    recipes = sorted(path.stem for path in (_CONF / "recipe").glob("*.yaml"))
+    if not _NAME.fullmatch(name):
+        raise ParamsError(f"a recipe's name is lower-case letters, digits and _, as flowers_2; not {name!r}")
+    path = _CONF / "recipe" / f"{name}.yaml"
+    if path.exists():
+        raise ParamsError(f"{path} exists and is not overwritten; choose another name, or edit it")
+    if base not in recipes:
+        nearest = hint(base, recipes) or f"; conf/recipe has {', '.join(recipes)}"
+        raise ParamsError(f"there is no recipe {base}{nearest}")
+    lines = _head(name, base) + (_source(data, base) if data is not None else [])
+    composing.compose(_CONF, [f"recipe={base}"], composing.NEXT)
+    path.write_text("\n".join([*lines, *_often_changed(typed.load(composing.NEXT))]) + "\n", encoding="utf-8")
+    try:
+        composing.compose(_CONF, [f"recipe={name}"], composing.NEXT)
+        typed.load(composing.NEXT)
+    except ParamsError as error:
+        path.unlink()
+        raise ParamsError(f"{base} with these images: {error}") from None
+    sys.stdout.write(f"{path}\nNext: make run RECIPE={name}\n")
+
+
+def _head(name: str, base: str) -> list[str]:
+    return [
+        "# @package _global_",
+        "#",
+        f"# Builds on the recipe {base}; write here what this one is for.",
+        "# Claims:  none yet; write what it has to reach, such as test accuracy >= 0.9",
+        f"# Command: make run RECIPE={name}",
+        "defaults:",
+        f"  - {base}",
+        "  - _self_",
+        "",
+        f"recipe: {name}",
+    ]
+
+
+def _source(data: Path, base: str) -> list[str]:
+    """The images' section, and the weights that are here, where the base uses them."""
+    recognized = layout.recognize(Path.cwd() / data.expanduser())
+    source = recognized.params()
+    checking.check_source(source)
+    files = layout.count(source)
+    checking.check_classes(source, files)
+    images = sum(files.by_class.values())
+    values = {"kind": recognized.kind, "path": str(recognized.path), **recognized.settings}
+    lines = [
+        "",
+        "ingest:",
+        f"  # {recognized.description}: {images:,} files in {len(files.by_class)} classes",
+        "  source:",
+        *(f"    {key}: {reference.as_yaml(value)}" for key, value in values.items()),
+        f"  split: {recognized.split}",
+    ]
+    choice = choosing.choose(Path("datasets"))
+    if choice.recipe == base and choice.overrides:
+        weights, options = (override.partition("=")[2] for override in choice.overrides)
+        lines += ["", "extractors:", "  mobilenet_v2:", f"    weights: {weights}", f"    options: {options}"]
+    return lines
+
+
+def _often_changed(params: Params) -> list[str]:
+    """What is often changed, as comments with the base's values."""
+    lines = [
+        "",
+        "# All other values are the base's. These are often changed: remove the # of the key and of the keys",
+        "# above it. make explain KEY=resize.size says more; docs/reference/params.md has every key.",
+    ]
+    for section, names in _CHANGED_OFTEN.items():
+        lines += [f"# {section}:", *_commented(getattr(params, section), names, 1)]
+    for section in ("extractors", "models"):
+        entries: dict[str, Section] = getattr(params, section)
+        inside = [
+            line
+            for name, entry in entries.items()
+            for line in _headed(f"#   {name}:", list(_commented(entry, _OF_MEMBERS, 2)))
+        ]
+        lines += _headed(f"# {section}:", inside)
+    return lines
+
+
+def _headed(head: str, lines: list[str]) -> list[str]:
+    return [head, *lines] if lines else []
+
+
+def _commented(section: Section, names: set[str], depth: int) -> Iterator[str]:
+    """A commented line for each of the names in a section and in the sections below it."""
+    indent = "# " + "  " * depth
+    for name in type(section).model_fields:
+        value: Any = getattr(section, name)
+        if isinstance(value, Section):
+            inside = type(value).model_fields if name in names else names
+            yield from _headed(f"{indent}{name}:", list(_commented(value, set(inside), depth + 1)))
+        elif name in names and value is not None:
+            line = f"{indent}{name}: {reference.as_yaml(value)}"
+            meaning = reference.describe(type(section), name).meaning.partition(". ")[0].rstrip(".")
+            start = f"{line:<{_COLUMN}} # "
+            yield start + textwrap.shorten(meaning, max(20, _WIDTH - len(start)), placeholder=" …")
+
+
+if __name__ == "__main__":
+    cli.main(new_recipe)

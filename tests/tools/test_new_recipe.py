@@ -1,0 +1,80 @@
+"""`make new`: a commented recipe of one's own that composes, and never over another."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from stages import cli, params
+from stages.tools.new_recipe import new_recipe
+from stages.tools.running import choosing, composing
+from tests.data.test_layout import files
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of conf/, as recipes are written there; no weights to download."""
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    (tmp_path / "stages").symlink_to(ROOT / "stages")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.setattr(choosing, "_WEIGHTS_URL", "http://127.0.0.1:9/")
+    return tmp_path
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    with pytest.raises(SystemExit):
+        cli.main(new_recipe, [*words])
+    return capsys.readouterr().err
+
+
+def test_a_recipe_has_the_images_and_the_next_command(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = files(workspace / "My images: ä", *(f"{name}/{n}.jpg" for name in "ab" for n in range(5)))
+    weights = workspace / "datasets" / "mobilenet_v2_0.35_224_no_top.weights.h5"
+    weights.parent.mkdir()
+    weights.touch()
+    cli.main(new_recipe, ["flowers", "--data", str(root)])
+    assert capsys.readouterr().out == "conf/recipe/flowers.yaml\nNext: make run RECIPE=flowers\n"
+    composing.compose(Path("conf"), ["recipe=flowers"], composing.NEXT)
+    checked = params.load(composing.NEXT)
+    assert (checked.recipe, checked.ingest.source.path) == ("flowers", root)
+    assert checked.extractors["mobilenet_v2"].model_dump()["options"] == {"alpha": 0.35}
+
+
+def test_each_commented_key_can_be_switched_on(workspace: Path) -> None:
+    cli.main(new_recipe, ["mine", "--base", "digits"])
+    path = workspace / "conf" / "recipe" / "mine.yaml"
+    head, _, commented = path.read_text(encoding="utf-8").partition("has every key.\n")
+    assert {len(line) for line in commented.splitlines()} <= set(range(111))
+    switched = "\n".join(line.removeprefix("# ") for line in commented.splitlines())
+    assert yaml.safe_load(switched)["models"]["lenet"]["train"]["epochs"] == 12
+    path.write_text(head + "\n" + switched, encoding="utf-8")
+    composing.compose(Path("conf"), ["recipe=mine"], Path("switched.yaml"))
+    composing.compose(Path("conf"), [], Path("digits.yaml"))
+    own, digits = params.load(Path("switched.yaml")), params.load(Path("digits.yaml"))
+    assert own.model_copy(update={"recipe": "digits"}) == digits
+
+
+def test_nothing_is_overwritten(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (workspace / "conf" / "recipe" / "digits.yaml").read_bytes()
+    assert "digits.yaml exists and is not overwritten" in refusal(capsys, "digits")
+    assert (workspace / "conf" / "recipe" / "digits.yaml").read_bytes() == before
+
+
+def test_a_wrong_name_and_a_wrong_base(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "lower-case letters" in refusal(capsys, "../x")
+    assert "there is no recipe digit (did you mean digits?)" in refusal(capsys, "mine", "--base", "digit")
+
+
+def test_a_base_that_does_not_take_the_images_leaves_no_file(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = files(workspace / "images", *(f"{name}/{n}.jpg" for name in "ab" for n in range(5)))
+    error = refusal(capsys, "mine", "--base", "lenet_mnist", "--data", str(root))
+    assert "lenet_mnist with these images: " in error
+    assert not (workspace / "conf" / "recipe" / "mine.yaml").exists()
