@@ -182,31 +182,6 @@ def inception(x: Any, filters: Sequence[int], convolve: Any, name: str) -> Any:
     return kl.Concatenate(name=name)(branches)
 
 
-def vgg(x: Any, classes: int, kernels: Sequence[Sequence[int]], style: Style, reg: float) -> Any:
-    """Per block its convolutions, then POOL 2x2; two FC 4096 with dropout; FC softmax.
-
-    The blocks have 64, 128, 256, 512 and 512 filters. Simonyan and Zisserman 2014; design-patterns text,
-    section 4.
-
-    Args:
-        x: images (N, H, W, C).
-        classes: their number.
-        kernels: per block the sides of its kernels in pixels.
-        style: activation and initializer.
-        reg: strength of L2 on every layer's weights.
-    """
-    from keras import layers as kl
-
-    for filters, sides in zip((64, 128, 256, 512, 512), kernels, strict=True):
-        for side in sides:
-            x = conv(x, filters, side, style=style, reg=reg)
-        x = kl.MaxPooling2D(2, 2)(x)
-    x = flattened(x)
-    for _ in range(2):
-        x = kl.Dropout(0.5)(dense(x, 4096, style=style, reg=reg))
-    return softmax(x, classes, reg, initializer=style.initializer)
-
-
 def _arguments(style: Style, normalization: Normalization) -> dict[str, Any]:
     """An activation inside the layer where it can be: PReLU has weights, and normalization may come first."""
     inside = style.activation != "prelu" and normalization != "before"

@@ -4,33 +4,25 @@ Configurations C and D: thirteen convolutions and three FC layers. The text's ta
 paper the third convolution of the last three blocks of C is 1x1, as its count of weights says.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from stages.models.networks import _vgg
+from stages.models.networks._vgg import CLASSES, SHAPE
 
-from stages.models.networks import _layers as kl
-
-SHAPE = (224, 224, 3)
-CLASSES = 1000
+__all__ = ["CLASSES", "SHAPE", "Options", "layers"]
 
 
-class Options(kl.Style):
+class Options(_vgg.Options):
     """What can be varied.
 
     Attributes:
         configuration: D is what VGG16 means everywhere; C has three convolutions of 1x1.
-        reg: strength of L2 on every layer's weights: 0.0005 in the paper, none in the text's code.
     """
 
     configuration: Literal["C", "D"] = "D"
-    reg: Annotated[float, Field(ge=0)] = 0.0
 
 
 def layers(x: Any, classes: int, options: Options) -> Any:
-    """Five blocks of CONV 3x3 and POOL 2x2, two FC 4096 with dropout, FC softmax.
-
-    138,357,544 weights for 224x224x3 and 1,000 classes; 133,638,952 in configuration C.
-    """
+    """138,357,544 weights for 224x224x3 and 1,000 classes; 133,638,952 in configuration C."""
     last = 1 if options.configuration == "C" else 3
-    kernels = ((3, 3), (3, 3), (3, 3, last), (3, 3, last), (3, 3, last))
-    return kl.vgg(x, classes, kernels, options, options.reg)
+    return _vgg.layers(x, classes, ((3, 3), (3, 3), (3, 3, last), (3, 3, last), (3, 3, last)), options)
