@@ -4,12 +4,10 @@ Ways are run alternately, and the median of each is taken, so that other load of
 them equally: ratios hold on a busy machine, rates only on an idle one. The page cache is warm.
 """
 
-import argparse
 import csv
 import os
 import platform
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,7 +15,9 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from stages.common.errors import ConvoyError
+from stages import cli
+from stages.common import log
+from stages.common.errors import UsageError
 from stages.common.limits import cores
 
 COLUMNS = ("name", "unit", "ours", "books", "bound", "vs_books", "vs_bound")
@@ -98,37 +98,36 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in (header, rule, *rows))
 
 
-def main(*benchmarks: Benchmark, argv: Sequence[str] | None = None) -> None:
-    """Run benchmarks from the command line, print the table and write it to results.csv.
+def main(*benchmarks: Benchmark, argv: list[str] | None = None) -> None:
+    """Run benchmarks from the command line, print the table and write it to results.csv."""
 
-    Exits with one line when the images cannot be used.
-    """
-    parser = argparse.ArgumentParser(prog=f"python -m {_caller()}", description=__doc__)
-    parser.add_argument("--data", type=Path, help="a folder of images; default: make some")
-    parser.add_argument("--scale", type=float, default=1.0, help="share of the full sizes")
-    parser.add_argument("--repeats", type=int, default=5, help="take the median of this many")
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    options = parser.parse_args(argv)
-    if options.data and not options.data.is_dir():
-        parser.error(f"--data: {options.data} is not a folder")
-    with tempfile.TemporaryDirectory(prefix="convoy-bench-") as work:
-        settings = Settings(options.data, options.scale, options.repeats, Path(work))
-        rows = []
-        for benchmark in benchmarks:
-            print(f"running {benchmark.__module__}", file=sys.stderr)
-            try:
+    def measure(
+        *, data: Path | None = None, scale: float = 1.0, repeats: int = 5, results: Path = RESULTS
+    ) -> None:
+        """Measure ways of doing the same work in turn, and show them as a table.
+
+        Args:
+            data: A folder of images; without it some are made.
+            scale: The share of the full sizes.
+            repeats: Take the median of this many.
+            results: The CSV file to write.
+        """
+        if data and not data.is_dir():
+            raise UsageError(f"--data: {data} is not a folder")
+        with tempfile.TemporaryDirectory(prefix="convoy-bench-") as work:
+            settings = Settings(data, scale, repeats, Path(work))
+            rows = []
+            for benchmark in benchmarks:
+                log.event("started_benchmark", name=benchmark.__module__)
                 rows += benchmark(settings)
-            except ConvoyError as error:
-                sys.exit(f"{benchmark.__module__}: {error}")
-    with options.results.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([COLUMNS, *(row.cells() for row in rows)])
-    print(f"\n{machine()}\nmedian of {options.repeats}, warm page cache\n")
-    print(markdown(COLUMNS, [row.cells() for row in rows]))
+        with results.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([COLUMNS, *(row.cells() for row in rows)])
+        print(f"\n{machine()}\nmedian of {repeats}, warm page cache\n")
+        print(markdown(COLUMNS, [row.cells() for row in rows]))
 
-
-def _caller() -> str:
-    spec = sys.modules["__main__"].__spec__
-    return spec.name if spec else "benchmarks"
+    # The command is named by the module that was started.
+    measure.__module__ = "__main__"
+    cli.main(measure, argv)
 
 
 def _text(value: float | None) -> str:
