@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,8 +77,10 @@ def train(name: str, *, params: LearnerParams, recipe: str, data: Path, model: P
         if sheet := augmented.sheet(rows, getattr(params, "augment", None), getattr(params, "patch", None)):
             run.figure(sheet, "augmented.png")
         learner = learners.create(params)
-        if isinstance(learner, Resumable):
+        if resumable := isinstance(learner, Resumable):
             learner.checkpoints, learner.draw_curves = attempt, _draw_curves
+            # Before an hour of training: a wrong network shows in its layers (Starter Bundle ch. 19).
+            learner.on_built = partial(_track_architecture, run, attempt)
         with _curves_of_failures(attempt, run), _cost(run):
             history = learner.fit(rows, val, run.epoch)
         learner.save(folder)
@@ -94,7 +95,8 @@ def train(name: str, *, params: LearnerParams, recipe: str, data: Path, model: P
             scores["train"] = _score_train_sample(run, learner, rows)
             write_json(folder / FIT, {"epoch": _delivered_epoch(params, history), **scores})
         run.history(history)
-        _track_architecture(run, learner)
+        if not resumable:
+            _track_architecture(run, attempt, learner)
         run.model(partial(_save_served, name, folder))
 
 
@@ -213,10 +215,10 @@ def _save_served(name: str, member: Path, path: Path) -> None:
         logged.save(folder, path)
 
 
-def _track_architecture(run: tracking.Run, learner: Learner) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        for path in learner.describe(Path(folder)):
-            run.file(path, "architecture")
+def _track_architecture(run: tracking.Run, attempt: Path, learner: Learner) -> None:
+    """Log the layers, and leave them in the folder of the checkpoints while a network trains."""
+    for path in learner.describe(attempt):
+        run.file(path, "architecture")
 
 
 if __name__ == "__main__":

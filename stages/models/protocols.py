@@ -98,7 +98,9 @@ class Resumable(Protocol):
     Attributes:
         checkpoints: the folder of the checkpoints; None trains without.
         draw_curves: draws the history of a running training into a PNG file; None leaves it out.
+        on_built: called with the learner when its network is built, before it is trained; None: nothing is.
     """
 
     checkpoints: Path | None
     draw_curves: Callable[[History, Path], None] | None
+    on_built: Callable[[Any], None] | None

@@ -1,6 +1,6 @@
 """A network trained from scratch on the packed images."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
@@ -148,12 +148,14 @@ class Network:
     Attributes:
         checkpoints: the folder of the checkpoints; None trains without.
         draw_curves: draws the history of a running training into a PNG file; None leaves it out.
+        on_built: called with this object when the network is built, before it is trained; None: nothing is.
     """
 
     def __init__(self, model: "keras.Model | None", params: Params | None) -> None:
         self._model, self._params = model, params
         self.checkpoints: Path | None = None
         self.draw_curves: Draw | None = None
+        self.on_built: Callable[[Network], None] | None = None
         self._earlier: Earlier | None = None
 
     def fit(self, train: Reader, val: Reader, on_epoch: OnEpoch) -> History:
@@ -219,12 +221,14 @@ class Network:
         val: Reader,
         on_epoch: OnEpoch,
     ) -> "Iterator[Trainer]":
-        """Open the batches and yield the trainer of the network."""
+        """Open the batches and yield the trainer of the network, which is built."""
         from stages.data.loader import Loader
         from stages.models.training.loop import Trainer
 
         size, soft = settings.batch_size, settings.label_smoothing > 0
         seed, balanced = settings.seed, settings.balanced
+        if self.on_built:
+            self.on_built(self)
         with (
             Loader(
                 train, size, seed=seed, augment=augment, patch=patch, balanced=balanced, soft=soft

@@ -76,7 +76,7 @@ class FineTune(Duration):
 
 
 class Params(LearnerParams):
-    """The pretrained backbone, the new head, and the two phases."""
+    """The pretrained backbone, the new head, and the phases; without `fine_tune` the head alone learns."""
 
     kind: Literal["fine_tuning"]
     input: Literal["data/packed"]
@@ -85,7 +85,7 @@ class Params(LearnerParams):
     head: Head
     augment: Augment | None
     warm_up: WarmUp
-    fine_tune: FineTune
+    fine_tune: FineTune | None
     train: Settings
 
 
@@ -97,7 +97,7 @@ class FineTuned(cnn.Network):
         self._tuning = params
 
     def fit(self, train: Reader, val: Reader, on_epoch: OnEpoch) -> History:
-        """Train the head, then the end of the backbone too.
+        """Train the head, then the end of the backbone too, where the params say so.
 
         Returns:
             One history, whose series `phase` is 1 or 2; epochs count on from one phase to the next.
@@ -117,12 +117,13 @@ class FineTuned(cnn.Network):
         with computing.precision(settings.precision):
             self._model, body = build(params, train.shape[1:], len(train.provenance["classes"]))
         # Looked up before an hour of warm-up, so that a wrong name fails now.
-        unfrozen = last_layers(body, params.fine_tune.unfreeze)
+        unfrozen = last_layers(body, params.fine_tune.unfreeze) if params.fine_tune else []
         with self._training(settings, params.augment, None, train, val, on_epoch) as trainer:
             trainer.fit(params.warm_up.optimizer, params.warm_up)
             for layer in unfrozen:
                 layer.trainable = True
-            trainer.fit(params.fine_tune.optimizer, params.fine_tune)
+            if params.fine_tune:
+                trainer.fit(params.fine_tune.optimizer, params.fine_tune)
         return trainer.history
 
 

@@ -12,7 +12,7 @@ from stages.common.files import write_json
 from stages.data.store import Reader
 from stages.models import learners
 from stages.models.learners import cnn
-from tests.networks import fitted, optimizer
+from tests.networks import fitted, optimizer, params
 
 CURVES = {
     "epoch",
@@ -88,3 +88,15 @@ def test_a_saved_network_has_no_optimizer_and_is_a_third_of_its_size(packed: Any
     with Reader(packed.packed / "val.h5") as val:
         images = val.read(0, len(val))
     np.testing.assert_array_equal(loaded.predict_proba(images), network.predict_proba(images))
+
+
+def test_the_layers_are_drawn_before_the_first_epoch(packed: Any, tmp_path: Path) -> None:
+    """Starter Bundle ch. 19: a wrong network shows in its layers, before it costs an hour."""
+    network = cnn.create(params(train={"epochs": 1}))
+    order: list[str] = []
+    network.on_built = lambda built: order.extend(path.name for path in built.describe(tmp_path))
+    with Reader(packed.packed / "train.h5") as train, Reader(packed.packed / "val.h5") as val:
+        network.fit(train, val, lambda number, values: order.append(f"epoch {number}"))
+    assert order[0] == "architecture.txt"
+    assert order[-1] == "epoch 1"
+    assert "conv2d" in (tmp_path / "architecture.txt").read_text(encoding="utf-8")

@@ -101,6 +101,25 @@ def test_the_body_is_frozen_at_first_and_its_end_learns_then(
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
 
 
+@pytest.mark.slow
+def test_without_fine_tuning_the_head_alone_learns(packed_larger: Path) -> None:
+    chosen = fine_tuning.Params.model_validate(params().model_dump() | {"fine_tune": None})
+    learner = fine_tuning.create(chosen)
+    keras.utils.set_random_seed(chosen.train.seed)
+    before, body = fine_tuning.build(chosen, SHAPE, 3)
+    with Reader(packed_larger / "train.h5") as train, Reader(packed_larger / "val.h5") as val:
+        history = learner.fit(train, val, lambda *_: None)
+    assert set(history["phase"]) == {1.0}
+    assert learner._model is not None
+    for layer in body:
+        for values, originals in zip(
+            learner._model.get_layer(layer.name).get_weights(),
+            before.get_layer(layer.name).get_weights(),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(values, originals)
+
+
 @pytest.fixture(scope="module")
 def packed_larger(packed: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shared images at 32x32, the smallest that networks of keras.applications take."""
