@@ -10,11 +10,15 @@ import generate  # noqa: E402
 
 generate.write_params(ROOT / "docs" / "reference" / "params.md", ROOT / "params.yaml")
 generate.write_targets(ROOT / "Makefile", ROOT / "docs" / "reference" / "targets.md")
+generate.write_tools(ROOT / "stages" / "tools", ROOT / "docs" / "reference" / "tools.md")
+generate.write_settings(ROOT / "docs" / "reference" / "airflow_settings.md")
+generate.write_books(ROOT / "conf" / "recipe", ROOT / "docs" / "reference" / "books.md")
 
 project = "Convoy"
 author = "The Convoy developers"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["_build"]
+# Included by environment.md, and no page of its own.
+exclude_patterns = ["_build", "reference/airflow_settings.md"]
 html_theme = "furo"
 html_title = "Convoy"
 myst_heading_anchors = 3

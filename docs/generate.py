@@ -1,5 +1,7 @@
 """Reference pages generated from the code, so that they cannot differ from it."""
 
+import ast
+import dataclasses
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -7,10 +9,12 @@ from typing import Any
 
 import yaml
 
+from pipelines.config import Config
 from stages.common.section import Section
 from stages.params import Params
 from stages.report.pages import reference
 
+ROOT = Path(__file__).parents[1]
 _HEAD = "| key | allowed | digits | meaning | book |\n|---|---|---|---|---|"
 
 
@@ -45,6 +49,60 @@ def write_targets(makefile: Path, path: Path) -> None:
     path.parent.mkdir(exist_ok=True)
     head = ["# Make targets", "", "| command | what it does |", "|---|---|"]
     path.write_text("\n".join([*head, *rows]) + "\n", encoding="utf-8")
+
+
+def write_settings(path: Path) -> None:
+    """Write a table of the variables that Airflow's processes read: those of `pipelines.config.Config`."""
+    rows = []
+    for field in dataclasses.fields(Config):
+        meaning = reference.attribute(Config, field.name)
+        if field.default is dataclasses.MISSING:
+            continue
+        default = str(field.default).removeprefix(str(ROOT)).removeprefix("/")
+        shown = f"`{default}`" if default else "the repository" if field.name == "repository" else "none"
+        rows.append(f"| `CONVOY_{field.name.upper()}` | {_cell(meaning)} | {_cell(shown)} |")
+    head = ["| variable | meaning | default |", "|---|---|---|"]
+    path.write_text("\n".join([*head, *rows]) + "\n", encoding="utf-8")
+
+
+def write_tools(folder: Path, path: Path) -> None:
+    """Write a table of the commands beside the pipeline: what `python -m stages.tools.NAME` does."""
+    rows = []
+    for file in sorted(folder.glob("*.py")):
+        text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+        if not file.name.startswith("_") and text:
+            first = " ".join(text.partition("\n\n")[0].split()).removeprefix(f"{file.stem}: ")
+            rows.append(f"| `python -m stages.tools.{file.stem}` | {_cell(first[:1].upper() + first[1:])} |")
+    head = ["# Tools", "", "Each has `--help`, and `--debug` for the traceback of an error.", ""]
+    table = ["| command | what it does |", "|---|---|", *rows]
+    path.write_text("\n".join([*head, *table]) + "\n", encoding="utf-8")
+
+
+def write_books(recipes: Path, path: Path) -> None:
+    """Write the books chapter by chapter: what they print, and the recipe that measures it."""
+    rows = []
+    for file in sorted(recipes.glob("*.yaml")):
+        book = yaml.safe_load(file.read_text(encoding="utf-8")).get("book") or {}
+        for figure in book.get("figures", []):
+            text = f"{figure['metric'].replace('_', ' ')} of {figure['of']}: {figure['value']}"
+            rows.append((figure["source"], f"`{file.stem}`", text))
+        rows += [
+            (relation["source"], f"`{file.stem}`", f"{relation['of']} above {relation['above']}")
+            for relation in book.get("relations", [])
+        ]
+    # Chapter 2 before chapter 10.
+    rows.sort(key=lambda row: [part.zfill(3) for part in re.split(r"(\d+)", row[0])])
+    head = [
+        "# The books, chapter by chapter",
+        "",
+        "What the books print and the recipe that measures it here. `make reproduce RECIPES=…` runs a recipe "
+        "and puts the result beside the book's; [recipes.md](../recipes.md) has results.",
+        "",
+        "| place | recipe | printed |",
+        "|---|---|---|",
+    ]
+    table = ["| " + " | ".join(map(_cell, row)) + " |" for row in rows]
+    path.write_text("\n".join([*head, *table]) + "\n", encoding="utf-8")
 
 
 def _rows(

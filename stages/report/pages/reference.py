@@ -52,7 +52,7 @@ def describe(section: type[Section], name: str) -> Param:
     required = field.default is PydanticUndefined and field.default_factory is None
     default = None if required else field.get_default(call_default_factory=True)
     meaning = " ".join(
-        (field.description or _attribute(section, name) or _summary_of_owner(section, name)).split()
+        (field.description or attribute(section, name) or _summary_of_owner(section, name)).split()
     )
     return Param(
         meaning=meaning,
@@ -93,12 +93,12 @@ def as_yaml(value: Any) -> str:
     return text.removesuffix("\n").removesuffix("\n...")
 
 
-def _attribute(section: type[Section], name: str) -> str:
-    """The line of a field under `Attributes:`, in the class or in one that it derives from."""
-    for parent in section.__mro__:
+def attribute(owner: type, name: str) -> str:
+    """The line of a field under `Attributes:`, in the class or in one that it derives from; else nothing."""
+    for parent in owner.__mro__:
         _, _, attributes = inspect.cleandoc(parent.__doc__ or "").partition("Attributes:\n")
-        for attribute, text in _ATTRIBUTE.findall(attributes):
-            if attribute == name:
+        for title, text in _ATTRIBUTE.findall(attributes):
+            if title == name:
                 return str(text)
     return ""
 

@@ -1,0 +1,229 @@
+"""Every command on README and docs exists, its words parse, and a test runs it or a reason says why not."""
+
+import ast
+import inspect
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from itertools import pairwise
+from pathlib import Path
+
+import hydra
+import pytest
+from dvc.cli.parser import get_main_parser
+
+from stages import cli
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")]
+PAGES += sorted((ROOT / "docs").glob("*.md"))
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+INLINE = re.compile(r"(?<!`)`([^`]+)`(?!`)")
+# How many words name a command; the rest are its arguments.
+NAMES = {"make": 2, "dvc": 2, "python": 3, "mlflow": 2, "kubectl": 2, "helm": 2, "curl": 1}
+GROUPS = {("dvc", "exp"), ("dvc", "queue"), ("dvc", "plots"), ("mlflow", "models")}
+
+# What runs a command: a file of the tests or of CI, which has the text after the colon; or "not run: ", why.
+RUN_BY = {
+    "curl": "tests/serving/test_server.py: invocations",
+    "docker/base.sh": "tests/docker/conftest.py: docker/base.sh",
+    "docker/images.sh": "tests/docker/test_stack.py: docker/images.sh",
+    "docker/with-engine.sh": "tests/docker/test_with_engine.py: with-engine.sh",
+    "dvc exp run": "tests/test_pipeline.py: \"exp\", \"run\"",
+    "dvc exp show": "not run: DVC's own, reads what test_pipeline writes",
+    "dvc plots show": "tests/test_pipeline.py: \"plots\", \"show\"",
+    "dvc queue start": "not run: a grid of whole pipelines; tests/test_source_paths.py runs a queue",
+    "dvc repro": "tests/test_pipeline.py: \"repro\"",
+    "helm upgrade": "not run: needs a cluster; tests/docker/test_kubernetes.py checks the values",
+    "kubectl --namespace": "not run: needs a cluster",
+    "kubectl apply": "not run: needs a cluster; tests/docker/test_kubernetes.py checks the manifests",
+    "make accept-data": "tests/test_makefile.py: accept-data",
+    "make airflow": "tests/pipelines/e2e/conftest.py: pipelines.local",
+    "make audit": ".ci/run: make audit",
+    "make bench": "tests/benchmarks/test_benchmarks.py: benchmarks",
+    "make docs": ".ci/run: make docs",
+    "make down": "tests/docker/stack.py: docker/compose.sh",
+    "make e2e-airflow": ".ci/run: make e2e-airflow",
+    "make e2e-docker": ".ci/run: make e2e-docker",
+    "make explain": "tests/tools/test_explain.py: explain",
+    "make find-learning-rate": "tests/test_source_paths.py: find-learning-rate",
+    "make format": "not run: rewrites files; make lint runs the same formatter with --check",
+    "make help": "tests/test_makefile.py: help",
+    "make images": "tests/docker/test_stack.py: docker/images.sh",
+    "make lint": ".ci/run: make test",
+    "make new": "tests/tools/test_new_recipe.py: new_recipe",
+    "make pins": "not run: asks the registry for the newest versions",
+    "make plan": "tests/test_source_paths.py: plan",
+    "make predict": "tests/tools/test_predict_image.py: predict_image",
+    "make preview": "tests/test_source_paths.py: preview",
+    "make replay": "not run: DVC's `exp apply`; tests/test_makefile.py has its refusal",
+    "make reproduce": "tests/test_source_paths.py: reproduce",
+    "make run": ".ci/run: make run",
+    "make sweep": "tests/test_source_paths.py: sweep",
+    "make sync-tracking": "tests/tracking/test_outage.py: sync_tracking",
+    "make test": ".ci/run: make test",
+    "make test-fast": ".github/workflows/ci.yml: make test-fast",
+    "make up": "tests/docker/stack.py: docker/up.sh",
+    "mlflow models serve": "tests/serving/test_server.py: \"models\", \"serve\"",
+    "mlflow ui": "not run: MLflow's own server; make airflow starts the same",
+    "python -m benchmarks.bench_batches": "tests/benchmarks/test_benchmarks.py: bench_batches",
+    "python -m benchmarks.bench_data": "tests/benchmarks/test_benchmarks.py: bench_data",
+    "python -m benchmarks.bench_quality": "tests/benchmarks/test_benchmarks.py: bench_quality",
+    "python -m benchmarks.bench_storage": "tests/benchmarks/test_benchmarks.py: bench_storage",
+    "python -m benchmarks.drift": "not run: minutes; tests/data/test_drift.py simulates fewer runs",
+    "python -m benchmarks.promotion_rules": "not run: minutes; tests/scoring/test_promotion.py simulates it",
+    "python -m stages.tools.check": "tests/tools/test_check.py: check",
+    "python -m stages.tools.check_champion": "tests/tools/test_check_champion.py: check_champion",
+    "python -m stages.tools.compare": "tests/tools/test_compare.py: compare",
+    "python -m stages.tools.continue_training": "tests/tools/test_continue_training.py: continue_training",
+    "python -m stages.tools.export": "tests/tools/test_export.py: export",
+    "python -m stages.tools.networks": "tests/models/networks/test_networks.py: networks",
+    "python -m stages.tools.predict_image": "tests/tools/test_predict_image.py: predict_image",
+    "python -m stages.tools.rollback": "tests/test_promote.py: rollback",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command on a page."""
+
+    page: str
+    words: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """What runs, without arguments: `make run`, `python -m stages.tools.compare`."""
+        count = NAMES.get(self.words[0], 1)
+        return " ".join(self.words[: count + (self.words[:2] in GROUPS)])
+
+    def __str__(self) -> str:
+        return f"{self.page}: {' '.join(self.words)}"
+
+
+def commands() -> Iterator[Command]:
+    """Every command of every page, in code blocks and in running text."""
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        blocks = [
+            block for language, block in FENCE.findall(text) if language in ("", "bash", "console", "sh")
+        ]
+        lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+        lines += [" ".join(code.split()) for code in INLINE.findall(FENCE.sub("", text))]
+        for line in lines:
+            if words := shell_words(line.removeprefix("$ ")):
+                yield Command(page.relative_to(ROOT).as_posix(), words)
+
+
+def shell_words(line: str) -> tuple[str, ...]:
+    """The words of a command; none where the line is something else, such as output or the name of a file."""
+    # Variables before the command.
+    line = re.sub(r"^(?:[A-Z_]+=(?:\"[^\"]*\"|\S*) )+", "", line.strip())
+    first, _, rest = line.partition(" ")
+    script = re.fullmatch(r"docker/[\w-]+\.sh", first)
+    if not script and not (first in NAMES and rest):
+        return ()
+    # A word in capitals or `…` stands for the reader's own.
+    return tuple(word for word in shlex.split(line, comments=True) if word != "…")
+
+
+COMMANDS = sorted(set(commands()), key=str)
+
+
+def of(*programs: str) -> list[Command]:
+    return [command for command in COMMANDS if command.words[0] in programs]
+
+
+def test_every_command_is_run_or_says_why_not() -> None:
+    assert len(COMMANDS) > 60
+    names = {command.name for command in COMMANDS}
+    assert names == set(RUN_BY)
+
+
+@pytest.mark.parametrize("name", sorted(RUN_BY))
+def test_what_runs_a_command_names_it(name: str) -> None:
+    origin = RUN_BY[name]
+    if origin.startswith("not run: "):
+        return
+    path, _, text = origin.partition(": ")
+    assert text in (ROOT / path).read_text(encoding="utf-8"), f"{path} does not have {text}"
+
+
+@pytest.mark.parametrize("command", of("make"), ids=str)
+def test_a_target_and_its_variables_exist(command: Command) -> None:
+    _, target, *words = command.words
+    assert re.search(rf"^{target}:", MAKEFILE, re.MULTILINE), f"the Makefile has no {target}"
+    for word in words:
+        variable, equals, _ = word.partition("=")
+        assert equals, f"{word} is no variable"
+        assert re.search(rf"\$[({{]+{variable}\b|\$\${variable}\b|^{variable} ", MAKEFILE, re.MULTILINE), (
+            variable
+        )
+
+
+@pytest.mark.parametrize("command", of("python"), ids=str)
+def test_a_module_exists_and_has_the_options(command: Command) -> None:
+    module = import_module(command.words[2])
+    options = [word.partition("=")[0] for word in command.words[3:] if word.startswith("--")]
+    started = re.search(r"cli\.main\((\w+)\)", Path(str(module.__file__)).read_text(encoding="utf-8"))
+    if not started:
+        # A program with argparse, its own or that of the harness.
+        programs = [Path(str(module.__file__)), ROOT / "benchmarks" / "harness.py"]
+        text = "".join(path.read_text(encoding="utf-8") for path in programs if path.exists())
+        assert all(f'"{option}"' in text for option in options)
+        return
+    function = getattr(module, started[1])
+    target = function.function if isinstance(function, cli.Command) else function
+    arguments = inspect.signature(target).parameters
+    assert {option[2:].replace("-", "_") for option in options} <= set(arguments)
+
+
+@pytest.mark.parametrize("command", of("dvc"), ids=str)
+def test_dvc_takes_the_words(command: Command) -> None:
+    words = [word for word in command.words[1:] if not word.isupper()]
+    parsed, _ = get_main_parser().parse_known_args(words)
+    assert parsed.func
+
+
+def overrides_in(command: Command) -> list[str]:
+    """Hydra's overrides in a command; a list of values, as of a grid, becomes its first."""
+    words = list(command.words)
+    overrides = [after for word, after in pairwise(words) if word == "-S"]
+    for word in words:
+        if word.startswith("SET="):
+            overrides += shlex.split(word.removeprefix("SET="))
+        if word.startswith("RECIPE=") and words[1] != "new":
+            overrides.append(f"recipe={word.removeprefix('RECIPE=')}")
+    if overrides and any(word.startswith("DATA=") for word in words):
+        overrides.append("recipe=images")
+    return [word if "[" in word else word.partition(",")[0] for word in overrides]
+
+
+# Recipes and keys that a page makes up: a new recipe, a mistyped key, a source that the reader writes.
+MADE_UP = ("recipe=name", "recipe=flowers", "models.lenet.train.epoch=3")
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if overrides_in(command)], ids=str)
+def test_overrides_compose(command: Command) -> None:
+    overrides = [word for word in overrides_in(command) if word not in MADE_UP]
+    with hydra.initialize_config_dir(str(ROOT / "conf"), version_base=None):
+        hydra.compose("config", overrides)
+
+
+def test_every_variable_of_the_code_is_documented() -> None:
+    """On a page, or in the docstring of the process that reads it."""
+    documents = [*PAGES, ROOT / "pipelines" / "worker" / "__init__.py", ROOT / "pipelines" / "config.py"]
+    documents.append(ROOT / "pipelines" / "proxy" / "__init__.py")
+    text = "\n".join(path.read_text(encoding="utf-8") for path in documents)
+    fields = re.findall(r"^        (\w+): \S.*$", text, re.MULTILINE)
+    documented = set(re.findall(r"CONVOY_[A-Z_]+[A-Z]", text)) | {f"CONVOY_{name.upper()}" for name in fields}
+    used = set()
+    for room in ("stages", "pipelines", "apps"):
+        for path in (ROOT / room).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    used |= set(re.findall(r"^CONVOY_[A-Z_]+[A-Z]$", node.value))
+    assert used
+    assert used - documented == set()
