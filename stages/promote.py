@@ -193,9 +193,10 @@ def _compare(trial: _Trial, uri: str, version: Version | None) -> Comparison:
         decision = ledger.decisions(trial.registry, images) + 1
     else:
         decision = ledger.take(trial.registry, images, trial.run_id)
-    after = isolated.serve(uri, rows, trial.source, trial.blob)
+    uris = [uri, champion.uri] if champion else [uri]
+    after, *others = isolated.serve(uris, rows, trial.source, trial.blob)
     _check_parity(after, trial.challenger, uri)
-    before = isolated.serve(champion.uri, rows, trial.source, trial.blob) if champion else None
+    before = others[0] if others else None
     verdict = gate.judge(trial.params, after, before, trial.drift, decision)
     return Comparison(champion, rows, decision, before, after, verdict)
 

@@ -25,6 +25,7 @@ PARAMS: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encodin
 MODULES = sorted((ROOT / "stages").rglob("*.py"))
 # Where Keras may be imported; everything else must work, and start fast, without it.
 KERAS_ROOMS = (
+    "stages/common/keras_import.py",
     "stages/models/learners/cnn.py",
     "stages/models/learners/fine_tuning.py",
     "stages/models/networks/",

@@ -269,7 +269,7 @@ def test_the_run_is_not_finished_before_the_verdict(
     statuses = []
     serve_really = isolated.serve
 
-    def serve(*words: Any) -> Served:
+    def serve(*words: Any) -> list[Served]:
         (run,) = MlflowClient().search_runs(experiments(), "tags.stage = 'promote'", max_results=1)
         statuses.append(run.info.status)
         return serve_really(*words)

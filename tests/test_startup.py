@@ -14,10 +14,12 @@ from stages.models import learners
 from stages.models.learners import logistic_regression
 
 ROOT = Path(__file__).parents[1]
+# scikit-learn loads the others.
+SKLEARN = ["pandas", "scipy", "sklearn"]
 LOADED = """
 import sys
 def report():
-    heavy = {"keras", "tensorflow", "mlflow", "sklearn", "matplotlib"}
+    heavy = {"keras", "tensorflow", "mlflow", "sklearn", "matplotlib", "pandas", "scipy"}
     print(*sorted(heavy & set(sys.modules)))
 """
 TRAIN = """
@@ -51,6 +53,17 @@ bundle.write(place, {"logistic": folder}, {"logistic": 1.0}, "center")
 print(Classifier(place)([image], views="center", max_pixels=10**6).shape, file=sys.stderr)
 report()
 """
+NETWORK = """
+import numpy as np
+from pathlib import Path
+from stages.models import learners, networks
+from stages.models.learners.cnn import Network
+folder = Path(sys.argv[1])
+model = networks.build("lenet", (16, 16, 1), classes=2, statistics=None)
+Network(model, None).save(folder)
+learners.load(folder).predict_proba(np.zeros((2, 16, 16, 1), np.uint8))
+report()
+"""
 
 
 def loaded(script: str, *words: Path) -> list[str]:
@@ -72,12 +85,13 @@ def test_a_classifier_never_loads_tensorflow(packed: Any, features: Path, tmp_pa
     values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     member = values["models"]["hog_logistic"] | {"input": "features/pixels", "c": [0.1, 1.0]}
     values["extractors"] = {"pixels": {"kind": "pixels"}}
-    values["models"] = {"logistic": member}
+    # The network's options are checked too, by code that must not load Keras.
+    values["models"] = {"logistic": member, "lenet": values["models"]["lenet"]}
     values["ensemble"]["members"] = ["logistic"]
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
     folder = tmp_path / "member"
     folder.mkdir()
-    assert loaded(TRAIN, tmp_path / "params.yaml", features, folder) == ["sklearn"]
+    assert loaded(TRAIN, tmp_path / "params.yaml", features, folder) == SKLEARN
 
     from stages.data import store
 
@@ -93,6 +107,23 @@ def test_a_classifier_never_loads_tensorflow(packed: Any, features: Path, tmp_pa
             "provenance": {key: value for key, value in rows.provenance.items() if key != "split"},
         }
     (folder / learners.SPEC).write_text(json.dumps(spec), encoding="utf-8")
-    assert loaded(PREDICT, features, folder, tmp_path / "predictions") == ["sklearn"]
+    assert loaded(PREDICT, features, folder, tmp_path / "predictions") == SKLEARN
     image = next(packed.source.rglob("*.png"))
-    assert loaded(SERVE, folder, tmp_path / "bundle", image) == ["sklearn"]
+    assert loaded(SERVE, folder, tmp_path / "bundle", image) == SKLEARN
+
+
+@pytest.mark.slow
+def test_a_network_loads_keras_without_its_optional_packages(tmp_path: Path) -> None:
+    (tmp_path / learners.SPEC).write_text(json.dumps({"kind": "cnn"}), encoding="utf-8")
+    assert loaded(NETWORK, tmp_path) == ["keras", "tensorflow"]
+
+
+@pytest.mark.slow
+def test_optional_packages_are_imported_as_usual_after_keras() -> None:
+    script = """
+from stages.common.keras_import import import_keras
+import_keras()
+import matplotlib.pyplot, pandas, scipy.stats, sklearn
+report()
+"""
+    assert loaded(script) == ["keras", "matplotlib", *SKLEARN, "tensorflow"]

@@ -66,6 +66,8 @@ def close_pairs(hashes: Hashes, distance: int) -> list[Pair]:
 
 def groups(count: int, pairs: list[Pair]) -> NDArray[np.int64]:
     """The number of the group (N,) of each of `count` images: images that pairs connect share a group."""
+    if not pairs:
+        return np.arange(count)
     # SciPy takes 0.3 s to import, which only a run with pairs should pay.
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components

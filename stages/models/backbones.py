@@ -18,6 +18,7 @@ from pydantic import Field
 
 from stages.common.errors import DownloadError, ParamsError, is_failed_download
 from stages.common.files import digest
+from stages.common.keras_import import import_keras
 
 if TYPE_CHECKING:
     import keras
@@ -41,6 +42,7 @@ def constructor(name: str) -> Any:
     Raises:
         ParamsError: keras.applications has no such network.
     """
+    import_keras()
     import keras
 
     # Its modules are no networks: `vgg16` is the module of the function VGG16.

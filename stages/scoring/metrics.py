@@ -1,5 +1,6 @@
 """Metrics of predictions. All are plain numbers in [0, 1] but log loss (nats) and n (images)."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,10 +57,13 @@ def interval(share: float, n: int, level: float = 0.05) -> tuple[float, float]:
     Returns:
         The lower and the upper bound.
     """
-    from scipy.stats import binomtest
+    # The formula is binomtest's of scipy.stats, which takes 0.6 s to import.
+    from scipy.special import ndtri
 
-    bounds = binomtest(round(share * n), n).proportion_ci(confidence_level=1 - level, method="wilson")
-    return float(bounds.low), float(bounds.high)
+    hits, z = round(share * n), float(ndtri(1 - level / 2))
+    middle = (2 * hits + z**2) / (2 * (n + z**2))
+    half = z * math.sqrt(4 * hits * (1 - hits / n) + z**2) / (2 * (n + z**2))
+    return (0.0 if hits == 0 else middle - half), (1.0 if hits == n else middle + half)
 
 
 def surest_errors(predictions: Predictions, count: int) -> list[int]:
@@ -80,23 +84,37 @@ class PerClass:
 
 
 def per_class(predictions: Predictions) -> PerClass:
-    """Compute the figures of each class; 0 where the divisor is 0."""
-    from sklearn.metrics import precision_recall_fscore_support
+    """Compute the figures of each class; 0 where the divisor is 0.
 
-    classes = np.arange(predictions.probabilities.shape[1])
-    figures = precision_recall_fscore_support(
-        predictions.labels, predictions.predicted, labels=classes, zero_division=0
+    The same bits as scikit-learn's precision_recall_fscore_support, whose import takes 1.2 CPU seconds in
+    every stage that scores.
+    """
+    count = predictions.probabilities.shape[1]
+    hits, predicted, support = (
+        np.bincount(classes, minlength=count)
+        for classes in (
+            predictions.labels[predictions.correct],
+            predictions.predicted,
+            predictions.labels,
+        )
     )
-    return PerClass(*figures)
+    return PerClass(
+        _quotients(hits, predicted),
+        _quotients(hits, support),
+        _quotients(2 * hits, support + predicted),
+        support,
+    )
+
+
+def _quotients(above: NDArray[np.int64], below: NDArray[np.int64]) -> NDArray[np.float64]:
+    return np.divide(above, below, out=np.zeros(len(above)), where=below > 0)
 
 
 def confusion(predictions: Predictions) -> NDArray[np.int64]:
     """Count images (K, K): actual classes in rows, predicted classes in columns."""
-    from sklearn.metrics import confusion_matrix
-
-    classes = np.arange(predictions.probabilities.shape[1])
-    matrix: NDArray[np.int64] = confusion_matrix(predictions.labels, predictions.predicted, labels=classes)
-    return matrix
+    count = predictions.probabilities.shape[1]
+    cells = predictions.labels * count + predictions.predicted
+    return np.bincount(cells, minlength=count * count).reshape(count, count)
 
 
 def classification_report(predictions: Predictions, classes: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""Ask a logged model about images in a process of its own, with the code that it was logged with."""
+"""Ask logged models about images in a process of their own, with the code that they were logged with."""
 
 import subprocess
 import sys
@@ -19,27 +19,29 @@ from stages.scoring.served import Served, aligned
 Place = tuple[str, int, int]
 
 
-def serve(uri: str, rows: Sequence[Row], source: Path, blob: Path) -> Served:
-    """Classify images of the manifest from their bytes.
+def serve(uris: Sequence[str], rows: Sequence[Row], source: Path, blob: Path) -> list[Served]:
+    """Classify images of the manifest from their bytes by some models.
 
     Args:
-        uri: The model's URI in MLflow.
+        uris: The models' URIs in MLflow.
         rows: The images, N of them.
         source: The folder that the rows' paths are in.
         blob: The zip file that holds the images whose rows have an offset.
 
     Returns:
-        What the model says of each image, with classes matched by name, and what it costs.
+        What each model says of each image, with classes matched by name, and what it costs.
 
     Raises:
-        ServingError: The model cannot be loaded or used; with the last line of its error.
+        ServingError: A model cannot be loaded or used; with the last line of its error.
     """
-    answers = classify(uri, [_place(row, source, blob) for row in rows])
     labels = [row.label for row in rows]
-    probabilities = np.asarray(answers["probabilities"], np.float64)
     ids = np.asarray([row.id for row in rows])
-    predictions, classes = aligned(ids, labels, answers["classes"], probabilities)
-    return Served(predictions, classes, tuple(answers["latencies_ms"]), int(answers["bytes"]))
+    served = []
+    for answers in _classify(uris, [_place(row, source, blob) for row in rows], None):
+        probabilities = np.asarray(answers["probabilities"], np.float64)
+        predictions, classes = aligned(ids, labels, answers["classes"], probabilities)
+        served.append(Served(predictions, classes, tuple(answers["latencies_ms"]), int(answers["bytes"])))
+    return served
 
 
 def classify(uri: str, images: Sequence[Place], params: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -51,22 +53,34 @@ def classify(uri: str, images: Sequence[Place], params: Mapping[str, str] | None
         params: The model's own params, such as `crops`.
 
     Returns:
-        What `judge.py` writes: `classes`, `probabilities` (a row per image), `latencies_ms` and `bytes`.
+        What `judge.py` writes of a model: `classes`, `probabilities` (a row per image), `latencies_ms` and
+        `bytes`.
 
     Raises:
         ServingError: As `serve`.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        job, answers = Path(folder) / "job.json", Path(folder) / "answers.json"
-        write_json(job, {"pictures": images, "params": params})
-        judge = str(Path(__file__).with_name("judge.py"))
-        command = [sys.executable, "-I", judge, uri, str(job), str(answers)]
-        process = subprocess.run(command, capture_output=True, text=True, check=False)
+    return _classify([uri], images, params)[0]
+
+
+def _classify(
+    uris: Sequence[str], images: Sequence[Place], params: Mapping[str, str] | None
+) -> list[dict[str, Any]]:
+    """The answers of each model, from as many processes as there are changes of code."""
+    written: list[dict[str, Any]] = []
+    while len(written) < len(uris):
+        waiting = uris[len(written) :]
+        with tempfile.TemporaryDirectory() as folder:
+            job, answers = Path(folder) / "job.json", Path(folder) / "answers.json"
+            write_json(job, {"models": waiting, "pictures": images, "params": params})
+            judge = str(Path(__file__).with_name("judge.py"))
+            command = [sys.executable, "-I", judge, str(job), str(answers)]
+            process = subprocess.run(command, capture_output=True, text=True, check=False)
+            judged: list[dict[str, Any]] = read_json(answers) if answers.exists() else []
         if process.returncode:
             reason = (process.stderr.strip().splitlines() or ["no reason given"])[-1]
-            raise ServingError(f"{uri} cannot be used: {reason}")
-        written: dict[str, Any] = read_json(answers)
-        return written
+            raise ServingError(f"{waiting[len(judged)]} cannot be used: {reason}")
+        written += judged
+    return written
 
 
 def _place(row: Row, source: Path, blob: Path) -> Place:

@@ -1,7 +1,8 @@
-"""Classify images by a logged model: `python -I judge.py MODEL_URI JOB ANSWERS`, a process of its own.
+"""Classify images by logged models: `python -I judge.py JOB ANSWERS`, a process of its own.
 
 A champion brings the code it was logged with, a package named `stages` like the one that judges it, and one
 process cannot hold two packages of one name. So this file is run by its path and imports nothing of them.
+Models with the same code share a process: loading MLflow and TensorFlow takes longer than most judgements.
 """
 
 import json
@@ -16,36 +17,56 @@ _BATCH = 64
 _WARM_UP, _TIMED = 5, 30
 
 
-def main(uri: str, job: str, answers: str) -> None:
+def main(job: str, answers: str) -> None:
     """Classify the images of a job.
 
     Args:
-        uri: The model's URI in MLflow.
-        job: A JSON file with `pictures`, a list of [file, offset, bytes], and `params`, the model's own.
-        answers: The JSON file to write: `classes`, `probabilities` (a row per image), `latencies_ms` (one
-            number per timed image) and `bytes`, the size of the model's files.
+        job: A JSON file with `models`, MLflow's URIs; `pictures`, a list of [file, offset, bytes]; and
+            `params`, the models' own.
+        answers: The JSON file to write: a list with an entry per model, in order. An entry has `classes`,
+            `probabilities` (a row per image), `latencies_ms` (one number per timed image) and `bytes`, the
+            size of the model's files. The list ends before the first model that was logged with other code
+            than the models before it: it needs a process of its own.
     """
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     import mlflow
+
+    task = json.loads(Path(job).read_text(encoding="utf-8"))
+    images = [tuple(place) for place in task["pictures"]]
+    code: dict[str, bytes] | None = None
+    written: list[dict[str, Any]] = []
+    for uri in task["models"]:
+        folder = Path(mlflow.artifacts.download_artifacts(uri))
+        code = code or _code(folder)
+        if _code(folder) != code:
+            break
+        written.append(_classified(folder, images, task["params"]))
+        Path(answers).write_text(json.dumps(written), encoding="utf-8")
+
+
+def _code(folder: Path) -> dict[str, bytes]:
+    """The code that a model was logged with."""
+    paths = (path for path in (folder / "code").rglob("*.*") if path.suffix != ".pyc" and path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+def _classified(folder: Path, images: list[tuple[Any, ...]], params: dict[str, str] | None) -> dict[str, Any]:
+    import mlflow
     import pandas as pd
 
-    folder = Path(mlflow.artifacts.download_artifacts(uri))
     # All of these images passed ingest's own limits.
     config = {"max_pixels": 2**40, "damaged": "accept"}
     model = mlflow.pyfunc.load_model(str(folder), model_config=config)
-    task = json.loads(Path(job).read_text(encoding="utf-8"))
-    images = [tuple(place) for place in task["pictures"]]
     rows: list[dict[str, float]] = []
     for start in range(0, len(images), _BATCH):
         table = pd.DataFrame({"image": [_read(*place) for place in images[start : start + _BATCH]]})
-        rows += model.predict(table, params=task["params"]).probabilities.tolist()
-    result = {
+        rows += model.predict(table, params=params).probabilities.tolist()
+    return {
         "classes": list(rows[0]),
         "probabilities": [list(row.values()) for row in rows],
         "latencies_ms": _latencies(model, [_read(*place) for place in images[: _WARM_UP + _TIMED]]),
         "bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
     }
-    Path(answers).write_text(json.dumps(result), encoding="utf-8")
 
 
 def _read(file: str, offset: int, count: int) -> bytes:

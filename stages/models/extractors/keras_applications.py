@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from stages.common.keras_import import import_keras
 from stages.models import backbones
 from stages.models.protocols import Extract, ExtractorParams
 
@@ -50,6 +51,7 @@ def prepare(params: Params, shape: tuple[int, ...]) -> Extract:
     Raises:
         ParamsError: as `backbones.feature_network`.
     """
+    import_keras()
     import keras
 
     from stages.models.networks._forward import forward

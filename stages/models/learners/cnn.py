@@ -19,6 +19,7 @@ from pydantic_core import PydanticCustomError
 
 from stages.common.errors import LearnerError
 from stages.common.history import History, OnEpoch
+from stages.common.keras_import import import_keras
 from stages.common.section import Positive, Section
 from stages.data import crops
 from stages.data.augment import Augment
@@ -186,6 +187,7 @@ class Network:
 
     def _build(self, params: Params, train: Reader) -> crops.Patch | None:
         """Build a new network for these images, or for patches of them; returns the patches' size."""
+        import_keras()
         import keras
 
         from stages.models.training import computing, continuation
@@ -287,6 +289,7 @@ def load(folder: Path) -> Network:
     Raises:
         LearnerError: the file holds no Keras model.
     """
+    import_keras()
     import keras
 
     model = keras.saving.load_model(folder / _FILE, safe_mode=True)

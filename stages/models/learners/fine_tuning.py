@@ -17,6 +17,7 @@ from pydantic import Field
 
 from stages.common.errors import LearnerError
 from stages.common.history import History, OnEpoch
+from stages.common.keras_import import import_keras
 from stages.common.section import Positive, Section
 from stages.data.augment import Augment
 from stages.data.store import Reader
@@ -106,6 +107,7 @@ class FineTuned(cnn.Network):
             ParamsError: the backbone cannot be built, see `backbones.attach`.
             LearnerError: the backbone has no layer of the name to unfreeze from, or the loss is not a number.
         """
+        import_keras()
         import keras
 
         from stages.models.training import computing

@@ -14,6 +14,7 @@ from stages.data.store import Reader
 from stages.models.learners._sklearn import (
     Classifier,
     ClassifierParams,
+    blas_threads,
     labels,
     matrix,
     normalizer,
@@ -81,7 +82,8 @@ class LogisticRegression(Classifier):
             Estimator(solver="lbfgs", max_iter=self._params.max_iter),
         )
         search = GridSearchCV(model, {"classify__C": self._params.c}, scoring="neg_log_loss", cv=folds)
-        with warnings_in_the_log():
+        classes = len(train.provenance["classes"])
+        with warnings_in_the_log(), blas_threads(len(train) * width(train) * classes):
             search.fit(matrix(train), labels(train))
         self._model = search.best_estimator_
         log.event("chose_regularization", c=search.best_params_["classify__C"])

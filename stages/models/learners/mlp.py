@@ -7,7 +7,7 @@ from pydantic import Field
 
 from stages.common.section import Positive
 from stages.models.learners._incremental import Incremental, IncrementalParams, Labels, Rows
-from stages.models.learners._sklearn import read
+from stages.models.learners._sklearn import blas_threads, read
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
@@ -54,8 +54,10 @@ class Mlp(Incremental[Params]):
 
     def learn(self, estimator: "BaseEstimator", rows: Rows, labels: Labels, classes: Labels) -> None:
         """One pass in mini-batches. scikit-learn warns every epoch of batches larger than the rows."""
-        estimator.set_params(batch_size=min(self.params.batch_size, len(rows)))
-        super().learn(estimator, rows, labels, classes)
+        size = min(self.params.batch_size, len(rows))
+        estimator.set_params(batch_size=size)
+        with blas_threads(size * rows.shape[1] * self.params.hidden[0]):
+            super().learn(estimator, rows, labels, classes)
 
     def save(self, folder: Path) -> None:
         """Write the fitted pipeline without its optimizer, which skops does not trust."""

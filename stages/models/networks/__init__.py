@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from stages.common import plugins
 from stages.common.errors import LearnerError
+from stages.common.keras_import import import_keras
 from stages.common.section import Section
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def build(
     Example:
         networks.build("lenet", (28, 28, 1), classes=10, statistics=None).summary()
     """
+    import_keras()
     import keras
 
     inputs = keras.Input(shape, dtype="uint8", name="pixels")

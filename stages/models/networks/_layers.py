@@ -43,6 +43,9 @@ class Style(Section):
 
 
 def __getattr__(name: str) -> Any:
+    # skops asks every loaded module for the names of SciPy's functions: such a question must not load Keras.
+    if not name[0].isupper():
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import keras
 
     return getattr(keras.layers, name)

@@ -1,0 +1,66 @@
+"""Models with the same code share a process; others get their own."""
+
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+
+from stages.common.errors import ServingError
+from stages.serving import isolated
+
+# A model whose class is the process that answers, and whose probability is that of its code.
+MODEL = """
+import os
+import mlflow
+import pandas as pd
+
+class Answering(mlflow.pyfunc.PythonModel):
+    def predict(self, context, model_input, params=None):
+        from shares import SHARE
+        return pd.DataFrame({"probabilities": [{str(os.getpid()): SHARE}] * len(model_input)})
+
+mlflow.models.set_model(Answering())
+"""
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Any:
+    """Save a model with code; returns its URI."""
+
+    def save(name: str, code: str) -> str:
+        parts = tmp_path / f"{name}-parts"
+        parts.mkdir()
+        (parts / "model.py").write_text(MODEL, encoding="utf-8")
+        (parts / "shares.py").write_text(code, encoding="utf-8")
+        mlflow.pyfunc.save_model(
+            str(tmp_path / name),
+            python_model=str(parts / "model.py"),
+            code_paths=[str(parts / "shares.py")],
+            pip_requirements=["mlflow"],
+        )
+        return (tmp_path / name).as_uri()
+
+    return save
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> isolated.Place:
+    path = tmp_path / "image"
+    path.write_bytes(b"pixels")
+    return str(path), 0, 6
+
+
+@pytest.mark.slow
+def test_models_with_the_same_code_share_a_process(saved: Any, image: isolated.Place) -> None:
+    uris = [saved("first", "SHARE = 0.5"), saved("second", "SHARE = 0.5"), saved("third", "SHARE = 0.25")]
+    first, second, third = isolated._classify(uris, [image], None)
+    assert first["classes"] == second["classes"] != third["classes"]
+    assert [answers["probabilities"] for answers in (first, second, third)] == [[[0.5]], [[0.5]], [[0.25]]]
+
+
+@pytest.mark.slow
+def test_the_error_names_the_model_that_cannot_be_used(saved: Any, image: isolated.Place) -> None:
+    uris = [saved("sound", "SHARE = 0.5"), (Path(image[0]).parent / "absent").as_uri()]
+    with pytest.raises(ServingError, match=r"absent cannot be used: "):
+        isolated._classify(uris, [image], None)
