@@ -94,14 +94,17 @@ def _page(books: Mapping[str, Book]) -> str:
     return _HEADING + figures + _RELATIONS + compared
 
 
-def read_books() -> dict[str, Book]:
+def read_books(folder: Path = RECIPES) -> dict[str, Book]:
     """Return what the books print, by recipe; recipes without a book are left out.
+
+    Args:
+        folder: The folder of the recipes.
 
     Raises:
         ParamsError: When a recipe's `book` section is wrong.
     """
     books = {}
-    for path in sorted(RECIPES.glob("*.yaml")):
+    for path in sorted(folder.glob("*.yaml")):
         values = yaml.safe_load(path.read_bytes()).get("book", {})
         try:
             books[path.stem] = Book.model_validate(values)

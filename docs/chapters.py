@@ -1,0 +1,105 @@
+"""The page "The books, chapter by chapter", from docs/books.yaml, the recipes and the recorded results."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import yaml
+
+from stages.params import Book, Printed
+from stages.report.pages import reproduction
+from stages.report.pages.reproduction import Result
+from stages.tools.reproduce import RECIPES, RESULTS, read_books
+
+_INTRO = """# The books, chapter by chapter
+
+Where what a chapter teaches is in this project. A recipe's line has the book's figure, ours as the mean of
+the recorded runs, and the verdict: *pass* from the tolerance below the book's figure on, *fail* below that,
+*not run* without a recorded run. `make reproduce` writes the whole table, with seeds, numbers of images and
+machines, and the relations between results. `dvc exp run -S recipe=NAME` runs a recipe.
+"""
+
+
+def write_books(path: Path, chapters: Path, root: Path) -> None:
+    """Write the page.
+
+    Args:
+        path: The Markdown file to write.
+        chapters: docs/books.yaml.
+        root: The repository.
+
+    Raises:
+        ValueError: A figure of a recipe is of a chapter that the file lacks.
+    """
+    books, results = read_books(root / RECIPES), reproduction.read(root / RESULTS)
+    written = yaml.safe_load(chapters.read_text(encoding="utf-8"))
+    check(written, books)
+    lines = [_INTRO]
+    for title, book in written.items():
+        rows = [
+            _row(name, chapter, book["key"], books, results) for name, chapter in book["chapters"].items()
+        ]
+        lines += [f"## {title}\n", reproduction.table(("", "chapter", "recipe", "code or command"), rows)]
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("\n".join(lines), encoding="utf-8")
+
+
+def check(written: Mapping[str, Any], books: Mapping[str, Book]) -> None:
+    """Check that every figure of every recipe is of a chapter of the file.
+
+    Raises:
+        ValueError: A figure is of another chapter.
+    """
+    keys = [book["key"] % name for book in written.values() for name in book["chapters"]]
+    for recipe, book in books.items():
+        for figure in book.figures:
+            if not any(_is_of(figure.source, key) for key in keys):
+                raise ValueError(f"{recipe}: docs/books.yaml has no chapter for {figure.source!r}")
+
+
+def _row(
+    name: str | int,
+    chapter: Mapping[str, Any],
+    key: str,
+    books: Mapping[str, Book],
+    results: Sequence[Result],
+) -> list[str]:
+    recipes = [
+        _recipe(recipe, figure, results, several=len({figure.of for figure in book.figures}) > 1)
+        for recipe, book in books.items()
+        for figure in book.figures
+        if _is_of(figure.source, key % name)
+    ]
+    places = [f"`{place}`" for place in chapter.get("where", [])]
+    about = [chapter["about"]] if "about" in chapter else []
+    return [str(name), chapter["title"], "<br>".join(recipes), "<br>".join([*places, *about]) or "text alone"]
+
+
+def _recipe(recipe: str, figure: Printed, results: Sequence[Result], *, several: bool) -> str:
+    ours = [
+        result.value
+        for result in results
+        if (result.recipe, result.of, result.metric, result.split)
+        == (recipe, figure.of, figure.metric, figure.split)
+    ]
+    what = " ".join(_differing(figure, several))
+    named = f"`{recipe}`{what and f' {what}'}: {figure.value:g}"
+    if not ours:
+        return f"{named}, not run"
+    return f"{named}, ours {fmean(ours):.4f}, {'pass' if reproduction.passes(figure, ours) else 'fail'}"
+
+
+def _differing(figure: Printed, several: bool) -> Iterator[str]:
+    """What a line says besides the recipe: one member of several, another metric, another split than test."""
+    if several:
+        yield figure.of
+    if figure.metric != "accuracy":
+        yield "top-5"
+    if figure.split != "test":
+        yield f"on {figure.split}"
+
+
+def _is_of(source: str, key: str) -> bool:
+    """Whether a figure's source names this chapter: "ch. 1" is no part of "ch. 12"."""
+    return source.startswith(key) and not source[len(key) :][:1].isdigit()
