@@ -7,17 +7,18 @@ from typing import Any
 
 import yaml
 
-from stages.params import Book, Printed
-from stages.report.pages import reproduction
+from stages.params import Book, Printed, Relation
+from stages.report.pages import answers, relations, reproduction
 from stages.report.pages.reproduction import Result
-from stages.tools.reproduce import RECIPES, RESULTS, read_books
+from stages.tools.reproduce import ANSWERS, RECIPES, RESULTS, read_books
 
 _INTRO = """# The books, chapter by chapter
 
 Where what a chapter teaches is in this project. A recipe's line has the book's figure, ours as the mean of
 the recorded runs, and the verdict: *pass* from the tolerance below the book's figure on, *fail* below that,
-*not run* without a recorded run. `make reproduce` writes the whole table, with seeds, numbers of images and
-machines, and the relations between results. `dvc exp run -S recipe=NAME` runs a recipe.
+*not run* without a recorded run. A relation between two results *holds* or is *reversed* where chance does
+not explain the difference, else it is *open*. `make reproduce` writes the whole tables, with seeds, numbers
+of images, machines and intervals. `dvc exp run -S recipe=NAME` runs a recipe.
 """
 
 
@@ -38,7 +39,8 @@ def write_books(path: Path, chapters: Path, root: Path) -> None:
     lines = [_INTRO]
     for title, book in written.items():
         rows = [
-            _row(name, chapter, book["key"], books, results) for name, chapter in book["chapters"].items()
+            _row(name, chapter, book["key"], books, results, root)
+            for name, chapter in book["chapters"].items()
         ]
         lines += [f"## {title}\n", reproduction.table(("", "chapter", "recipe", "code or command"), rows)]
     path.parent.mkdir(exist_ok=True)
@@ -64,6 +66,7 @@ def _row(
     key: str,
     books: Mapping[str, Book],
     results: Sequence[Result],
+    root: Path,
 ) -> list[str]:
     recipes = [
         _recipe(recipe, figure, results, several=len({figure.of for figure in book.figures}) > 1)
@@ -73,6 +76,12 @@ def _row(
     ]
     places = [f"`{place}`" for place in chapter.get("where", [])]
     about = [chapter["about"]] if "about" in chapter else []
+    recipes += [
+        _relation(recipe, relation, results, root)
+        for recipe, book in books.items()
+        for relation in book.relations
+        if _is_of(relation.source, key % name)
+    ]
     return [str(name), chapter["title"], "<br>".join(recipes), "<br>".join([*places, *about]) or "text alone"]
 
 
@@ -88,6 +97,17 @@ def _recipe(recipe: str, figure: Printed, results: Sequence[Result], *, several:
     if not ours:
         return f"{named}, not run"
     return f"{named}, ours {fmean(ours):.4f}, {'pass' if reproduction.passes(figure, ours) else 'fail'}"
+
+
+def _relation(recipe: str, relation: Relation, results: Sequence[Result], root: Path) -> str:
+    first, second = relations.sides(recipe, relation)
+    difference = relations.compare(
+        recipe,
+        relation,
+        results,
+        lambda other, seed: answers.read(answers.file(root / ANSWERS, other, seed)),
+    )
+    return f"{first} above {second}: {difference.verdict if difference else 'not run'}"
 
 
 def _differing(figure: Printed, several: bool) -> Iterator[str]:

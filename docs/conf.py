@@ -14,7 +14,6 @@ chapters.write_books(ROOT / "docs" / "reference" / "books.md", ROOT / "docs" / "
 generate.write_targets(ROOT / "Makefile", ROOT / "docs" / "reference" / "targets.md")
 generate.write_tools(ROOT / "stages" / "tools", ROOT / "docs" / "reference" / "tools.md")
 generate.write_settings(ROOT / "docs" / "reference" / "airflow_settings.md")
-generate.write_books(ROOT / "conf" / "recipe", ROOT / "docs" / "reference" / "books.md")
 
 project = "Convoy"
 author = "The Convoy developers"

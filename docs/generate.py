@@ -78,33 +78,6 @@ def write_tools(folder: Path, path: Path) -> None:
     path.write_text("\n".join([*head, *table]) + "\n", encoding="utf-8")
 
 
-def write_books(recipes: Path, path: Path) -> None:
-    """Write the books chapter by chapter: what they print, and the recipe that measures it."""
-    rows = []
-    for file in sorted(recipes.glob("*.yaml")):
-        book = yaml.safe_load(file.read_text(encoding="utf-8")).get("book") or {}
-        for figure in book.get("figures", []):
-            text = f"{figure['metric'].replace('_', ' ')} of {figure['of']}: {figure['value']}"
-            rows.append((figure["source"], f"`{file.stem}`", text))
-        rows += [
-            (relation["source"], f"`{file.stem}`", f"{relation['of']} above {relation['above']}")
-            for relation in book.get("relations", [])
-        ]
-    # Chapter 2 before chapter 10.
-    rows.sort(key=lambda row: [part.zfill(3) for part in re.split(r"(\d+)", row[0])])
-    head = [
-        "# The books, chapter by chapter",
-        "",
-        "What the books print and the recipe that measures it here. `make reproduce RECIPES=…` runs a recipe "
-        "and puts the result beside the book's; [recipes.md](../recipes.md) has results.",
-        "",
-        "| place | recipe | printed |",
-        "|---|---|---|",
-    ]
-    table = ["| " + " | ".join(map(_cell, row)) + " |" for row in rows]
-    path.write_text("\n".join([*head, *table]) + "\n", encoding="utf-8")
-
-
 def _rows(
     section: type[Section], before: str, name: str, values: Any, shown: dict[tuple[type[Section], ...], str]
 ) -> Iterator[str]:
