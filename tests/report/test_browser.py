@@ -70,6 +70,13 @@ def test_classes_are_sorted_as_the_reader_asks(pages: dict[str, Path]) -> None:
         assert len(names["name"]) == len(LONG)
 
 
+def test_classes_of_the_data_are_sorted_too(pages: dict[str, Path]) -> None:
+    with opened(pages["data"]) as shown:
+        shown.page.get_by_label("name", exact=True).check()
+        names = shown.page.locator(".sorted tbody th:visible").all_inner_texts()
+        assert names == sorted(LONG, key=str.lower)
+
+
 def test_an_error_is_large_after_a_click_or_a_key(pages: dict[str, Path]) -> None:
     with opened(pages["index"]) as shown:
         first = shown.page.locator(".errors summary").first
