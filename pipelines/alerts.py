@@ -9,6 +9,7 @@ from urllib.parse import quote
 from tenacity import before_sleep_log, retry, retry_if_exception, stop_after_attempt, wait_exponential
 
 from pipelines.config import Config, load
+from pipelines.markdown import code
 
 log = logging.getLogger(__name__)
 # Airflow's own limit, in characters.
@@ -20,8 +21,8 @@ def on_failure(context: Any) -> None:
     ti, error, config = context["ti"], context.get("exception") or "the task was killed", load()
     message = " ".join(str(error).split())
     log.error("failed_task reason=%s", message)
-    add_note(config, ti, f"Failed: {message}")
-    add_task_note(config, ti, f"Failed: {message}")
+    add_note(config, ti, f"Failed: {code(message)}")
+    add_task_note(config, ti, f"Failed: {code(message)}")
     post(config, context, "failed", error=message)
 
 

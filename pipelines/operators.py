@@ -15,6 +15,7 @@ from airflow.sdk.exceptions import (
 
 from pipelines import alerts, config, overrides, runners
 from pipelines.graph import Settings
+from pipelines.markdown import code
 
 PLAN = "plan"
 
@@ -165,7 +166,7 @@ def skip(context: Any, reason: str) -> NoReturn:
     Airflow logs the exception's own message in a group that the page shows closed.
     """
     context["task"].log.info("skipped_stage reason=%s", reason)
-    alerts.add_task_note(config.load(), context["ti"], f"Skipped: {reason}")
+    alerts.add_task_note(config.load(), context["ti"], f"Skipped: {code(reason)}")
     raise AirflowSkipException(reason)
 
 
@@ -177,5 +178,7 @@ def run_name(run: Any) -> str:
 
 def describe_plan(plan: Mapping[str, Any]) -> str:
     """Write the plan as a note: its summary, then what will run and why."""
-    lines = [f"- **{name}**: {stage['reason']}" for name, stage in plan["stages"].items() if stage["runs"]]
+    lines = [
+        f"- **{name}**: {code(stage['reason'])}" for name, stage in plan["stages"].items() if stage["runs"]
+    ]
     return "\n".join([f"Plan: {plan['reason']}", "", *lines])

@@ -189,6 +189,7 @@ def test_all_mistakes_are_in_one_line(tmp_path: Path) -> None:
     [
         (b"models: {lenet: [1", "is not valid YAML: while parsing a flow sequence"),
         (b"recipe: \xff", "is not valid YAML: unacceptable character"),
+        (b"models: {'a b': []}", "models.a b: must match"),
         (b"recipe: 2026-13-45", "is not valid YAML: month must be in 1..12"),
         (b"seed: " + b"1" * 5000, "is not valid YAML: Exceeds the limit"),
         (b"[" * 5000, "is not valid YAML: nested too deeply"),

@@ -80,7 +80,11 @@ def _place(error: ErrorDetails, values: Any) -> list[str]:
     """The keys that lead to the value, without pydantic's own names for the branches of a union."""
     place: list[str] = []
     for part in error["loc"]:
-        is_key = part in values if isinstance(values, dict) else isinstance(values, list)
+        is_key = (
+            part in values
+            if isinstance(values, dict)
+            else isinstance(values, list) and isinstance(part, int) and part < len(values)
+        )
         if is_key:
             values = values[part]
             place.append(str(part))

@@ -5,8 +5,8 @@
 Each input is a sound file with some bytes changed, moved or cut off. Every refusal must be a ConvoyError, no
 input may take 5 s, and the process may not take 1 GiB. Prints one line of JSON: per kind the inputs, the
 refusals, the slowest input in seconds, the peak of memory in MiB and the errors that are no ConvoyError.
-Inputs with such errors stay in $TMPDIR/convoy-fuzz, as do the slowest and the largest, and the last one of a
-process that was killed or that took a minute for one input. tests/serving/test_server.py sends damaged
+Inputs with such errors stay in $TMPDIR/convoy-fuzz-*, as do the slowest and the largest, and the last one of
+a process that was killed or that took a minute for one input. tests/serving/test_server.py sends damaged
 requests to a real server.
 """
 
@@ -185,8 +185,7 @@ def inputs(seeds: list[bytes], count: int, seed: int, mutate: Mutate) -> Iterato
 
 def run(count: int, kinds: list[str], seed: int = 0) -> dict[str, object]:
     report: dict[str, object] = {}
-    failed = Path(tempfile.gettempdir(), "convoy-fuzz")
-    failed.mkdir(exist_ok=True)
+    failed = Path(tempfile.mkdtemp(prefix="convoy-fuzz-"))
     with tempfile.TemporaryDirectory() as folder:
         for kind in kinds:
             seeds, use, divisor, mutate = KINDS[kind]

@@ -61,21 +61,26 @@ def _changes(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = 
     yield from (f"~{prefix}{key}" for key in before if key not in after)
     for key, value in after.items():
         if key not in before:
-            yield f"+{prefix}{key}={_word(value)}"
+            yield f"+{prefix}{key}={word(value)}"
         elif isinstance(value, Mapping) and isinstance(before[key], Mapping):
             yield from _changes(before[key], value, f"{prefix}{key}.")
         elif value != before[key]:
-            yield f"{prefix}{key}={_word(value)}"
+            yield f"{prefix}{key}={word(value)}"
 
 
-def _word(value: Any) -> str:
-    """A value in the grammar of Hydra's overrides, which is neither quite YAML nor JSON."""
+def word(value: Any) -> str:
+    """Return a value in the grammar of Hydra's overrides, which is neither quite YAML nor JSON."""
     if isinstance(value, Mapping):
-        return "{" + ",".join(f"{key}:{_word(inner)}" for key, inner in value.items()) + "}"
+        return "{" + ",".join(f"{key}:{word(inner)}" for key, inner in value.items()) + "}"
     if isinstance(value, list):
-        return "[" + ",".join(map(_word, value)) + "]"
+        return "[" + ",".join(map(word, value)) + "]"
     if not isinstance(value, str):
         return json.dumps(value)
-    # A word that YAML would read as something else, such as "null" or "12", has to be quoted too.
-    plain = re.fullmatch(r"[\w./-]+", value) and yaml.safe_load(value) == value
-    return value if plain else "'" + value.replace("'", "\\'") + "'"
+    # A word that Hydra would read as something else, such as null, inf or 12, has to be quoted too.
+    plain = re.fullmatch(r"[A-Za-z_/][\w./-]*", value, re.ASCII) and value.lower() not in ("inf", "nan")
+    return value if plain and yaml.safe_load(value) == value else quoted(value)
+
+
+def quoted(value: str) -> str:
+    """Quote a value for Hydra, where a backslash escapes only before a quote."""
+    return "'" + re.sub(r"(\\*)('|$)", lambda match: match[1] * 2 + ("\\'" if match[2] else ""), value) + "'"

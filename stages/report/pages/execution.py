@@ -1,5 +1,6 @@
 """An execution in a few figures: what MLflow's list of runs shows of it, and its description there."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 from stages.scoring import metrics
@@ -30,8 +31,16 @@ def note(recipe: str, scores: Scores, overrides: Sequence[str]) -> str:
     table = [header, ["---"] * len(header), *rows]
     lines = [f"Recipe **{recipe}** on {count:,} images of the test split:", ""]
     lines += [f"| {' | '.join(row)} |" for row in table]
-    changed = ", ".join(f"`{override}`" for override in overrides) or "nothing"
+    changed = ", ".join(map(code, overrides)) or "nothing"
     return "\n".join([*lines, "", f"Differs from the recipe: {changed}"])
+
+
+def code(text: str) -> str:
+    """Return text as a code span of Markdown, in which nothing is markup; line breaks become blanks."""
+    line = " ".join(text.split())
+    # The only way out of a span is as many backticks as begin it.
+    fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
+    return f"{fence} {line} {fence}" if "`" in line else f"`{line}`"
 
 
 def _accuracy(row: Mapping[str, float]) -> str:

@@ -1,12 +1,12 @@
 """The recipe for images of one's own: ImageNet features where weights can be had, else from scratch."""
 
 import os
-import re
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
 from stages.data.layout import Layout
+from stages.report.pages.commands import quoted
 
 _MOBILENET = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{alpha}_224_no_top.h5"
 _WEIGHTS_URL = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v2/"
@@ -59,11 +59,6 @@ def source_overrides(recognized: Layout, choice: Choice) -> list[str]:
         f"ingest.split={recognized.split}",
         *choice.overrides,
     ]
-
-
-def quoted(value: str) -> str:
-    """Quote a value for Hydra, where a backslash escapes only before a quote."""
-    return "'" + re.sub(r"(\\*)('|$)", lambda match: match[1] * 2 + ("\\'" if match[2] else ""), value) + "'"
 
 
 def _with_features(weights: str, overrides: tuple[str, ...]) -> Choice:

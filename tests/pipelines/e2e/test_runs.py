@@ -39,7 +39,7 @@ def test_params_that_the_stages_refuse_end_the_run_at_its_first_task(airflow: Ai
     assert airflow.ended("train", run) == "failed"
     plan = next(task for task in airflow.tasks("train", run) if task.name == "plan")
     assert (plan.state, plan.tries) == ("failed", 1), "a second try would be refused as well"
-    assert airflow.run("train", run)["note"] == "Failed: plan: params.yaml: base is -1; must be positive"
+    assert airflow.run("train", run)["note"] == "Failed: `plan: params.yaml: base is -1; must be positive`"
     assert "plan: params.yaml: base is -1; must be positive" in airflow.log("train", run, "plan")
 
 
