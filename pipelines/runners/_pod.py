@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from pipelines.config import Config
+from pipelines.proxy.spec import bytes_of
 from pipelines.runners import COMMAND, Work
 from pipelines.runners._images import image
 from pipelines.worker.lines import without_login
@@ -31,7 +32,7 @@ def manifest(config: Config, work: Work) -> dict[str, Any]:
         capabilities, no token of the cluster.
 
     Raises:
-        ValueError: A setting is wrong, or a password would be readable in the pod.
+        ValueError: A setting or the stage's `memory` is wrong, or a password would be readable in the pod.
     """
     volumes = _volumes(config)
     # The image's own entry point stays: tini passes signals on and reaps what a killed stage leaves.
@@ -91,8 +92,10 @@ def pod_name(text: str) -> str:
 
 
 def memory_limit(config: Config, work: Work) -> str:
-    """The memory limit as people write it: `8Gi`."""
-    return work.settings.memory or config.memory
+    """The memory limit as Kubernetes writes it: `8Gi`. Raises ValueError where it is no amount."""
+    limit = work.settings.memory or config.memory
+    bytes_of(limit)
+    return limit
 
 
 def _variables(config: Config, work: Work) -> dict[str, str]:

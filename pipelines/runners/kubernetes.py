@@ -16,6 +16,7 @@ from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
 from pipelines.config import Config
+from pipelines.proxy.spec import bytes_of
 from pipelines.runners import Work, _ended, _pod
 from pipelines.runners._patience import patiently
 from pipelines.runners._pod_log import Log
@@ -52,12 +53,13 @@ class Kubernetes:
                 return _failed(
                     f"the pod {self._name} of an earlier try does not end: is its node unreachable?"
                 )
-            patiently(lambda: api.create_namespaced_pod(self._config.namespace, pod), _passes)
+            patiently(lambda: self._create(api, pod), _passes)
         except ApiException as error:
             return _refused(f"the cluster refuses the pod: {_message(error)}")
         output = Log(api, self._config.namespace, self._name)
         try:
-            ended = self._to_its_end(api, output, _pod.memory_limit(self._config, work))
+            limit = _ended.size(bytes_of(_pod.memory_limit(self._config, work)))
+            ended = self._to_its_end(api, output, limit)
         finally:
             self._delete(api)
         return output.result() or ended
@@ -144,7 +146,7 @@ class Kubernetes:
         try:
             api.create_namespaced_pod(self._config.namespace, pod)
         except ApiException as error:
-            # A first call whose answer was lost has made it: there was none before.
+            # A first call whose answer was lost has created it: there was none before.
             if error.status != 409:
                 raise
 

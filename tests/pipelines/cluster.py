@@ -1,7 +1,7 @@
 """The part of a Kubernetes API server that the runner calls; a test decides what becomes of the pod.
 
-It replaces a cluster, whose programs no registry within reach carries. It records what the runner sends, for
-tests to look at; the pod itself is checked against Kubernetes' schema.
+It replaces a cluster where answers have to come at a moment that a test decides; tests/kubernetes has a real one.
+It records what the runner sends, for tests to look at; the pod itself is checked against Kubernetes' schema.
 """
 
 import json
@@ -57,6 +57,7 @@ class Cluster:
         lingers: How many looks a pod of an earlier try still exists.
         refuses: HTTP statuses of the first answers, to whatever request.
         create_status: HTTP status of the answer to the request for a pod.
+        loses_creation: The first request for a pod creates it and gets an error for an answer.
         events: The pod's events.
         calls: Method and path of each request.
         pod: The pod that was created.
@@ -67,6 +68,7 @@ class Cluster:
     lingers: int = 0
     refuses: list[int] = field(default_factory=list)
     create_status: int = 201
+    loses_creation: bool = False
     events: list[dict[str, Any]] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
     pod: dict[str, Any] | None = None
@@ -107,9 +109,11 @@ class Cluster:
             self.send(request, self.refuses.pop(0), {"message": "etcdserver: leader changed"})
         elif request.command == "POST" and self.create_status != 201:
             self.send(request, self.create_status, {"message": "pods is forbidden: exceeded quota"})
+        elif request.command == "POST" and self.pod is not None:
+            self.send(request, 409, {"message": "pods already exists"})
         elif request.command == "POST":
             self.pod = json.loads(body)
-            self.send(request, 201, self.pod)
+            self.send(request, 504 if self.loses_creation else 201, self.pod)
         elif request.command == "DELETE":
             if self.pod is not None:
                 self.deleted.set()

@@ -229,7 +229,7 @@ def test_the_pod_of_an_earlier_try_is_waited_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("statuses", "outcome", "says"),
     [
-        ([cluster.ended(137, "OOMKilled")], "failed", "out of memory (limit 8Gi)"),
+        ([cluster.ended(137, "OOMKilled")], "failed", "out of memory (limit 8 GiB)"),
         ([cluster.ended(137)], "failed", "killed (SIGKILL) from outside"),
         ([cluster.ended(1)], "failed", "exit status 1; last lines: one | two"),
         ([RUNNING, None], "failed", "the pod was deleted while it ran"),
@@ -289,6 +289,19 @@ def test_a_pod_that_the_cluster_refuses_is_not_tried_again(tmp_path: Path) -> No
     result, _ = run(Cluster([RUNNING], create_status=403), tmp_path)
     reason = "the cluster refuses the pod: pods is forbidden: exceeded quota"
     assert result == {"outcome": "refused", "reason": reason}
+
+
+def test_a_pod_whose_creation_was_not_confirmed_is_the_works_own(tmp_path: Path) -> None:
+    server = Cluster([cluster.ended(0, "Completed")], [SUCCESS], loses_creation=True)
+    assert run(server, tmp_path)[0] == RESULT
+
+
+def test_a_memory_limit_that_is_no_amount_is_refused_before_a_pod_is_made(tmp_path: Path) -> None:
+    server = Cluster([RUNNING])
+    result, _ = run(server, tmp_path, settings={"memory": "much"})
+    assert result["outcome"] == "refused"
+    assert "memory is 'much'; allowed: a number with" in result["reason"]
+    assert server.pod is None
 
 
 @pytest.mark.parametrize("cancel_at", ["", "WAITS"])
