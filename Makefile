@@ -15,7 +15,7 @@ start = python -m stages.tools.check $(if $(RECIPE),recipe=$(RECIPE) && dvc exp 
 
 .DEFAULT_GOAL := help
 .PHONY: help run explain new audit docs results-cache accept-data reproduce find-learning-rate sweep sync-tracking preview predict test test-fast \
-	images up down e2e-docker bench plan airflow e2e-airflow replay lint format pins clean
+	images up down e2e-docker e2e-kubernetes bench plan airflow e2e-airflow replay lint format pins clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -95,6 +95,9 @@ down:  ## Stop them; runs, artifacts and users stay
 
 e2e-docker: $(VENV)/dev.installed  ## Run the pipeline in containers, on a throwaway engine where there is none
 	@docker/with-engine.sh pytest -rs tests/docker tests/pipelines/test_runners.py
+
+e2e-kubernetes: $(VENV)/dev.installed $(AIRFLOW)/installed  ## Run the pipeline as pods, on a throwaway Kubernetes cluster
+	@docker/with-cluster.sh pytest -rs -k kubernetes tests/kubernetes tests/pipelines/test_runners.py
 
 bench: $(VENV)/bench.installed  ## Measure speed and memory against the books' way (DATA=FOLDER to use your own images)
 	@python -m benchmarks $(if $(DATA),--data "$(DATA)")

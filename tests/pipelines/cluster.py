@@ -1,7 +1,7 @@
 """The part of a Kubernetes API server that the runner calls; a test decides what becomes of the pod.
 
-It replaces a cluster where answers have to come at a moment that a test decides; tests/kubernetes has a real one.
-It records what the runner sends, for tests to look at; the pod itself is checked against Kubernetes' schema.
+It replaces a cluster where a test decides the moment of each answer; tests/kubernetes has a real one. It
+records what the runner sends, for tests to look at; the pod itself is checked against Kubernetes' schema.
 """
 
 import json

@@ -269,6 +269,13 @@ def test_the_result_says_how_a_pod_ended(
     assert server.deleted.is_set(), "the pod is left behind"
 
 
+def test_a_worker_that_was_stopped_and_not_by_airflow_was_deleted_with_its_pod(tmp_path: Path) -> None:
+    stopped = at(1, "convoy-result: " + json.dumps({"outcome": "stopped", "reason": "SIGTERM"}))
+    result, _ = run(Cluster([RUNNING, cluster.ended(143)], [stopped]), tmp_path)
+    assert result["outcome"] == "stopped"
+    assert result["reason"].startswith("the pod was deleted while it ran: its node was drained")
+
+
 def test_a_queue_for_a_node_ends_at_our_own_timeout_with_the_clusters_reason(tmp_path: Path) -> None:
     message = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
     server = Cluster([unschedulable(message)])

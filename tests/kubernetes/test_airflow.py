@@ -1,0 +1,136 @@
+"""The digits recipe under an Airflow that runs in the cluster: its pods, and their ends.
+
+In the order of the file, as Airflow's start and the first run's results are shared.
+"""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from tests.docker.conftest import ROOT, base_image, build, engine  # noqa: F401
+from tests.kubernetes import airflow, servers
+from tests.kubernetes.cluster import NAMESPACE, Cluster, wait_until
+from tests.pipelines.e2e.client import Airflow
+
+pytestmark = pytest.mark.slow
+LOGIN = "robot:hunter2"
+EPOCHS = 12
+OVERRIDES = [
+    "~models.minivggnet",
+    "ensemble.members=[lenet,hog_logistic]",
+    f"models.lenet.train.epochs={EPOCHS}",
+]
+MINUTES = 60
+
+
+class Site:
+    """Airflow, MLflow and the repository's server."""
+
+    def __init__(self, cluster: Cluster, airflow: Airflow, mlflow: str, repository: Path) -> None:
+        self.cluster, self.airflow, self.mlflow, self.repository = cluster, airflow, mlflow, repository
+
+    def training(self) -> str:
+        """The name of the pod that trains lenet; empty where none runs."""
+        return next((name for name in self.cluster.pods() if "train-lenet" in name), "")
+
+    def runs(self, query: str) -> list[dict[str, Any]]:
+        """MLflow's runs that a search returns."""
+        api = f"{self.mlflow}/api/2.0/mlflow"
+        listed = requests.get(f"{api}/experiments/search?max_results=100", timeout=60).json()
+        body = {"experiment_ids": [item["experiment_id"] for item in listed["experiments"]], "filter": query}
+        runs: list[dict[str, Any]] = (
+            requests.post(f"{api}/runs/search", json=body, timeout=60).json().get("runs", [])
+        )
+        return runs
+
+    def epochs(self, run: str) -> list[int]:
+        """The epochs that MLflow has of lenet's training in a run, of which there must not be a second."""
+        for parent in self.runs(f"tags.`convoy.run` = '{run}'"):
+            query = f"tags.`mlflow.parentRunId` = '{parent['info']['run_id']}' and tags.member = 'lenet'"
+            if members := self.runs(query):
+                (member,) = members
+                address = f"{self.mlflow}/api/2.0/mlflow/metrics/get-history"
+                what = {"run_id": member["info"]["run_id"], "metric_key": "accuracy", "max_results": "1000"}
+                points = requests.get(address, params=what, timeout=60).json().get("metrics", [])
+                return sorted({point.get("step", 0) for point in points})
+        return []
+
+
+@pytest.fixture(scope="module")
+def site(cluster: Cluster, base_image: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:  # noqa: F811
+    """The site, with a repository over HTTPS that wants a login."""
+    for target in ("data", "train"):
+        build(target, ROOT, cluster.images.format(target=target))
+    folder = tmp_path_factory.mktemp("site")
+    project = airflow.project(folder)
+    with (
+        servers.mlflow(cluster.host, folder) as mlflow,
+        servers.git_over_https(cluster.host, folder, LOGIN) as certificate,
+    ):
+        shutil.copy(certificate, cluster.volume / "git.crt")
+        address = f"https://{LOGIN}@{servers.GIT_HOST}/{project.name}"
+        words = ("--namespace", NAMESPACE, "create", "secret", "generic", "convoy-login")
+        cluster.kubectl(*words, f"--from-literal=CONVOY_REPOSITORY={address}")
+        client = airflow.started(
+            cluster,
+            CONVOY_IMAGES=cluster.images,
+            CONVOY_REPOSITORY="",
+            CONVOY_PASSES="GIT_SSL_CAINFO",
+            GIT_SSL_CAINFO="/convoy/git.crt",
+        )
+        yield Site(cluster, client, mlflow, project)
+        cluster.kubectl("--namespace", "airflow", "delete", "pod", "airflow")
+        cluster.kubectl("--namespace", NAMESPACE, "delete", "secret", "convoy-login")
+
+
+def test_a_training_whose_pod_is_deleted_resumes_and_the_run_ends_green(site: Site) -> None:
+    run = site.airflow.trigger("train", recipe="digits", overrides=OVERRIDES)
+    name = wait_until(lambda: _parent_name(site), 30 * MINUTES, "a run in MLflow")
+    wait_until(lambda: 1 < len(site.epochs(name)) < EPOCHS, 30 * MINUTES, "two epochs of the training")
+    site.cluster.kubectl("--namespace", NAMESPACE, "delete", "pod", site.training())
+    assert site.airflow.ended("train", run, 40 * MINUTES) == "success"
+    tasks = {task.address: task for task in site.airflow.tasks("train", run)}
+    assert {task.state for task in tasks.values()} == {"success"}
+    assert tasks["train@lenet"].tries == 2
+    assert site.epochs(name) == list(range(1, EPOCHS + 1)), "one run in MLflow has every epoch"
+    index = [task.address for task in tasks.values() if task.name == "train"].index("train@lenet")
+    said = "\n".join(site.airflow.log("train", run, "train", attempt, index) for attempt in (1, 2))
+    assert "the pod was deleted while it ran" in said
+    assert "event=resumed_training" in said
+    assert "hunter2" not in said
+    assert site.cluster.pods() == []
+    # record has pushed to the repository.
+    words = ["git", "for-each-ref", "--format=%(refname)", "refs/exps"]
+    pushed = subprocess.run(words, cwd=site.repository, capture_output=True, text=True, check=True).stdout
+    assert name in pushed
+
+
+def test_the_same_again_is_skipped(site: Site) -> None:
+    run = site.airflow.trigger("train", recipe="digits", overrides=OVERRIDES)
+    assert site.airflow.ended("train", run, 20 * MINUTES) == "success"
+    states = site.airflow.states("train", run)
+    working = {name for name, state in states.items() if state == "success"}
+    assert working == {"plan", "record", "members_of_extract", "members_of_train_predict"}
+    assert {state for name, state in states.items() if name not in working} == {"skipped"}
+
+
+def test_cancelling_a_run_deletes_its_pods(site: Site) -> None:
+    longer = [*OVERRIDES[:2], "models.lenet.train.epochs=1000"]
+    run = site.airflow.trigger("train", recipe="digits", overrides=longer)
+    wait_until(site.training, 20 * MINUTES, "the training's pod")
+    site.airflow.ask("PATCH", f"dags/train/dagRuns/{run}", {"state": "failed"})
+    wait_until(lambda: not site.cluster.pods(), 2 * MINUTES, "the end of the pods")
+
+
+def _parent_name(site: Site) -> str:
+    """The name of the one execution that MLflow has; empty where it has none yet."""
+    for run in site.runs(""):
+        for tag in run["data"].get("tags", []):
+            if tag["key"] == "convoy.run":
+                return str(tag["value"])
+    return ""

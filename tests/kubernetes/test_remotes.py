@@ -1,0 +1,112 @@
+"""Repositories and results outside of the claim: git over HTTPS and SSH, and a DVC remote on S3."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.docker.conftest import ROOT, build
+from tests.kubernetes import servers
+from tests.kubernetes.cluster import NAMESPACE, Cluster
+from tests.pipelines.driven import Driven
+
+pytestmark = pytest.mark.slow
+LOGIN = "robot:hunter2"
+
+
+@pytest.fixture
+def secret(cluster: Cluster) -> Iterator[str]:
+    """The name of a Secret that a test may create."""
+    yield "convoy-test"
+    cluster.kubectl("--namespace", NAMESPACE, "delete", "secret", "convoy-test", "--ignore-not-found")
+
+
+@pytest.fixture
+def project(driven: Driven, tmp_path: Path) -> Path:
+    """A bare clone of the tiny repository, which pods see by way of a server alone."""
+    return bare(driven.repository.root, tmp_path)
+
+
+def bare(repository: Path, folder: Path) -> Path:
+    """Clone a repository without a workspace."""
+    target = folder / "project.git"
+    subprocess.run(["git", "clone", "--quiet", "--bare", str(repository), str(target)], check=True)
+    return target
+
+
+def create(cluster: Cluster, name: str, **values: str | Path) -> None:
+    """Create a Secret as airflow.yaml says: of texts, and of files."""
+    words = [
+        f"--from-file={key}={value}" if isinstance(value, Path) else f"--from-literal={key}={value}"
+        for key, value in values.items()
+    ]
+    cluster.kubectl("--namespace", NAMESPACE, "delete", "secret", name, "--ignore-not-found")
+    cluster.kubectl("--namespace", NAMESPACE, "create", "secret", "generic", name, *words)
+
+
+def test_a_repository_over_https_with_a_login(
+    driven: Driven, cluster: Cluster, secret: str, project: Path
+) -> None:
+    address = f"https://{LOGIN}@{servers.GIT_HOST}/{project.name}"
+    with servers.git_over_https(cluster.host, project.parent, LOGIN) as certificate:
+        trusted = driven.repository.root.parent / "git.crt"
+        shutil.copy(certificate, trusted)
+        variables = {"CONVOY_REPOSITORY": "", "GIT_SSL_CAINFO": str(trusted)}
+        create(cluster, secret, CONVOY_REPOSITORY=address)
+        driven.config |= {"secrets": secret, "repository": ""}
+        result, said = driven("first", **variables)
+        assert result["outcome"] == "ran", said
+        assert "hunter2" not in said
+
+        create(cluster, secret, CONVOY_REPOSITORY=address.replace("hunter2", "hunter3"))
+        result, said = driven("train@a", **variables)
+        assert result["outcome"] == "refused", "a retry meets the same answer"
+        assert "Authentication failed" in result["reason"]
+        assert "hunter3" not in said + result["reason"]
+
+
+def test_a_repository_over_ssh_with_a_key(
+    driven: Driven, cluster: Cluster, secret: str, project: Path, tmp_path: Path
+) -> None:
+    repository = f"ssh://root@{servers.GIT_HOST}{project}"
+    with servers.git_over_ssh(cluster.host, tmp_path) as (key, known_hosts):
+        create(cluster, secret, **{"ssh-privatekey": key, "known_hosts": known_hosts})
+        driven.config |= {"ssh_secret": secret, "repository": repository}
+        result, said = driven("first", CONVOY_REPOSITORY=repository)
+        assert result["outcome"] == "ran", said
+
+        # A server that is not the one of known_hosts.
+        known_hosts.write_text(f"{servers.GIT_HOST} {(tmp_path / 'key.pub').read_text()}", encoding="utf-8")
+        create(cluster, secret, **{"ssh-privatekey": key, "known_hosts": known_hosts})
+        result, _ = driven("train@a", CONVOY_REPOSITORY=repository)
+        assert result["outcome"] == "refused"
+        assert "Host key verification failed" in result["reason"]
+
+
+def test_a_remote_on_s3_takes_the_claims_place(
+    driven: Driven, cluster: Cluster, secret: str, tmp_path: Path
+) -> None:
+    image = build("data", ROOT, f"{cluster.registry}/convoy/data-s3:test", "--build-arg", "PLUGINS=dvc-s3")
+    repository = driven.repository
+    with servers.s3(cluster.host, tmp_path) as endpoint:
+        remote = f'[remote "store"]\n    url = s3://convoy/results\n    endpointurl = {endpoint}\n'
+        repository.write(".dvc/config", f"[core]\n    analytics = false\n{remote}")
+        repository.commit()
+        project = bare(repository.root, tmp_path)
+        address = f"https://{LOGIN}@{servers.GIT_HOST}/{project.name}"
+        keys = {"AWS_ACCESS_KEY_ID": "robot", "AWS_SECRET_ACCESS_KEY": "hunter2"}
+        create(cluster, secret, CONVOY_REPOSITORY=address, **keys)
+        driven.config |= {"claim": "", "cache": "", "state": "", "secrets": secret, "images": image}
+        absent = ("REPOSITORY", "CACHE", "STATE", "WORK")
+        variables = {f"CONVOY_{name}": "" for name in absent} | {"CONVOY_REMOTE": "store"}
+        # Without the claim, a pod does not see the certificate of this test.
+        variables["GIT_SSL_NO_VERIFY"] = "1"
+        with servers.git_over_https(cluster.host, tmp_path, LOGIN):
+            first, said = driven("first", **variables)
+            assert first["outcome"] == "ran", said
+            again, said = driven("first", **variables)
+            assert again["outcome"] == "restored", said
+            after, said = driven("train@a", **variables)
+            assert (after["outcome"], after["reason"]) == ("ran", ""), "the first stage came from the remote"

@@ -1,0 +1,80 @@
+"""What the manifests allow Airflow and stages, asked of the API server."""
+
+import re
+
+import pytest
+
+from tests.docker.conftest import ROOT
+from tests.kubernetes.cluster import NAMESPACE, Cluster
+from tests.pipelines.driven import Driven
+
+pytestmark = pytest.mark.slow
+ALLOWED = [
+    ("create", "pods", NAMESPACE),
+    ("get", "pods", NAMESPACE),
+    ("delete", "pods", NAMESPACE),
+    ("get", "pods/log", NAMESPACE),
+    ("list", "events", NAMESPACE),
+]
+DENIED = [
+    ("list", "pods", NAMESPACE),
+    ("create", "pods/exec", NAMESPACE),
+    ("get", "secrets", NAMESPACE),
+    ("create", "serviceaccounts", NAMESPACE),
+    ("delete", "persistentvolumeclaims", NAMESPACE),
+    ("create", "pods", "airflow"),
+    ("create", "pods", "default"),
+    ("get", "secrets", "kube-system"),
+    ("get", "nodes", ""),
+]
+
+
+@pytest.mark.parametrize(("verb", "resource", "namespace"), ALLOWED)
+def test_airflow_may_run_pods(cluster: Cluster, verb: str, resource: str, namespace: str) -> None:
+    assert _can(cluster, verb, resource, namespace) == "yes"
+
+
+@pytest.mark.parametrize(("verb", "resource", "namespace"), DENIED)
+def test_airflow_may_nothing_else(cluster: Cluster, verb: str, resource: str, namespace: str) -> None:
+    assert _can(cluster, verb, resource, namespace) == "no"
+
+
+def test_the_manifests_can_be_applied_again(cluster: Cluster) -> None:
+    said = cluster.kubectl("apply", "--kustomize", str(ROOT / "docker" / "kubernetes"))
+    assert {line.rpartition(" ")[2] for line in said.splitlines()} <= {"unchanged", "configured"}
+    assert cluster.get("persistentvolumeclaim", "convoy")["status"]["phase"] == "Bound"
+
+
+def test_a_stage_is_an_ordinary_user_without_a_token_and_cannot_write_to_its_root(driven: Driven) -> None:
+    commands = [
+        "id",
+        "grep NoNewPrivs: /proc/self/status",
+        "grep CapBnd: /proc/self/status",
+        "echo shared memory of $(df --block-size 1M --output=size /dev/shm | tail -1) MiB",
+        "ls /var/run/secrets/kubernetes.io 2>&1 || true",
+        "touch /opt/convoy/new 2>&1 || true",
+        "ps -p 1 -o comm= || cat /proc/1/comm",
+    ]
+    shown = " && ".join(commands)
+    driven.repository.write(
+        "dvc.yaml", f"stages:\n  show:\n    cmd: >-\n      {shown}\n    always_changed: true\n"
+    )
+    driven.repository.commit()
+    result, said = driven("show")
+    assert result["outcome"] == "ran", said
+    assert "uid=1000(convoy) gid=1000(convoy)" in said
+    assert "NoNewPrivs:\t1" in said
+    assert "CapBnd:\t0000000000000000" in said
+    shared = re.search(r"^shared memory of (\d+) MiB", said, re.MULTILINE)
+    # A cluster before 1.22 ignores the limit and allows half of the node's memory.
+    assert shared is not None and int(shared[1]) >= 1024, "threads' buffers have more than 64 MiB"
+    assert "cannot access '/var/run/secrets/kubernetes.io'" in said
+    assert "Read-only file system" in said
+    assert "\ntini\n" in said
+
+
+def _can(cluster: Cluster, verb: str, resource: str, namespace: str) -> str:
+    kind, _, subresource = resource.partition("/")
+    words = ["auth", "can-i", verb, kind, f"--subresource={subresource}"]
+    words += ["--namespace", namespace] if namespace else []
+    return cluster.try_kubectl(*words, kubeconfig=cluster.kubeconfig).stdout.strip()
