@@ -118,6 +118,9 @@ def _variables(config: Config, work: Work) -> dict[str, str]:
 
 
 def _has_login(name: str, value: str) -> bool:
+    # Over SSH a user alone is no secret; over HTTPS it may be a token.
+    if re.match(r"ssh://[^/:@]+@", value):
+        return False
     return name in ("CONVOY_REPOSITORY", "MLFLOW_TRACKING_URI") and without_login(value) != value
 
 

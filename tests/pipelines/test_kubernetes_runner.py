@@ -163,10 +163,20 @@ def test_logins_come_from_secrets() -> None:
 
 
 @pytest.mark.parametrize(
+    "address", ["ssh://git@git.example.com/team/project.git", "git@git.example.com:p.git"]
+)
+def test_the_user_of_an_address_over_ssh_is_no_password(address: str) -> None:
+    (stage,) = pod_of(variables=VARIABLES | {"CONVOY_REPOSITORY": address})["spec"]["containers"]
+    assert {"name": "CONVOY_REPOSITORY", "value": address} in stage["env"]
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [
         ("MLFLOW_TRACKING_PASSWORD", "hunter2"),
         ("CONVOY_REPOSITORY", "https://robot:hunter2@git.example.com/project.git"),
+        ("CONVOY_REPOSITORY", "https://hunter2@git.example.com/project.git"),
+        ("CONVOY_REPOSITORY", "ssh://robot:hunter2@git.example.com/project.git"),
     ],
 )
 def test_a_password_that_the_pod_would_show_is_refused(tmp_path: Path, name: str, value: str) -> None:
