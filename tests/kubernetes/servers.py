@@ -42,6 +42,8 @@ def git_over_https(host: str, root: Path, login: str) -> Iterator[Path]:
             if self.headers.get("Authorization") != expected:
                 self.send_response(401)
                 self.send_header("WWW-Authenticate", 'Basic realm="git"')
+                # git takes a connection that ends without it for a broken one.
+                self.send_header("Content-Length", "0")
                 self.end_headers()
                 return
             path, _, query = self.path.partition("?")
@@ -66,7 +68,7 @@ def git_over_https(host: str, root: Path, login: str) -> Iterator[Path]:
             head, _, content = done.stdout.partition(b"\r\n\r\n")
             fields = dict(line.split(": ", 1) for line in head.decode().splitlines())
             self.send_response(int(fields.pop("Status", "200").split()[0]))
-            for name, value in fields.items():
+            for name, value in (fields | {"Content-Length": str(len(content))}).items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(content)

@@ -67,7 +67,8 @@ def test_a_stage_is_an_ordinary_user_without_a_token_and_cannot_write_to_its_roo
     assert "CapBnd:\t0000000000000000" in said
     shared = re.search(r"^shared memory of (\d+) MiB", said, re.MULTILINE)
     # A cluster before 1.22 ignores the limit and allows half of the node's memory.
-    assert shared is not None and int(shared[1]) >= 1024, "threads' buffers have more than 64 MiB"
+    assert shared is not None
+    assert int(shared[1]) >= 1024, "threads' buffers have more than 64 MiB"
     assert "cannot access '/var/run/secrets/kubernetes.io'" in said
     assert "Read-only file system" in said
     assert "\ntini\n" in said
