@@ -6,7 +6,12 @@ that a mapped file would count. For other programs it is an ordinary HDF5 file. 
 reads 10,000 images of 256x256 a second one at a time and 1,500 by an index list.)
 
 Every row has a checksum, which is compared when the row is first read: xxh3, 12 microseconds for an image of
-256x256, where CRC-32 takes 116. A last attribute marks the file as complete.
+256x256, where CRC-32 takes 116. All that is not a row (ids, columns such as labels and sums, the rows'
+checksums, provenance) has one checksum together, which is compared when the file is opened. A last attribute
+marks the file as complete.
+
+The attribute `format` says the version of all this. A file without it is of version 1, which has no checksum
+of ids and columns, and is read all the same; a file of a later version is refused with what to do.
 """
 
 import json
@@ -29,6 +34,8 @@ Put = Callable[[int, NDArray[Any]], None]
 Key = Literal["images", "features", "probabilities", "results"]
 KEYS: tuple[Key, ...] = get_args(Key)
 _CHECKSUMS, _COMPLETE = "checksums", "complete"
+_FORMAT, _REST = "format", "rest_checksum"
+_VERSION = 2
 
 
 class Writer:
@@ -91,6 +98,8 @@ def create(
             for name, values in writer.columns.items():
                 file.create_dataset(name, data=values, track_times=False)
             file.create_dataset(_CHECKSUMS, data=writer.checksums, track_times=False)
+            file.attrs[_FORMAT] = _VERSION
+            file.attrs[_REST] = np.uint64(_rest_checksum(file, key))
             file.attrs[_COMPLETE] = True
 
 
@@ -126,6 +135,16 @@ class Reader:
                 self._checksums = self._columns.pop(_CHECKSUMS)
                 if not file.attrs.get(_COMPLETE):
                     raise StoreError(f"{path} is not complete; delete it and run its stage again")
+                if (version := int(file.attrs.get(_FORMAT, 1))) > _VERSION:
+                    raise StoreError(
+                        f"{path} is of format {version}, this code reads up to {_VERSION}; check out the "
+                        "code that wrote it, or delete it and run its stage again (dvc repro)"
+                    )
+                if version > 1 and _rest_checksum(file, self.key) != int(file.attrs[_REST]):
+                    raise StoreError(
+                        f"{path}: ids, labels or other columns are damaged: wrong checksum; "
+                        "delete the file and run its stage again"
+                    )
         except FileNotFoundError:
             raise StoreError(f"{path} does not exist; run the stage that makes it") from None
         except (OSError, KeyError, StopIteration, json.JSONDecodeError) as error:
@@ -223,6 +242,16 @@ class Reader:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _rest_checksum(file: h5py.File, key: Key) -> int:
+    """xxh3 of all but the rows: their shape and type, ids, columns, checksums and provenance."""
+    digest = xxhash.xxh3_64(f"{key} {file[key].shape} {file[key].dtype} {file.attrs['provenance']}".encode())
+    for name in sorted(set(file) - {key}):
+        values = file[name][:]
+        digest.update(f"{name} {values.shape} {values.dtype}".encode())
+        digest.update(values.tobytes())
+    return digest.intdigest()
 
 
 def _new_file(path: Path) -> h5py.File:

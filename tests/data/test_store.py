@@ -82,6 +82,44 @@ def test_a_flipped_bit_is_found_and_named(tmp_path: Path) -> None:
             reader.take([2, 33])
 
 
+@pytest.mark.parametrize("name", ["ids", "labels", "checksums"])
+def test_a_flipped_bit_beside_the_rows_is_found_when_the_file_is_opened(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / "a.h5", images())
+    with h5py.File(path) as file:
+        place = file[name].id.get_offset() + 40
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(StoreError, match=r"a\.h5: ids, labels or other columns are damaged: wrong checksum"):
+        store.Reader(path)
+
+
+def test_changed_provenance_is_found(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.h5", images())
+    with h5py.File(path, "r+") as file:
+        file.attrs["provenance"] = '{"a": "b"}'
+    with pytest.raises(StoreError, match="are damaged"):
+        store.Reader(path)
+
+
+def test_a_file_of_the_first_format_is_read(tmp_path: Path) -> None:
+    """It has no version and no checksum of ids and columns."""
+    path = write(tmp_path / "a.h5", images())
+    with h5py.File(path, "r+") as file:
+        del file.attrs["format"], file.attrs["rest_checksum"]
+    with store.Reader(path) as reader:
+        assert np.array_equal(reader.read(0, len(reader)), images())
+        assert reader.ids.tolist() == IDS
+
+
+def test_a_file_of_a_later_format_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.h5", images())
+    with h5py.File(path, "r+") as file:
+        file.attrs["format"] = 3
+    with pytest.raises(StoreError, match=r"is of format 3, this code reads up to 2; .* run its stage again"):
+        store.Reader(path)
+
+
 def test_a_compressed_file_of_an_older_version_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "a.h5", images())
     with h5py.File(path, "r+") as file:
