@@ -12,6 +12,12 @@ if TYPE_CHECKING:
     from stages.data.manifest import Split
 
 
+# The sets whose classes have names, in the order of their numbers; Keras does not bring the names.
+_NAMES = {
+    "cifar10": ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+}
+
+
 class Params(SourceParams):
     """`path` is this file: what comes is fixed by the name. Keras keeps it in ~/.keras or $KERAS_HOME."""
 
@@ -20,7 +26,10 @@ class Params(SourceParams):
 
 
 def images(params: Params) -> Iterator[Image]:
-    """Each image as SPLIT/CLASS/NUMBER.png with its official split, train or test; classes are numbers.
+    """Each image as SPLIT/CLASS/NUMBER.png with its official split, train or test.
+
+    The classes of CIFAR-10 are words, whose alphabetical order is that of their numbers; other sets have
+    numbers.
 
     Raises:
         DownloadError: The set is not there and cannot be downloaded.
@@ -33,8 +42,9 @@ def images(params: Params) -> Iterator[Image]:
         why = " ".join(str(error).split())
         kind = DownloadError if is_failed_download(error) else SourceError
         raise kind(f"ingest.source.name: keras cannot load {params.name}: {why}") from error
+    names = _NAMES.get(params.name)
     splits: tuple[Split, Split] = ("train", "test")
     for split, (images, labels) in zip(splits, parts, strict=True):
         for number, (pixels, label) in enumerate(zip(images, labels.ravel().tolist(), strict=True)):
-            name = f"{split}/{label}/{number:05d}.png"
-            yield Image(name, str(label), data=png(pixels), split=split)
+            word = names[label] if names else str(label)
+            yield Image(f"{split}/{word}/{number:05d}.png", word, data=png(pixels), split=split)

@@ -1,8 +1,9 @@
-"""The layout of Tiny ImageNet: train/CLASS/images/*, val/images/* with val/val_annotations.txt.
+"""The layout of Tiny ImageNet: train/CLASS/images/*, val/images/* with val/val_annotations.txt, words.txt.
 
 Its test folder has no labels and is passed over, so that the test split is cut out of train.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,22 +21,44 @@ class Params(SourceParams):
 
 
 def images(params: Params) -> Iterator[Image]:
-    """Every image of train and val with its official split; the classes are WordNet's numbers.
+    """Every image of train and val with its official split.
+
+    The classes are the first of their words in words.txt, `goldfish` for `n01443537`. Without the file, and
+    where two classes of train have the same word, they are WordNet's numbers.
 
     Raises:
         SourceError: A folder or the annotations are missing.
     """
+    words = _words(params.path)
     for image in walk(params.path / "train", pattern=None):
-        label, _, inside = image.name.partition("/")
+        number, _, inside = image.name.partition("/")
         if not inside.endswith("_boxes.txt"):
+            label = words.get(number, number)
             yield replace(image, name=f"train/{image.name}", label=label, split="train")
-    labels = _annotations(params.path / "val" / "val_annotations.txt")
+    numbers = _annotations(params.path / "val" / "val_annotations.txt")
     for image in walk(params.path / "val" / "images", pattern=None):
-        yield replace(image, name=f"val/images/{image.name}", label=labels.get(image.name), split="val")
+        label = numbers.get(image.name)
+        word = words.get(label, label) if label else None
+        yield replace(image, name=f"val/images/{image.name}", label=word, split="val")
+
+
+def _words(folder: Path) -> dict[str, str]:
+    """WordNet's number → the first word, of the classes of train whose word no other class has."""
+    path = folder / "words.txt"
+    if not path.is_file() or not (folder / "train").is_dir():
+        return {}
+    classes = {entry.name for entry in (folder / "train").iterdir()}
+    words = {
+        number: text.partition(",")[0].strip()
+        for number, text in _annotations(path).items()
+        if number in classes
+    }
+    counts = Counter(words.values())
+    return {number: word for number, word in words.items() if word and counts[word] == 1}
 
 
 def _annotations(path: Path) -> dict[str, str]:
-    """File name → class; tabs separate them and the box that follows."""
+    """First → second column of a file with tabs: file name → class, number → words."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -38,6 +38,23 @@ def test_classes_come_from_folders_and_annotations(tmp_path: Path) -> None:
     }
 
 
+def test_classes_are_the_words_that_no_other_class_has(tmp_path: Path) -> None:
+    laid_out(tmp_path)
+    (tmp_path / "train" / "n03" / "images").mkdir(parents=True)
+    (tmp_path / "train" / "n03" / "images" / "n03_0.JPEG").touch()
+    words = (
+        "n01\tcrane, a bird\nn02\tgoldfish, Carassius auratus\nn03\tcrane\nn99\tgoldfish, of no class here\n"
+    )
+    (tmp_path / "words.txt").write_text(words, encoding="utf-8")
+    assert result(tmp_path) == {
+        "train/n01/images/n01_0.JPEG": ("n01", "train"),
+        "train/n02/images/n02_0.JPEG": ("goldfish", "train"),
+        "train/n03/images/n03_0.JPEG": ("n03", "train"),
+        "val/images/val_0.JPEG": ("goldfish", "val"),
+        "val/images/val_1.JPEG": (None, "val"),
+    }
+
+
 def test_missing_annotations_are_named(tmp_path: Path) -> None:
     laid_out(tmp_path)
     (tmp_path / "val" / "val_annotations.txt").unlink()
