@@ -179,6 +179,31 @@ def test_cutout_greys_a_square_that_the_border_may_cut() -> None:
     assert cut.any(axis=0).all(), "some places are never cut out"
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_elastic_moves_are_smooth_and_as_long_as_stated(channels: int) -> None:
+    """Of a ramp, whose values say where a pixel comes from: moves of 3 % of 100 pixels, in two directions."""
+    ramp = np.broadcast_to(np.arange(50, 150, dtype=np.uint8)[None, :, None], (4, 100, 100, channels))
+    changed = augment_batch(ramp.copy(), augment(elastic=0.03), rng()).astype(float)
+    inside = (slice(None), slice(20, 80), slice(20, 80), 0)
+    moves = changed[inside] - ramp[inside]
+    assert np.sqrt((moves**2).mean()) == pytest.approx(3 / np.sqrt(2), rel=0.35)
+    # Neighbours move alike.
+    assert np.abs(np.diff(moves, axis=1)).max() <= 2
+    assert not np.array_equal(changed[0], changed[1])
+
+
+def test_pca_colour_shifts_a_whole_image_along_the_main_colours() -> None:
+    """Krizhevsky et al. 2012: mostly lighter or darker, as the first component is nearly grey."""
+    grey = np.full((200, 4, 4, 3), 128, np.uint8)
+    changed = augment_batch(grey, augment(pca_colour=0.1), rng()).astype(float)
+    assert (changed == changed[:, :1, :1]).all()
+    shifts = changed[:, 0, 0] - 128
+    assert shifts.std(axis=0) == pytest.approx(255 * 0.1 * 0.2175 * 0.58, rel=0.2)
+    assert np.corrcoef(shifts[:, 0], shifts[:, 2])[0, 1] > 0.9
+    scans = np.full((2, 4, 4, 1), 128, np.uint8)
+    np.testing.assert_array_equal(augment_batch(scans, augment(pca_colour=0.1), rng()), scans)
+
+
 @pytest.mark.parametrize("name", ["mixup", "cutmix"])
 def test_labels_are_mixed_by_the_shares_of_the_pixels(name: str) -> None:
     """Black is one class and white the other, so that an image's brightness is its label."""

@@ -26,8 +26,11 @@ class Augment(Section):
     The moves are those of Keras' ImageDataGenerator (Practitioner Bundle ch. 2): every value is the largest
     of a range drawn from uniformly. Pixels are the same but for rounding, and with `wrap` and `constant` but
     for the outermost, which OpenCV blends with what is beyond. Brightness, contrast and saturation multiply
-    by 1 - value to 1 + value. Cutout: DeVries and Taylor, arXiv:1708.04552; mixup: Zhang et al.,
-    arXiv:1710.09412; cutmix: Yun et al., arXiv:1905.04899. With both, each batch gets one of them.
+    by 1 - value to 1 + value. Elastic moves, a share of the shorter side: Simard et al., Best Practices for
+    Convolutional Neural Networks, ICDAR 2003. `pca_colour`, the deviation of shifts along the components of
+    ImageNet's colours: Krizhevsky et al. 2012 (design-patterns text, section 3). Cutout: DeVries and Taylor,
+    arXiv:1708.04552; mixup: Zhang et al., arXiv:1710.09412; cutmix: Yun et al., arXiv:1905.04899. With both,
+    each batch gets one of them.
     """
 
     rotation: Annotated[float, Field(ge=0, le=180)]
@@ -37,10 +40,12 @@ class Augment(Section):
     horizontal_flip: bool
     vertical_flip: bool
     fill: Literal["nearest", "reflect", "wrap", "constant"]
+    elastic: Strength
     resized_crop: Annotated[float, Field(gt=0, le=1)] | None
     brightness: Strength
     contrast: Strength
     saturation: Strength
+    pca_colour: Annotated[float, Field(ge=0)]
     cutout: Strength
     mixup: Annotated[float, Field(ge=0)]
     cutmix: Annotated[float, Field(ge=0)]
@@ -74,6 +79,8 @@ def augment_batch(
         pixels = geometry.warp(images, places, shape, params.fill)
     else:
         pixels = crops.cut(images, shape, crops.random_corners(images, shape, rng), flips)
+    if params.elastic:
+        geometry.deform(pixels, params.elastic, params.fill, rng)
     colour.change(pixels, params, rng)
     _cut_out(pixels, params.cutout, rng)
     return pixels

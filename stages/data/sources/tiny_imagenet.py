@@ -37,8 +37,8 @@ def images(params: Params) -> Iterator[Image]:
             yield replace(image, name=f"train/{image.name}", label=label, split="train")
     numbers = _annotations(params.path / "val" / "val_annotations.txt")
     for image in walk(params.path / "val" / "images", pattern=None):
-        label = numbers.get(image.name)
-        word = words.get(label, label) if label else None
+        annotated = numbers.get(image.name)
+        word = words.get(annotated, annotated) if annotated else None
         yield replace(image, name=f"val/images/{image.name}", label=word, split="val")
 
 

@@ -138,10 +138,17 @@ class Trainer:
         self._model.compile(
             optimizer=optimizers.build(optimizer, len(self._train), steps),
             loss=loss,
-            metrics=["accuracy"],
+            metrics=["accuracy", *self._top5()],
             jit_compile=self._settings.xla,
         )
         self._model.optimizer.build(self._model.trainable_variables)
+
+    def _top5(self) -> list[keras.metrics.Metric]:
+        if not self._settings.top5_accuracy:
+            return []
+        metrics = keras.metrics
+        kind = metrics.TopKCategoricalAccuracy if self._train.soft else metrics.SparseTopKCategoricalAccuracy
+        return [kind(5, name="top5_accuracy")]
 
     def _run(
         self,

@@ -26,6 +26,8 @@ class Settings(Section):
         label_smoothing: the share of each label that is spread over all classes, in the val loss too.
         l2: this times the sum of squares of the kernels is added to the loss; kernels with a penalty of the
             network's own are left out.
+        top5_accuracy: measure in each epoch, too, whether the label is among the five most probable classes;
+            for many classes, where it can rise when the accuracy stalls (Practitioner Bundle ch. 4).
         monitor: what early stopping, a plateau and `keep` look at.
         early_stopping: when to stop early; null: never.
         keep: `best` ends with the weights of the best epoch, `last` with those of the last.
@@ -47,6 +49,7 @@ class Settings(Section):
     class_weights: Literal["none", "balanced"]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     l2: Annotated[float, Field(ge=0)]
+    top5_accuracy: bool
     monitor: Literal["val_loss", "val_accuracy"]
     early_stopping: EarlyStopping | None
     keep: Literal["last", "best"]

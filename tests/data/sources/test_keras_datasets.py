@@ -44,7 +44,7 @@ def test_images_come_with_their_class_and_official_split(cache: Path, tmp_path: 
 def test_the_classes_of_cifar10_are_words_in_the_order_of_their_numbers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Starter Bundle ch. 10 lists them. The set is 170 MB: here a part of one image of each class stands for it."""
+    """Starter Bundle ch. 10 lists them. The set is 170 MB: one image of each class is enough here."""
     pixels = np.zeros((10, 32, 32, 3), np.uint8)
     part = pixels, np.arange(10)[:, None]
     monkeypatch.setattr("keras.datasets.cifar10.load_data", lambda: (part, part))

@@ -172,3 +172,14 @@ def test_with_every_option_at_once_a_loss_that_is_no_number_still_stops(packed: 
     }
     with pytest.raises(LearnerError, match=r"the loss became (nan|inf) in epoch 1, step \d; lower optimizer"):
         trained(packed, optimizer=wild, train=everything)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1], ids=["labels", "shares of labels"])
+def test_top5_accuracy_is_measured_in_each_epoch_on_request(packed: Any, smoothing: float) -> None:
+    """Of three classes the label is always among the first five (Practitioner Bundle ch. 4)."""
+    train = {"epochs": 2, "label_smoothing": smoothing}
+    _, history = trained(packed, train=train | {"top5_accuracy": True})
+    assert history["top5_accuracy"] == history["val_top5_accuracy"] == [1.0, 1.0]
+    _, plain = trained(packed, train=train)
+    assert "top5_accuracy" not in plain
+    assert plain["val_loss"] == history["val_loss"]
