@@ -115,7 +115,9 @@ def _execute(params: Params, changes: list[str], images: int, *, verbose: bool) 
     ]
     screen = Screen(["summarize", *per_entry])
     words = [word for change in changes for word in ("-S", change)]
-    command = ["dvc", "exp", "run", *words] if changes else ["dvc", "repro"]
+    # The experiment's name is that of the parent run in MLflow, too; DVC's own are two random words.
+    name = f"{params.recipe}-{time.strftime('%Y-%m-%d-%H%M%S')}"
+    command = ["dvc", "exp", "run", "--name", name, *words] if changes else ["dvc", "repro"]
     began = time.monotonic()
     outcome = watching.run(command, screen, verbose=verbose)
     if outcome.status:

@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Mapping
 
 from stages.data.layout import Count, Layout
-from stages.params import Params
+from stages.params import Ingest, Params
 from stages.tools.running.checking import FEW_PER_CLASS
 from stages.tools.running.choosing import Choice
 from stages.tools.running.estimating import Estimate
@@ -22,7 +22,7 @@ def describe(
     facts = {
         "layout": recognized.description,
         "images": f"{images:,} files in {len(files.by_class)} classes: {_classes(files.by_class)}",
-        "splits": _splits(recognized, files.by_split),
+        "splits": _splits(recognized, files.by_split, params.ingest),
         "recipe": f"{choice.recipe}: {choice.description}",
         "size": f"images of {height} x {width} pixels; {size / 1e9:.1f} GB of disk",
         "time": str(estimate),
@@ -56,9 +56,10 @@ def _classes(by_class: Mapping[str, int]) -> str:
     return f"{names} … {smallest} {number:,}"
 
 
-def _splits(recognized: Layout, by_split: Mapping[str, int]) -> str:
+def _splits(recognized: Layout, by_split: Mapping[str, int], params: Ingest) -> str:
     if recognized.split == "content":
-        return "15 % of each class for validation, 15 % for the test, by content"
+        val, test = (f"{100 * share:g} %" for share in (params.val_fraction, params.test_fraction))
+        return f"{val} of each class for validation, {test} for the test, by content"
     named = ", ".join(f"{name} {number:,}" for name, number in by_split.items())
     missing = [name for name in ("val", "test") if name not in by_split]
     cut = f"; {' and '.join(missing)} cut out of train" if missing else ""
