@@ -124,6 +124,22 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Resize], Path]
     return packed_images
 
 
+@pytest.fixture(scope="session")
+def extracted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Any, Path], Path]:
+    """The features of packed images; recipes with the same extractor and images share them."""
+    root = tmp_path_factory.mktemp("features")
+    folders: dict[tuple[str, Path], Path] = {}
+
+    def features(extractor: Any, images: Path) -> Path:
+        key = (extractor.model_dump_json(), images)
+        if key not in folders:
+            folders[key] = root / str(len(folders))
+            extract("shared", params=extractor, packed=images, features=folders[key])
+        return folders[key]
+
+    return features
+
+
 @pytest.fixture(autouse=True)
 def _operation_by_operation() -> Iterator[None]:
     import keras
@@ -141,18 +157,19 @@ def _operation_by_operation() -> Iterator[None]:
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_every_member_of_the_recipe_takes_a_step_and_predicts(
-    recipe: str, packed: Callable[[Resize], Path], weights: Any, tmp_path: Path
+    recipe: str, packed: Callable[[Resize], Path], extracted: Callable[[Any, Path], Path], weights: Any
 ) -> None:
     checked = shrunk(composed(recipe), weights)
     images = packed(checked.resize)
+    inputs = {PACKED: images}
     for name, extractor in checked.extractors.items():
-        extract(name, params=extractor, packed=images, features=tmp_path / "features" / name)
+        inputs[f"features/{name}"] = extracted(extractor, images)
 
     distinct = {
         model.model_dump_json(exclude={"train": {"seed"}}): model for model in checked.models.values()
     }
     for model in distinct.values():
-        folder = images if model.input == PACKED else tmp_path / model.input
+        folder = inputs[model.input]
         with Reader(folder / "train.h5") as train, Reader(folder / "val.h5") as val:
             learner = learners.create(model)
             learner.fit(train, val, lambda *_: None)
