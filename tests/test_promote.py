@@ -2,6 +2,7 @@
 
 import logging
 import math
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,13 +102,14 @@ class Workshop:
 
 @pytest.fixture
 def workshop(
-    tracking_store: Path,
+    empty_database: Path,
     project: Any,
     images: Callable[..., Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Workshop:
     monkeypatch.chdir(tmp_path)
+    shutil.copyfile(empty_database, tmp_path / "mlflow.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     images(dict.fromkeys(CLASSES, 40), size=(8, 8), noise=90)
     workshop = Workshop(project, tmp_path)
