@@ -132,7 +132,7 @@ def shell_words(line: str) -> tuple[str, ...]:
 COMMANDS = sorted(set(commands()), key=str)
 
 
-def of(*programs: str) -> list[Command]:
+def commands_of(*programs: str) -> list[Command]:
     return [command for command in COMMANDS if command.words[0] in programs]
 
 
@@ -151,7 +151,7 @@ def test_what_runs_a_command_names_it(name: str) -> None:
     assert text in (ROOT / path).read_text(encoding="utf-8"), f"{path} does not have {text}"
 
 
-@pytest.mark.parametrize("command", of("make"), ids=str)
+@pytest.mark.parametrize("command", commands_of("make"), ids=str)
 def test_a_target_and_its_variables_exist(command: Command) -> None:
     _, target, *words = command.words
     assert re.search(rf"^{target}:", MAKEFILE, re.MULTILINE), f"the Makefile has no {target}"
@@ -163,7 +163,7 @@ def test_a_target_and_its_variables_exist(command: Command) -> None:
         )
 
 
-@pytest.mark.parametrize("command", of("python"), ids=str)
+@pytest.mark.parametrize("command", commands_of("python"), ids=str)
 def test_a_module_exists_and_has_the_options(command: Command) -> None:
     module = import_module(command.words[2])
     options = [word.partition("=")[0] for word in command.words[3:] if word.startswith("--")]
@@ -180,7 +180,7 @@ def test_a_module_exists_and_has_the_options(command: Command) -> None:
     assert {option[2:].replace("-", "_") for option in options} <= set(arguments)
 
 
-@pytest.mark.parametrize("command", of("dvc"), ids=str)
+@pytest.mark.parametrize("command", commands_of("dvc"), ids=str)
 def test_dvc_takes_the_words(command: Command) -> None:
     words = [word for word in command.words[1:] if not word.isupper()]
     parsed, _ = get_main_parser().parse_known_args(words)

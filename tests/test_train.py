@@ -120,10 +120,10 @@ def test_a_networks_run_has_its_metrics_per_epoch(tracked: Path, packed: Any) ->
     assert run.data.params["optimizer.learning_rate"] == "0.01"
     assert read_json(folder / "spec.json")["shape"] == [16, 16, 3]
     assert {"figures/confusion_val.png", "figures/learning_curves.png"} <= artifacts(run, "figures")
-    kept = list(tracked.rglob("epoch-*.npz"))
+    checkpoints = list(tracked.rglob("epoch-*.npz"))
     # With the member, and not in the model that is served.
-    assert {path.parent for path in kept} == {folder / "checkpoints"}
-    assert sorted(path.name[:9] for path in kept) == ["epoch-001", "epoch-002"]
+    assert {path.parent for path in checkpoints} == {folder / "checkpoints"}
+    assert sorted(path.name[:9] for path in checkpoints) == ["epoch-001", "epoch-002"]
     assert "architecture/architecture.txt" in artifacts(run, "architecture")
     assert ("architecture/architecture.png" in artifacts(run, "architecture")) == bool(shutil.which("dot"))
 

@@ -83,11 +83,11 @@ class Cluster:
         subprocess.run(["chown", "--recursive", "1000:1000", str(folder)], check=True)
 
 
-def wait_until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
+def wait_until(condition: Callable[[], Any], seconds: float, awaited: str) -> Any:
     """Ask every 0.2 s; return the first answer that is true."""
     deadline = time.monotonic() + seconds
     while not (answer := condition()):
-        assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
+        assert time.monotonic() < deadline, f"{awaited} did not happen within {seconds} s"
         time.sleep(0.2)
     return answer
 

@@ -55,8 +55,12 @@ class Site:
             if members := self.runs(query):
                 (member,) = members
                 address = f"{self.mlflow}/api/2.0/mlflow/metrics/get-history"
-                what = {"run_id": member["info"]["run_id"], "metric_key": "accuracy", "max_results": "1000"}
-                points = requests.get(address, params=what, timeout=60).json().get("metrics", [])
+                query_params = {
+                    "run_id": member["info"]["run_id"],
+                    "metric_key": "accuracy",
+                    "max_results": "1000",
+                }
+                points = requests.get(address, params=query_params, timeout=60).json().get("metrics", [])
                 return sorted({point.get("step", 0) for point in points})
         return []
 
@@ -99,10 +103,10 @@ def test_a_training_whose_pod_is_deleted_resumes_and_the_run_ends_green(site: Si
     assert tasks["train@lenet"].tries == 2
     assert site.epochs(name) == list(range(1, EPOCHS + 1)), "one run in MLflow has every epoch"
     index = [task.address for task in tasks.values() if task.name == "train"].index("train@lenet")
-    said = "\n".join(site.airflow.log("train", run, "train", attempt, index) for attempt in (1, 2))
-    assert "the pod was deleted while it ran" in said
-    assert "event=resumed_training" in said
-    assert "hunter2" not in said
+    output = "\n".join(site.airflow.log("train", run, "train", attempt, index) for attempt in (1, 2))
+    assert "the pod was deleted while it ran" in output
+    assert "event=resumed_training" in output
+    assert "hunter2" not in output
     assert site.cluster.pods() == []
     # record has pushed to the repository.
     words = ["git", "for-each-ref", "--format=%(refname)", "refs/exps"]

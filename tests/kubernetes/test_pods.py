@@ -15,11 +15,11 @@ pytestmark = pytest.mark.slow
 
 def test_a_stage_that_no_node_has_room_for_ends_with_the_schedulers_words(driven: Driven) -> None:
     driven.config["start_timeout"] = "0.1"
-    result, said = driven("first", settings={"cpu": 640})
+    result, output = driven("first", settings={"cpu": 640})
     assert result["outcome"] == "failed"
     assert "the pod has not started in time: Unschedulable" in result["reason"]
     assert "0/1 nodes are available: 1 Insufficient cpu" in result["reason"]
-    assert "waiting: Unschedulable" in said, "the log has it while the pod waits"
+    assert "waiting: Unschedulable" in output, "the log has it while the pod waits"
     assert driven.remains("first") == []
 
 
@@ -45,11 +45,11 @@ def test_what_is_missing_is_refused_with_its_name(
 
 def test_a_registry_that_does_not_answer_is_waited_for(driven: Driven) -> None:
     driven.config["start_timeout"] = "0.3"
-    result, said = driven("first", settings={"image": "127.0.0.1:9/convoy/data:1"})
+    result, output = driven("first", settings={"image": "127.0.0.1:9/convoy/data:1"})
     assert result["outcome"] == "failed"
     assert "the pod has not started in time: " in result["reason"]
     assert "connection refused" in result["reason"]
-    assert "waiting: " in said
+    assert "waiting: " in output
 
 
 def test_a_drained_node_stops_the_stage_and_the_retry_resumes_when_it_is_back(
@@ -102,8 +102,8 @@ def test_a_retry_waits_for_the_pod_of_an_earlier_try(driven: Driven, cluster: Cl
         upto(process.stdout, "waiting")
         process.kill()
     assert len(cluster.pods()) == 1
-    result, said = driven("train@a", **work)
-    assert result["outcome"] == "ran", said
+    result, output = driven("train@a", **work)
+    assert result["outcome"] == "ran", output
     assert cluster.pods() == []
 
 

@@ -56,15 +56,15 @@ def test_a_repository_over_https_with_a_login(
         variables = {"CONVOY_REPOSITORY": "", "GIT_SSL_CAINFO": str(trusted)}
         create(cluster, secret, CONVOY_REPOSITORY=address)
         driven.config |= {"secrets": secret, "repository": ""}
-        result, said = driven("first", **variables)
-        assert result["outcome"] == "ran", said
-        assert "hunter2" not in said
+        result, output = driven("first", **variables)
+        assert result["outcome"] == "ran", output
+        assert "hunter2" not in output
 
         create(cluster, secret, CONVOY_REPOSITORY=address.replace("hunter2", "hunter3"))
-        result, said = driven("train@a", **variables)
+        result, output = driven("train@a", **variables)
         assert result["outcome"] == "refused", "a retry meets the same answer"
         assert "Authentication failed" in result["reason"]
-        assert "hunter3" not in said + result["reason"]
+        assert "hunter3" not in output + result["reason"]
 
 
 def test_a_repository_over_ssh_with_a_key(
@@ -74,8 +74,8 @@ def test_a_repository_over_ssh_with_a_key(
     with servers.git_over_ssh(cluster.host, tmp_path) as (key, known_hosts):
         create(cluster, secret, **{"ssh-privatekey": key, "known_hosts": known_hosts})
         driven.config |= {"ssh_secret": secret, "repository": repository}
-        result, said = driven("first", CONVOY_REPOSITORY=repository)
-        assert result["outcome"] == "ran", said
+        result, output = driven("first", CONVOY_REPOSITORY=repository)
+        assert result["outcome"] == "ran", output
 
         # A server that is not the one of known_hosts.
         known_hosts.write_text(f"{servers.GIT_HOST} {(tmp_path / 'key.pub').read_text()}", encoding="utf-8")
@@ -104,9 +104,9 @@ def test_a_remote_on_s3_takes_the_claims_place(
         # Without the claim, a pod does not see the certificate of this test.
         variables["GIT_SSL_NO_VERIFY"] = "1"
         with servers.git_over_https(cluster.host, tmp_path, LOGIN):
-            first, said = driven("first", **variables)
-            assert first["outcome"] == "ran", said
-            again, said = driven("first", **variables)
-            assert again["outcome"] == "restored", said
-            after, said = driven("train@a", **variables)
+            first, output = driven("first", **variables)
+            assert first["outcome"] == "ran", output
+            again, output = driven("first", **variables)
+            assert again["outcome"] == "restored", output
+            after, output = driven("train@a", **variables)
             assert (after["outcome"], after["reason"]) == ("ran", ""), "the first stage came from the remote"

@@ -40,8 +40,8 @@ def test_airflow_may_nothing_else(cluster: Cluster, verb: str, resource: str, na
 
 
 def test_the_manifests_can_be_applied_again(cluster: Cluster) -> None:
-    said = cluster.kubectl("apply", "--kustomize", str(ROOT / "docker" / "kubernetes"))
-    assert {line.rpartition(" ")[2] for line in said.splitlines()} <= {"unchanged", "configured"}
+    output = cluster.kubectl("apply", "--kustomize", str(ROOT / "docker" / "kubernetes"))
+    assert {line.rpartition(" ")[2] for line in output.splitlines()} <= {"unchanged", "configured"}
     assert cluster.get("persistentvolumeclaim", "convoy")["status"]["phase"] == "Bound"
 
 
@@ -60,18 +60,18 @@ def test_a_stage_is_an_ordinary_user_without_a_token_and_cannot_write_to_its_roo
         "dvc.yaml", f"stages:\n  show:\n    cmd: >-\n      {shown}\n    always_changed: true\n"
     )
     driven.repository.commit()
-    result, said = driven("show")
-    assert result["outcome"] == "ran", said
-    assert "uid=1000(convoy) gid=1000(convoy)" in said
-    assert "NoNewPrivs:\t1" in said
-    assert "CapBnd:\t0000000000000000" in said
-    shared = re.search(r"^shared memory of (\d+) MiB", said, re.MULTILINE)
+    result, output = driven("show")
+    assert result["outcome"] == "ran", output
+    assert "uid=1000(convoy) gid=1000(convoy)" in output
+    assert "NoNewPrivs:\t1" in output
+    assert "CapBnd:\t0000000000000000" in output
+    shared = re.search(r"^shared memory of (\d+) MiB", output, re.MULTILINE)
     # A cluster before 1.22 ignores the limit and allows half of the node's memory.
     assert shared is not None
     assert int(shared[1]) >= 1024, "threads' buffers have more than 64 MiB"
-    assert "cannot access '/var/run/secrets/kubernetes.io'" in said
-    assert "Read-only file system" in said
-    assert "\ntini\n" in said
+    assert "cannot access '/var/run/secrets/kubernetes.io'" in output
+    assert "Read-only file system" in output
+    assert "\ntini\n" in output
 
 
 def _can(cluster: Cluster, verb: str, resource: str, namespace: str) -> str:

@@ -102,8 +102,8 @@ def read(path: Path) -> EpochCheckpoint:
 
 def slots(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
     """The optimizer's variables besides its rate and its count of steps."""
-    apart = {id(optimizer.iterations), id(optimizer.learning_rate)}
-    return [variable for variable in optimizer.variables if id(variable) not in apart]
+    excluded = {id(optimizer.iterations), id(optimizer.learning_rate)}
+    return [variable for variable in optimizer.variables if id(variable) not in excluded]
 
 
 def _write(path: Path, model: keras.Model, history: History) -> None:

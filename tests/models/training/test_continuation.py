@@ -64,11 +64,15 @@ def test_two_epochs_and_one_more_are_three_epochs(packed: Any, finished: tuple[P
         np.testing.assert_allclose(array, other, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("of", [optimizer("sgd"), optimizer("adam")], ids=lambda chosen: str(chosen["kind"]))
-def test_a_checkpoint_and_another_rate_are_segments(packed: Any, tmp_path: Path, of: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "chosen", [optimizer("sgd"), optimizer("adam")], ids=lambda chosen: str(chosen["kind"])
+)
+def test_a_checkpoint_and_another_rate_are_segments(
+    packed: Any, tmp_path: Path, chosen: dict[str, Any]
+) -> None:
     """The "ctrl+c" method of Practitioner Bundle ch. 11: stop after two epochs, lower the rate, go on."""
     rates = [{"until_epoch": 2, "learning_rate": 0.01}, {"until_epoch": 4, "learning_rate": 0.001}]
-    high, low = (of | {"learning_rate": rate["learning_rate"], "schedule": "constant"} for rate in rates)
+    high, low = (chosen | {"learning_rate": rate["learning_rate"], "schedule": "constant"} for rate in rates)
     uninterrupted, expected, _ = fitted(
         packed.packed,
         optimizer=high | {"schedule": {"kind": "segments", "segments": rates}},
