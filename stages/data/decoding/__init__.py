@@ -6,7 +6,7 @@ hashes. `inspect` decides whether a file is accepted; `decode` gives the pixels 
     formats                      what is accepted, and by which decoder
     jpeg, jpeg2000, png, tiff    what these formats need beyond Pillow
     orientation                  upright
-    profiles                     sRGB
+    profiles, cicp               sRGB, from a profile or from numbers
     tones                        8 bits, on white
 """
 
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from stages.common.errors import DamagedError, ImageError
-from stages.data.decoding import jpeg, jpeg2000, png, profiles, tiff, tones
+from stages.data.decoding import cicp, jpeg, jpeg2000, png, profiles, tiff, tones
 from stages.data.decoding.formats import FORMATS, open_image, refuse_raw, versions
 from stages.data.decoding.jpeg import REDUCTIONS
 from stages.data.decoding.orientation import UPRIGHT, orientation, upright
@@ -153,9 +153,11 @@ def _open(data: bytes, max_pixels: int | None = None) -> Image.Image:
     """Pillow's image, not loaded; of a TIFF the whole image, loaded and upright."""
     refuse_raw(data)
     if tiff.is_tiff(data):
-        return tiff.read(data, max_pixels)
-    image = open_image(data)
-    tones.check_size(*image.size, len(data), max_pixels)
+        image = tiff.read(data, max_pixels)
+    else:
+        image = open_image(data)
+        tones.check_size(*image.size, len(data), max_pixels)
+    cicp.apply(image, data)
     return image
 
 
@@ -177,10 +179,20 @@ def _finished(image: Image.Image, data: bytes, *, strict: bool, reduction: int =
     else:
         turned = orientation(image)
         image = _loaded(image, data, strict=strict, reduction=reduction)
-    final = tones.opaque(profiles.in_srgb(image))
+    final = profiles.in_srgb(_opaque(image))
     if final.mode not in ("L", "RGB"):
         final = final.convert("RGB")
     return final if turned == UPRIGHT else Image.fromarray(upright(np.asarray(final), turned))
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    """Opaque and of a mode that profiles are of, with its profile."""
+    opaque = tones.opaque(image)
+    if opaque.mode not in ("L", "RGB", "CMYK"):
+        opaque = opaque.convert("RGB")
+    if opaque is not image and (profile := image.info.get("icc_profile")):
+        opaque.info["icc_profile"] = profile
+    return opaque
 
 
 def _loaded(image: Image.Image, data: bytes, *, strict: bool, reduction: int) -> Image.Image:

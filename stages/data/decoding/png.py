@@ -50,6 +50,11 @@ def check(data: bytes) -> None:
     raise DamagedError(f"damaged PNG: it ends after chunk {last.decode('latin-1') or 'none'}")
 
 
+def content(data: bytes, kind: bytes) -> bytes:
+    """The content of the first chunk of a kind; empty without one."""
+    return next((data[chunk.start : chunk.stop] for chunk in _chunks(data) if chunk.kind == kind), b"")
+
+
 def with_transparency(image: Image.Image, data: bytes) -> Image.Image:
     """Give an image of few or many bits the transparent colour that its file names.
 
@@ -67,7 +72,7 @@ def with_transparency(image: Image.Image, data: bytes) -> Image.Image:
         ImageError: The pixels cannot be read at their full depth.
     """
     depth, kind = data[24], data[25]
-    key = next((data[chunk.start : chunk.stop] for chunk in _chunks(data) if chunk.kind == b"tRNS"), b"")
+    key = content(data, b"tRNS")
     samples = {_GRAY: 1, _RGB: 3}.get(kind, 0)
     if not samples or len(key) < 2 * samples or depth in (1, 8):
         return image

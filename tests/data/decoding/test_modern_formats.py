@@ -3,6 +3,7 @@
 import io
 import shutil
 import subprocess
+import zlib
 from pathlib import Path
 
 import cv2
@@ -15,6 +16,7 @@ from stages.data.decoding import decode, inspect, versions
 from stages.serving import intake
 from tests.conftest import Images, Project
 from tests.data.decoding.samples import jpeg, photograph
+from tests.data.decoding.test_profiles import BT_2020, DISPLAY_P3, in_srgb
 
 HEIGHT, WIDTH = 64, 96
 SCENE = np.asarray(Image.fromarray(photograph(5, 75, 100)).crop((0, 0, WIDTH, HEIGHT)))
@@ -100,6 +102,59 @@ def test_the_limit_on_pixels_holds_before_decoding(tmp_path: Path) -> None:
         data = encoded(kind, tmp_path / "image.png")
         with pytest.raises(ImageError, match="96x64 pixels are more than the 100 allowed"):
             inspect(data, 100, hashed=False)
+
+
+def stated(kind: str, primaries: int, transfer: int, folder: Path, pixels: np.ndarray = SCENE) -> bytes:
+    """A file whose colours are those of the pixels in a space that the file names by numbers alone."""
+    if kind == "png":
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "PNG")
+        data, content = file.getvalue(), b"cICP" + bytes((primaries, transfer, 0, 1))
+        chunk = (4).to_bytes(4, "big") + content + zlib.crc32(content).to_bytes(4, "big")
+        return data[:33] + chunk + data[33:]
+    if kind == "heic":
+        # heif-enc of libheif 1.15 writes no such box.
+        __import__("pillow_heif").register_heif_opener()
+        file = io.BytesIO()
+        numbers = {"color_primaries": primaries, "transfer_characteristics": transfer}
+        Image.fromarray(pixels).save(
+            file, "HEIF", quality=95, matrix_coefficients=6, full_range_flag=1, **numbers
+        )
+        return file.getvalue()
+    cv2.imwrite(str(folder / "image.png"), pixels[:, :, ::-1])
+    if kind == "jxl":
+        curve = {13: "SRG", 16: "PeQ", 18: "HLG"}[transfer]
+        space = {1: "RGB_D65_SRG", 9: "RGB_D65_202", 12: "RGB_D65_DCI"}[primaries]
+        return encoded("jxl", folder / "image.png", "-x", f"color_space={space}_Rel_{curve}")
+    return encoded("avif", folder / "image.png", "--nclx", f"{primaries}/{transfer}/6")
+
+
+@pytest.mark.parametrize(("primaries", "columns"), [(1, None), (12, DISPLAY_P3), (9, BT_2020)])
+@pytest.mark.parametrize("kind", ["png", "heic", "avif", "jxl"])
+def test_colours_stated_by_numbers_become_srgb(
+    kind: str, primaries: int, columns: np.ndarray | None, tmp_path: Path
+) -> None:
+    """Compared with the formulas; saturated greens are beyond sRGB and are cut off."""
+    expected = SCENE if columns is None else in_srgb(SCENE, columns, None)
+    result = pixels_of(stated(kind, primaries, 13, tmp_path))
+    assert np.abs(result - expected).mean() < (1.5 if kind in ("png", "jxl") else 6)
+    # The test would notice numbers that are ignored.
+    assert columns is None or np.abs(SCENE.astype(int) - expected).mean() > 6
+
+
+@pytest.mark.parametrize(("transfer", "name"), [(16, "PQ"), (18, "HLG")])
+@pytest.mark.parametrize("kind", ["png", "heic", "avif", "jxl"])
+def test_hdr_is_refused_in_one_line(kind: str, transfer: int, name: str, tmp_path: Path) -> None:
+    data = stated(kind, 9, transfer, tmp_path)
+    with pytest.raises(ImageError, match=rf"an HDR image \({name}\), .*; save it as SDR"):
+        inspect(data, 10**6, hashed=False)
+
+
+def test_numbers_without_a_meaning_here_are_refused(tmp_path: Path) -> None:
+    for primaries, transfer in [(10, 13), (1, 17), (200, 200)]:
+        with pytest.raises(ImageError, match=f"primaries {primaries} and transfer {transfer} "):
+            inspect(stated("png", primaries, transfer, tmp_path), 10**6, hashed=False)
+    assert inspect(stated("png", 2, 2, tmp_path), 10**6, hashed=False).plain
 
 
 RAW = {

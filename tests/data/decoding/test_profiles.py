@@ -18,6 +18,7 @@ DISPLAY_P3 = np.array(
     [[0.51512, 0.29198, 0.15710], [0.24120, 0.69225, 0.06657], [-0.00105, 0.04189, 0.78407]]
 )
 ADOBE_RGB = np.array([[0.60974, 0.20528, 0.14919], [0.31111, 0.62567, 0.06322], [0.01947, 0.06087, 0.74457]])
+BT_2020 = np.array([[0.67342, 0.16564, 0.12513], [0.27902, 0.67534, 0.04564], [-0.00193, 0.02998, 0.79733]])
 SPACES = {"Display P3": (DISPLAY_P3, None), "Adobe RGB": (ADOBE_RGB, 563 / 256)}
 
 
@@ -85,6 +86,32 @@ def test_colours_become_srgb(space: str, kind: str, tmp_path: Path) -> None:
     srgb.write_bytes(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     expected = by_imagemagick(data, tmp_path, "-profile", str(srgb))
     assert np.abs(result.astype(int) - expected).mean() < tolerance / 2
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "P", "PA"])
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
+def test_transparent_and_palette_images_are_converted_too(mode: str, kind: str) -> None:
+    """As screenshots of macOS are: PNG with alpha, in Display P3."""
+    pixels = photograph(2)
+    matrix, gamma = SPACES["Display P3"]
+    image = Image.fromarray(pixels)
+    if mode != "RGBA":
+        image = image.quantize(200)
+    plain = np.asarray(image.convert("RGB"))
+    if mode == "RGBA":
+        image.putalpha(255)
+        image.putpixel((0, 0), (0, 0, 0, 0))
+    elif mode == "PA" and kind == "PNG":
+        image.info["transparency"] = 255
+    file = io.BytesIO()
+    image.save(
+        file, kind, icc_profile=profile(matrix, gamma), **({"lossless": True} if kind == "WEBP" else {})
+    )
+    facts = inspect(file.getvalue(), 10**6, hashed=False)
+    result = decode(file.getvalue(), "rgb", plain=facts.plain)
+    np.testing.assert_allclose(result[1:], in_srgb(plain, matrix, gamma)[1:], atol=3)
+    if mode == "RGBA":
+        assert result[0, 0].tolist() == [255, 255, 255]
 
 
 def test_gray_and_serving_see_the_same() -> None:
