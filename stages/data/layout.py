@@ -49,11 +49,19 @@ class Layout:
 
 @dataclass(frozen=True)
 class Count:
-    """Candidate files, not decoded: by class, by the split that the source names, and without a class."""
+    """Candidate files, not decoded: by class, by the split that the source names, and without a class.
+
+    Attributes:
+        by_class: Label → number.
+        by_split: Split → number, of those whose split is named.
+        unlabelled: Files without a class, and those that are missing or cannot be used.
+        first: The first of these with its problem, as text; empty where there is none.
+    """
 
     by_class: dict[str, int]
     by_split: dict[str, int]
     unlabelled: int
+    first: str = ""
 
 
 def recognize(path: Path) -> Layout:
@@ -93,15 +101,18 @@ def count(source: sources.SourceParams) -> Count:
     """
     classes: Counter[str] = Counter()
     splits: Counter[str] = Counter()
-    unlabelled = 0
+    unlabelled, first = 0, ""
     for image in sources.images(source):
-        if image.problem is not None or image.label is None:
+        missing = "does not exist" if image.path and not image.path.exists() else None
+        if problem := image.problem or missing or (None if image.label else "no class"):
             unlabelled += 1
+            first = first or f"{image.name}: {problem}"
             continue
+        assert image.label is not None
         classes[image.label] += 1
         if split := image.split or split_of(image.name):
             splits[split] += 1
-    return Count(dict(sorted(classes.items())), dict(splits), unlabelled)
+    return Count(dict(sorted(classes.items())), dict(splits), unlabelled, first)
 
 
 def _tiny_imagenet(path: Path) -> Layout | None:

@@ -2,6 +2,7 @@
 
 import csv
 import posixpath
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -12,6 +13,8 @@ from stages.data.sources._naming import SPLIT_NAMES
 from stages.data.sources._walk import check_folder
 
 _NEEDED = {"path", "label"}
+# C:\images\1.jpg, which names no file here.
+_DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 
 
 class Params(SourceParams):
@@ -96,6 +99,10 @@ def _image(cells: Mapping[str, str], params: Params, table: Path, line: int) -> 
     if split and split.casefold() not in SPLIT_NAMES:
         raise SourceError(f"{where}: split is {split!r}; allowed: {', '.join(SPLIT_NAMES)}, or nothing")
     name = _name(params, path)
+    if _DRIVE.match(path):
+        return Image(
+            path, label, problem=f"{where}: an absolute path of Windows; write it relative to the table"
+        )
     if not path or name.startswith(("/", "../")):
         problem = f"{where}: {'no path' if not path else f'outside of {params.path}'}"
         return Image(path, label, problem=problem)
@@ -103,5 +110,11 @@ def _image(cells: Mapping[str, str], params: Params, table: Path, line: int) -> 
 
 
 def _name(params: Params, path: str) -> str:
-    """The POSIX path inside the source."""
-    return posixpath.normpath(PurePosixPath(params.table).parent / path)
+    """The POSIX path inside the source.
+
+    A backslash separates folders, as on Windows, unless a file has it in its name.
+    """
+    folder = PurePosixPath(params.table).parent
+    if "\\" in path and not Path(params.path, folder, path).exists():
+        path = path.replace("\\", "/")
+    return posixpath.normpath(folder / path)

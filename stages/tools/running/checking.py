@@ -56,7 +56,10 @@ def check_classes(source: sources.SourceParams, files: Count) -> None:
         )
     if len(files.by_class) < 2:
         names = ", ".join(files.by_class) or "none"
-        raise SourceError(f"{source.path}: a classifier needs at least two classes; here: {names}")
+        more = (
+            f"; {files.unlabelled:,} files cannot be used, the first is {files.first}" if files.first else ""
+        )
+        raise SourceError(f"{source.path}: a classifier needs at least two classes; here: {names}{more}")
     small = {name: number for name, number in files.by_class.items() if number < MIN_PER_CLASS}
     if small:
         counts = ", ".join(f"{name} {number}" for name, number in list(small.items())[:5])

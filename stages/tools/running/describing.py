@@ -28,7 +28,9 @@ def describe(
         "time": str(estimate),
     }
     if files.unlabelled:
-        facts["left out"] = f"{files.unlabelled:,} files without a class; data/rejects.csv will list them"
+        facts["left out"] = (
+            f"{files.unlabelled:,} files, listed in data/rejects.csv; the first is {files.first}"
+        )
     if few := [name for name, number in files.by_class.items() if number < FEW_PER_CLASS]:
         names = ", ".join(few[:5]) + (", …" if len(few) > 5 else "")
         facts["warning"] = (

@@ -124,3 +124,18 @@ def test_any_recipe_takes_a_table_without_a_plus(recipe: str) -> None:
     with hydra.initialize_config_dir(str(conf), version_base=None):
         source = hydra.compose("config", [f"recipe={recipe}", *words]).ingest.source
     assert dict(source) == {"kind": "csv", "path": "my images", "table": "my table.csv"}
+
+
+def test_backslashes_separate_folders_unless_a_file_has_them(tmp_path: Path) -> None:
+    (tmp_path / "img").mkdir()
+    for name in ("img/1.png", "a\\b.png"):
+        (tmp_path / name).touch()
+    lines = ["path,label", "img\\1.png,cat", "a\\b.png,dog", "..\\outside.png,dog", "C:\\img\\1.png,cat"]
+    (tmp_path / "labels.csv").write_text("\n".join(lines), encoding="utf-8")
+    first, second, outside, drive = result(tmp_path)
+    assert (first.name, second.name) == ("img/1.png", "a\\b.png")
+    assert "outside of" in str(outside.problem)
+    assert (
+        drive.problem
+        == f"{tmp_path / 'labels.csv'}, line 5: an absolute path of Windows; write it relative to the table"
+    )
