@@ -174,7 +174,7 @@ def _delivered_epoch(params: LearnerParams, history: History) -> float:
     Epochs of a training that this one continues (phase 0) do not count: their weights are not kept.
     """
     settings = getattr(params, "train", None)
-    if settings is None or settings.keep == "last":
+    if settings is None or settings.keep != "best":
         return history["epoch"][-1]
     first = history["phase"].count(0)
     values = np.asarray(history[settings.monitor][first:])

@@ -1,8 +1,9 @@
 """A network trained from scratch on the packed images."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
@@ -27,6 +28,7 @@ from stages.data.store import Reader
 from stages.models import networks
 from stages.models.backbones import Sha256
 from stages.models.protocols import LearnerParams
+from stages.models.training import schedules
 from stages.models.training.durations import Duration
 from stages.models.training.monitor import Draw
 from stages.models.training.optimizers import Optimizer
@@ -132,6 +134,20 @@ class Params(LearnerParams):
         return self
 
     @model_validator(mode="after")
+    def _check_snapshots_have_cycles(self) -> Self:
+        if self.train.keep != "snapshots":
+            return self
+        cycles, train = schedules.cycles(self.optimizer.schedule), self.train
+        plain = train.early_stopping is None and self.optimizer.ema_momentum is None
+        if cycles < 2 or not train.epochs or train.epochs % cycles or not plain:
+            raise PydanticCustomError(
+                "snapshots",
+                "train.keep: snapshots needs a cosine schedule with at least 2 cycles, epochs that they "
+                "divide, no early_stopping and no ema_momentum",
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_code(self) -> Self:
         expected = f"stages/models/networks/{self.network}.py"
         if self.code != expected:
@@ -172,9 +188,24 @@ class Network:
         assert self._params is not None
         settings = self._params.train
         patch = self._build(self._params, train)
-        with self._training(settings, self._params.augment, patch, train, val, on_epoch) as trainer:
+        with ExitStack() as stack:
+            if settings.keep == "snapshots" and self.checkpoints is None:
+                self.checkpoints = Path(stack.enter_context(TemporaryDirectory(prefix="convoy-snapshots-")))
+            trainer = stack.enter_context(
+                self._training(settings, self._params.augment, patch, train, val, on_epoch)
+            )
             trainer.fit(self._params.optimizer, settings)
+            if settings.keep == "snapshots":
+                self._average_snapshots()
         return trainer.history
+
+    def _average_snapshots(self) -> None:
+        from stages.models.training import snapshots
+
+        assert self.checkpoints is not None
+        assert self._model is not None
+        files = sorted((self.checkpoints / snapshots.FOLDER).glob("*.npz"))
+        self._model = snapshots.averaged(self._model, files)
 
     def range_test(self, train: Reader, steps: int) -> "RangeTest":
         """Build the network and try learning rates on it, one per batch; raises as `fit` does."""

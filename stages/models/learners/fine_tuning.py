@@ -13,7 +13,8 @@ import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
 
 from stages.common.errors import LearnerError
 from stages.common.history import History, OnEpoch
@@ -88,6 +89,13 @@ class Params(LearnerParams):
     warm_up: WarmUp
     fine_tune: FineTune | None
     train: Settings
+
+    @field_validator("train")
+    @classmethod
+    def _check_no_snapshots(cls, value: Settings) -> Settings:
+        if value.keep == "snapshots":
+            raise PydanticCustomError("keep", "keep is 'snapshots'; allowed in two phases: last, best")
+        return value
 
 
 class FineTuned(cnn.Network):

@@ -50,11 +50,13 @@ class Save(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no type
         which: `improving`, or the number of epochs between two files.
         monitor: what improves: val_loss or val_accuracy.
         history: of all epochs so far; this callback comes after the one that adds to it.
+        first: the number of epochs before the first that counts, for a number of epochs.
     """
 
-    def __init__(self, folder: Path, which: Which, monitor: str, history: History) -> None:
+    def __init__(self, folder: Path, which: Which, monitor: str, history: History, first: int = 0) -> None:
         super().__init__()
-        self._folder, self._which, self._monitor, self._history = folder, which, monitor, history
+        self._folder, self._which, self._monitor = folder, which, monitor
+        self._history, self._first = history, first
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Remove what an attempt that was killed wrote after its last checkpoint."""
@@ -69,7 +71,7 @@ class Save(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no type
             better = min if self._monitor == "val_loss" else max
             due = values.index(better(values)) == len(values) - 1
         else:
-            due = (epoch + 1) % self._which == 0
+            due = (epoch + 1 - self._first) % self._which == 0
         if due:
             self._folder.mkdir(exist_ok=True)
             _write(

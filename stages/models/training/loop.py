@@ -21,6 +21,7 @@ from stages.models.training import (
     regularization,
     saving,
     schedules,
+    snapshots,
 )
 from stages.models.training.callbacks import Span
 from stages.models.training.checkpoints import State
@@ -252,6 +253,10 @@ class Trainer:
             chosen.append(
                 epoch_checkpoints.Save(folder, settings.save_epochs, settings.monitor, self.history)
             )
+        if self._folder and settings.keep == "snapshots":
+            every = (span.end - span.first) // schedules.cycles(optimizer.schedule)
+            folder = self._folder / snapshots.FOLDER
+            chosen.append(epoch_checkpoints.Save(folder, every, settings.monitor, self.history, span.first))
         if self._folder:
             when = saving.Schedule(self._folder, settings.checkpoint_every, settings.checkpoint_minutes)
             chosen.append(

@@ -59,12 +59,20 @@ class Polynomial(Section):
 class Cosine(Section):
     """Half a cosine down to `end` at the last step, after a linear rise from 0 during `warmup`.
 
-    Loshchilov and Hutter, SGDR (2017), without restarts; warm-up as in Goyal et al. (2017).
+    With several `cycles` the rate starts anew in each, as in Loshchilov and Hutter, SGDR (2017); warm-up as
+    in Goyal et al. (2017).
     """
 
     kind: Literal["cosine"]
     warmup: Duration | None = None
     end: Annotated[float, Field(ge=0)] = 0.0
+    cycles: Positive = 1
+
+    @model_validator(mode="after")
+    def _check_cycles_have_no_warmup(self) -> Self:
+        if self.warmup and self.cycles > 1:
+            raise PydanticCustomError("cosine", "warmup and several cycles exclude each other")
+        return self
 
 
 class Plateau(Section):
@@ -142,12 +150,17 @@ def build(schedule: AnySchedule, rate: float, epoch: int, total: int) -> _Rate:
             return ks.InverseTimeDecay(rate, decay_steps=1, decay_rate=decay)
         case Polynomial(power=power, end=end):
             return ks.PolynomialDecay(rate, decay_steps=total, end_learning_rate=end, power=power)
-        case Cosine(warmup=warmup, end=end):
-            return _cosine(rate, warmup.in_steps(epoch) if warmup else 0, total, end)
+        case Cosine(warmup=warmup):
+            return _cosine(schedule, rate, warmup.in_steps(epoch) if warmup else 0, total)
         case Segments(segments=segments):
             return _segments(segments, epoch, total)
         case _:
             return rate
+
+
+def cycles(schedule: AnySchedule) -> int:
+    """The number of times that the rate falls from its start to its end."""
+    return schedule.cycles if isinstance(schedule, Cosine) else 1
 
 
 def callbacks(schedule: AnySchedule, monitor: str) -> "list[keras.callbacks.Callback]":
@@ -163,14 +176,17 @@ def callbacks(schedule: AnySchedule, monitor: str) -> "list[keras.callbacks.Call
     ]
 
 
-def _cosine(rate: float, warmup: int, total: int, end: float) -> "keras.optimizers.schedules.CosineDecay":
+def _cosine(schedule: Cosine, rate: float, warmup: int, total: int) -> _Rate:
     from keras.optimizers import schedules as ks
 
     if warmup >= total:
         raise LearnerError(f"optimizer.schedule.warmup is {warmup} steps; the training has {total}")
+    alpha = schedule.end / rate
+    if schedule.cycles > 1:
+        return ks.CosineDecayRestarts(rate, total / schedule.cycles, t_mul=1.0, alpha=alpha)
     if not warmup:
-        return ks.CosineDecay(rate, decay_steps=total, alpha=end / rate)
-    return ks.CosineDecay(0.0, total - warmup, alpha=end / rate, warmup_target=rate, warmup_steps=warmup)
+        return ks.CosineDecay(rate, decay_steps=total, alpha=alpha)
+    return ks.CosineDecay(0.0, total - warmup, alpha=alpha, warmup_target=rate, warmup_steps=warmup)
 
 
 def _segments(segments: list[Segment], epoch: int, total: int) -> _Rate:

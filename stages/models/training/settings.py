@@ -30,7 +30,8 @@ class Settings(Section):
             for many classes, where it can rise when the accuracy stalls (Practitioner Bundle ch. 4).
         monitor: what early stopping, a plateau and `keep` look at.
         early_stopping: when to stop early; null: never.
-        keep: `best` ends with the weights of the best epoch, `last` with those of the last.
+        keep: `best` ends with the weights of the best epoch, `last` with those of the last. `snapshots` ends
+            with the average of the networks at the ends of all cycles of a cosine schedule.
         save_epochs: keep checkpoints of epochs in models/NAME/checkpoints, to go on from (`start_from`):
             `improving` of each epoch with a better `monitor` than all before, a number of every so many
             epochs; null: none.
@@ -52,7 +53,7 @@ class Settings(Section):
     top5_accuracy: bool
     monitor: Literal["val_loss", "val_accuracy"]
     early_stopping: EarlyStopping | None
-    keep: Literal["last", "best"]
+    keep: Literal["last", "best", "snapshots"]
     save_epochs: Literal["improving"] | Positive | None
     checkpoint_every: Positive | None
     checkpoint_minutes: Annotated[float, Field(gt=0)] | None

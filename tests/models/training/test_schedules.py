@@ -60,6 +60,14 @@ def test_a_cosine_rises_in_its_warm_up_and_ends_at_its_end() -> None:
     assert actual[-1] == pytest.approx(0.1, abs=0.01)
 
 
+def test_a_cosine_of_several_cycles_starts_anew_in_each() -> None:
+    actual = rates({"kind": "cosine", "cycles": 2}, 1.0, epoch=4, epochs=4)
+    assert actual[:8] == pytest.approx(actual[8:], abs=1e-6)
+    assert actual[:8] == pytest.approx(rates("cosine", 1.0, epoch=4, epochs=2), abs=1e-6)
+    with pytest.raises(ValidationError, match="warmup and several cycles exclude each other"):
+        adapter.validate_python({"kind": "cosine", "cycles": 2, "warmup": {"epochs": 1}})
+
+
 def test_segments_change_the_rate_at_their_ends() -> None:
     parts = [{"until_epoch": 2, "learning_rate": 0.1}, {"until_step": 5, "learning_rate": 0.01}]
     assert rates({"kind": "segments", "segments": parts}, 0.1, epoch=2, epochs=2) == pytest.approx([0.1] * 4)
