@@ -63,6 +63,7 @@ def run(
     else:
         params = _compose(changes) if changes else typed.load(_PARAMS)
         images = _check(params)
+        print(describing.describe_recipe(params), flush=True)
     watching.LOG.parent.mkdir(exist_ok=True)
     networks.check_in_process(params, composing.NEXT if changes else _PARAMS, watching.LOG)
     if not dry_run:

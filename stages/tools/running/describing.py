@@ -40,6 +40,12 @@ def describe(
     return [str(recognized.path), *(line for name, text in facts.items() for line in _wrapped(name, text))]
 
 
+def describe_recipe(params: Params) -> str:
+    """Say in one line what a recipe trains on what."""
+    height, width = params.resize.size
+    return f"Recipe {params.recipe}: {', '.join(params.models)} on images of {height} x {width} pixels"
+
+
 def _wrapped(name: str, text: str) -> list[str]:
     first, *others = text.splitlines()
     indent = " " * 12

@@ -33,6 +33,9 @@ def check_in_process(params: Params, path: Path, log: Path) -> None:
     )
     if _RESULT.exists() and json.loads(_RESULT.read_text(encoding="utf-8")) == passed:
         return
+    height, width, _ = params.resize.shape
+    sys.stdout.write(f"Checking that networks and weights fit images of {height} x {width} pixels, once\n")
+    sys.stdout.flush()
     command = [sys.executable, "-m", "stages.tools.check", "--networks", "--params", str(path)]
     # Keras shows the progress of a download on standard output.
     with log.open("w", encoding="utf-8") as out:
