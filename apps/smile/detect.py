@@ -13,8 +13,8 @@ from apps.smile.faces import Box, Detector
 from stages import cli
 from stages.common.files import replace_atomically
 
-# The recipe's class of smiling faces; its other class is not smiling.
-SMILING = "positives7"
+# What the class of smiling faces is called: in the folders of SMILES, and in an archive with plain names.
+SMILING = ("positives7", "smiling")
 _COLORS = {True: (30, 140, 60), False: (120, 120, 120)}
 
 
@@ -52,8 +52,8 @@ def annotate(pixels: Pixels, detect: Detector, classify: Classifier) -> tuple[Pi
     answers = classify([_crop_gray(pixels, box) for box in boxes])
     canvas = pixels.copy()
     for box, (label, confidence) in zip(boxes, answers, strict=True):
-        _draw(canvas, box, smiling=label == SMILING, confidence=confidence)
-    return canvas, len(boxes), sum(label == SMILING for label, _ in answers)
+        _draw(canvas, box, smiling=label in SMILING, confidence=confidence)
+    return canvas, len(boxes), sum(label in SMILING for label, _ in answers)
 
 
 def annotate_photograph(path: Path, to: Path, detect: Detector, classify: Classifier) -> str:

@@ -30,7 +30,7 @@ def face(side: int = 200) -> np.ndarray:
 
 
 def smiling(images: list[np.ndarray]) -> list[tuple[str, float]]:
-    return [(detect.SMILING, 0.9)] * len(images)
+    return [("positives7", 0.9)] * len(images)
 
 
 def test_the_cascade_finds_a_face_where_it_is() -> None:
@@ -44,6 +44,15 @@ def test_the_cascade_finds_a_face_where_it_is() -> None:
 def test_boxes_of_a_large_photograph_are_in_its_own_pixels() -> None:
     (box,) = faces.haar()(cv2.resize(face(), None, fx=4, fy=4))
     assert box[2] > 500
+
+
+@pytest.mark.parametrize(("label", "smiles"), [("smiling", 1), ("not_smiling", 0), ("negatives7", 0)])
+def test_classes_with_plain_names_are_known_too(tmp_path: Path, label: str, smiles: int) -> None:
+    (tmp_path / "photo.png").write_bytes(cv2.imencode(".png", face())[1])
+    line = detect.annotate_photograph(
+        tmp_path / "photo.png", tmp_path / "to", faces.haar(), lambda images: [(label, 0.9)] * len(images)
+    )
+    assert line.endswith(f"1 faces\t{smiles} smiling")
 
 
 def test_the_model_sees_the_gray_face_and_the_copy_has_a_box(tmp_path: Path) -> None:
