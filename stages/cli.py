@@ -23,12 +23,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, ParamSpec, TypeVar
 
 import cyclopts
 
 from stages.common import events, log
 from stages.common.errors import INTERRUPTED, TERMINATED, Terminated, UsageError, describe, exit_status
+
+if TYPE_CHECKING:
+    from stages.params import Params
 
 DEBUG_VARIABLE = "CONVOY_DEBUG"
 
@@ -40,7 +43,8 @@ Result = TypeVar("Result")
 class Command(Generic[Arguments, Result]):
     """A function together with the params it reads: argument name → key in the params.
 
-    A key may hold `{name}`, filled with the positional of that name: `models.{name}`.
+    A key may hold `{name}`, filled with the positional of that name: `models.{name}`. So may the paths on the
+    command line, which may also hold `{input}`: what the member reads.
     """
 
     function: Callable[Arguments, Result]
@@ -153,7 +157,7 @@ def _parse(
 
     def run(**arguments: Any) -> None:
         if reads is not None:
-            arguments |= _read_params(arguments.pop("params"), reads, arguments)
+            arguments = _with_params(arguments, reads)
         function(**arguments)
 
     def shown(**arguments: Any) -> None:
@@ -181,13 +185,36 @@ def _parse(
     return run, bound.arguments
 
 
-def _read_params(path: Path, reads: Mapping[str, str], arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments that come from the params, all of which are checked."""
+def _with_params(arguments: Mapping[str, Any], reads: Mapping[str, str]) -> dict[str, Any]:
+    """The arguments, with those that come from the params, all of which are checked."""
     # A tool without params starts in half the time without the import.
     from stages import params
 
-    checked = params.load(path)
-    return {name: checked.at(key.format(**arguments)) for name, key in reads.items()}
+    complete = dict(arguments)
+    checked = params.load(complete.pop("params"))
+    if "name" in complete:
+        complete = _filled(complete, checked)
+    return complete | {name: checked.at(key.format(**complete)) for name, key in reads.items()}
+
+
+def _filled(arguments: Mapping[str, Any], params: "Params") -> dict[str, Any]:
+    """Paths with the entry's name for `{name}` and its input for `{input}`; the name may be `STAGE@NAME`.
+
+    dvc.yaml has these words, as DVC quotes nothing that it fills into a command: a name or input of a user's
+    there would be read by a shell.
+    """
+    name = arguments["name"].rpartition("@")[2]
+    values = {"{name}": name}
+    if name in params.models:
+        values["{input}"] = params.models[name].input
+    elif name not in params.extractors:
+        params.at(f"models.{name}")
+    filled = dict(arguments) | {"name": name}
+    for key, value in arguments.items():
+        if isinstance(value, Path):
+            for word, meaning in values.items():
+                filled[key] = Path(str(filled[key]).replace(word, meaning))
+    return filled
 
 
 def _option(name: str, kind: type, default: Any, text: str) -> inspect.Parameter:

@@ -5,6 +5,7 @@ import importlib
 import re
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -200,3 +201,27 @@ def test_every_program_has_the_one_command_line(path: Path, capsys: pytest.Captu
     output = capsys.readouterr().out
     assert output.startswith(f"Usage: python -m {module} ")
     assert "--debug" in output
+
+
+def fitted(name: str, *, data: Path, model: Path, params: Any) -> None:
+    """Fit.
+
+    Args:
+        name: The member.
+        data: What it reads.
+        model: What it writes.
+        params: Its params.
+    """
+    print(name, data, model, params.kind)  # noqa: T201
+
+
+@pytest.mark.parametrize("name", ["lenet", "train@lenet", "../dvc.yaml:train@lenet"])
+def test_a_stage_of_dvcs_fills_its_name_and_input_into_paths(
+    capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    command = cli.command(params="models.{name}")(fitted)
+    cli.main(command, [name, "--data", "{input}", "--model", "models/{name}"])
+    assert capsys.readouterr().out == "lenet data/packed models/lenet cnn\n"
+    with pytest.raises(SystemExit):
+        cli.main(command, ["train@lenett", "--data", "{input}", "--model", "models/{name}"])
+    assert "did you mean lenet?" in capsys.readouterr().err

@@ -41,6 +41,28 @@ def test_a_path_in_the_home_folder_is_refused_in_one_line(clone: Clone) -> None:
     assert "Traceback" not in output
 
 
+@pytest.mark.parametrize("place", ["models", "extractors", "input"])
+def test_a_member_is_never_a_command(clone: Clone, place: str) -> None:
+    clone.set("ingest.source", {"kind": "digits", "path": "stages/data/sources/digits.py"})
+    clone.repro("pack")
+    before = (clone.root / "params.yaml").read_bytes()
+    values = yaml.safe_load(before)
+    hostile = "x'; touch EXECUTED; '"
+    if place == "input":
+        # A folder of that name, as DVC runs nothing whose dependency is missing.
+        shutil.copytree(clone.root / "data" / "packed", clone.root / hostile)
+        values["models"]["lenet"]["input"] = hostile
+        address = "train@lenet"
+    else:
+        values[place] |= {hostile: next(iter(values[place].values()))}
+        address = f"{'train' if place == 'models' else 'extract'}@{hostile}"
+    (clone.root / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    said = clone.dvc("repro", "--single-item", address, fails=True)
+    (clone.root / "params.yaml").write_bytes(before)
+    assert not list(clone.root.rglob("EXECUTED"))
+    assert "params.yaml: " in said
+
+
 @pytest.mark.parametrize(
     "words",
     [
