@@ -138,6 +138,6 @@ class Postgres:
             )
         user = self._data.stat().st_uid if self._data.exists() else pwd.getpwnam("nobody").pw_uid
         identity = [f"--reuid={user}", f"--regid={user}", "--clear-groups", "--no-new-privs"]
-        capabilities = [f"--{kind}-caps=-all,+dac_override" for kind in ("inh", "ambient")]
+        capabilities = ["--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override"]
         # A change of user clears what `Parts` has set: the signal on the parent's end.
         return ["setpriv", "--pdeathsig=TERM", *identity, *capabilities]
