@@ -1,5 +1,6 @@
 """sweep: trials are trainings with other params, judged on val, side by side in MLflow."""
 
+import copy
 import os
 import shlex
 import sys
@@ -16,8 +17,10 @@ from stages import cli, params
 from stages.common.errors import ParamsError
 from stages.data import store
 from stages.models import learners
+from stages.models.learners import cnn
 from stages.scoring import metrics
 from stages.scoring.predictions import Predictions
+from stages.tools import _space
 from stages.tools._process import TrialFailedError, run_trial
 from stages.tools.sweep import STORAGE, SweepError, pruner, search, study_name, sweep
 from stages.train import train
@@ -214,3 +217,13 @@ def test_mistakes_are_named_before_anything_is_trained(
 ) -> None:
     with pytest.raises(ParamsError, match=message):
         sweep(member, space(workspace, **{key: about}), 1)
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "conf" / "sweep").glob("*.yaml")), ids=lambda file: file.stem)
+def test_every_choice_of_the_spaces_is_allowed_for_a_network(file: Path) -> None:
+    values = params.load(ROOT / "params.yaml").models["lenet"].model_dump(mode="json")
+    for key, about in _space.read(file).items():
+        for value in about.get("choices", [about.get("low"), about.get("high")]):
+            changed = copy.deepcopy(values)
+            _space.put(changed, key, value)
+            cnn.Params.model_validate(changed)
