@@ -63,6 +63,8 @@ def run(command: Sequence[str], screen: Screen, *, verbose: bool) -> Outcome:
         begin = log.tell()
         status = _watch(process, reader, screen)
     output = LOG.read_bytes()[begin:].decode(errors="replace")
+    if status == INTERRUPTED:
+        return Outcome(status, [], [])
     if status and not screen.errors:
         for line in _DVC_ERROR.findall(output) or output.splitlines()[-_LAST_LINES:]:
             screen.text(f"error: {line}")

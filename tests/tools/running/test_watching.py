@@ -1,5 +1,8 @@
 """A command whose stages record events: its output goes to a file, its end to the caller."""
 
+import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -8,6 +11,7 @@ import pytest
 from stages.tools.running import watching
 from stages.tools.running.screen import Screen
 
+ROOT = Path(__file__).parents[3]
 DVC = (
     "Stage 'ingest' didn't change, skipping\nStage 'train@a' is cached - skipping run, checking out outputs\n"
 )
@@ -55,3 +59,28 @@ def test_an_error_of_dvc_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     command = script("import sys", "print('noise')", "sys.exit('ERROR: unexpected error - the disk is gone')")
     assert watching.run(command, Screen([]), verbose=False).status == 1
     assert capsys.readouterr().out.splitlines()[0] == "error: the disk is gone"
+
+
+def test_ctrl_c_waits_for_the_stage_and_says_that_the_work_is_not_lost(tmp_path: Path) -> None:
+    stage = "import os, signal, time\nopen('started', 'w').close()\ntime.sleep(60)"
+    program = (
+        "import sys\nfrom stages.tools.running import watching\n"
+        "from stages.tools.running.screen import Screen\n"
+        f"outcome = watching.run([sys.executable, '-c', {stage!r}], Screen([]), verbose=False)\n"
+        "sys.exit(outcome.status)"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(
+        [sys.executable, "-c", program],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while not Path("started").exists():
+        assert process.poll() is None
+    # As a terminal does: to the program and to the stage.
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert output.splitlines() == ["Stopped. The same command resumes: what is finished is not done again."]
