@@ -10,6 +10,8 @@ import socket
 import subprocess
 import sys
 import threading
+import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -27,6 +29,7 @@ from stages.data.store import Reader
 from stages.params import Predict
 from stages.predict import predict
 from tests.conftest import Project
+from tests.data import fuzz, fuzz_seeds
 
 from .conftest import files_of
 
@@ -188,6 +191,32 @@ def test_odd_requests_are_the_clients_mistake(
     server: Server, body: bytes, content_type: str, status: int
 ) -> None:
     assert server.post(body, content_type)[0] == status
+
+
+def test_damaged_requests_are_the_clients_mistake_or_are_answered(server: Server) -> None:
+    """CONVOY_FUZZ_INPUTS says how many, as for tests/data/test_fuzz.py."""
+    count = int(os.environ.get("CONVOY_FUZZ_INPUTS", "200"))
+    bodies, statuses, slowest = fuzz_seeds.requests(), Counter[int](), 0.0
+    kinds = ["application/json"] * 8 + [
+        "text/csv",
+        "application/json; charset=utf-16",
+        "",
+        "multipart/form-data",
+    ]
+    before = server.memory()
+    for number, body in enumerate(fuzz.inputs(bodies, count, 0, fuzz.mutated)):
+        start = time.monotonic()
+        status, answer = server.post(body, kinds[number % len(kinds)])
+        slowest = max(slowest, time.monotonic() - start)
+        statuses[status] += 1
+        assert status < 500, (status, answer, body[:2000])
+        assert "Traceback" not in json.dumps(answer), (answer, body[:2000])
+    assert slowest < 5
+    assert server.memory() - before < 2**28
+    # Some inputs stay whole.
+    assert statuses[200], statuses
+    assert statuses[400], statuses
+    print("answers", dict(statuses), "slowest", round(slowest, 2))  # noqa: T201
 
 
 def test_memory_does_not_grow_over_two_thousand_requests(server: Server, test_images: list[Path]) -> None:
