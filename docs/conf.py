@@ -8,11 +8,13 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
 import chapters  # noqa: E402
 import generate  # noqa: E402
+import image_formats  # noqa: E402
 
 generate.write_params(ROOT / "docs" / "reference" / "params.md", ROOT / "params.yaml")
 chapters.write_books(ROOT / "docs" / "reference" / "books.md", ROOT / "docs" / "books.yaml", ROOT)
 generate.write_targets(ROOT / "Makefile", ROOT / "docs" / "reference" / "targets.md")
 generate.write_tools(ROOT / "stages" / "tools", ROOT / "docs" / "reference" / "tools.md")
+image_formats.write_image_formats(ROOT / "docs" / "reference" / "image_formats.md")
 generate.write_settings(ROOT / "docs" / "reference" / "airflow_settings.md")
 
 project = "Convoy"
