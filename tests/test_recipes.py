@@ -25,7 +25,6 @@ from tests.conftest import Project, write_images
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions_eagerly`"),
-    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword"),
 ]
 
 ROOT = Path(__file__).parents[1]
