@@ -24,6 +24,8 @@ from tests.conftest import Project, write_images
 
 pytestmark = [
     pytest.mark.slow,
+    # Operation by operation, a tracer adds a third; other tests have the same lines.
+    pytest.mark.no_cover,
     pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions_eagerly`"),
 ]
 

@@ -4,6 +4,8 @@ import pytest
 
 from benchmarks.promotion_rules import Setting, false_promotions, rates
 
+# A tracer adds half to a simulation; tests/scoring/test_promotion.py has the same lines.
+pytestmark = pytest.mark.no_cover
 CLASSES_AND_IMAGES = [(10, 100), (101, 13), (200, 50)]
 
 
