@@ -228,8 +228,8 @@ def test_no_section_listed_as_a_whole_has_a_key_that_the_run_cache_ignores(secti
 def test_the_scan_for_ignored_keys_sees_every_plug_in() -> None:
     names = {f"{section.__module__}.{section.__name__}" for section in sections_within(kind_of("models"))}
     assert {
-        "stages.models.learners.cnn.Params",
-        "stages.models.learners.cnn.Training",
+        "stages.models.learners._cnn_params.Params",
+        "stages.models.learners._cnn_params.Training",
         "stages.models.training.optimizers.Sgd",
         "stages.models.training.optimizers.Adam",
         "stages.models.learners.logistic_regression.Params",
