@@ -27,7 +27,6 @@ def profile(classes: Sequence[int], brightness: float = 120.0) -> dict[str, Any]
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # A tracer adds half to a simulation; the tests below have the same lines.
 def test_unchanged_data_alarm_in_one_of_a_hundred_runs_at_most() -> None:
     """Significance alone, without the help of `warn`, over all figures, classes and sizes."""
     rates = {
