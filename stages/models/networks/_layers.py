@@ -160,6 +160,18 @@ def flattened(x: Any) -> Any:
     return kl.Flatten()(x)
 
 
+# The filters of GoogLeNet's modules 3a to 4e, as `inception` takes them (Szegedy et al. 2014, table 1).
+INCEPTION_MODULES = {
+    "3a": (64, 96, 128, 16, 32, 32),
+    "3b": (128, 128, 192, 32, 96, 64),
+    "4a": (192, 96, 208, 16, 48, 64),
+    "4b": (160, 112, 224, 24, 64, 64),
+    "4c": (128, 128, 256, 24, 64, 64),
+    "4d": (112, 144, 288, 32, 64, 64),
+    "4e": (256, 160, 320, 32, 128, 128),
+}
+
+
 def inception(x: Any, filters: Sequence[int], convolve: Any, name: str) -> Any:
     """The four branches of Szegedy et al. 2014 on one input, concatenated.
 

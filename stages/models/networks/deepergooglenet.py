@@ -14,16 +14,6 @@ from stages.models.networks import _layers as kl
 SHAPE = (64, 64, 3)
 CLASSES = 200
 
-_MODULES = {
-    "3a": (64, 96, 128, 16, 32, 32),
-    "3b": (128, 128, 192, 32, 96, 64),
-    "4a": (192, 96, 208, 16, 48, 64),
-    "4b": (160, 112, 224, 24, 64, 64),
-    "4c": (128, 128, 256, 24, 64, 64),
-    "4d": (112, 144, 288, 32, 64, 64),
-    "4e": (256, 160, 320, 32, 128, 128),
-}
-
 
 class Options(kl.Style):
     """What can be varied. The book proposes `normalization: after` and `activation: elu` as next experiments.
@@ -49,7 +39,7 @@ def layers(x: Any, classes: int, options: Options) -> Any:
     pool = partial(kl.MaxPooling2D, 3, 2, padding="same")
     x = pool(name="pool1")(convolve(x, 64, 5))
     x = pool(name="pool2")(convolve(convolve(x, 64, 1), 192, 3))
-    for name, filters in _MODULES.items():
+    for name, filters in kl.INCEPTION_MODULES.items():
         if name.startswith("3") or options.stage4:
             x = kl.inception(x, filters, convolve, f"{name}_mixed")
         x = pool(name="pool3")(x) if name == "3b" else x
