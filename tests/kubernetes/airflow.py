@@ -1,6 +1,7 @@
 """Airflow in a pod of its own namespace, with the variables of docker/kubernetes/airflow.yaml."""
 
 import json
+import os
 import secrets
 import subprocess
 from pathlib import Path
@@ -29,7 +30,8 @@ def started(cluster: Cluster, **settings: str) -> Airflow:
     build("airflow", ROOT, cluster.images.format(target="airflow"))
     postgres = f"{cluster.registry}/convoy/postgres:test"
     words = ["docker", "build", "--quiet", "--file", "tests/docker/postgres.Dockerfile", "--tag", postgres]
-    subprocess.run([*words, "."], cwd=ROOT, check=True, capture_output=True)
+    environment = {**os.environ, "DOCKER_BUILDKIT": "1"}
+    subprocess.run([*words, "."], cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
     password = secrets.token_hex(16)
     manifest = _pod(cluster, postgres, password, settings)
     cluster.kubectl("apply", "--filename", "-", text=json.dumps(manifest))

@@ -67,6 +67,19 @@ class Cluster:
         """The names of the stages' pods that exist."""
         return [pod["metadata"]["name"] for pod in self.get("pods")["items"]]
 
+    def create_secret(self, name: str, **values: str | Path) -> None:
+        """Create a Secret of texts and of files, as airflow.yaml says, in the place of an earlier one."""
+        words = [
+            f"--from-file={key}={value}" if isinstance(value, Path) else f"--from-literal={key}={value}"
+            for key, value in values.items()
+        ]
+        self.delete_secret(name)
+        self.kubectl("--namespace", NAMESPACE, "create", "secret", "generic", name, *words)
+
+    def delete_secret(self, name: str) -> None:
+        """Delete a Secret, if there is one of this name."""
+        self.kubectl("--namespace", NAMESPACE, "delete", "secret", name, "--ignore-not-found")
+
     def pods_that_stay(self, seconds: float = 60) -> list[str]:
         """The names of those that still exist after a while: the end of a pod takes its node some seconds."""
         deadline = time.monotonic() + seconds

@@ -3,6 +3,7 @@
 import base64
 import os
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -164,6 +165,7 @@ def mlflow(host: str, folder: Path) -> Iterator[str]:
     words = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", "5000", "--workers", "1"]
     words += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--allowed-hosts", "*"]
     words += ["--artifacts-destination", str(folder / "artifacts")]
+    words = ["env", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false", "MLFLOW_DISABLE_TELEMETRY=true", *words]
     with _serving(words, host, 5000, folder / "mlflow.log"):
         yield f"http://{host}:5000"
 
@@ -171,7 +173,10 @@ def mlflow(host: str, folder: Path) -> Iterator[str]:
 @contextmanager
 def _serving(words: list[str], host: str, port: int, log: Path) -> Iterator[None]:
     """Run a server in the background; go on when it listens."""
-    with log.open("wb") as file, subprocess.Popen(words, stdout=file, stderr=file) as process:
+    with (
+        log.open("wb") as file,
+        subprocess.Popen(words, stdout=file, stderr=file, process_group=0) as process,
+    ):
         try:
             deadline = time.monotonic() + 300
             while True:
@@ -183,4 +188,4 @@ def _serving(words: list[str], host: str, port: int, log: Path) -> Iterator[None
                 time.sleep(0.2)
             yield
         finally:
-            process.terminate()
+            os.killpg(process.pid, signal.SIGTERM)

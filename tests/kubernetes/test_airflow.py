@@ -78,8 +78,7 @@ def site(cluster: Cluster, base_image: None, tmp_path_factory: pytest.TempPathFa
     ):
         shutil.copy(certificate, cluster.volume / "git.crt")
         address = f"https://{LOGIN}@{servers.GIT_HOST}/{project.name}"
-        words = ("--namespace", NAMESPACE, "create", "secret", "generic", "convoy-login")
-        cluster.kubectl(*words, f"--from-literal=CONVOY_REPOSITORY={address}")
+        cluster.create_secret("convoy-login", CONVOY_REPOSITORY=address)
         client = airflow.started(
             cluster,
             CONVOY_IMAGES=cluster.images,
@@ -89,7 +88,7 @@ def site(cluster: Cluster, base_image: None, tmp_path_factory: pytest.TempPathFa
         )
         yield Site(cluster, client, mlflow, project)
         cluster.kubectl("--namespace", "airflow", "delete", "pod", "airflow")
-        cluster.kubectl("--namespace", NAMESPACE, "delete", "secret", "convoy-login")
+        cluster.delete_secret("convoy-login")
 
 
 def test_a_training_whose_pod_is_deleted_resumes_and_the_run_ends_green(site: Site) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.docker.conftest import ROOT, build
 from tests.kubernetes import servers
-from tests.kubernetes.cluster import NAMESPACE, Cluster
+from tests.kubernetes.cluster import Cluster
 from tests.pipelines.driven import Driven
 
 pytestmark = pytest.mark.slow
@@ -20,7 +20,7 @@ LOGIN = "robot:hunter2"
 def secret(cluster: Cluster) -> Iterator[str]:
     """The name of a Secret that a test may create."""
     yield "convoy-test"
-    cluster.kubectl("--namespace", NAMESPACE, "delete", "secret", "convoy-test", "--ignore-not-found")
+    cluster.delete_secret("convoy-test")
 
 
 @pytest.fixture
@@ -36,16 +36,6 @@ def bare(repository: Path, folder: Path) -> Path:
     return target
 
 
-def create(cluster: Cluster, name: str, **values: str | Path) -> None:
-    """Create a Secret as airflow.yaml says: of texts, and of files."""
-    words = [
-        f"--from-file={key}={value}" if isinstance(value, Path) else f"--from-literal={key}={value}"
-        for key, value in values.items()
-    ]
-    cluster.kubectl("--namespace", NAMESPACE, "delete", "secret", name, "--ignore-not-found")
-    cluster.kubectl("--namespace", NAMESPACE, "create", "secret", "generic", name, *words)
-
-
 def test_a_repository_over_https_with_a_login(
     driven: Driven, cluster: Cluster, secret: str, project: Path
 ) -> None:
@@ -54,13 +44,13 @@ def test_a_repository_over_https_with_a_login(
         trusted = driven.repository.root.parent / "git.crt"
         shutil.copy(certificate, trusted)
         variables = {"CONVOY_REPOSITORY": "", "GIT_SSL_CAINFO": str(trusted)}
-        create(cluster, secret, CONVOY_REPOSITORY=address)
+        cluster.create_secret(secret, CONVOY_REPOSITORY=address)
         driven.config |= {"secrets": secret, "repository": ""}
         result, output = driven("first", **variables)
         assert result["outcome"] == "ran", output
         assert "hunter2" not in output
 
-        create(cluster, secret, CONVOY_REPOSITORY=address.replace("hunter2", "hunter3"))
+        cluster.create_secret(secret, CONVOY_REPOSITORY=address.replace("hunter2", "hunter3"))
         result, output = driven("train@a", **variables)
         assert result["outcome"] == "refused", "a retry meets the same answer"
         assert "Authentication failed" in result["reason"]
@@ -72,14 +62,14 @@ def test_a_repository_over_ssh_with_a_key(
 ) -> None:
     repository = f"ssh://root@{servers.GIT_HOST}{project}"
     with servers.git_over_ssh(cluster.host, tmp_path) as (key, known_hosts):
-        create(cluster, secret, **{"ssh-privatekey": key, "known_hosts": known_hosts})
+        cluster.create_secret(secret, **{"ssh-privatekey": key, "known_hosts": known_hosts})
         driven.config |= {"ssh_secret": secret, "repository": repository}
         result, output = driven("first", CONVOY_REPOSITORY=repository)
         assert result["outcome"] == "ran", output
 
         # A server that is not the one of known_hosts.
         known_hosts.write_text(f"{servers.GIT_HOST} {(tmp_path / 'key.pub').read_text()}", encoding="utf-8")
-        create(cluster, secret, **{"ssh-privatekey": key, "known_hosts": known_hosts})
+        cluster.create_secret(secret, **{"ssh-privatekey": key, "known_hosts": known_hosts})
         result, _ = driven("train@a", CONVOY_REPOSITORY=repository)
         assert result["outcome"] == "refused"
         assert "Host key verification failed" in result["reason"]
@@ -97,7 +87,7 @@ def test_a_remote_on_s3_takes_the_claims_place(
         project = bare(repository.root, tmp_path)
         address = f"https://{LOGIN}@{servers.GIT_HOST}/{project.name}"
         keys = {"AWS_ACCESS_KEY_ID": "robot", "AWS_SECRET_ACCESS_KEY": "hunter2"}
-        create(cluster, secret, CONVOY_REPOSITORY=address, **keys)
+        cluster.create_secret(secret, CONVOY_REPOSITORY=address, **keys)
         driven.config |= {"claim": "", "cache": "", "state": "", "secrets": secret, "images": image}
         absent = ("REPOSITORY", "CACHE", "STATE", "WORK")
         variables = {f"CONVOY_{name}": "" for name in absent} | {"CONVOY_REMOTE": "store"}
