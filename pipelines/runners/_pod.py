@@ -57,7 +57,7 @@ def manifest(config: Config, work: Work) -> dict[str, Any]:
         "metadata": {
             "name": pod_name(work.name),
             "namespace": config.namespace,
-            "labels": LABELS | {"convoy-run": pod_name(work.variables["CONVOY_RUN"])},
+            "labels": LABELS | _labels(work),
         },
         "spec": {
             "containers": [container],
@@ -83,12 +83,24 @@ def manifest(config: Config, work: Work) -> dict[str, Any]:
 def pod_name(text: str) -> str:
     """A name and label that Kubernetes allows: at most 63 of a-z, 0-9 and dashes inside.
 
-    A text that has to change gets a digest: two works that differ in capitals, or far behind, are two pods.
+    A text that has to change gets a digest: two works that differ in capitals, or in their midst, are two
+    pods. A long one keeps its end, which names the stage.
     """
     name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
     if name == text and len(name) <= 63:
         return name
-    return f"{name[:54].rstrip('-')}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    if len(name) > 54:
+        name = f"{name[:12].rstrip('-')}-{name[-40:].lstrip('-')}"
+    return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def _labels(work: Work) -> dict[str, str]:
+    """What people select pods by: `kubectl get pods --selector convoy-stage=train-lenet`."""
+    stage = work.variables.get("CONVOY_STAGE") or work.variables["CONVOY_ACTION"]
+    return {
+        "convoy-run": pod_name(work.variables["CONVOY_RUN"]),
+        "convoy-stage": pod_name(stage.replace("@", "-")),
+    }
 
 
 def memory_limit(config: Config, work: Work) -> str:

@@ -36,7 +36,8 @@ class Site:
 
     def training(self) -> str:
         """The name of the pod that trains lenet; empty where none runs."""
-        return next((name for name in self.cluster.pods() if "train-lenet" in name), "")
+        pods = self.cluster.get("pods", "--selector", "convoy-stage=train-lenet")["items"]
+        return str(pods[0]["metadata"]["name"]) if pods else ""
 
     def runs(self, query: str) -> list[dict[str, Any]]:
         """MLflow's runs that a search returns."""

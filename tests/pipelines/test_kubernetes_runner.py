@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -203,6 +204,14 @@ def test_long_names_and_names_that_differ_in_capitals_are_pods_of_their_own() ->
     pods = {pod_of(name=name)["metadata"]["name"] for name in names}
     assert len(pods) == len(names)
     assert max(map(len, pods)) <= 63
+
+
+def test_a_pod_is_selected_by_its_stage_and_a_long_name_keeps_it() -> None:
+    name = "convoy-train-2026-11-26T05-47-54-862664-00-00-train-lenet"
+    pod = pod_of(name=name, variables=VARIABLES | {"CONVOY_STAGE": "train@lenet"})["metadata"]
+    assert re.fullmatch(r"convoy-train-\S*-00-00-train-lenet-[0-9a-f]{8}", pod["name"])
+    assert pod["labels"]["convoy-stage"] == "train-lenet"
+    assert pod_of()["metadata"]["labels"]["convoy-stage"] == "stage"
 
 
 def test_the_log_comes_line_by_line_and_the_result_with_it(tmp_path: Path) -> None:
