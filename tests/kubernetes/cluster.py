@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from tests.docker.conftest import ROOT
 
 NAMESPACE = "convoy"
@@ -126,7 +128,7 @@ def prepared(folder: Path) -> Cluster:
     path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
     request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": []}}
     answer = cluster.kubectl("create", "--raw", path, "--filename", "-", text=json.dumps(request))
-    config = json.loads(cluster.kubectl("config", "view", "--raw", "--output", "json"))
+    config = yaml.safe_load(Path(os.environ["KUBECONFIG"]).read_text(encoding="utf-8"))
     config["users"][0]["user"] = {"token": json.loads(answer)["status"]["token"]}
-    cluster.kubeconfig.write_text(json.dumps(config), encoding="utf-8")
+    cluster.kubeconfig.write_text(yaml.safe_dump(config), encoding="utf-8")
     return cluster
