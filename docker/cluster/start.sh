@@ -86,10 +86,14 @@ start apiserver kube-apiserver --etcd-servers "http://$local:2379" --bind-addres
 export CONVOY_CLUSTER_APISERVER=${parts[0]}
 export KUBECONFIG=$run/kubeconfig
 for _ in $(seq 150); do [ ! -e pki/apiserver.crt ] || break; sleep 0.2; done
-kubectl config set-cluster here --server "https://$service" --certificate-authority pki/apiserver.crt --embed-certs >/dev/null
-kubectl config set-credentials admin --token "$token" >/dev/null
-kubectl config set-context here --cluster here --user admin >/dev/null
-kubectl config use-context here >/dev/null
+cat >"$KUBECONFIG" <<YAML
+apiVersion: v1
+kind: Config
+current-context: here
+contexts: [{name: here, context: {cluster: here, user: here}}]
+clusters: [{name: here, cluster: {server: "https://$service", certificate-authority-data: $(base64 --wrap 0 pki/apiserver.crt)}}]
+users: [{name: here, user: {token: $token}}]
+YAML
 until_true apiserver kubectl get --raw /readyz
 
 start controller-manager kube-controller-manager --kubeconfig "$KUBECONFIG" --leader-elect=false \
