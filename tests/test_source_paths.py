@@ -41,6 +41,36 @@ def test_a_path_in_the_home_folder_is_refused_in_one_line(clone: Clone) -> None:
     assert "Traceback" not in output
 
 
+def test_odd_names_and_links_go_through_dvc(clone: Clone, images: Images) -> None:
+    """What DVC cannot read is named before; see tests/tools/test_check.py."""
+    source = images({"cat": 12, "dog": 12}, root=clone.root / "datasets" / "odd")
+    names = [
+        "two\nlines.png",
+        'a "quote".png',
+        "back\\slash.png",
+        " blanks .png",
+        "é.png",
+        "e\u0301.png",
+        "犬.png",
+    ]
+    for number, name in enumerate(names):
+        (source / "cat" / f"{number:03d}.png").rename(source / "cat" / name)
+    (source / "cat" / "linked.png").symlink_to(source / "dog" / "000.png")
+    (source / "cat" / "up").symlink_to("..")
+    clone.set("ingest.source", {"kind": "folder", "path": "datasets/odd"})
+    clone.set("ingest.max_reject_fraction", 0.2)
+    assert clone.repro("ingest") == ["ingest"]
+    rejects = (clone.root / "data" / "rejects.csv").read_text(encoding="utf-8")
+    # The link is the same image as one of the other class, and a folder that is a link is not followed.
+    assert "cat/up" in rejects
+    assert not any(name in rejects for name in names)
+    # A new image and a removed link are noticed.
+    (source / "cat" / "linked.png").unlink()
+    assert clone.repro("ingest") == ["ingest"]
+    assert clone.repro("ingest") == []
+    shutil.rmtree(source)
+
+
 @pytest.mark.parametrize("place", ["models", "extractors", "input"])
 def test_a_member_is_never_a_command(clone: Clone, place: str) -> None:
     clone.set("ingest.source", {"kind": "digits", "path": "stages/data/sources/digits.py"})

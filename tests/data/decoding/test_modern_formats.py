@@ -86,6 +86,28 @@ def test_a_turned_avif_is_upright(tmp_path: Path) -> None:
     assert np.abs(pixels_of(encoded("avif", tmp_path / "image.jpg")) - SCENE).mean() < 8
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["HEIF", "AVIF", "WEBP", "PNG"])
+def test_an_orientation_in_exif_or_a_box_counts_once(kind: str, orientation: int) -> None:
+    """HEIC and AVIF have it in a box, which the decoder applies; their EXIF tag then counts no more."""
+    __import__("pillow_heif").register_heif_opener()
+    stored = {
+        1: SCENE,
+        2: SCENE[:, ::-1],
+        3: SCENE[::-1, ::-1],
+        4: SCENE[::-1],
+        5: SCENE.transpose(1, 0, 2),
+        6: np.rot90(SCENE, 1),
+        7: SCENE[::-1, ::-1].transpose(1, 0, 2),
+        8: np.rot90(SCENE, -1),
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(stored)).save(file, kind, exif=exif.tobytes(), quality=95)
+    assert np.abs(pixels_of(file.getvalue()) - SCENE).mean() < 8
+
+
 @pytest.mark.parametrize("kind", ENCODERS)
 @pytest.mark.parametrize("part", [0.2, 0.6, 0.95])
 def test_a_file_that_ends_early_is_refused(kind: str, part: float, tmp_path: Path) -> None:
