@@ -43,7 +43,9 @@ class Classifier:
             self.resize: dict[str, Any] = spec["resize"]
             self._members: list[dict[str, Any]] = spec["members"]
         except (OSError, ValueError, KeyError) as error:
-            raise ServingError(f"{folder} holds no model of this version: {error!r}") from None
+            raise ServingError(
+                f"{folder} holds no model of this version: {error!r}; register one with make run"
+            ) from None
         self._learners: dict[str, Learner] = {
             member["name"]: learners.load(folder / bundle.MEMBERS / member["name"])
             for member in self._members

@@ -5,6 +5,7 @@ import glob
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,6 +19,7 @@ from stages.common.errors import ImageError, SourceError, UsageError
 from stages.data import decoding
 from stages.data.crops import Crops
 from stages.data.decoding import MAX_PIXELS
+from stages.data.sources import Image
 from stages.data.sources._naming import is_ignored
 from stages.serving import isolated, pretrained
 
@@ -75,7 +77,9 @@ def _read_images(names: Iterable[str]) -> tuple[list[Path], int]:
     refused = 0
     for path in dict.fromkeys(path for name in names for path in _list_files(name)):
         try:
-            decoding.inspect(path.read_bytes(), MAX_PIXELS, hashed=False)
+            # As ingest reads it, which refuses films and pipes.
+            data = Image(path.name, None, path=path).read()
+            decoding.inspect(data, MAX_PIXELS, hashed=False)
             images.append(path)
         except (ImageError, OSError) as error:
             refused += 1
@@ -93,7 +97,11 @@ def _list_files(name: str) -> Iterator[Path]:
     elif path.is_file():
         yield path
     elif matches := sorted(glob.glob(name, recursive=True)):  # noqa: PTH207  (an absolute pattern too)
-        yield from (file for file in map(Path, matches) if file.is_file())
+        # A hidden folder that the pattern names is meant.
+        root = Path(*takewhile(lambda part: not glob.has_magic(part), path.parts))
+        for file in map(Path, matches):
+            if file.is_file() and not is_ignored(file.relative_to(root).as_posix()):
+                yield file
     else:
         raise SourceError(f"{name}: no such file, folder or pattern")
 

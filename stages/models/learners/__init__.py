@@ -43,7 +43,7 @@ def load(folder: Path) -> Learner:
         learner: Learner = plugins.module(__name__, kind).load(folder)
     # skops raises a TypeError for types it does not trust.
     except (OSError, ValueError, KeyError, TypeError, ModuleNotFoundError, BadZipFile) as error:
-        raise LearnerError(f"{folder} holds no model of this version: {error!r}") from error
+        raise LearnerError(f"{folder} holds no model of this version: {error!r}; run train again") from error
     return learner
 
 

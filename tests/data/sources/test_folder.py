@@ -49,7 +49,9 @@ def test_what_operating_systems_leave_behind_is_passed_over(tmp_path: Path, name
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).touch()
     assert list(result(tmp_path)) == ["cat/a.png"]
-    assert [path.name for path in predict_image._list_files(str(tmp_path))] == ["a.png"]
+    for pattern in ("", "/*/*", "/**/*"):
+        assert [path.name for path in predict_image._list_files(f"{tmp_path}{pattern}")] == ["a.png"]
+    assert len(list(predict_image._list_files(f"{tmp_path}/cat/{name}"))) == 1
 
 
 def test_links_to_files_are_followed(tmp_path: Path) -> None:
