@@ -76,6 +76,9 @@ class Screen:
 
     def _collect(self, stage: str, fields: Mapping[str, str]) -> None:
         """The last event's figures count; those of the splits are put together."""
+        if "activity" in fields:
+            # Progress as a line of the log.
+            return
         if "decision" in fields:
             self._figures[stage] = {"": f"{fields['decision']}: {fields['reason']}"}
         elif "split" in fields and "images" in fields:
