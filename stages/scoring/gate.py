@@ -15,8 +15,8 @@ from stages.scoring.significance import Paired
 _DRIFT = ("pass", "warn", "stop")
 # A class counts as worse when chance alone gives any class such a drop less often than this. Laxer than
 # `level`: a good challenger that is refused comes again tomorrow, a class that is ruined is served until
-# a person notices.
-CLASS_LEVEL = 0.3
+# a person notices. The largest level at which better challengers pass in 80 % of draws (docs/promotion.md).
+CLASS_LEVEL = 0.5
 # A cheaper challenger saves at least this share of latency or size, and costs no more than this in the other.
 SAVING = 0.1
 # Classes that the verdict names one by one.
