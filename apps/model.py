@@ -7,7 +7,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.common.errors import ConvoyError
+from stages import tracking
+from stages.common.errors import ConvoyError, DownloadError, is_failed_download
+from stages.common.redaction import redact
 
 Pixels = NDArray[np.uint8]
 # Images (H, W, 1 or 3) uint8, RGB → the label of each and the model's confidence in it, 0 to 1.
@@ -29,15 +31,18 @@ def load(uri: str) -> Classifier:
 
     Raises:
         AppError: When there is no such model.
+        DownloadError: MLflow or its artifact store does not answer.
     """
     import mlflow
     import pandas as pd
     from mlflow.exceptions import MlflowException
 
-    try:
-        model = mlflow.pyfunc.load_model(uri)
-    except (MlflowException, OSError) as error:
-        raise AppError(f"--model {uri}: {str(error).splitlines()[0]}") from error
+    with tracking.connected():
+        try:
+            model = mlflow.pyfunc.load_model(uri)
+        except (MlflowException, OSError) as error:
+            kind = DownloadError if is_failed_download(error) else AppError
+            raise kind(f"--model {uri}: {redact(str(error).splitlines()[0])}") from error
 
     def classify(images: Sequence[Pixels]) -> list[tuple[str, float]]:
         if not images:

@@ -19,6 +19,7 @@ from stages.report.pages import flipped
 from stages.scoring import gate
 from stages.scoring.promotion import Promote
 from stages.scoring.served import Served, aligned
+from stages.serving import trials
 from stages.serving.registry import Version
 from stages.summarize import summarize
 from tests.conftest import Project
@@ -100,8 +101,8 @@ class Run:
         version = Version("1", "models:/digits/1", {}) if champion else None
         flips = flipped.between(rows, before, after) if before else flipped.NONE
         decision = "promoted" if verdict.holds else "kept"
-        comparison = promote.Comparison(version, rows, 2 if champion else 1, before, after, verdict)
-        facts = promote.describe(comparison, decision, params.level) | {
+        comparison = trials.Comparison(version, rows, 2 if champion else 1, before, after, verdict)
+        facts = comparison.facts(decision, params.level) | {
             "model": "digits",
             "test_images": len(rows),
             "challenger": {"name": challenger, "uri": "models:/digits/2"} | after.figures(),

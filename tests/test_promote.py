@@ -2,7 +2,11 @@
 
 import logging
 import math
+import os
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +41,22 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 CLASSES = [f"class{number}" for number in range(4)]
+RULES = PARAMS["promote"] | {"metric": "log_loss", "recall_drop": 1.0, "min_images": 50}
+# The stage, which is killed just before or just after it moves the alias.
+KILLED = """
+import os, signal, sys
+from mlflow import MlflowClient
+from stages import cli
+from stages.promote import promote
+moment, *words = sys.argv[1:]
+move = MlflowClient.set_registered_model_alias
+def killed(*values):
+    if moment == "after":
+        move(*values)
+    os.kill(os.getpid(), signal.SIGKILL)
+MlflowClient.set_registered_model_alias = killed
+cli.main(promote, words)
+"""
 
 
 @dataclass
@@ -74,25 +94,47 @@ class Workshop:
 
     def promote(self, **changes: Any) -> dict[str, Any]:
         """The verdict; the page is beside it."""
-        params = Promote.model_validate(
-            PARAMS["promote"] | {"metric": "log_loss", "recall_drop": 1.0, "min_images": 50} | changes
-        )
         promote(
-            params,
+            Promote.model_validate(RULES | changes),
             {"only": object()},  # type: ignore[dict-item]  # only its name is asked for
             Predict(crops="center"),
             "shop",
-            manifest=self.project.manifest,
             source=self.project.source,
-            blob=self.project.blob,
-            drift=self.root / "drift.json",
-            metrics=self.root / "metrics.json",
-            models=self.root / "models",
-            predictions=self.root / "predictions",
-            ensemble=self.root / "ensemble",
-            verdict=self.root / "promotion.json",
-            page=self.root / "promotion.html",
+            **self.paths(),
         )
+        return self.verdict()
+
+    def promote_and_kill(self, moment: str) -> None:
+        """Promote in a process that is killed `before` or `after` it moves the alias."""
+        member = PARAMS["models"]["hog_logistic"] | {"input": "features/pixels"}
+        changed = {
+            "recipe": "shop",
+            "promote": RULES,
+            "models": {"only": member},
+            "extractors": {"pixels": {"kind": "pixels"}},
+            "ensemble": PARAMS["ensemble"] | {"members": ["only"]},
+        }
+        values = PARAMS | changed
+        values["ingest"] = values["ingest"] | {"source": {"kind": "folder", "path": str(self.project.source)}}
+        (self.root / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+        words = [word for option, path in self.paths().items() for word in (f"--{option}", str(path))]
+        done = subprocess.run(
+            [sys.executable, "-c", KILLED, moment, *words],
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == -signal.SIGKILL, done.stderr
+
+    def paths(self) -> dict[str, Path]:
+        """The stage's options."""
+        names = ("drift.json", "metrics.json", "models", "predictions", "ensemble")
+        paths = {name.partition(".")[0]: self.root / name for name in names}
+        paths |= {"manifest": self.project.manifest, "blob": self.project.blob}
+        return paths | {"verdict": self.root / "promotion.json", "page": self.root / "promotion.html"}
+
+    def verdict(self) -> dict[str, Any]:
         verdict: dict[str, Any] = read_json(self.root / "promotion.json")
         return verdict
 
@@ -182,6 +224,46 @@ def test_from_the_first_champion_to_a_better_one_and_back(
     assert champion() == "1"
     with pytest.raises(ServingError, match="models:/shop/1 is the first champion; there is none before it"):
         rollback("shop")
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_process_killed_around_the_move_of_the_alias_loses_no_report(
+    workshop: Workshop, moment: str
+) -> None:
+    """The alias once moved first: a kill left a champion without a report."""
+    workshop.make(c=1.0)
+    workshop.promote_and_kill(moment)
+    assert workshop.verdict()["decision"] == "promoted"
+    assert "Every rule holds" in workshop.page()
+    if moment == "before":
+        assert MlflowClient().get_registered_model("shop").aliases == {}
+    again = workshop.promote()
+    assert champion() == "1"
+    assert again["decision"] == ("promoted" if moment == "before" else "unchanged")
+    assert again["decisions"] == (2 if moment == "before" else 1)
+    assert tags("1")["promotion"].startswith(again["decision"])
+    version = MlflowClient().get_model_version("shop", "1")
+    assert "Verdict: every rule holds, and there was no champion" in version.description
+    run = MlflowClient().get_run(version.run_id)
+    assert run.info.status == "KILLED"
+    logged = {file.path for file in MlflowClient().list_artifacts(run.info.run_id)}
+    assert {"promotion.json", "promotion.html"} <= logged
+
+
+def test_a_version_says_what_it_is(workshop: Workshop) -> None:
+    """It had no description, no metrics and no tags but its digest."""
+    workshop.make(c=1.0)
+    verdict = workshop.promote()
+    version = MlflowClient().get_model_version("shop", "1")
+    assert version.description.startswith("Recipe **shop** on 80 images of the test split:")
+    assert "Verdict: every rule holds" in version.description
+    scores = read_json(workshop.root / "metrics.json")["ensemble"]
+    # MLflow's page of the version shows the metrics of its logged model.
+    logged = MlflowClient().get_logged_model(version.model_id)
+    metrics_of = {metric.key: metric.value for metric in logged.metrics}
+    assert metrics_of["test.accuracy"] == scores["accuracy"]
+    assert metrics_of["test.accuracy_low"] < scores["accuracy"] < metrics_of["test.accuracy_high"]
+    assert (version.tags["challenger"], version.tags["manifest"]) == ("ensemble", verdict["manifest"])
 
 
 def test_the_challenger_is_judged_as_it_is_served(workshop: Workshop) -> None:

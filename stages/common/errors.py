@@ -112,6 +112,10 @@ class ServingError(ConvoyError):
     """A model cannot be put together, loaded, exported or promoted."""
 
 
+class InterruptedServingError(TransientError, ServingError):
+    """A model's process was killed, or its files could not be fetched."""
+
+
 def exit_status(error: BaseException) -> int:
     """Return the exit status of a command that ends with `error`; the module's docstring lists them."""
     if isinstance(error, ConvoyError):

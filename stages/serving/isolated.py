@@ -1,5 +1,6 @@
 """Ask logged models about images in a process of their own, with the code that they were logged with."""
 
+import signal
 import subprocess
 import sys
 import tempfile
@@ -9,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from stages.common.errors import ServingError
+from stages.common.errors import TRANSIENT, InterruptedServingError, ServingError
 from stages.common.files import read_json, write_json
+from stages.common.redaction import redact
 from stages.data import blobs
 from stages.data.manifest import Row
 from stages.scoring.served import Served, aligned
@@ -32,6 +34,7 @@ def serve(uris: Sequence[str], rows: Sequence[Row], source: Path, blob: Path) ->
         What each model says of each image, with classes matched by name, and what it costs.
 
     Raises:
+        InterruptedServingError: The process was killed, or MLflow does not answer.
         ServingError: A model cannot be loaded or used; with the last line of its error.
     """
     labels = [row.label for row in rows]
@@ -57,6 +60,7 @@ def classify(uri: str, images: Sequence[Place], params: Mapping[str, str] | None
         `bytes`.
 
     Raises:
+        InterruptedServingError: As `serve`.
         ServingError: As `serve`.
     """
     return _classify([uri], images, params)[0]
@@ -77,10 +81,22 @@ def _classify(
             process = subprocess.run(command, capture_output=True, text=True, check=False)
             judged: list[dict[str, Any]] = read_json(answers) if answers.exists() else []
         if process.returncode:
-            reason = (process.stderr.strip().splitlines() or ["no reason given"])[-1]
-            raise ServingError(f"{waiting[len(judged)]} cannot be used: {reason}")
+            raise _error(waiting[len(judged)], process.returncode, process.stderr)
         written += judged
     return written
+
+
+def _error(uri: str, status: int, printed: str) -> ServingError:
+    """The error of a process that ended with this status; a negative one is the signal that killed it."""
+    if status < 0:
+        name = signal.Signals(-status).name
+        return InterruptedServingError(
+            f"{uri}: the process that asked the model was killed by {name}, for instance for lack of memory; "
+            "run it again"
+        )
+    reason = redact((printed.strip().splitlines() or ["no reason given"])[-1])
+    kind = InterruptedServingError if status == TRANSIENT else ServingError
+    return kind(f"{uri} cannot be used: {reason}")
 
 
 def _place(row: Row, source: Path, blob: Path) -> Place:

@@ -15,6 +15,8 @@ from typing import Any
 _BATCH = 64
 # Timed are single images, as most requests hold one; the first of them warm the model up.
 _WARM_UP, _TIMED = 5, 30
+# The exit status of transient errors in `stages/common/errors.py`, which this process cannot import.
+_TRANSIENT = 75
 
 
 def main(job: str, answers: str) -> None:
@@ -27,21 +29,37 @@ def main(job: str, answers: str) -> None:
             `probabilities` (a row per image), `latencies_ms` (one number per timed image) and `bytes`, the
             size of the model's files. The list ends before the first model that was logged with other code
             than the models before it: it needs a process of its own.
+
+    Raises:
+        SystemExit: MLflow does not answer; the status is that of transient errors.
     """
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    import mlflow
-
     task = json.loads(Path(job).read_text(encoding="utf-8"))
     images = [tuple(place) for place in task["pictures"]]
     code: dict[str, bytes] | None = None
     written: list[dict[str, Any]] = []
     for uri in task["models"]:
-        folder = Path(mlflow.artifacts.download_artifacts(uri))
+        folder = _download(uri)
         code = code or _code(folder)
         if _code(folder) != code:
             break
         written.append(_classified(folder, images, task["params"]))
         Path(answers).write_text(json.dumps(written), encoding="utf-8")
+
+
+def _download(uri: str) -> Path:
+    import mlflow
+
+    try:
+        return Path(mlflow.artifacts.download_artifacts(uri))
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, ConnectionError | TimeoutError):
+                sys.stderr.write(" ".join(str(error).split()))
+                raise SystemExit(_TRANSIENT) from None
+            cause = cause.__cause__ or cause.__context__
+        raise
 
 
 def _code(folder: Path) -> dict[str, bytes]:

@@ -7,18 +7,16 @@ with the one that the challenger was judged against, and moves the alias; the ot
 
 import contextlib
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from stages.common.errors import ServingError
 from stages.data import image_set
 from stages.data.image_set import ImageSet
 from stages.serving import bundle
 from stages.serving.lease import SECONDS, Lease
-
-if TYPE_CHECKING:
-    pass
 
 CHAMPION = "champion"
 # Tags of a version: the digest of its bundle and code, and the version that was champion before it.
@@ -80,17 +78,42 @@ class Registry:
                 f"models:/{self.name}/{number} is not in the registry: {error.message}"
             ) from None
 
-    def register(self, model_uri: str, run_id: str, digest: str) -> Version:
-        """Create a version of the model that is logged at `model_uri` by the run `run_id`."""
+    def register(
+        self,
+        model_uri: str,
+        run_id: str,
+        digest: str,
+        metrics: Mapping[str, float] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> Version:
+        """Create a version of a logged model.
+
+        Args:
+            model_uri: Where the model is logged: `models:/ID`.
+            run_id: The run that logged it.
+            digest: Of its bundle and code; `find` looks for it.
+            metrics: What MLflow shows beside the version.
+            tags: Likewise.
+
+        Returns:
+            The new version.
+        """
         from mlflow.exceptions import MlflowException
 
         with contextlib.suppress(MlflowException):  # it exists, except at the first version
             self.client.create_registered_model(self.name)
         model_id = model_uri.removeprefix("models:/")
-        tags = {DIGEST: digest}
+        for key, value in (metrics or {}).items():
+            self.client.log_metric(run_id, key, float(value), model_id=model_id)
         return self._version(
-            self.client.create_model_version(self.name, model_uri, run_id, tags=tags, model_id=model_id)
+            self.client.create_model_version(
+                self.name, model_uri, run_id, tags={**(tags or {}), DIGEST: digest}, model_id=model_id
+            )
         )
+
+    def describe(self, version: Version, text: str) -> None:
+        """Give a version its description, in Markdown."""
+        self.client.update_model_version(self.name, version.number, text)
 
     def tag(self, version: Version, **tags: str) -> None:
         """Put tags on a version."""

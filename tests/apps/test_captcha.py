@@ -1,5 +1,6 @@
 """Captchas that are made here are cut into the digits they show, labelled, and read."""
 
+import socket
 from pathlib import Path
 
 import cv2
@@ -127,3 +128,18 @@ def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
         assert stopped.value.code == 1
         (line,) = capsys.readouterr().err.splitlines()
         assert message in line
+
+
+def test_an_mlflow_that_does_not_answer_may_be_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The status was 1, that of a mistake, so nothing retried."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{closed.getsockname()[1]}")
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+        with pytest.raises(SystemExit) as stopped:
+            cli.main(read_captchas, ["--model", "models:/captcha@champion", str(tmp_path / "text.png")])
+    assert stopped.value.code == 75
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "--model models:/captcha@champion: " in line

@@ -1,12 +1,14 @@
-"""Models with the same code share a process; others get their own."""
+"""Models with the same code share a process, others get their own; which of its ends a retry may cure."""
 
+import socket
+import sys
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import pytest
 
-from stages.common.errors import ServingError
+from stages.common.errors import PERMANENT, TRANSIENT, ServingError, exit_status
 from stages.serving import isolated
 
 # A model whose class is the process that answers, and whose probability is that of its code.
@@ -64,3 +66,45 @@ def test_the_error_names_the_model_that_cannot_be_used(saved: Any, image: isolat
     uris = [saved("sound", "SHARE = 0.5"), (Path(image[0]).parent / "absent").as_uri()]
     with pytest.raises(ServingError, match=r"absent cannot be used: "):
         isolated._classify(uris, [image], None)
+
+
+# In place of Python: what the process does with its arguments.
+KILLED = "#!/bin/sh\nkill -KILL $$\n"
+
+
+@pytest.mark.slow
+def test_a_killed_process_is_a_transient_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Linux kills the largest process when memory is short; the error was permanent, so nothing retried."""
+    python = tmp_path / "python"
+    python.write_text(KILLED, encoding="utf-8")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    with pytest.raises(
+        ServingError, match=r"models:/m-1: .* was killed by SIGKILL, .*; run it again"
+    ) as caught:
+        isolated.classify("models:/m-1", [])
+    assert exit_status(caught.value) == TRANSIENT
+
+
+@pytest.mark.slow
+def test_an_mlflow_that_does_not_answer_is_a_transient_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://user:secret@127.0.0.1:{closed.getsockname()[1]}")
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+        with pytest.raises(ServingError, match=r"models:/m-1 cannot be used: ") as caught:
+            isolated.classify("models:/m-1", [])
+    assert exit_status(caught.value) == TRANSIENT
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_a_model_that_does_not_exist_is_a_permanent_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    with pytest.raises(ServingError, match=r"models:/m-1 cannot be used: ") as caught:
+        isolated.classify("models:/m-1", [])
+    assert exit_status(caught.value) == PERMANENT
