@@ -21,7 +21,7 @@ LEVEL, TOLERATED = 0.05, 0.1
 GAIN, DROP, PASS = 0.03, 0.3, 0.8
 NIGHTS = 200
 CHURNS = (0.02, 0.04, 0.06, 0.08)
-_DRAWS = 2000
+_DRAWS = 1000
 
 Counts = NDArray[np.int64]
 

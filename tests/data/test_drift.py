@@ -10,7 +10,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.drift import ANY, CLASSES, FALSE_ALARMS, SIZES, STOP, WARN, alarms, confidences, even, halved
+from benchmarks.drift import (
+    ANY,
+    CLASSES,
+    FALSE_ALARMS,
+    SIZES,
+    STOP,
+    WARN,
+    alarms,
+    confidences,
+    even,
+    halved,
+    halved_at_best,
+)
 from benchmarks.drift import images as draw_images
 from stages.data import drift
 from stages.data.profile import summary
@@ -56,6 +68,19 @@ def test_darker_images_are_found(classes: int) -> None:
 def test_a_halved_class_is_found(classes: int) -> None:
     accepted = partial(draw_images, shares=even(classes))
     assert alarms(partial(draw_images, shares=halved(classes)), accepted, (2_000, 3_000), 40, WARN) >= 0.95
+
+
+@pytest.mark.parametrize("classes", [classes for classes in CLASSES if classes not in FEW])
+def test_no_test_finds_a_halved_class_of_ten_or_twenty_images(classes: int) -> None:
+    """Even where the accepted shares, and the class that may be halved, are exactly what the test assumes."""
+    which_class_is_clear, any_class = halved_at_best(classes, 2_000, draws=2_000)
+    assert which_class_is_clear < 0.6
+    assert any_class < 0.12
+
+
+@pytest.mark.parametrize("classes", FEW)
+def test_a_halved_class_can_be_found_where_it_is(classes: int) -> None:
+    assert min(halved_at_best(classes, 2_000, draws=2_000)) >= 0.95
 
 
 def test_less_confident_predictions_are_found() -> None:
