@@ -1,4 +1,7 @@
-"""The graph of dvc.yaml under DVC, with commands that only write files: a failed evaluation stops promote."""
+"""The graph of dvc.yaml under DVC, with commands that only write files.
+
+A failed evaluation stops promote, and a newly accepted profile is audited again.
+"""
 
 import os
 import shutil
@@ -63,3 +66,24 @@ def test_a_failed_evaluation_promotes_nothing(graph: Path) -> None:
 
 def test_airflow_starts_promote_after_evaluate() -> None:
     assert {"evaluate", "audit"} <= load(ROOT / "dvc.yaml")["promote"].upstream
+
+
+def test_a_newly_accepted_profile_is_compared_with_at_once(tmp_path: Path) -> None:
+    """The profile was no dependency: the verdict stayed as it was until something else changed."""
+    declared = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]["audit"]
+    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    params["audit"]["drift"]["reference"] = "accepted.json"
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    (tmp_path / "stub.py").write_text(STUB, encoding="utf-8")
+    (accepted := tmp_path / "accepted.json").write_text("one", encoding="utf-8")
+    deps = [dep for dep in declared["deps"] if "audit.drift" in dep]
+    stage = {"cmd": f"{sys.executable} stub.py drift.json", "deps": deps, "outs": ["drift.json"]}
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"audit": stage}}), encoding="utf-8")
+    run(tmp_path, "init", "-q", "--no-scm")
+    assert run(tmp_path, "repro") == 0
+    before = (tmp_path / "dvc.lock").read_bytes()
+    assert run(tmp_path, "repro") == 0
+    assert (tmp_path / "dvc.lock").read_bytes() == before
+    accepted.write_text("another", encoding="utf-8")
+    assert run(tmp_path, "repro") == 0
+    assert (tmp_path / "dvc.lock").read_bytes() != before

@@ -237,3 +237,18 @@ def test_versions_are_found_by_what_they_are(registry: Registry) -> None:
     assert registry.get(second.number) == second
     with pytest.raises(ServingError, match=f"models:/{registry.name}/99 is not in the registry"):
         registry.get("99")
+
+
+def test_a_version_has_a_description_metrics_and_tags(registry: Registry) -> None:
+    run = registry.client.create_run("0")
+    model = registry.client.create_logged_model("0", name="model", source_run_id=run.info.run_id)
+    registry.client.finalize_logged_model(model.model_id, "READY")
+    uri, figures = f"models:/{model.model_id}", {"test.accuracy": 0.9, "test.log_loss": 0.3}
+    made = registry.register(uri, run.info.run_id, "d", figures, {"git.commit": "abc"})
+    registry.describe(made, "| member | accuracy |")
+    version = registry.client.get_model_version(registry.name, made.number)
+    assert version.description == "| member | accuracy |"
+    assert version.tags == {"git.commit": "abc", "digest": "d"}
+    logged = registry.client.get_logged_model(version.model_id)
+    assert {metric.key: metric.value for metric in logged.metrics} == figures
+    assert registry.client.get_run(run.info.run_id).data.metrics == figures
