@@ -181,11 +181,14 @@ def test_from_the_first_champion_to_a_better_one_and_back(
     assert (first["images"], first["decisions"]) == (80, 1)
     assert champion() == "1"
     assert "There was no champion." in workshop.page()
+    assert "The model classifies these files as served" in workshop.page()
+    assert "stages.tools.rollback" not in workshop.page()
 
     again = workshop.promote()
     assert again["decision"] == "unchanged"
     assert again["reason"] == "the challenger is the champion, models:/shop/1"
     assert again["decisions"] == 1
+    assert "The report of its promotion is an artifact of the run" in workshop.page()
     assert len(MlflowClient().search_model_versions("name = 'shop'")) == 1
 
     workshop.make(c=1.0)

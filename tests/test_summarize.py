@@ -101,6 +101,20 @@ def test_the_books_numbers_are_compared_where_there_are_any(make_run: MakeRun) -
     assert html.count("<td>yes") == 2
 
 
+def test_the_sentence_about_the_test_split_names_images_and_decisions(make_run: MakeRun) -> None:
+    """It once said that nothing was chosen by the test split, while every run chose a champion by it."""
+    run = make_run(members={"good": 0.9, "bad": 0.6})
+    run.promote("bad", champion="good")
+    facts = read_json(run.root / "reports" / "promotion.json")
+    images, decisions = facts["images"], facts["decisions"]
+    assert decisions == 2
+    sentence = f"chosen by {images} of its {images} images, on which {decisions} decisions have been taken."
+    assert (
+        f"Figures are of the test split, which nothing was fitted to. The champion is {sentence}"
+        in text_of(run.summarize())
+    )
+
+
 def test_the_verdict_on_promotion_is_shown(make_run: MakeRun) -> None:
     run = make_run(members={"good": 1.0, "bad": 0.0})
     html = section(text_of(run.summarize()), "promotion")
