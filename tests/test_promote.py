@@ -262,7 +262,7 @@ def test_a_version_says_what_it_is(workshop: Workshop) -> None:
     assert "Verdict: every rule holds" in version.description
     scores = read_json(workshop.root / "metrics.json")["ensemble"]
     # MLflow's page of the version shows the metrics of its logged model.
-    logged = MlflowClient().get_logged_model(version.model_id)
+    logged = MlflowClient().get_logged_model(version.source.removeprefix("models:/"))
     metrics_of = {metric.key: metric.value for metric in logged.metrics}
     assert metrics_of["test.accuracy"] == scores["accuracy"]
     assert metrics_of["test.accuracy_low"] < scores["accuracy"] < metrics_of["test.accuracy_high"]

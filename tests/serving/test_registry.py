@@ -249,6 +249,6 @@ def test_a_version_has_a_description_metrics_and_tags(registry: Registry) -> Non
     version = registry.client.get_model_version(registry.name, made.number)
     assert version.description == "| member | accuracy |"
     assert version.tags == {"git.commit": "abc", "digest": "d"}
-    logged = registry.client.get_logged_model(version.model_id)
+    logged = registry.client.get_logged_model(version.source.removeprefix("models:/"))
     assert {metric.key: metric.value for metric in logged.metrics} == figures
     assert registry.client.get_run(run.info.run_id).data.metrics == figures
