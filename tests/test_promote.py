@@ -246,7 +246,7 @@ def test_a_process_killed_around_the_move_of_the_alias_loses_no_report(
     assert again["decisions"] == (2 if moment == "before" else 1)
     assert tags("1")["promotion"].startswith(again["decision"])
     version = MlflowClient().get_model_version("shop", "1")
-    assert "Verdict: every rule holds, and there was no champion" in version.description
+    assert "Verdict: every rule holds, and there was no champion" in str(version.description)
     run = MlflowClient().get_run(version.run_id)
     assert run.info.status == "KILLED"
     logged = {file.path for file in MlflowClient().list_artifacts(run.info.run_id)}
@@ -258,8 +258,9 @@ def test_a_version_says_what_it_is(workshop: Workshop) -> None:
     workshop.make(c=1.0)
     verdict = workshop.promote()
     version = MlflowClient().get_model_version("shop", "1")
-    assert version.description.startswith("Recipe **shop** on 80 images of the test split:")
-    assert "Verdict: every rule holds" in version.description
+    description = str(version.description)
+    assert description.startswith("Recipe **shop** on 80 images of the test split:")
+    assert "Verdict: every rule holds" in description
     scores = read_json(workshop.root / "metrics.json")["ensemble"]
     # MLflow's page of the version shows the metrics of its logged model.
     logged = MlflowClient().get_logged_model(version.source.removeprefix("models:/"))

@@ -244,9 +244,9 @@ def test_a_version_has_a_description_metrics_and_tags(registry: Registry) -> Non
     model = registry.client.create_logged_model("0", name="model", source_run_id=run.info.run_id)
     registry.client.finalize_logged_model(model.model_id, "READY")
     uri, figures = f"models:/{model.model_id}", {"test.accuracy": 0.9, "test.log_loss": 0.3}
-    made = registry.register(uri, run.info.run_id, "d", figures, {"git.commit": "abc"})
-    registry.describe(made, "| member | accuracy |")
-    version = registry.client.get_model_version(registry.name, made.number)
+    registered = registry.register(uri, run.info.run_id, "d", figures, {"git.commit": "abc"})
+    registry.describe(registered, "| member | accuracy |")
+    version = registry.client.get_model_version(registry.name, registered.number)
     assert version.description == "| member | accuracy |"
     assert version.tags == {"git.commit": "abc", "digest": "d"}
     logged = registry.client.get_logged_model(version.source.removeprefix("models:/"))
