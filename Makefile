@@ -40,7 +40,7 @@ results-cache: $(VENV)/stages.installed  ## Show the store of image results (EMP
 
 accept-data:  ## Accept the data as they are: what audit.drift.reference compares with
 	@[ -f data/profile.json ] || { echo "error: data/profile.json is missing; make run writes it" >&2; exit 1; }
-	@mkdir -p datasets && cp data/profile.json datasets/accepted.json
+	@mkdir -p datasets && cp -f data/profile.json datasets/accepted.json
 	@echo "To compare with it, set audit.drift.reference: datasets/accepted.json"
 
 reproduce: $(VENV)/stages.installed  ## Run recipes beside their books' numbers (RECIPES="lenet_mnist …"); without: the table

@@ -1,6 +1,7 @@
 """The whole graph under DVC, in a clone: what runs, what does not, and what a killed stage leaves behind."""
 
 import csv
+import hashlib
 import json
 import os
 import re
@@ -127,6 +128,16 @@ def test_every_dep_and_out_is_there(clone: Clone) -> None:
     metrics = clone.json("reports/metrics.json")
     assert list(metrics) == ["lenet", "hog_logistic", "ensemble"]
     assert metrics["ensemble"]["accuracy"] > 0.9
+
+
+def test_outputs_are_on_disk_once(clone: Clone) -> None:
+    lock = yaml.safe_load((clone.root / "dvc.lock").read_text(encoding="utf-8"))["stages"]
+    (out,) = lock["resize"]["outs"]
+    cached = clone.root / ".dvc" / "cache" / "files" / "md5" / out["md5"][:2] / out["md5"][2:]
+    resized = clone.root / out["path"]
+    if not resized.samefile(cached):
+        pytest.skip("the file system shares blocks of copies, so that DVC makes no links")
+    assert resized.stat().st_mode & 0o222 == 0
 
 
 def test_a_second_run_does_nothing(clone: Clone) -> None:
@@ -286,3 +297,11 @@ def test_an_unreadable_image_is_listed_and_too_many_stop_the_run(
 
     (clone.root / "params.yaml").write_bytes(original)
     assert clone.repro() == []
+
+
+def test_nothing_wrote_into_the_cache_by_way_of_a_link(clone: Clone) -> None:
+    """After all runs, edits and kills above; root may write into files that are read-only."""
+    cached = [path for path in (clone.root / ".dvc" / "cache" / "files" / "md5").rglob("*") if path.is_file()]
+    assert len(cached) > 50
+    for path in cached:
+        assert hashlib.md5(path.read_bytes()).hexdigest() == (path.parent.name + path.name).partition(".")[0]

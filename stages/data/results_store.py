@@ -105,6 +105,8 @@ class Results:
 
     def get(self, key: str) -> Bytes | None:
         """The result for a SHA-256 (hex), or None where there is none or it is damaged."""
+        if not self._files:
+            return None
         wanted = np.bytes_(key[:16])
         at = int(np.searchsorted(self._sorted, wanted))
         if at == len(self._sorted) or self._sorted[at] != wanted:
