@@ -107,9 +107,9 @@ def _list_files(name: str) -> Iterator[Path]:
 
 
 def _predict(uri: str, paths: Sequence[Path], crops: str | None) -> tuple[list[str], NDArray[np.float32]]:
-    with tracking.connected():
-        places = [(str(path.resolve()), 0, path.stat().st_size) for path in paths]
-        predictions = isolated.classify(uri, places, {"crops": crops} if crops else None)
+    tracking.export_address()
+    places = [(str(path.resolve()), 0, path.stat().st_size) for path in paths]
+    predictions = isolated.classify(uri, places, {"crops": crops} if crops else None)
     return predictions["classes"], np.asarray(predictions["probabilities"], np.float32)
 
 

@@ -7,7 +7,7 @@ run.py defines.
 
 from stages.tracking.run import Run
 from stages.tracking.runs import LINK, run
-from stages.tracking.server import TrackingError, Unreachable, address, connected, resolve
+from stages.tracking.server import TrackingError, Unreachable, address, connected, export_address, resolve
 from stages.tracking.upload import FOLDER, end_killed_everywhere, sync, upload_waiting
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "address",
     "connected",
     "end_killed_everywhere",
+    "export_address",
     "resolve",
     "run",
     "sync",
