@@ -87,10 +87,10 @@ def test_a_member_is_never_a_command(clone: Clone, place: str) -> None:
         values[place] |= {hostile: next(iter(values[place].values()))}
         address = f"{'train' if place == 'models' else 'extract'}@{hostile}"
     (clone.root / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
-    said = clone.dvc("repro", "--single-item", address, fails=True)
+    output = clone.dvc("repro", "--single-item", address, fails=True)
     (clone.root / "params.yaml").write_bytes(before)
     assert not list(clone.root.rglob("EXECUTED"))
-    assert "params.yaml: " in said
+    assert "params.yaml: " in output
 
 
 @pytest.mark.parametrize(
