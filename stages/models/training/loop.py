@@ -8,20 +8,17 @@ from pathlib import Path
 import keras
 
 from stages.common import log
-from stages.common.history import CHECKPOINTS, History, OnEpoch
+from stages.common.history import History, OnEpoch
 from stages.data.loader import Loader
 from stages.models.training import (
     callbacks,
     checkpoints,
+    compiling,
     continuation,
-    epoch_checkpoints,
     interruption,
-    optimizers,
+    phases,
     range_test,
     regularization,
-    saving,
-    schedules,
-    snapshots,
 )
 from stages.models.training.callbacks import Span
 from stages.models.training.checkpoints import State
@@ -30,6 +27,7 @@ from stages.models.training.durations import Duration
 from stages.models.training.interruption import Interruption, Remainder, TrainingInterruptedError
 from stages.models.training.monitor import Draw, Monitor
 from stages.models.training.optimizers import AnyOptimizer
+from stages.models.training.phases import Phase, Shared
 from stages.models.training.range_test import RangeTest
 from stages.models.training.schedules import Constant
 from stages.models.training.settings import Settings
@@ -72,10 +70,11 @@ class Trainer:
         self._earlier = earlier or Earlier({})
         self.history: History = {name: list(values) for name, values in self._earlier.history.items()}
         self._model, self._settings = model, settings
-        self._train, self._val, self._on_epoch = train, val, on_epoch
+        self._train, self._val = train, val
         self._folder, self._monitor = folder, Monitor(folder, draw_curves)
         self._phase = 0
         self._best = callbacks.Best(settings.monitor) if settings.keep == "best" else None
+        self._shared = Shared(settings, train, self.history, on_epoch, folder, self._monitor, self._best)
         self._saved = self._read(model.variables)
         for number, epoch in enumerate(self.history.get("epoch", [])):
             on_epoch(
@@ -104,7 +103,7 @@ class Trainer:
 
     def _fit(self, optimizer: AnyOptimizer, steps: int, requested: Interruption) -> None:
         """Train one phase: the rest of an interrupted epoch, then whole epochs."""
-        self._compile(optimizer, steps)
+        compiling.compile_model(self._model, self._settings, optimizer, self._train, steps)
         state = self._resume()
         if state is None and self._phase == 1:
             continuation.resume_optimizer(self._model, self._earlier)
@@ -116,83 +115,50 @@ class Trainer:
         remaining = steps - first * len(self._train) - (state.progress.batch if state else 0)
         images = remaining * self._train.length(0)
         with log.Progress("training", total=images, unit="image") as progress:
+            phase = Phase(optimizer, span, progress, requested)
             try:
                 while state and state.progress.batch:
-                    state = self._finish_epoch(optimizer, span, state, progress, requested)
-                self._run(optimizer, span, state, progress, requested)
+                    state = self._finish_epoch(phase, state)
+                self._run(phase, state)
             finally:
                 self._monitor.draw(self.history)
 
     def range_test(self, optimizer: AnyOptimizer, steps: int) -> RangeTest:
         """Try learning rates instead of training; see range_test.py. The network is of no use afterwards."""
         plain = {"schedule": Constant(kind="constant"), "ema_momentum": None}
-        self._compile(optimizer.model_copy(update=plain), steps)
+        plain_optimizer = optimizer.model_copy(update=plain)
+        compiling.compile_model(self._model, self._settings, plain_optimizer, self._train, steps)
         return range_test.run(self._model, self._train, steps)
 
-    def _compile(self, optimizer: AnyOptimizer, steps: int) -> None:
-        smoothing = self._settings.label_smoothing
-        loss = (
-            keras.losses.CategoricalCrossentropy(label_smoothing=smoothing)
-            if self._train.soft
-            else keras.losses.SparseCategoricalCrossentropy()
-        )
-        self._model.compile(
-            optimizer=optimizers.build(optimizer, len(self._train), steps),
-            loss=loss,
-            metrics=["accuracy", *self._top5()],
-            jit_compile=self._settings.xla,
-        )
-        self._model.optimizer.build(self._model.trainable_variables)
-
-    def _top5(self) -> list[keras.metrics.Metric]:
-        if not self._settings.top5_accuracy:
-            return []
-        metrics = keras.metrics
-        kind = metrics.TopKCategoricalAccuracy if self._train.soft else metrics.SparseTopKCategoricalAccuracy
-        return [kind(5, name="top5_accuracy")]
-
-    def _run(
-        self,
-        optimizer: AnyOptimizer,
-        span: Span,
-        state: State | None,
-        progress: log.Progress,
-        requested: Interruption,
-    ) -> None:
+    def _run(self, phase: Phase, state: State | None) -> None:
         """Train from the beginning of an epoch to the end of the phase."""
         over = state is not None and state.progress.over
         self._keras_fit(
             self._train,
-            span.end if over else len(self.history.get("epoch", [])),
-            span.end,
-            self._callbacks(optimizer, span, state, progress, requested),
+            phase.span.end if over else len(self.history.get("epoch", [])),
+            phase.span.end,
+            phases.callbacks_of(self._shared, phase, state),
         )
 
-    def _finish_epoch(
-        self,
-        optimizer: AnyOptimizer,
-        span: Span,
-        state: State,
-        progress: log.Progress,
-        requested: Interruption,
-    ) -> State | None:
+    def _finish_epoch(self, phase: Phase, state: State) -> State | None:
         """Train what is missing of an epoch that was interrupted within; returns the state at its end.
 
         The state passes through the folder: Keras overwrites weights with their moving average at the end of
         each `fit`.
         """
         assert self._folder is not None
-        span = replace(span, first_batch=state.progress.batch)
+        span = replace(phase.span, first_batch=state.progress.batch)
+        phase = replace(phase, span=span)
         epoch = len(self.history.get("epoch", []))
         trained = (epoch - span.first) * len(self._train) + span.first_batch
         if span.first_batch < len(self._train) and trained < span.steps:
             # Keras makes the accuracy's variables, which the checkpoint has values for, at the first batch.
             self._model.test_on_batch(*self._val[0])
-            chosen = self._callbacks(optimizer, span, state, progress, requested)
+            chosen = phases.callbacks_of(self._shared, phase, state)
             self._keras_fit(Remainder(self._train, span.first_batch), epoch, epoch + 1, chosen)
         else:
             state = replace(state, metrics=[])
-            chosen = self._callbacks(optimizer, span, state, progress, requested)
+            chosen = phases.callbacks_of(self._shared, phase, state)
             self._validate(
                 epoch, state.progress.logs, keras.callbacks.CallbackList(chosen, model=self._model)
             )
@@ -224,45 +190,6 @@ class Trainer:
         chosen.on_epoch_begin(epoch)
         measured = self._model.evaluate(self._val, callbacks=chosen, return_dict=True, verbose=0)
         chosen.on_epoch_end(epoch, logs | {f"val_{name}": value for name, value in measured.items()})
-
-    def _callbacks(
-        self,
-        optimizer: AnyOptimizer,
-        span: Span,
-        state: State | None,
-        progress: log.Progress,
-        requested: Interruption,
-    ) -> list[keras.callbacks.Callback]:
-        settings = self._settings
-        averaging = keras.callbacks.SwapEMAWeights() if optimizer.ema_momentum else None
-        replayed = schedules.callbacks(optimizer.schedule, settings.monitor)
-        if stopping := settings.early_stopping:
-            replayed.append(
-                keras.callbacks.EarlyStopping(settings.monitor, stopping.min_delta, stopping.patience)
-            )
-        chosen: list[keras.callbacks.Callback] = []
-        if self._best:
-            chosen.append(callbacks.KeepBest(self._best))
-        if averaging:
-            chosen.append(averaging)
-        # Watch notes the rate of the epoch before a plateau lowers it.
-        chosen.append(callbacks.Watch(self._train, span, self.history, self._on_epoch, progress))
-        chosen += [callbacks.Draw(self._monitor, self.history), *replayed]
-        if self._folder and settings.save_epochs:
-            folder = self._folder / CHECKPOINTS
-            chosen.append(
-                epoch_checkpoints.Save(folder, settings.save_epochs, settings.monitor, self.history)
-            )
-        if self._folder and settings.keep == "snapshots":
-            every = (span.end - span.first) // schedules.cycles(optimizer.schedule)
-            folder = self._folder / snapshots.FOLDER
-            chosen.append(epoch_checkpoints.Save(folder, every, settings.monitor, self.history, span.first))
-        if self._folder:
-            when = saving.Schedule(self._folder, settings.checkpoint_every, settings.checkpoint_minutes)
-            chosen.append(
-                saving.Checkpoint(when, span, self.history, self._best, replayed, averaging, state, requested)
-            )
-        return chosen
 
     def _resume(self) -> State | None:
         """The state to restore of this phase, if an earlier attempt was in it."""
