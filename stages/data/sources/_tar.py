@@ -7,7 +7,7 @@ import lzma
 import tarfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from stages.data.sources import Image
 from stages.data.sources._limits import Budget, too_large
@@ -34,7 +34,9 @@ def members(path: Path, encoding: str | None) -> Iterator[Image]:
     size, budget = path.stat().st_size, Budget(path)
     with (
         _unpacked(path) as file,
-        tarfile.open(fileobj=_Bounded(file, budget), mode="r|", encoding=encoding or "utf-8") as archive,
+        tarfile.open(
+            fileobj=_Bounded(file, budget), mode="r|", bufsize=2**17, encoding=encoding or "utf-8"
+        ) as archive,
     ):
         while (member := archive.next()) is not None:
             if member.isdir():
@@ -58,18 +60,19 @@ def members(path: Path, encoding: str | None) -> Iterator[Image]:
 class _Bounded(io.RawIOBase):
     """A stream that ends in an error where it unpacks to too much; headers can be as large as members."""
 
-    def __init__(self, file: IO[bytes], budget: Budget) -> None:
+    def __init__(self, file: io.BufferedIOBase, budget: Budget) -> None:
         self._file, self._budget = file, budget
 
     def read(self, size: int = -1) -> bytes:
-        data = self._file.read(size)
+        # What follows the end of the compressed data is an error only of a read that begins there.
+        data = self._file.read1(size)
         self._budget.spend(len(data))
         return data
 
 
-def _unpacked(path: Path) -> IO[bytes]:
+def _unpacked(path: Path) -> io.BufferedIOBase:
     with path.open("rb") as file:
         start = file.read(6)
     unpack = next((unpack for magic, unpack in COMPRESSED.items() if start.startswith(magic)), open)
-    unpacked: IO[bytes] = unpack(path, "rb")
+    unpacked: io.BufferedIOBase = unpack(path, "rb")
     return unpacked

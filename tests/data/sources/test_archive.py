@@ -133,6 +133,16 @@ def test_an_archive_that_breaks_off_stops_with_its_name(tmp_path: Path, mode: Mo
         actual(path)
 
 
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
+def test_what_follows_the_end_of_an_archive_costs_no_member(tmp_path: Path, mode: Mode) -> None:
+    path = tar(tmp_path / "archive", TIDY, mode)
+    whole = actual(path)
+    for rest in (bytes(5000), b"a signature", path.read_bytes()):
+        longer = tmp_path / "longer"
+        longer.write_bytes(path.read_bytes() + rest)
+        assert actual(longer) == whole
+
+
 def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_text("no archive at all")
     with pytest.raises(SourceError, match=r"a\.tar cannot be read as tar or zip"):
