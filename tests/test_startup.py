@@ -127,3 +127,19 @@ import matplotlib.pyplot, pandas, scipy.stats, sklearn
 report()
 """
     assert loaded(script) == ["keras", "matplotlib", *SKLEARN, "tensorflow"]
+
+
+def test_scores_groups_without_pairs_and_the_servers_address_load_nothing_heavy() -> None:
+    script = """
+import numpy as np
+from stages import tracking
+from stages.data import similarity
+from stages.scoring import metrics
+from stages.scoring.predictions import Predictions
+ids, labels = np.array(["a", "b"]), np.array([0, 1])
+metrics.score(Predictions(ids, labels, np.array([[0.9, 0.1], [0.6, 0.4]], np.float32)), bins=15)
+assert similarity.groups(2, []).tolist() == [0, 1]
+tracking.export_address()
+report()
+"""
+    assert loaded(script) == []

@@ -5,7 +5,8 @@ import math
 
 import numpy as np
 import pytest
-from sklearn.metrics import log_loss
+from scipy.stats import binomtest
+from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support
 
 from stages.scoring import metrics
 from stages.scoring.predictions import LEAST_PROBABILITY, Predictions
@@ -149,3 +150,30 @@ def test_one_model_has_one_log_loss_everywhere() -> None:
     assert scores["log_loss"] == pytest.approx(reference, rel=1e-3)
     assert scores["log_loss"] == predictions.losses.mean()
     assert _sums(probabilities, labels)[0] / 750 == pytest.approx(scores["log_loss"])
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_figures_of_classes_have_the_bits_of_scikit_learns(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    images, classes = int(rng.integers(1, 200)), int(rng.integers(2, 30))
+    labels = rng.integers(0, classes, images)
+    predictions = predictions_of(labels, rng.dirichlet(np.ones(classes), images).astype(np.float32))
+    expected = precision_recall_fscore_support(
+        labels, predictions.predicted, labels=np.arange(classes), zero_division=0
+    )
+    of_class = metrics.per_class(predictions)
+    for figures, value in zip(
+        (of_class.precision, of_class.recall, of_class.f1, of_class.support), expected, strict=True
+    ):
+        np.testing.assert_array_equal(figures, value)
+    np.testing.assert_array_equal(
+        metrics.confusion(predictions),
+        confusion_matrix(labels, predictions.predicted, labels=np.arange(classes)),
+    )
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 40, 1000])
+def test_the_interval_is_that_of_scipys_wilson(n: int) -> None:
+    for hits in range(n + 1):
+        bounds = binomtest(hits, n).proportion_ci(confidence_level=0.95, method="wilson")
+        assert metrics.interval(hits / n, n) == pytest.approx((bounds.low, bounds.high), abs=1e-12)
