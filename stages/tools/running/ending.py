@@ -69,7 +69,8 @@ def _findings(root: Path, scores: dict[str, dict[str, float]]) -> list[str]:
         text = f"No better than always naming the most frequent class ({share:.4f}): check images and labels"
         findings.insert(0, text)
     with (root / "data" / "rejects.csv").open(newline="", encoding="utf-8") as file:
-        rejects = list(csv.DictReader(file))
+        # Exact duplicates need nothing.
+        rejects = [row for row in csv.DictReader(file) if row["reason"] != "duplicate"]
     if rejects:
         files = "1 file was" if len(rejects) == 1 else f"{len(rejects):,} files were"
         findings.insert(0, f"{files} left out, the first because: {rejects[0]['reason']} (data/rejects.csv)")
