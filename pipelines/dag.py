@@ -9,7 +9,7 @@ from airflow.sdk import get_current_context, task, task_group
 
 from pipelines import alerts
 from pipelines.graph import Stage
-from pipelines.operators import PLAN, Plan, Record, RunStage
+from pipelines.operators import PLAN, RECORD, Plan, Record, RunStage
 
 # For all tasks. A permanent error is not retried, whatever these say.
 DEFAULTS = {
@@ -23,16 +23,14 @@ DEFAULTS = {
 }
 
 
-def add_tasks(stages: Mapping[str, Stage], *, skips_rest: bool = False) -> None:
+def add_tasks(stages: Mapping[str, Stage]) -> None:
     """Add plan, stages and record to the DAG whose `with` block is open.
 
     Args:
         stages: The graph, as `graph.load` returns it.
-        skips_rest: Skip all other tasks where the plan has nothing to do.
     """
     plan = Plan(
         task_id=PLAN,
-        skips_rest=skips_rest,
         execution_timeout=timedelta(hours=1),
         doc_md="Composes and checks the params; says for each stage whether it will run, and why.",
     )
@@ -43,7 +41,7 @@ def add_tasks(stages: Mapping[str, Stage], *, skips_rest: bool = False) -> None:
         else:
             tasks |= _for_each_member([stages[name] for name in group], plan)
     record = Record(
-        task_id="record",
+        task_id=RECORD,
         execution_timeout=timedelta(hours=1),
         doc_md="Proves that the cache has the whole run; saves it as a DVC experiment; links it with MLflow.",
     )

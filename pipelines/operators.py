@@ -17,7 +17,7 @@ from pipelines import alerts, config, overrides, runners
 from pipelines.graph import Settings
 from pipelines.markdown import code
 
-PLAN = "plan"
+PLAN, RECORD = "plan", "record"
 
 
 class Worker(BaseOperator):
@@ -77,34 +77,52 @@ class Worker(BaseOperator):
             self._runner.cancel()
 
 
+class MlflowLink(BaseOperatorLink):
+    """A button: the run in MLflow."""
+
+    name = "MLflow"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
+        """Return the page of the run; empty when nothing was tracked."""
+        return str(operator.mlflow_url)
+
+
 class Plan(Worker):
     """Composes and checks the run's params, and says what will run and why."""
 
     action = PLAN
-
-    def __init__(self, *, skips_rest: bool = False, **kwargs: Any) -> None:
-        """Create the task.
-
-        Args:
-            skips_rest: Skip all other tasks of the run where there is nothing to do.
-            kwargs: Those of every operator.
-        """
-        super().__init__(**kwargs)
-        self.skips_rest = skips_rest
+    operator_extra_links = (MlflowLink(),)
+    mlflow_url = ""
 
     def execute(self, context: Any) -> dict[str, Any]:
-        """Return the worker's result, from which the other tasks take the params and the commit."""
+        """Return the worker's result, from which the other tasks take the params and the commit.
+
+        Where there is nothing to do, all other tasks are skipped at once: each would take a second to say so.
+        `record` is not skipped where no run with the same params has been recorded.
+        """
         try:
             overrides.check_field_names(context["dag_run"].conf or {}, self.dag.params)
             lines = json.dumps(overrides.from_form(context["params"]))
         except overrides.FormError as error:
             raise AirflowFailException(f"plan: {error}") from None
-        result = self.work(context, OVERRIDES=lines, COMMIT=config.load().commit)
-        alerts.add_note(config.load(), context["ti"], describe_plan(result))
-        if self.skips_rest and not any(stage["runs"] for stage in result["stages"].values()):
-            context["ti"].xcom_push("return_value", result)
-            raise DownstreamTasksSkipped(tasks=sorted(self.get_flat_relative_ids(upstream=False)))
-        return result
+        settings = config.load()
+        result = self.work(context, OVERRIDES=lines, COMMIT=settings.commit)
+        note = describe_plan(result)
+        if any(stage["runs"] for stage in result["stages"].values()):
+            alerts.add_note(settings, context["ti"], note)
+            return result
+        others = self.get_flat_relative_ids(upstream=False)
+        if recorded := result["recorded"]:
+            self.mlflow_url = recorded["mlflow_url"] or ""
+            note = f"{describe_record(recorded)}\n\n{note}"
+            alerts.post(
+                settings, context, "succeeded", experiment=recorded["experiment"], mlflow=self.mlflow_url
+            )
+        else:
+            others -= {RECORD}
+        alerts.add_note(settings, context["ti"], note)
+        context["ti"].xcom_push("return_value", result)
+        raise DownstreamTasksSkipped(tasks=sorted(others))
 
 
 class RunStage(Worker):
@@ -130,20 +148,10 @@ class RunStage(Worker):
         return result | {"reason": reason}
 
 
-class MlflowLink(BaseOperatorLink):
-    """A button on record: the run in MLflow."""
-
-    name = "MLflow"
-
-    def get_link(self, operator: Any, *, ti_key: Any) -> str:
-        """Return the page of the run; empty when nothing was tracked."""
-        return str(operator.mlflow_url)
-
-
 class Record(Worker):
     """Proves that the run is complete, saves it as a DVC experiment, links Airflow, DVC and MLflow."""
 
-    action = "record"
+    action = RECORD
     operator_extra_links = (MlflowLink(),)
     mlflow_url = ""
 
@@ -154,8 +162,7 @@ class Record(Worker):
         variables = {"PARAMS": plan["params"], "COMMIT": plan["commit"], "RUN_URL": url}
         result = self.work(context, MLFLOW_URL=settings.mlflow_url, **variables)
         self.mlflow_url = result["mlflow_url"] or ""
-        links = f"[MLflow]({self.mlflow_url}), " if self.mlflow_url else ""
-        alerts.add_note(settings, context["ti"], f"Recorded: {links}DVC experiment `{result['experiment']}`")
+        alerts.add_note(settings, context["ti"], describe_record(result))
         alerts.post(settings, context, "succeeded", experiment=result["experiment"], mlflow=self.mlflow_url)
         return result
 
@@ -182,3 +189,9 @@ def describe_plan(plan: Mapping[str, Any]) -> str:
         f"- **{name}**: {code(stage['reason'])}" for name, stage in plan["stages"].items() if stage["runs"]
     ]
     return "\n".join([f"Plan: {plan['reason']}", "", *lines])
+
+
+def describe_record(recorded: Mapping[str, Any]) -> str:
+    """Write as a note where a run is recorded."""
+    links = f"[MLflow]({recorded['mlflow_url']}), " if recorded["mlflow_url"] else ""
+    return f"Recorded: {links}DVC experiment `{recorded['experiment']}`"

@@ -23,4 +23,4 @@ with DAG(
     max_active_runs=1,
     tags=["convoy"],
 ):
-    add_tasks(graph.load(config.DVC_YAML), skips_rest=True)
+    add_tasks(graph.load(config.DVC_YAML))

@@ -20,7 +20,8 @@ Environment variables describe the job:
     CONVOY_OVERRIDES    a JSON list of Hydra overrides; `*` in a key: every entry       (plan)
     CONVOY_CACHE        the DVC cache that all tasks share, a folder. Otherwise:
     CONVOY_REMOTE       a DVC remote of the repository, for the run cache as well; not over HTTP
-    CONVOY_STATE        a folder that outlives the task: checkpoints that a retry resumes from, and durations
+    CONVOY_STATE        a folder that outlives the task: checkpoints that a retry resumes from, durations, and
+                        what is remembered of complete runs
     CONVOY_DATA         a folder that stands in for datasets/, which is not in git
     CONVOY_WORK         where clones are made; best on the cache's file system, where files are linked
     CONVOY_RUN_URL      the page of this run, for the links                             (record)
@@ -38,7 +39,9 @@ The exit status says how it ended, the result (JSON; missing only if the worker 
     143  stopped by SIGTERM  with all that it had started
 
     {"outcome": "ran", "reason": "…", "seconds": 12.3, "peak_memory_mb": 1890, "metrics": {…}}
-    plan adds   "commit", "params" (text), "stages": {ADDRESS: {"runs": …, "reason": …, "seconds": … or null}}
+    plan adds   "commit", "params" (text),
+                "stages": {ADDRESS: {"runs": …, "reason": …, "seconds": … or null}},
+                "recorded": what record returned for the same run before, or null
     record adds "experiment", "mlflow_run_id" and "mlflow_url" (null where no such run is found)
 
 Output of DVC and of the stage goes to standard output, line by line; the last line is the outcome. Outputs of

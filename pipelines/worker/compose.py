@@ -14,7 +14,7 @@ from pipelines.worker.lines import mistake_in
 
 
 def compose(root: Path, overrides: list[str]) -> None:
-    """Write params.yaml and check it as a whole.
+    """Write params.yaml.
 
     A `*` in an override's key is every entry that has the rest of the key: `models.*.train.epochs=3` sets
     the epochs of all networks and leaves out members that have none. An override without `*` wins over one
@@ -36,7 +36,6 @@ def compose(root: Path, overrides: list[str]) -> None:
     if expanded:
         values = _composed(root, [*exact, *expanded])
     (root / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
-    check(root)
 
 
 def check(root: Path) -> None:

@@ -1,6 +1,7 @@
 """What will run and why: whatever the cache has is restored, and the rest will run."""
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -8,9 +9,9 @@ from typing import Any
 
 import yaml
 
-from pipelines.worker import dvc, timings
+from pipelines.worker import dvc, remembered, timings
 from pipelines.worker.clone import LOCK, cloned
-from pipelines.worker.compose import compose
+from pipelines.worker.compose import check, compose
 from pipelines.worker.job import FailedError, Job
 from pipelines.worker.shell import git
 
@@ -35,25 +36,50 @@ def plan(job: Job) -> dict[str, Any]:
         job: The task.
 
     Returns:
-        The result: commit, params and the plan of each stage.
+        The result: commit, params, the plan of each stage, and where the same run was recorded before.
 
     Raises:
         RefusedError: The params are not allowed.
         FailedError: DVC failed.
     """
     with cloned(job) as root:
-        if (root / "conf").is_dir():
+        composes = (root / "conf").is_dir()
+        if composes:
             compose(root, job.overrides)
-        _last_lock(root)
-        stages = planned(root, job)
+        commit = git(root, "rev-parse", "HEAD").strip()
+        params = (root / "params.yaml").read_text(encoding="utf-8")
+        earlier = remembered.load(job, root, commit, params)
+        if earlier:
+            stages = {name: Planned(False, RAN_BEFORE, None) for name in earlier.stages}
+        else:
+            if composes:
+                check(root)
+            stages = _asked(root, job, commit, params)
         print(table(stages), flush=True)
         return {
             "outcome": "planned",
             "reason": summary(stages),
-            "commit": git(root, "rev-parse", "HEAD").strip(),
-            "params": (root / "params.yaml").read_text(encoding="utf-8"),
+            "commit": commit,
+            "params": params,
             "stages": {name: asdict(planned_stage) for name, planned_stage in stages.items()},
+            "recorded": earlier and _still_there(root, earlier.recorded),
         }
+
+
+def _asked(root: Path, job: Job, commit: str, params: str) -> dict[str, Planned]:
+    """Plan with DVC; remember a run with nothing to do."""
+    since = time.time()
+    _last_lock(root)
+    stages = planned(root, job)
+    if not any(stage.runs for stage in stages.values()):
+        remembered.save(job, root, commit, params, stages, since=since)
+    return stages
+
+
+def _still_there(root: Path, recorded: dict[str, str | None] | None) -> dict[str, str | None] | None:
+    """Where a run was recorded; None where a person has deleted the experiment since."""
+    pattern = f"refs/exps/*/*/{recorded['experiment']}" if recorded else ""
+    return recorded if recorded and git(root, "ls-remote", "origin", pattern) else None
 
 
 def planned(root: Path, job: Job) -> dict[str, Planned]:

@@ -27,8 +27,7 @@ def main() -> int:
             clone.overlay(root, workspace)
             if sys.argv[1:]:
                 compose.compose(root, sys.argv[1:])
-            else:
-                compose.check(root)
+            compose.check(root)
             print(plan.table(plan.planned(root, preview)))
     except (job.RefusedError, job.FailedError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -4,12 +4,13 @@ import base64
 import json
 import os
 import shutil
+import time
 import urllib.error
 import urllib.request
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from pipelines.worker import dvc
+from pipelines.worker import dvc, remembered
 from pipelines.worker.clone import cloned
 from pipelines.worker.job import FailedError, Job
 from pipelines.worker.lines import without_login
@@ -37,6 +38,7 @@ def record(job: Job) -> dict[str, Any]:
     """
     with cloned(job) as root:
         dvc.fetch(root, job)
+        since = time.time()
         done = dvc.restore(root, job)
         if done.ran:
             raise FailedError(f"the run is not complete; the cache lacks {', '.join(done.ran)}")
@@ -50,12 +52,13 @@ def record(job: Job) -> dict[str, Any]:
         dvc.push(root, job)
         if (folder := checkpoints(job)) is not None:
             shutil.rmtree(folder, ignore_errors=True)
+        commit, recorded = git(root, "rev-parse", "HEAD").strip(), {"experiment": job.run, **mlflow_run}
+        remembered.save(job, root, commit, job.params, done.restored, since=since, recorded=recorded)
         return {
             "outcome": "recorded",
             "reason": f"all {len(done.restored)} stages restored from the cache",
-            "experiment": job.run,
-            "commit": git(root, "rev-parse", "HEAD").strip(),
-            **mlflow_run,
+            "commit": commit,
+            **recorded,
         }
 
 

@@ -38,9 +38,13 @@ class Airflow:
         token = self._session.post(f"{url}/auth/token", json=login, timeout=600).json()["access_token"]
         self._session.headers["Authorization"] = f"Bearer {token}"
 
+    def send(self, method: str, path: str, body: Any = None) -> requests.Response:
+        """One call, whatever its answer."""
+        return self._session.request(method, f"{self.url}/api/v2/{path}", json=body, timeout=600)
+
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         """One call; raises AssertionError with Airflow's own words when it is refused."""
-        answer = self._session.request(method, f"{self.url}/api/v2/{path}", json=body, timeout=600)
+        answer = self.send(method, path, body)
         assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json() if answer.content else None
 

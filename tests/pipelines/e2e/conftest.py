@@ -39,6 +39,11 @@ class Local:
             "PYTHONPATH": str(repository),
         }
         self._process: subprocess.Popen[bytes] | None = None
+        self._airflow: Airflow | None = None
+
+    def running(self) -> Airflow:
+        """What has been started last; start it where nothing has."""
+        return self._airflow or self.start()
 
     @property
     def output(self) -> str:
@@ -62,7 +67,7 @@ class Local:
             time.sleep(0.2)
         match = re.search(r"Airflow  (\S+)  user admin, password (\S+)\nMLflow   (\S+)", self.output)
         assert match is not None, self.output
-        airflow = Airflow(*match.groups())
+        self._airflow = airflow = Airflow(*match.groups())
         wait_until(lambda: len(airflow.ask("GET", "dags")["dags"]) == 3, SECONDS_TO_START, "the DAGs")
         return airflow
 
@@ -119,10 +124,10 @@ def tiny(environment: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     local.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def airflow(tiny: tuple[Repository, Local]) -> Airflow:
     """Airflow on the pipeline of seconds."""
-    return tiny[1].start()
+    return tiny[1].running()
 
 
 @pytest.fixture(scope="session")

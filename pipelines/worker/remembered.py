@@ -1,0 +1,170 @@
+"""Runs with nothing to do, remembered by commit, params and data, so that the next plan need not ask DVC.
+
+A complete run is remembered by `record`, and by a plan that restored all of it. It counts as long as inputs
+from outside of git, such as images, have the same files, and the cache has all outputs.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipelines.worker.clone import LOCK
+from pipelines.worker.job import Job
+from pipelines.worker.shell import git
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """A complete run.
+
+    Attributes:
+        stages: The addresses of its stages, in the plan's order.
+        outputs: The digests of its outputs, as the cache names them.
+        inputs: By path, a digest of the sizes and times of an input's files.
+        recorded: What `record` returned: experiment, mlflow_run_id, mlflow_url. None where it did not run.
+    """
+
+    stages: list[str]
+    outputs: list[str]
+    inputs: dict[str, str]
+    recorded: dict[str, str | None] | None
+
+
+def load(job: Job, root: Path, commit: str, params: str) -> Remembered | None:
+    """Return what is remembered of a run, where all of it still counts.
+
+    Args:
+        job: The task.
+        root: The clone, in which inputs are looked up.
+        commit: The run's commit, in full.
+        params: The text of its params.yaml.
+
+    Returns:
+        The complete run; None where DVC has to be asked.
+    """
+    if job.state is None or job.cache is None:
+        return None
+    try:
+        remembered = Remembered(**json.loads(_path(job.state, commit, params).read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+    same = all(_Files(root / path).digest == digest for path, digest in remembered.inputs.items())
+    if not (same and all(_is_cached(job.cache, digest) for digest in remembered.outputs)):
+        return None
+    return remembered
+
+
+def save(
+    job: Job,
+    root: Path,
+    commit: str,
+    params: str,
+    stages: Iterable[str],
+    *,
+    since: float,
+    recorded: dict[str, str | None] | None = None,
+) -> None:
+    """Remember a run that DVC has restored as a whole in a clone.
+
+    Args:
+        job: The task.
+        root: The clone.
+        commit: The run's commit, in full.
+        params: The text of its params.yaml.
+        stages: The addresses of its stages.
+        since: When the restoring began, in seconds since the epoch. Where an input was changed later, DVC may
+            have seen it before or after, and nothing is remembered.
+        recorded: What `record` returns.
+    """
+    if job.state is None or job.cache is None:
+        return
+    locked = yaml.safe_load((root / LOCK).read_text(encoding="utf-8"))["stages"]
+    inputs = {path: _Files(root / path) for path in _outside(root, locked)}
+    # Two seconds, as clocks of file servers and file times are coarse.
+    if any(files.newest is None or files.newest > since - 2 for files in inputs.values()):
+        return
+    outputs = sorted({out["md5"] for stage in locked.values() for out in stage.get("outs", [])})
+    path = _path(job.state, commit, params)
+    digests = {name: files.digest for name, files in inputs.items()}
+    earlier = _earlier_record(path, outputs)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(f".{os.uname().nodename}-{os.getpid()}.part")
+    remembered = Remembered(list(stages), outputs, digests, recorded or earlier)
+    part.write_text(json.dumps(asdict(remembered)), encoding="utf-8")
+    part.replace(path)
+
+
+def _earlier_record(path: Path, outputs: list[str]) -> dict[str, str | None] | None:
+    """Where the same outputs were recorded before."""
+    try:
+        earlier = Remembered(**json.loads(path.read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+    return earlier.recorded if earlier.outputs == outputs else None
+
+
+def _outside(root: Path, locked: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """The dependencies that are neither outputs nor in git: images that a user brings."""
+    outputs = {out["path"] for stage in locked.values() for out in stage.get("outs", [])}
+    paths = {dep["path"] for stage in locked.values() for dep in stage.get("deps", [])}
+    tracked = set(filter(None, git(root, "ls-files", "-z").split("\0")))
+    return {path for path in paths if not any(_overlap(path, name) for name in outputs | tracked)}
+
+
+def _overlap(path: str, other: str) -> bool:
+    return path == other or path.startswith(f"{other}/") or other.startswith(f"{path}/")
+
+
+class _Files:
+    """What a file or a folder and all below looks like, without a look into files: as git's index has it.
+
+    Attributes:
+        digest: Of names, sizes, times and inodes.
+        newest: The latest change of a file or folder, in seconds since the epoch; None where there is none.
+    """
+
+    def __init__(self, path: Path) -> None:
+        digest, newest = hashlib.sha256(), 0.0
+        for name, status in _walk(path, ""):
+            values = name, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+            digest.update(json.dumps(values).encode())
+            newest = max(newest, status.st_mtime, status.st_ctime)
+        self.digest = digest.hexdigest()
+        self.newest: float | None = newest or None
+
+
+def _walk(
+    path: Path, name: str, above: frozenset[tuple[int, int]] = frozenset()
+) -> Iterator[tuple[str, os.stat_result]]:
+    """Each file and folder, in a fixed order. Links are followed, but not back to a folder above."""
+    try:
+        status = path.stat()
+    except OSError:
+        return
+    yield name, status
+    identity = status.st_dev, status.st_ino
+    if path.is_dir() and identity not in above:
+        for entry in sorted(path.iterdir()):
+            yield from _walk(entry, f"{name}/{entry.name}", above | {identity})
+
+
+def _is_cached(cache: Path, digest: str) -> bool:
+    """Whether DVC's cache has an output; of a folder, all its files."""
+    path = cache / "files" / "md5" / digest[:2] / digest[2:]
+    if not digest.endswith(".dir"):
+        return path.exists()
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return False
+    return all(_is_cached(cache, entry["md5"]) for entry in entries)
+
+
+def _path(state: Path, commit: str, params: str) -> Path:
+    return state / "plans" / f"{hashlib.sha256(f'{commit} {params}'.encode()).hexdigest()}.json"
