@@ -52,7 +52,7 @@ def main() -> None:
     parts = Parts(environment, logs)
     try:
         parts.start("postgres", postgres.words(), ends_last=True)
-        parts.start("mlflow", _mlflow(mlflow))
+        parts.start("mlflow", _mlflow(mlflow), ends_last=True)
         _print("Preparing Airflow's database")
         parts.wait_until(postgres.answers, "postgres")
         subprocess.run([*_AIRFLOW, "db", "migrate"], env=environment, check=True, stdout=subprocess.DEVNULL)

@@ -13,9 +13,8 @@ from pathlib import Path
 import psutil
 
 _SECONDS_TO_START = 300
-_SECONDS_TO_STOP = 30
-# An orphan may be a stage, which has ten seconds to write its checkpoint.
-_SECONDS_FOR_TASKS = 15
+# A stage has ten seconds to write its checkpoint.
+_SECONDS_TO_STOP = 15
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
 
@@ -25,7 +24,7 @@ class Parts:
     def __init__(self, environment: dict[str, str], logs: Path) -> None:
         self._environment, self._logs = environment, logs
         self._children: dict[str, subprocess.Popen[bytes]] = {}
-        self._last: set[str] = set()
+        self._last: set[int] = set()
         if sys.platform == "linux":
             # Become the parent of orphans, so that `stop` can end them.
             ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
@@ -38,8 +37,6 @@ class Parts:
             words: The command.
             ends_last: Stop it after all others, which need it until their end.
         """
-        if ends_last:
-            self._last.add(name)
         with (self._logs / f"{name}.log").open("ab") as file:
             self._children[name] = subprocess.Popen(
                 words,
@@ -51,6 +48,8 @@ class Parts:
                 # Safe, because this process has no other thread.
                 preexec_fn=_die_with_parent,  # noqa: PLW1509
             )
+        if ends_last:
+            self._last.add(self._children[name].pid)
 
     def wait_until(self, ready: Callable[[], bool], name: str) -> None:
         """Wait until something is ready; exit where it is not in time, or a program ended."""
@@ -81,34 +80,35 @@ class Parts:
                 sys.exit(f"error: {name} ended with status {child.returncode}; see its log")
 
     def stop(self) -> None:
-        """Stop all programs, their orphans, and then the programs that end last."""
+        """Stop all programs with all that they have started, then the programs that end last.
+
+        Tasks are stopped at once with the programs: a scheduler would wait for its tasks, and a task for an API
+        server that has ended.
+        """
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        last = {child.pid: child for name, child in self._children.items() if name in self._last}
-        _stop([child for child in self._children.values() if child.pid not in last])
-        orphans = [
-            orphan
-            for child in psutil.Process().children()
-            if child.pid not in last
-            for orphan in (child, *child.children(recursive=True))
-        ]
-        for orphan in orphans:
-            with suppress(psutil.NoSuchProcess):
-                orphan.terminate()
-        for orphan in psutil.wait_procs(orphans, timeout=_SECONDS_FOR_TASKS)[1]:
-            with suppress(psutil.NoSuchProcess):
-                orphan.kill()
-        _stop(last.values())
+        programs = psutil.Process().children()
+        _stop([each for child in programs if child.pid not in self._last for each in _family(child)])
+        _stop([child for child in programs if child.pid in self._last])
+        # Orphans, of which this process became the parent meanwhile.
+        _stop(psutil.Process().children(recursive=True))
 
 
-def _stop(children: Collection[subprocess.Popen[bytes]]) -> None:
+def _family(process: psutil.Process) -> list[psutil.Process]:
+    """A process and all that it has started."""
+    try:
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _stop(processes: Collection[psutil.Process]) -> None:
     """Send SIGTERM to all; after a while, SIGKILL to those that are left."""
-    for child in children:
-        child.terminate()
-    deadline = time.monotonic() + _SECONDS_TO_STOP
-    for child in children:
-        with suppress(subprocess.TimeoutExpired):
-            child.wait(max(0.0, deadline - time.monotonic()))
-        child.kill()
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+    for process in psutil.wait_procs(processes, timeout=_SECONDS_TO_STOP)[1]:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def _die_with_parent() -> None:

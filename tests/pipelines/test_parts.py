@@ -17,14 +17,14 @@ pathlib.Path("ready").touch()
 signal.pause()
 """
 START = """
-import pathlib, sys
+import pathlib, psutil, sys
 from pipelines.parts import Parts
 parts = Parts({"PATH": "/usr/bin:/bin"}, pathlib.Path())
 parts.start("server", ["sleep", "600"], ends_last=True)
 parts.start("client", [sys.executable, "-c", sys.argv[1], str(parts._children["server"].pid)])
 parts.wait_until(pathlib.Path("ready").exists, "the client")
 parts.stop()
-assert all(child.poll() is not None for child in parts._children.values())
+assert not psutil.Process().children()
 """
 
 

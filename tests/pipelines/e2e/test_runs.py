@@ -3,6 +3,8 @@
 In the order of the file, as Airflow's start and what the first run leaves in the cache are shared.
 """
 
+import re
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -73,6 +75,8 @@ def test_many_members_at_once(airflow: Airflow, tiny: tuple[Repository, Local]) 
     begun, over = ([getattr(task, when) for task in members] for when in ("started", "ended"))
     assert max(begun) < min(over), "all at the same time"
     assert next(task.state for task in tasks if task.name == "first") == "skipped"
+    reason = re.search("first: (ran before|unchanged)", airflow.log("train", run, "first"))
+    assert reason, "the reason is in the log"
     assert airflow.result("train", run, "record")["experiment"] in experiments(tiny[0])
 
 
@@ -83,11 +87,12 @@ def test_a_sweep_is_a_run_of_train_for_each_point(airflow: Airflow) -> None:
     assert members == {"models.a.train.epochs=2", "models.a.train.epochs=3"}
     # What the points have in common is trained once: the first is what retrain has run.
     points = [airflow.states("train", f"{run}-{number}") for number in (1, 2)]
-    assert [states["train@a"] for states in points] == ["skipped", "success"]
-    assert [states["train@b"] for states in points] == ["skipped", "skipped"]
+    assert points[0].pop("plan") == "success"
+    assert set(points[0].values()) == {"skipped"}, "nothing to do"
+    assert (points[1]["train@a"], points[1]["train@b"]) == ("success", "skipped")
 
 
-# Last, as it may leave Airflow on another port.
+# The last two start Airflow again.
 def test_what_is_killed_is_tried_again_and_resumes(tiny: tuple[Repository, Local], airflow: Airflow) -> None:
     repository, local = tiny
     # Without its checkpoint, a member would wait for an hour.
@@ -108,3 +113,19 @@ def test_what_is_killed_is_tried_again_and_resumes(tiny: tuple[Repository, Local
     assert again.ended("train", run) == "success"
     tries = {task.address: task.tries for task in again.tasks("train", run)}
     assert (tries["train@a"], tries["train@b"], tries["judge"]) == (2, 2, 1)
+
+
+def test_ctrl_c_ends_two_runs_within_seconds_and_the_next_start_goes_on(
+    tiny: tuple[Repository, Local], airflow: Airflow
+) -> None:
+    repository, local = tiny
+    runs = [airflow.trigger("train", overrides=[f"+models.a.waits={seconds}"]) for seconds in (3601, 3602)]
+    wait_until(lambda: len(checkpoints(repository, "a")) == len(runs), 300, "both trainings")
+    training = local.process("pipelines.worker", "CONVOY_STAGE=train@a").pid
+    begun = time.monotonic()
+    local.stop()
+    assert time.monotonic() - begun < 25
+    assert has_ended(training)
+    again = local.start()
+    assert [again.ended("train", run) for run in runs] == ["success", "success"]
+    assert {task.tries for run in runs for task in again.tasks("train", run) if task.name == "judge"} == {1}
