@@ -82,8 +82,8 @@ class Parts:
     def stop(self) -> None:
         """Stop all programs with all that they have started, then the programs that end last.
 
-        Tasks are stopped at once with the programs: a scheduler would wait for its tasks, and a task for an API
-        server that has ended.
+        Tasks are stopped at once with the programs: a scheduler would wait for its tasks, and a task for an
+        API server that has ended.
         """
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         programs = psutil.Process().children()
