@@ -59,8 +59,8 @@ def _number(kind: str, title: str, description: str, minimum: float, maximum: fl
     return Param(
         None,
         type=["null", kind],
-        minimum=minimum,
-        maximum=maximum,
+        # Not `minimum=`: the page would turn -3 into 1 without a word. This way the server refuses it.
+        allOf=[{"minimum": minimum, "maximum": maximum}],
         title=title,
         description=f"{description} From {minimum} to {maximum}; empty: as the recipe says.",
         section="Common params",

@@ -33,12 +33,7 @@ class Person:
     def triggers(self, recipe: str, epochs: int, overrides: list[str]) -> str:
         """Fill the form; returns the run's id."""
         before = {run["dag_run_id"] for run in self.airflow.runs("train")}
-        self.page.get_by_role("button", name="Trigger").first.click()
-        form = self.page.get_by_role("dialog")
-        assert form.locator("input[name=element_recipe]").input_value() == recipe, "the default"
-        form.locator("textarea[name=element_overrides]").fill("\n".join(overrides))
-        form.get_by_role("button", name="Common params").click()
-        form.get_by_role("spinbutton").first.fill(str(epochs))
+        form = self.fills(recipe, epochs, overrides)
         self.keeps("airflow-form")
         form.get_by_role("button", name="Trigger").click()
 
@@ -48,6 +43,16 @@ class Person:
             ]
 
         return str(wait_until(new, 120, "the run that was triggered")[0])
+
+    def fills(self, recipe: str, epochs: int, overrides: list[str]) -> Any:
+        """Open the form and fill it; returns it."""
+        self.page.get_by_role("button", name="Trigger").first.click()
+        form = self.page.get_by_role("dialog")
+        assert form.locator("input[name=element_recipe]").input_value() == recipe, "the default"
+        form.locator("textarea[name=element_overrides]").fill("\n".join(overrides))
+        form.get_by_role("button", name="Common params").click()
+        form.get_by_role("spinbutton").first.fill(str(epochs))
+        return form
 
     def keeps(self, name: str) -> None:
         """A screenshot that people can look at."""
@@ -70,6 +75,11 @@ def person(own: tuple[Path, Airflow]) -> Any:
 def test_from_the_form_to_mlflow_and_again(person: Person, own: tuple[Path, Airflow]) -> None:
     repository, airflow = own
     person.logs_in_to("dags/train")
+    form = person.fills("digits", -3, OVERRIDES)
+    form.get_by_role("button", name="Trigger").click()
+    person.page.get_by_text("-3 is less than the minimum of 1").first.wait_for()
+    assert airflow.runs("train") == []
+    person.page.reload()
     run = person.triggers("digits", 1, OVERRIDES)
     assert airflow.ended("train", run, SECONDS_FOR_A_RUN) == "success"
     tasks = {task.address: task for task in airflow.tasks("train", run)}

@@ -45,6 +45,13 @@ def test_params_that_the_stages_refuse_end_the_run_at_its_first_task(airflow: Ai
     assert "plan: params.yaml: base is -1; must be positive" in airflow.log("train", run, "plan")
 
 
+def test_a_field_that_the_form_does_not_have_is_refused(airflow: Airflow) -> None:
+    run = airflow.trigger("train", epoch=3)
+    assert airflow.ended("train", run) == "failed"
+    note = airflow.run("train", run)["note"]
+    assert note.startswith("Failed: plan: the form has no field epoch; did you mean epochs?")
+
+
 def test_retrain_runs_by_the_clock_and_on_new_data(airflow: Airflow) -> None:
     first = wait_until(lambda: ended(airflow, "scheduled"), 600, "a run by the clock")[-1]
     assert first["state"] == "success"
