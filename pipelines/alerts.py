@@ -32,11 +32,12 @@ def post(config: Config, context: Any, event: str, **details: Any) -> None:
     Args:
         config: Names the webhook.
         context: Airflow's context of the task that the event is about.
-        event: failed, succeeded, promoted, refused or drifted.
+        event: failed, succeeded, or an event of a stage's log that its `meta.messages` names.
         details: What else the message says; must be JSON.
     """
     ti = context["ti"]
     message = {
+        **details,
         "event": event,
         "dag": ti.dag_id,
         "run": ti.run_id,
@@ -44,7 +45,6 @@ def post(config: Config, context: Any, event: str, **details: Any) -> None:
         "member": getattr(context["task"], "member", None),
         "try": ti.try_number,
         "log": ti.log_url,
-        **details,
     }
     log.info("reported_event %s", json.dumps(message, ensure_ascii=False))
     if config.webhook:
@@ -85,7 +85,7 @@ def shortened(text: str) -> str:
     """Cut a text that is too long for a note after a whole line, and say so."""
     if len(text) <= _MAX_NOTE:
         return text
-    ending = "\n… the rest is in the log of plan"
+    ending = "\n… the rest is in the task's log"
     return text[: _MAX_NOTE - len(ending)].rpartition("\n")[0] + ending
 
 

@@ -25,6 +25,7 @@ SETTINGS: dict[str, type] = {
     "pool": str,
     "retries": int,
     "timeout": int,
+    "messages": list,
 }
 
 
@@ -44,6 +45,7 @@ class Settings:
         pool: The Airflow pool whose slots the task takes.
         retries: How often a transient error is retried.
         timeout: Minutes after which the task is stopped.
+        messages: Names of events in the stage's log that are posted to the webhook.
     """
 
     image: str = "data"
@@ -53,6 +55,7 @@ class Settings:
     pool: str = "default_pool"
     retries: int = 2
     timeout: int = 24 * 60
+    messages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -148,7 +151,8 @@ def _settings(name: str, meta: Mapping[str, Any]) -> Settings:
         allowed = (int, float) if SETTINGS[key] is float else SETTINGS[key]
         if not isinstance(value, allowed) or isinstance(value, bool):
             raise GraphError(f"dvc.yaml: {name}: meta.{key} is {value!r}; must be {SETTINGS[key].__name__}")
-    return Settings(**meta)
+    values: dict[str, Any] = {**meta, "messages": tuple(meta.get("messages", ()))}
+    return Settings(**values)
 
 
 def _feeds(producer: Mapping[str, Any], consumer: Mapping[str, Any], certain: bool) -> bool:

@@ -143,7 +143,16 @@ class RunStage(Worker):
         if not planned["runs"]:
             # A worker would come to the same result, in seconds instead of none.
             skip(context, f"{address}: {planned['reason']}")
-        result = self.work(context, address, STAGE=address, PARAMS=plan["params"], COMMIT=plan["commit"])
+        result = self.work(
+            context,
+            address,
+            STAGE=address,
+            PARAMS=plan["params"],
+            COMMIT=plan["commit"],
+            MESSAGES=json.dumps(self.settings.messages),
+        )
+        for fields in result["events"]:
+            alerts.post(config.load(), context, **fields)
         reason = "; ".join(filter(None, [planned["reason"], result["reason"]]))
         return result | {"reason": reason}
 

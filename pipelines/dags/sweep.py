@@ -1,5 +1,7 @@
 """sweep: a run of `train` for every point of a grid."""
 
+import logging
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
@@ -7,7 +9,10 @@ from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOpe
 from airflow.sdk import DAG, Param, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
-from pipelines import alerts, config, form, overrides
+from pipelines import alerts, config, form, overrides, ranking
+from pipelines.operators import PLAN, RECORD
+
+log = logging.getLogger(__name__)
 
 GRID = Param(
     [],
@@ -16,6 +21,14 @@ GRID = Param(
     minItems=1,
     title="Grid",
     description="One param per line with its values: models.lenet.train.epochs=5,10,20",
+)
+RANK_BY = Param(
+    "ensemble.accuracy",
+    type="string",
+    pattern=r"^-?[\w.@-]+$",
+    title="Rank by",
+    description="The metric of the table at the end, as metrics.json has it: MEMBER.METRIC; -MEMBER.METRIC "
+    "where the lowest value is best.",
 )
 
 
@@ -32,23 +45,57 @@ def points() -> list[dict[str, Any]]:
     return [
         {
             "trigger_run_id": f"{run}-{number}",
-            "conf": {key: value for key, value in values.items() if key != "grid"}
+            "conf": {key: value for key, value in values.items() if key not in ("grid", "rank_by")}
             | {"overrides": [*(values["overrides"] or []), *point]},
         }
         for number, point in enumerate(grid, start=1)
     ]
 
 
+@task(trigger_rule="all_done", doc_md="The points, the best first; fails where a point has failed.")
+def table() -> list[dict[str, Any]]:
+    """Write the points into the run's note, and return them."""
+    context = get_current_context()
+    ti, key, settings = context["ti"], context["params"]["rank_by"], config.load()
+    runs = ti.xcom_pull(task_ids="points") or []
+    named = [(point["trigger_run_id"], _metrics(ti, point["trigger_run_id"]), point) for point in runs]
+    points = ranking.ranked(
+        [
+            ranking.Point(" ".join(point["conf"]["overrides"]), run, ranking.score(metrics or {}, key))
+            for run, metrics, point in named
+        ],
+        key,
+    )
+    text = ranking.table(points, key, f"{settings.airflow_url}/dags/train/runs/")
+    log.info("ranked_points\n%s", text)
+    alerts.add_note(settings, ti, text)
+    failed = [run for run, metrics, _ in named if metrics is None]
+    if failed or not named:
+        raise AirflowFailException(f"sweep: {len(failed)} of {len(named)} points failed: {', '.join(failed)}")
+    return [asdict(point) for point in points]
+
+
+def _metrics(ti: Any, run: str) -> dict[str, Any] | None:
+    """The metrics of a run of `train`; None where it has not been recorded."""
+    for name in (RECORD, PLAN):
+        result = ti.xcom_pull(dag_id="train", run_id=run, task_ids=name)
+        recorded = result.get("recorded") if result and name == PLAN else result
+        if recorded:
+            metrics: dict[str, Any] = recorded["metrics"]
+            return metrics
+    return None
+
+
 with DAG(
     "sweep",
     description="Train on every point of a grid",
     doc_md="Each point is a run of `train`; what points have in common is trained once.",
-    params={"grid": GRID, **form.fields(config.load())},
+    params={"grid": GRID, "rank_by": RANK_BY, **form.fields(config.load())},
     default_args={"on_failure_callback": alerts.on_failure},
     schedule=None,
     tags=["convoy"],
 ):
-    TriggerDagRunOperator.partial(
+    runs = TriggerDagRunOperator.partial(
         task_id="run",
         trigger_dag_id="train",
         wait_for_completion=True,
@@ -60,3 +107,4 @@ with DAG(
         map_index_template="{{ task.conf['overrides'] | join(' ') }}",
         doc_md="A run of `train`; this task ends as that run ends.",
     ).expand_kwargs(points())
+    runs >> table()

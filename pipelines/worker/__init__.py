@@ -17,6 +17,7 @@ Environment variables describe the job:
     CONVOY_RUN          the run's name: of the parent run in MLflow, and of the experiment in DVC
     CONVOY_STAGE        the stage as DVC calls it: ingest, train@lenet                  (stage)
     CONVOY_PARAMS       the text of the run's params.yaml, as the plan's result has it  (stage, record)
+    CONVOY_MESSAGES     a JSON list: the names of the stage's events that the result has (stage)
     CONVOY_OVERRIDES    a JSON list of Hydra overrides; `*` in a key: every entry       (plan)
     CONVOY_CACHE        the DVC cache that all tasks share, a folder. Otherwise:
     CONVOY_REMOTE       a DVC remote of the repository, for the run cache as well; not over HTTP
@@ -38,11 +39,12 @@ The exit status says how it ended, the result (JSON; missing only if the worker 
     2    refused             outcome: refused, with a permanent error; a retry cannot help
     143  stopped by SIGTERM  with all that it had started
 
-    {"outcome": "ran", "reason": "…", "seconds": 12.3, "peak_memory_mb": 1890, "metrics": {…}}
+    {"outcome": "ran", "reason": "…", "seconds": 12.3, "peak_memory_mb": 1890, "metrics": {…},
+     "events": [{"event": …, FIELD: …}]}
     plan adds   "commit", "params" (text),
                 "stages": {ADDRESS: {"runs": …, "reason": …, "seconds": … or null}},
                 "recorded": what record returned for the same run before, or null
-    record adds "experiment", "mlflow_run_id" and "mlflow_url" (null where no such run is found)
+    record adds "experiment", "mlflow_run_id" and "mlflow_url" (null where no such run is found), "metrics"
 
 Output of DVC and of the stage goes to standard output, line by line; the last line is the outcome. Outputs of
 a failed stage are saved in CONVOY_STATE/failed/RUN/STAGE. Logins in URLs are not printed.

@@ -10,7 +10,7 @@ from typing import Any
 
 from pipelines.worker import shell
 from pipelines.worker.job import Job, RefusedError
-from pipelines.worker.lines import mistake_in, without_login
+from pipelines.worker.lines import event_in, mistake_in, without_login
 
 _DVC = [sys.executable, "-m", "dvc"]
 # A stage's exit status says whether its error is permanent (stages/common/errors.py): 1 bad params or data, 2
@@ -26,9 +26,12 @@ class Repro:
     """What `dvc repro` did: the stages it restored from the cache and those it ran.
 
     `mistake` is the first error that a stage reported itself, `error` the first that DVC did. `permanent`:
-    the stage's exit status says that a retry cannot help.
+    the stage's exit status says that a retry cannot help. `events`: those of the stage whose names are among
+    `messages`.
     """
 
+    messages: list[str] = field(default_factory=list)
+    events: list[dict[str, str]] = field(default_factory=list)
     restored: list[str] = field(default_factory=list)
     ran: list[str] = field(default_factory=list)
     mistake: str = ""
@@ -44,6 +47,8 @@ class Repro:
         if event := _EVENT.match(line):
             ran, restored = event["ran"], event["restored"]
             (self.ran if ran else self.restored).append(ran or restored)
+        if self.messages and (fields := event_in(line)) and fields["event"] in self.messages:
+            self.events.append({key: without_login(value) for key, value in fields.items()})
         self.mistake = self.mistake or mistake_in(line) or ""
         self.permanent = self.permanent or bool(_PERMANENT.match(line))
         self.error = self.error or line.removeprefix("ERROR: ") * line.startswith("ERROR: ")
@@ -51,7 +56,7 @@ class Repro:
 
 def repro(root: Path, job: Job, stage: str, variables: Mapping[str, str]) -> Repro:
     """Run `dvc repro STAGE`; a remote's part of it is pulled."""
-    return _repro(root, job, [stage], variables, Repro())
+    return _repro(root, job, [stage], variables, Repro(messages=job.messages))
 
 
 def restore(root: Path, job: Job) -> Repro:

@@ -30,6 +30,7 @@ class Job:
     stage: str
     params: str
     overrides: list[str]
+    messages: list[str]
     cache: Path | None
     remote: str
     state: Path | None
@@ -71,7 +72,8 @@ def read(environment: Mapping[str, str] = os.environ) -> Job:
         run=text("RUN", "run"),
         stage=text("STAGE") if action == "stage" else "",
         params=text("PARAMS") if action != "plan" else "",
-        overrides=_overrides(text("OVERRIDES", "[]")),
+        overrides=_texts("OVERRIDES", text("OVERRIDES", "[]")),
+        messages=_texts("MESSAGES", text("MESSAGES", "[]")),
         cache=folder("CACHE"),
         remote=text("REMOTE", ""),
         state=folder("STATE"),
@@ -83,11 +85,11 @@ def read(environment: Mapping[str, str] = os.environ) -> Job:
     )
 
 
-def _overrides(text: str) -> list[str]:
+def _texts(name: str, value: str) -> list[str]:
     try:
-        overrides = json.loads(text)
+        texts = json.loads(value)
     except ValueError:
-        overrides = None
-    if not isinstance(overrides, list) or not all(isinstance(override, str) for override in overrides):
-        raise RefusedError(f"CONVOY_OVERRIDES is {text[:200]}; must be a JSON list of texts")
-    return overrides
+        texts = None
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise RefusedError(f"CONVOY_{name} is {value[:200]}; must be a JSON list of texts")
+    return texts

@@ -6,6 +6,8 @@ import re
 # What begins the line that carries the result, where there is no file for it.
 RESULT_LINE = "convoy-result: "
 _ERROR = re.compile(r"level=error .*?event=(?P<event>.*)")
+_EVENT = re.compile(r"\btime=\S+ level=(?:info|warning) .*?event=")
+_FIELD = re.compile(r'(?P<key>\w+)=(?P<value>"(?:[^"\\]|\\.)*"|\S*)')
 _LOGIN = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.-]*://)[^/\s@'\"]*(?:@[^/\s@'\"]*)*@", re.IGNORECASE)
 # Of git and ssh, and of DVC's remotes. A second try with the same login meets the same answer.
 _REFUSED = re.compile(
@@ -21,6 +23,18 @@ def mistake_in(line: str) -> str | None:
         return None
     event = match["event"]
     return str(json.JSONDecoder().raw_decode(event)[0]) if event.startswith('"') else event.partition(" ")[0]
+
+
+def event_in(line: str) -> dict[str, str] | None:
+    """The fields of a line in which a stage reports an event, its name as `event`; None for another line."""
+    if not _EVENT.match(line):
+        return None
+    fields = {field["key"]: field["value"] for field in _FIELD.finditer(line)}
+    return {
+        key: str(json.loads(value)) if value.startswith('"') else value
+        for key, value in fields.items()
+        if key not in ("time", "level", "stage")
+    }
 
 
 def login_refused(text: str) -> bool:

@@ -76,7 +76,7 @@ def _asked(root: Path, job: Job, commit: str, params: str) -> dict[str, Planned]
     return stages
 
 
-def _still_there(root: Path, recorded: dict[str, str | None] | None) -> dict[str, str | None] | None:
+def _still_there(root: Path, recorded: dict[str, Any] | None) -> dict[str, Any] | None:
     """Where a run was recorded; None where a person has deleted the experiment since."""
     pattern = f"refs/exps/*/*/{recorded['experiment']}" if recorded else ""
     return recorded if recorded and git(root, "ls-remote", "origin", pattern) else None

@@ -15,7 +15,7 @@ from pipelines.worker.clone import cloned
 from pipelines.worker.job import FailedError, Job
 from pipelines.worker.lines import without_login
 from pipelines.worker.shell import git
-from pipelines.worker.stage import checkpoints
+from pipelines.worker.stage import checkpoints, metrics
 
 # The tag by which tracking files a run's stages under one parent.
 RUN_TAG = "convoy.run"
@@ -52,7 +52,8 @@ def record(job: Job) -> dict[str, Any]:
         dvc.push(root, job)
         if (folder := checkpoints(job)) is not None:
             shutil.rmtree(folder, ignore_errors=True)
-        commit, recorded = git(root, "rev-parse", "HEAD").strip(), {"experiment": job.run, **mlflow_run}
+        commit = git(root, "rev-parse", "HEAD").strip()
+        recorded = {"experiment": job.run, **mlflow_run, "metrics": metrics(root, done.restored)}
         remembered.save(job, root, commit, job.params, done.restored, since=since, recorded=recorded)
         return {
             "outcome": "recorded",

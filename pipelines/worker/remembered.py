@@ -27,13 +27,13 @@ class Remembered:
         stages: The addresses of its stages, in the plan's order.
         outputs: The digests of its outputs, as the cache names them.
         inputs: By path, a digest of the sizes and times of an input's files.
-        recorded: What `record` returned: experiment, mlflow_run_id, mlflow_url. None where it did not run.
+        recorded: What `record` returned: experiment, MLflow's run, metrics. None where it did not run.
     """
 
     stages: list[str]
     outputs: list[str]
     inputs: dict[str, str]
-    recorded: dict[str, str | None] | None
+    recorded: dict[str, Any] | None
 
 
 def load(job: Job, root: Path, commit: str, params: str) -> Remembered | None:
@@ -68,7 +68,7 @@ def save(
     stages: Iterable[str],
     *,
     since: float,
-    recorded: dict[str, str | None] | None = None,
+    recorded: dict[str, Any] | None = None,
 ) -> None:
     """Remember a run that DVC has restored as a whole in a clone.
 
@@ -100,7 +100,7 @@ def save(
     part.replace(path)
 
 
-def _earlier_record(path: Path, outputs: list[str]) -> dict[str, str | None] | None:
+def _earlier_record(path: Path, outputs: list[str]) -> dict[str, Any] | None:
     """Where the same outputs were recorded before."""
     try:
         earlier = Remembered(**json.loads(path.read_text(encoding="utf-8")))

@@ -4,6 +4,7 @@ import json
 import resource
 import shutil
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,8 @@ def stage(job: Job) -> dict[str, Any]:
             "reason": f"with {', '.join(others)}, which the cache lacked" if others else "",
             # Of the largest process: the stage, not DVC.
             "peak_memory_mb": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024,
-            "metrics": _metrics(root, job.stage),
+            "metrics": metrics(root, [job.stage]),
+            "events": done.events,
         }
 
 
@@ -99,9 +101,10 @@ def _variables(job: Job) -> dict[str, str]:
     }
 
 
-def _metrics(root: Path, address: str) -> dict[str, Any]:
-    """The content of the JSON files that dvc.yaml lists as the stage's metrics."""
-    metrics: dict[str, Any] = {}
-    for path in _declared(root, address).get("metrics", []):
-        metrics |= json.loads((root / path).read_text(encoding="utf-8"))
-    return metrics
+def metrics(root: Path, addresses: Iterable[str]) -> dict[str, Any]:
+    """The content of the JSON files that dvc.yaml lists as the stages' metrics."""
+    merged: dict[str, Any] = {}
+    for address in addresses:
+        for path in _declared(root, address).get("metrics", []):
+            merged |= json.loads((root / path).read_text(encoding="utf-8"))
+    return merged

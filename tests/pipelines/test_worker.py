@@ -102,13 +102,19 @@ def test_a_stage_reports_what_it_took(repository: Repository) -> None:
     params, _ = planned(repository)
     run(repository, params, "first", "train@a", "train@b")
     result, output = repository.work(
-        "stage", CONVOY_STAGE="judge", CONVOY_PARAMS=params, CONVOY_RUN="run-1", GREETING="hello"
+        "stage",
+        CONVOY_STAGE="judge",
+        CONVOY_PARAMS=params,
+        CONVOY_RUN="run-1",
+        CONVOY_MESSAGES='["started"]',
+        GREETING="hello",
     )
     assert result["outcome"] == "ran"
     assert result["metrics"] == {"base": 1}
     assert 5 < result["peak_memory_mb"] < 500
     assert 0 < result["seconds"] < 60
     assert "event=started greeting=hello" in output
+    assert result["events"] == [{"event": "started", "greeting": "hello"}]
     # The next plan knows how long that took.
     repository.write(
         "dvc.yaml", (repository.root / "dvc.yaml").read_text().replace("judge.json\n", "judge.json x\n", 1)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.worker import job, memory, record
-from pipelines.worker.lines import login_refused, without_login
+from pipelines.worker.lines import event_in, login_refused, without_login
 
 
 @pytest.mark.parametrize(
@@ -98,3 +98,19 @@ def test_the_login_of_the_tracking_uri_is_sent_and_not_shown(monkeypatch: pytest
         server.shutdown()
     assert links["mlflow_url"] == f"http://{place}/#/experiments/1/runs/2?workflowType=machine_learning"
     assert set(headers) == {"Basic " + base64.b64encode(b"me:p@ss").decode()}
+
+
+@pytest.mark.parametrize(
+    ("line", "fields"),
+    [
+        (
+            'time=x level=info stage=a event=judged_challenger decision=promoted reason="3 \\"more\\" = good"',
+            {"event": "judged_challenger", "decision": "promoted", "reason": '3 "more" = good'},
+        ),
+        ("time=x level=warning stage=audit event=found_drift", {"event": "found_drift"}),
+        ("time=x level=error stage=audit event=found_drift", None),
+        ("Stage 'first' is cached", None),
+    ],
+)
+def test_the_fields_of_an_event(line: str, fields: dict[str, str] | None) -> None:
+    assert event_in(line) == fields

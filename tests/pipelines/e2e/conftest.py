@@ -1,14 +1,18 @@
 """Airflow as `make airflow` starts it, in a copy of a repository."""
 
+import json
 import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -106,12 +110,49 @@ def environment() -> None:
         pytest.skip("Airflow is not installed; `make e2e-airflow` does it")
 
 
+class Webhook:
+    """A server that keeps the messages it gets."""
+
+    def __init__(self) -> None:
+        messages: list[dict[str, Any]] = []
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                messages.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.messages, self.server = messages, ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/"
+
+    def of_run(self, run: str) -> dict[str, dict[str, Any]]:
+        """The messages about a run by their event."""
+        return {message["event"]: message for message in self.messages if message["run"] == run}
+
+
 @pytest.fixture(scope="session")
-def tiny(environment: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Repository, Local]]:
+def webhook() -> Iterator[Webhook]:
+    """What CONVOY_WEBHOOK names."""
+    webhook = Webhook()
+    threading.Thread(target=webhook.server.serve_forever, daemon=True).start()
+    yield webhook
+    webhook.server.shutdown()
+    webhook.server.server_close()
+
+
+@pytest.fixture(scope="session")
+def tiny(
+    environment: None, webhook: Webhook, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Repository, Local]]:
     """The pipeline of seconds, in a repository with Airflow's part of ours; not started yet."""
     repository = make(tmp_path_factory.mktemp("tiny"))
     shutil.copytree(ROOT / "pipelines", repository.root / "pipelines")
     members = "".join(f"  m{number}: {{c: {number}}}\n" for number in range(MEMBERS))
+    graph = (repository.root / "dvc.yaml").read_text(encoding="utf-8")
+    repository.write("dvc.yaml", graph.replace("  judge:\n", "  judge:\n    meta: {messages: [started]}\n"))
     repository.write("conf/recipe/many.yaml", f"# @package _global_\n# Many members.\nmodels:\n{members}")
     repository.write(".gitignore", "/out/\n__pycache__\n/.convoy/\n/local.log\n/mlflow.db\n/mlartifacts/\n")
     repository.commit()
@@ -119,6 +160,7 @@ def tiny(environment: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         repository.root,
         AIRFLOW__CORE__PARALLELISM=str(MEMBERS + 2),
         CONVOY_RETRAIN_CRON="* * * * *",
+        CONVOY_WEBHOOK=webhook.url,
     )
     yield repository, local
     local.stop()

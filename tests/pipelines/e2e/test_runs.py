@@ -13,7 +13,7 @@ import pytest
 
 from tests.pipelines.conftest import Repository, has_ended
 from tests.pipelines.e2e.client import ENDED, Airflow, wait_until
-from tests.pipelines.e2e.conftest import MEMBERS, Local
+from tests.pipelines.e2e.conftest import MEMBERS, Local, Webhook
 
 pytestmark = pytest.mark.slow
 
@@ -36,13 +36,16 @@ def test_a_form_that_is_filled_wrongly_is_refused(airflow: Airflow) -> None:
             airflow.trigger("train", **{field: value})
 
 
-def test_params_that_the_stages_refuse_end_the_run_at_its_first_task(airflow: Airflow) -> None:
+def test_params_that_the_stages_refuse_end_the_run_at_its_first_task(
+    airflow: Airflow, webhook: Webhook
+) -> None:
     run = airflow.trigger("train", overrides=["base=-1"])
     assert airflow.ended("train", run) == "failed"
     plan = next(task for task in airflow.tasks("train", run) if task.name == "plan")
     assert (plan.state, plan.tries) == ("failed", 1), "a second try would be refused as well"
     assert airflow.run("train", run)["note"] == "Failed: `plan: params.yaml: base is -1; must be positive`"
     assert "plan: params.yaml: base is -1; must be positive" in airflow.log("train", run, "plan")
+    assert webhook.of_run(run)["failed"]["error"] == "plan: params.yaml: base is -1; must be positive"
 
 
 def test_a_field_that_the_form_does_not_have_is_refused(airflow: Airflow) -> None:
@@ -73,7 +76,7 @@ def ended(airflow: Airflow, kind: str) -> list[dict[str, Any]]:
     return [run for run in airflow.runs("retrain") if run["run_type"] == kind and run["state"] in ENDED]
 
 
-def test_many_members_at_once(airflow: Airflow, tiny: tuple[Repository, Local]) -> None:
+def test_many_members_at_once(airflow: Airflow, tiny: tuple[Repository, Local], webhook: Webhook) -> None:
     run = airflow.trigger("train", recipe="many")
     assert airflow.ended("train", run) == "success"
     tasks = airflow.tasks("train", run)
@@ -84,11 +87,15 @@ def test_many_members_at_once(airflow: Airflow, tiny: tuple[Repository, Local]) 
     assert next(task.state for task in tasks if task.name == "first") == "skipped"
     reason = re.search("first: (ran before|unchanged)", airflow.log("train", run, "first"))
     assert reason, "the reason is in the log"
-    assert airflow.result("train", run, "record")["experiment"] in experiments(tiny[0])
+    recorded = airflow.result("train", run, "record")
+    assert recorded["experiment"] in experiments(tiny[0])
+    messages = webhook.of_run(run)
+    assert messages["succeeded"]["experiment"] == recorded["experiment"]
+    assert (messages["started"]["task"], messages["started"]["greeting"]) == ("judge", "none")
 
 
 def test_a_sweep_is_a_run_of_train_for_each_point(airflow: Airflow) -> None:
-    run = airflow.trigger("sweep", grid=["models.a.train.epochs=2,3"])
+    run = airflow.trigger("sweep", grid=["models.a.train.epochs=2,3"], rank_by="-base")
     assert airflow.ended("sweep", run) == "success"
     members = {task.member for task in airflow.tasks("sweep", run) if task.name == "run"}
     assert members == {"models.a.train.epochs=2", "models.a.train.epochs=3"}
@@ -97,6 +104,9 @@ def test_a_sweep_is_a_run_of_train_for_each_point(airflow: Airflow) -> None:
     assert points[0].pop("plan") == "success"
     assert set(points[0].values()) == {"skipped"}, "nothing to do"
     assert (points[1]["train@a"], points[1]["train@b"]) == ("success", "skipped")
+    ranked = airflow.result("sweep", run, "table")
+    assert {(point["name"], point["score"]) for point in ranked} == {(name, 1.0) for name in members}
+    assert "models.a.train.epochs=3" in airflow.run("sweep", run)["note"]
 
 
 # The last two start Airflow again.
