@@ -54,7 +54,7 @@ def plan(job: Job) -> dict[str, Any]:
         else:
             if composes:
                 check(root)
-            stages = _asked(root, job, commit, params)
+            stages = _planned_by_dvc(root, job, commit, params)
         print(table(stages), flush=True)
         return {
             "outcome": "planned",
@@ -66,7 +66,7 @@ def plan(job: Job) -> dict[str, Any]:
         }
 
 
-def _asked(root: Path, job: Job, commit: str, params: str) -> dict[str, Planned]:
+def _planned_by_dvc(root: Path, job: Job, commit: str, params: str) -> dict[str, Planned]:
     """Plan with DVC; remember a run with nothing to do."""
     since = time.time()
     _last_lock(root)

@@ -104,8 +104,8 @@ def test_the_login_of_the_tracking_uri_is_sent_and_not_shown(monkeypatch: pytest
     ("line", "fields"),
     [
         (
-            'time=x level=info stage=a event=judged_challenger decision=promoted reason="3 \\"more\\" = good"',
-            {"event": "judged_challenger", "decision": "promoted", "reason": '3 "more" = good'},
+            'time=x level=info stage=x event=judged_challenger decision=promoted reason="\\"more\\" = good"',
+            {"event": "judged_challenger", "decision": "promoted", "reason": '"more" = good'},
         ),
         ("time=x level=warning stage=audit event=found_drift", {"event": "found_drift"}),
         ("time=x level=error stage=audit event=found_drift", None),
