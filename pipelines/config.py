@@ -32,7 +32,7 @@ class Config:
         airflow_url: Airflow as a browser reaches it.
         airflow_api: Airflow as a task reaches it; airflow_url if not set.
         airflow_login: user:password of Airflow's API, for notes; empty for no notes.
-        webhook: A URL that gets a JSON message for each failure and success; empty for none.
+        webhook: A URL that gets JSON messages: failures, successes, promotions, drift; empty for none.
         retrain_cron: When retrain runs by the clock; empty for only when new data are reported.
         memory: The memory limit of a stage whose meta names none (docker and kubernetes runners).
         docker_network: The network of a stage's container.

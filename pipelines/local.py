@@ -39,7 +39,8 @@ def main() -> None:
     lock = _exclusive_lock(state / "airflow" / "lock")
     airflow, mlflow = (f"http://127.0.0.1:{_free_port(port)}" for port in (options.port, options.mlflow_port))
     credentials = _credentials(state / "airflow" / "secrets.json")
-    postgres = Postgres(state / "airflow", _free_port(_POSTGRES_PORT))
+    # Any port: people do not see it, and two starts at once do not get the same.
+    postgres = Postgres(state / "airflow", _free_port(0))
     postgres.prepare()
     environment = _environment(state, airflow, mlflow, postgres.url(), credentials)
     if (earlier := state / "airflow" / "airflow.db").exists():
@@ -81,8 +82,6 @@ def main() -> None:
         lock.close()
 
 
-# Not 5432, which a PostgreSQL of the user's may have.
-_POSTGRES_PORT = 54320
 # It would listen to the whole network; the API server reads the logs from disk.
 _NO_LOG_SERVER = ["--skip-serve-logs"]
 _AIRFLOW = [str(Path(sys.executable).with_name("airflow"))]
@@ -173,7 +172,7 @@ def _scheduler_is_healthy(text: bytes) -> bool:
 
 
 def _free_port(wanted: int) -> int:
-    """The wanted port, or the next one that is free."""
+    """The wanted port, or the next one that is free; of 0, any that is free."""
     for port in range(wanted, wanted + 100):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -181,7 +180,7 @@ def _free_port(wanted: int) -> int:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-            return port
+            return int(probe.getsockname()[1])
     sys.exit(f"error: no free port from {wanted} to {wanted + 99}")
 
 

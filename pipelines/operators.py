@@ -114,7 +114,7 @@ class Plan(Worker):
         others = self.get_flat_relative_ids(upstream=False)
         if recorded := result["recorded"]:
             self.mlflow_url = recorded["mlflow_url"] or ""
-            note = f"{describe_record(recorded)}\n\n{note}"
+            note = f"{note}\n\n{describe_record(recorded)}"
             alerts.post(
                 settings, context, "succeeded", experiment=recorded["experiment"], mlflow=self.mlflow_url
             )

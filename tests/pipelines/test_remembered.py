@@ -59,7 +59,7 @@ def test_changed_images_are_noticed(complete: Repository) -> None:
 
 
 def wait_for_old_times(folder: Path) -> None:
-    """Until a change of the folder is old enough to be told from one during a plan."""
+    """Until a change of the folder is older than the next plan, by more than clocks differ."""
     while time.time() - folder.stat().st_ctime < 2.5:
         time.sleep(0.1)
 

@@ -4,7 +4,6 @@ In the order of the file, as Airflow's start and what the first run leaves in th
 """
 
 import re
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -109,7 +108,7 @@ def test_a_sweep_is_a_run_of_train_for_each_point(airflow: Airflow) -> None:
     assert "models.a.train.epochs=3" in airflow.run("sweep", run)["note"]
 
 
-# The last two start Airflow again.
+# Last, as it may leave Airflow on another port.
 def test_what_is_killed_is_tried_again_and_resumes(tiny: tuple[Repository, Local], airflow: Airflow) -> None:
     repository, local = tiny
     # Without its checkpoint, a member would wait for an hour.
@@ -130,19 +129,3 @@ def test_what_is_killed_is_tried_again_and_resumes(tiny: tuple[Repository, Local
     assert again.ended("train", run) == "success"
     tries = {task.address: task.tries for task in again.tasks("train", run)}
     assert (tries["train@a"], tries["train@b"], tries["judge"]) == (2, 2, 1)
-
-
-def test_ctrl_c_ends_two_runs_within_seconds_and_the_next_start_goes_on(
-    tiny: tuple[Repository, Local], airflow: Airflow
-) -> None:
-    repository, local = tiny
-    runs = [airflow.trigger("train", overrides=[f"+models.a.waits={seconds}"]) for seconds in (3601, 3602)]
-    wait_until(lambda: len(checkpoints(repository, "a")) == len(runs), 300, "both trainings")
-    training = local.process("pipelines.worker", "CONVOY_STAGE=train@a").pid
-    begun = time.monotonic()
-    local.stop()
-    assert time.monotonic() - begun < 25
-    assert has_ended(training)
-    again = local.start()
-    assert [again.ended("train", run) for run in runs] == ["success", "success"]
-    assert {task.tries for run in runs for task in again.tasks("train", run) if task.name == "judge"} == {1}
