@@ -11,7 +11,6 @@
   space, all other params, and code. The same sweep resumes it; another is a study of its own.
 """
 
-import copy
 import os
 import sys
 import tempfile
@@ -60,6 +59,7 @@ def search(member: str, *, space: Path = Path("conf/sweep/cnn.yaml"), trials: in
         ParamsError: The space names a key that the member does not have.
         SweepError: No trial completed.
     """
+    composed = _PARAMS.read_text(encoding="utf-8")
     study = sweep(member, space, trials)
     log.event(
         "searched_params",
@@ -67,7 +67,7 @@ def search(member: str, *, space: Path = Path("conf/sweep/cnn.yaml"), trials: in
         best_val_log_loss=f"{study.best_value:.4f}",
         **_counts(study),
     )
-    print(_command(member, study.best_params))
+    print(_command(composed, member, study.best_params))
 
 
 def sweep(member: str, space: Path, trials: int) -> "optuna.Study":
@@ -88,6 +88,8 @@ def sweep(member: str, space: Path, trials: int) -> "optuna.Study":
     import optuna
 
     checked = params.load(_PARAMS)
+    # Read once: another command may compose other params while the sweep runs.
+    composed = _PARAMS.read_text(encoding="utf-8")
     if member not in checked.models:
         raise ParamsError(f"no model {member}; allowed: {', '.join(checked.models)}")
     ranges = _space.read(space)
@@ -105,7 +107,9 @@ def sweep(member: str, space: Path, trials: int) -> "optuna.Study":
     # A parent run for each sweep, so that two sweeps of one study do not end each other's runs.
     parent = f"sweep {study.study_name} {time.strftime('%F %T')} {os.getpid()}"
     study.optimize(
-        lambda trial: _objective(trial, member, ranges, parent), n_trials=trials, catch=(TrialFailedError,)
+        lambda trial: _objective(trial, composed, member, ranges, parent),
+        n_trials=trials,
+        catch=(TrialFailedError,),
     )
     if not study.get_trials(states=[optuna.trial.TrialState.COMPLETE]):
         raise SweepError(f"none of {len(study.trials)} trials completed; their reasons are above")
@@ -142,7 +146,7 @@ def pruner(ranges: Ranges) -> "optuna.pruners.BasePruner":
     return optuna.pruners.MedianPruner(n_startup_trials=_FIRST_TRIALS, n_warmup_steps=_FIRST_EPOCHS)
 
 
-def _objective(trial: "optuna.Trial", member: str, ranges: Ranges, parent: str) -> float:
+def _objective(trial: "optuna.Trial", composed: str, member: str, ranges: Ranges, parent: str) -> float:
     """Run one trial in a process of its own. Raises TrialPruned, or TrialFailedError with the reason."""
     import optuna
 
@@ -150,7 +154,7 @@ def _objective(trial: "optuna.Trial", member: str, ranges: Ranges, parent: str) 
     shown = {key: str(value) for key, value in drawn.items()}
     with tempfile.TemporaryDirectory(prefix="convoy-trial-") as folder:
         file = Path(folder) / "params.yaml"
-        file.write_text(_changed(member, drawn), encoding="utf-8")
+        file.write_text(_changed(composed, member, drawn), encoding="utf-8")
         try:
             data = params.load(file).models[member].input
             words = ["--params", str(file), "--data", data, "--number", str(trial.number)]
@@ -181,19 +185,19 @@ def _reporter(trial: "optuna.Trial") -> Callable[[int, float], bool]:
     return report
 
 
-def _changed(member: str, drawn: Mapping[str, Any]) -> str:
-    """The text of params.yaml with the drawn values in it."""
-    values = copy.deepcopy(yaml.safe_load(_PARAMS.read_bytes()))
+def _changed(composed: str, member: str, drawn: Mapping[str, Any]) -> str:
+    """The text of the composed params with the drawn values in it."""
+    values = yaml.safe_load(composed)
     for key, value in drawn.items():
         _space.put(values["models"][member], key, value)
     return yaml.safe_dump(values)
 
 
-def _command(member: str, drawn: Mapping[str, Any]) -> str:
+def _command(composed: str, member: str, drawn: Mapping[str, Any]) -> str:
     """The command that runs the pipeline with these params: recipe and every value that differs from it."""
     with tempfile.TemporaryDirectory(prefix="convoy-sweep-") as folder:
         file = Path(folder) / "params.yaml"
-        file.write_text(_changed(member, drawn), encoding="utf-8")
+        file.write_text(_changed(composed, member, drawn), encoding="utf-8")
         return commands.reproduce(params.load(file).recipe, file, _CONF)[-1]
 
 

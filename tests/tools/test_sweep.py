@@ -106,6 +106,25 @@ def test_a_trial_with_params_that_are_not_allowed_failed_and_says_why(workspace:
     assert "models.linear.epochs is -1" in trial.user_attrs["reason"]
 
 
+@pytest.mark.slow
+def test_a_sweep_keeps_its_params_when_another_command_composes_others(workspace: Path) -> None:
+    """`dvc exp run` in the same workspace changed params.yaml, and the next trial was an unexpected error."""
+    file = workspace / "params.yaml"
+    composed = file.read_text(encoding="utf-8")
+
+    class Pruner(optuna.pruners.NopPruner):
+        def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+            file.write_text("{}", encoding="utf-8")
+            return False
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr("stages.tools.sweep.pruner", lambda ranges: Pruner())
+        study = sweep("linear", space(workspace, **RATES), 2)
+    assert file.read_text(encoding="utf-8") == "{}"
+    file.write_text(composed, encoding="utf-8")
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 2
+
+
 def test_another_space_budget_or_data_is_another_study(workspace: Path, packed: Project) -> None:
     same = name(workspace, RATES)
     assert name(workspace, RATES) == same
