@@ -20,7 +20,7 @@ FOLDER = ROOT / "docs" / "screenshots"
 # 256 colours keep a page with figures below 200 kB.
 COLOURS, LIMIT = 256, 200_000
 # Milliseconds until a page has drawn what it fetches.
-DRAWN = 6_000
+DRAWN = 10_000
 
 
 def main() -> None:
@@ -65,8 +65,14 @@ def show_mlflow(page: Page, address: str) -> None:
     newest = {"max_results": 1, "order_by": ["last_update_time DESC"]}
     experiment = ask(page, f"{address}/api/2.0/mlflow/experiments/search", newest)["experiments"][0]
     identity = experiment["experiment_id"]
-    runs = ask(page, f"{address}/api/2.0/mlflow/runs/search", {"experiment_ids": [identity]})["runs"]
-    parents = [run for run in runs if "mlflow.parentRunId" not in {tag["key"] for tag in run["data"]["tags"]}]
+    runs = ask(page, f"{address}/api/2.0/mlflow/runs/search", {"experiment_ids": [identity]})
+    parents = [
+        run
+        for run in runs.get("runs", [])
+        if "mlflow.parentRunId" not in {tag["key"] for tag in run["data"]["tags"]}
+    ]
+    if not parents:
+        raise Error("the newest experiment has no runs yet")
     page.goto(address)
     page.get_by_text("Model training", exact=True).first.click()
     page.goto(f"{address}/#/experiments/{identity}/runs/{parents[0]['info']['run_id']}")

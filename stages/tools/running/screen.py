@@ -79,7 +79,7 @@ class Screen:
         if "activity" in fields:
             # Progress as a line of the log.
             return
-        if "decision" in fields:
+        if {"decision", "reason"} <= set(fields):
             self._figures[stage] = {"": f"{fields['decision']}: {fields['reason']}"}
         elif "split" in fields and "images" in fields:
             self._figures.setdefault(stage, {})[fields["split"]] = fields["images"]
