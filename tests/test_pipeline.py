@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -193,7 +194,24 @@ def test_the_served_model_gives_the_members_probabilities_of_raw_images(
     np.testing.assert_allclose(probabilities, expected, atol=1e-5)
 
 
-def test_executions_have_a_parent_each_with_the_same_members_below_or_linked(clone: Clone) -> None:
+@dataclass(frozen=True)
+class Again:
+    """The second execution, with other epochs of one member."""
+
+    ran: list[str]
+    links: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def again(clone: Clone) -> Again:
+    """One more execution for all tests of a second one; `links` are those of the first."""
+    links = {name: clone.json(f"models/{name}/run.json") for name in ("lenet", "hog_logistic")}
+    return Again(clone.experiment(f"{EPOCHS}=3"), links)
+
+
+def test_executions_have_a_parent_each_with_the_same_members_below_or_linked(
+    clone: Clone, again: Again
+) -> None:
     client = MlflowClient(f"sqlite:///{clone.root}/mlflow.db")
     experiment = client.get_experiment_by_name("digits").experiment_id
 
@@ -206,28 +224,24 @@ def test_executions_have_a_parent_each_with_the_same_members_below_or_linked(clo
         children = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{parent}'")
         return sorted(child.data.tags["stage"] for child in children)
 
-    (first,) = executions()
+    first, second = executions()
     trained = ["train@hog_logistic", "train@lenet"]
     assert set(below(first["id"])) >= {"evaluate", *trained}
-    clone.experiment(f"{EPOCHS}=1")
-    _, second = executions()
     assert set(below(second["id"])) >= {"evaluate", "train@lenet"}
     assert "train@hog_logistic" not in below(second["id"])
     assert second["run.hog_logistic"] == first["run.hog_logistic"]
     assert second["run.lenet"] != first["run.lenet"]
     words = [sys.executable, "-m", "stages.tools.compare", "--recipe", "digits"]
     output = subprocess.check_output(words, cwd=clone.root, env=clone.environment, text=True)
-    assert re.search(r"train\.epochs +2 +1", output)
-    clone.experiment(f"{EPOCHS}=2")
+    assert re.search(r"train\.epochs +2 +3", output)
 
 
-def test_other_epochs_run_that_member_again_and_what_follows_from_it(clone: Clone) -> None:
-    before = {name: clone.json(f"models/{name}/run.json") for name in ("lenet", "hog_logistic")}
-    assert clone.experiment(f"{EPOCHS}=3") == AFTER_LENET
+def test_other_epochs_run_that_member_again_and_what_follows_from_it(clone: Clone, again: Again) -> None:
+    assert again.ran == AFTER_LENET
     assert len(clone.json("models/lenet/history.json")["epoch"]) == 3
     # A member that did not run still points at the run that made it.
-    assert clone.json("models/hog_logistic/run.json") == before["hog_logistic"]
-    assert clone.json("models/lenet/run.json") != before["lenet"]
+    assert clone.json("models/hog_logistic/run.json") == again.links["hog_logistic"]
+    assert clone.json("models/lenet/run.json") != again.links["lenet"]
     assert clone.repro() == []
 
 
