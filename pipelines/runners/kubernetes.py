@@ -7,8 +7,10 @@ the next one, and makes a second pod while the first one terminates.
 
 import json
 import logging
+import os
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from kubernetes import client, config
@@ -168,7 +170,11 @@ def create(settings: Config) -> Kubernetes:
 def _connect() -> Any:
     """A client of the cluster: of the kubeconfig, or of the pod that Airflow runs in."""
     settings = client.Configuration()
-    config.load_config(client_configuration=settings)
+    # Not `load_config`, which prints into each task's log that the second "might not work".
+    if "KUBECONFIG" in os.environ or Path.home().joinpath(".kube", "config").exists():
+        config.load_kube_config(client_configuration=settings)
+    else:
+        config.load_incluster_config(client_configuration=settings)
     return client.CoreV1Api(client.ApiClient(settings))
 
 

@@ -76,6 +76,8 @@ def _pod(cluster: Cluster, postgres: str, password: str, settings: dict[str, str
         "AIRFLOW__API__SECRET_KEY": password,
         "AIRFLOW__API_AUTH__JWT_SECRET": password * 2,
         "AIRFLOW__API__WORKERS": "1",
+        # A busy machine's scheduler would take itself for dead, and its tasks for lost.
+        "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "3600",
         "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         "AIRFLOW__WORKERS__MAX_FAILED_HEARTBEATS": "30",
         "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "30",
