@@ -7,6 +7,7 @@ import shutil
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -47,8 +48,7 @@ def record(job: Job) -> dict[str, Any]:
         mlflow_run = _mlflow_run(job)
         links = [link for link in (job.run_url, mlflow_run.get("mlflow_url")) if link]
         dvc.ask(root, "exp", "save", "--force", "--name", job.run, "--message", "\n".join([job.run, *links]))
-        # Forced: a run that is recorded again replaces its own experiment, never another's.
-        dvc.ask(root, "exp", "push", "--force", "--no-cache", "origin", job.run)
+        _push_experiment(root, job.run)
         dvc.push(root, job)
         if (folder := checkpoints(job)) is not None:
             shutil.rmtree(folder, ignore_errors=True)
@@ -61,6 +61,18 @@ def record(job: Job) -> dict[str, Any]:
             "commit": commit,
             **recorded,
         }
+
+
+def _push_experiment(root: Path, name: str) -> None:
+    """Push a saved experiment to the repository.
+
+    By git itself, as the clone was: `dvc exp push` has a git client of its own, which knows neither
+    GIT_SSH_COMMAND nor GIT_SSL_CAINFO, so that a key or an authority of the clone was not used.
+    """
+    references = git(root, "for-each-ref", "--format=%(refname)", "refs/exps").split()
+    (reference,) = (reference for reference in references if reference.endswith(f"/{name}"))
+    # Forced: a run that is recorded again replaces its own experiment, never another's.
+    git(root, "push", "--quiet", "--force", "origin", f"{reference}:{reference}")
 
 
 def _mlflow_run(job: Job) -> dict[str, str | None]:

@@ -25,8 +25,21 @@ def secret(cluster: Cluster) -> Iterator[str]:
 
 @pytest.fixture
 def project(driven: Driven, tmp_path: Path) -> Path:
-    """A bare clone of the tiny repository, which pods see by way of a server alone."""
+    """A bare clone of a repository with one stage, which pods see by way of a server alone."""
+    command = "python work.py first.json"
+    stage = f"  first:\n    cmd: {command}\n    deps: [work.py]\n    outs: [out/first.json]\n"
+    driven.repository.write("dvc.yaml", f"stages:\n{stage}")
+    driven.repository.commit()
     return bare(driven.repository.root, tmp_path)
+
+
+def recorded(driven: Driven, project: Path, **variables: str) -> bool:
+    """Record the run, which pushes to the repository; say whether it arrived there."""
+    result, output = driven("first", CONVOY_ACTION="record", **variables)
+    assert result["outcome"] == "recorded", output
+    words = ["git", "for-each-ref", "--format=%(refname)", "refs/exps"]
+    done = subprocess.run(words, cwd=project, capture_output=True, text=True, check=True)
+    return done.stdout.strip().endswith("/run-1")
 
 
 def bare(repository: Path, folder: Path) -> Path:
@@ -49,9 +62,10 @@ def test_a_repository_over_https_with_a_login(
         result, output = driven("first", **variables)
         assert result["outcome"] == "ran", output
         assert "hunter2" not in output
+        assert recorded(driven, project, **variables)
 
         cluster.create_secret(secret, CONVOY_REPOSITORY=address.replace("hunter2", "hunter3"))
-        result, output = driven("train@a", **variables)
+        result, output = driven("first", **variables)
         assert result["outcome"] == "refused", "a retry meets the same answer"
         assert "Authentication failed" in result["reason"]
         assert "hunter3" not in output + result["reason"]
@@ -66,11 +80,12 @@ def test_a_repository_over_ssh_with_a_key(
         driven.config |= {"ssh_secret": secret, "repository": repository}
         result, output = driven("first", CONVOY_REPOSITORY=repository)
         assert result["outcome"] == "ran", output
+        assert recorded(driven, project, CONVOY_REPOSITORY=repository)
 
         # A server that is not the one of known_hosts.
         known_hosts.write_text(f"{servers.GIT_HOST} {(tmp_path / 'key.pub').read_text()}", encoding="utf-8")
         cluster.create_secret(secret, **{"ssh-privatekey": key, "known_hosts": known_hosts})
-        result, _ = driven("train@a", CONVOY_REPOSITORY=repository)
+        result, _ = driven("first", CONVOY_REPOSITORY=repository)
         assert result["outcome"] == "refused"
         assert "Host key verification failed" in result["reason"]
 
