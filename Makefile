@@ -105,8 +105,8 @@ bench: $(VENV)/bench.installed  ## Measure speed and memory against the books' w
 plan: $(VENV)/stages.installed  ## Say what make run would run, and why (RECIPE=name: of another recipe)
 	@python -m pipelines.worker.preview $(if $(RECIPE),recipe=$(RECIPE))
 
-airflow: $(AIRFLOW)/installed $(VENV)/stages.installed  ## Start Airflow and MLflow on this machine, until Ctrl-C
-	@PYTHONPATH=. exec $(AIRFLOW)/bin/python -m pipelines.local
+airflow: $(AIRFLOW)/installed $(VENV)/stages.installed  ## Start Airflow and MLflow on this machine, until Ctrl-C (MLFLOW_ADDRESS=… for pods)
+	@PYTHONPATH=. exec $(AIRFLOW)/bin/python -m pipelines.local $(if $(MLFLOW_ADDRESS),--mlflow-address $(MLFLOW_ADDRESS))
 
 e2e-airflow: $(VENV)/dev.installed $(AIRFLOW)/installed  ## Run pipelines under a real Airflow, with a browser at its pages
 	@pytest -rs tests/pipelines/e2e tests/pipelines/test_runners.py

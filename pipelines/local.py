@@ -29,15 +29,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make airflow", description=main.__doc__)
     parser.add_argument("--port", type=int, default=8080, help="of Airflow; the next free one if taken")
     parser.add_argument("--mlflow-port", type=int, default=5000, help="of MLflow; likewise")
+    parser.add_argument(
+        "--mlflow-address",
+        default="127.0.0.1",
+        help="this machine's address that pods reach; MLflow asks for no login there",
+    )
     options = parser.parse_args()
     for program in (*_AIRFLOW, load().python):
         if shutil.which(program) is None:
             sys.exit(f"error: {program} is missing; `make airflow` installs it and starts this")
-    state = Path(load().state)
+    # CONVOY_STATE is a folder as tasks see it: of pods, one on their claim.
+    state = CODE / ".convoy" if load().claim else Path(load().state)
     logs = state / "airflow" / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     lock = _exclusive_lock(state / "airflow" / "lock")
-    airflow, mlflow = (f"http://127.0.0.1:{_free_port(port)}" for port in (options.port, options.mlflow_port))
+    airflow = f"http://127.0.0.1:{_free_port(options.port)}"
+    mlflow = f"http://{options.mlflow_address}:{_free_port(options.mlflow_port, options.mlflow_address)}"
     credentials = _credentials(state / "airflow" / "secrets.json")
     # Any port: people do not see it, and two starts at once do not get the same.
     postgres = Postgres(state / "airflow", _free_port(0))
@@ -89,8 +96,8 @@ _AIRFLOW = [str(Path(sys.executable).with_name("airflow"))]
 
 def _mlflow(url: str) -> list[str]:
     """MLflow's server, on the database and the artifacts of the working tree: those of `make run`."""
-    words = ["-m", "mlflow", "server", "--host", "127.0.0.1", "--workers", "1", "--serve-artifacts"]
-    port = url.rpartition(":")[2]
+    address, _, port = url.removeprefix("http://").rpartition(":")
+    words = ["-m", "mlflow", "server", "--host", address, "--workers", "1", "--serve-artifacts"]
     places = ["--backend-store-uri", f"sqlite:///{CODE}/mlflow.db"]
     return [load().python, *words, "--port", port, *places, "--artifacts-destination", f"{CODE}/mlartifacts"]
 
@@ -171,17 +178,19 @@ def _scheduler_is_healthy(text: bytes) -> bool:
     return bool(json.loads(text)["scheduler"]["status"] == "healthy")
 
 
-def _free_port(wanted: int) -> int:
+def _free_port(wanted: int, address: str = "127.0.0.1") -> int:
     """The wanted port, or the next one that is free; of 0, any that is free."""
     for port in range(wanted, wanted + 100):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind(("127.0.0.1", port))
+                probe.bind((address, port))
             except OSError:
                 continue
             return int(probe.getsockname()[1])
-    sys.exit(f"error: no free port from {wanted} to {wanted + 99}")
+    sys.exit(
+        f"error: {address} has no free port from {wanted} to {wanted + 99}, or is not this machine's address"
+    )
 
 
 def _print(text: str) -> None:

@@ -31,8 +31,8 @@ MEMBERS = int(os.environ.get("CONVOY_TEST_MEMBERS", "6"))
 class Local:
     """`python -m pipelines.local` in a repository, to be started and stopped at will."""
 
-    def __init__(self, repository: Path, **environment: str) -> None:
-        self.repository = repository
+    def __init__(self, repository: Path, *options: str, **environment: str) -> None:
+        self.repository, self._options = repository, options
         inherited = {
             key: value for key, value in os.environ.items() if not key.startswith(("CONVOY_", "MLFLOW_"))
         }
@@ -58,7 +58,7 @@ class Local:
         with self.repository.joinpath("local.log").open("wb") as file:
             # As a script's `make airflow &` starts it, SIGINT ignored; it has to hear Ctrl-C all the same.
             self._process = subprocess.Popen(
-                ["sh", "-c", 'trap "" INT; exec "$@"', "sh", PYTHON, "-m", "pipelines.local"],
+                ["sh", "-c", 'trap "" INT; exec "$@"', "sh", PYTHON, "-m", "pipelines.local", *self._options],
                 cwd=self.repository,
                 env=self._environment,
                 stdout=file,
