@@ -46,7 +46,7 @@ def test_events_are_a_past_tense_verb_and_its_object(room: str) -> None:
         if text != PASSED_ON
     ]
     assert logged
-    wrong = [f"{place}: {text}" for place, text in logged if not EVENT.fullmatch((text or "").split(" ")[0])]
+    wrong = [f"{place}: {text}" for place, text in logged if not EVENT.fullmatch((text or "-").split()[0])]
     assert not wrong, "\n".join(wrong)
 
 

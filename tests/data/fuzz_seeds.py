@@ -128,13 +128,13 @@ def params() -> list[bytes]:
 
 def requests() -> list[bytes]:
     """Bodies that MLflow's scoring server accepts."""
-    pictures = [base64.b64encode(data).decode() for data in images()[::7]]
+    encoded_images = [base64.b64encode(data).decode() for data in images()[::7]]
     bodies: list[object] = []
-    for picture in pictures:
+    for encoded in encoded_images:
         bodies += [
-            {"dataframe_records": [{"image": picture}]},
-            {"dataframe_split": {"columns": ["image"], "data": [[picture], [picture]]}},
-            {"instances": [{"image": picture}], "params": {"crops": "ten"}},
-            {"inputs": {"image": [picture]}, "params": {"crops": "center"}},
+            {"dataframe_records": [{"image": encoded}]},
+            {"dataframe_split": {"columns": ["image"], "data": [[encoded], [encoded]]}},
+            {"instances": [{"image": encoded}], "params": {"crops": "ten"}},
+            {"inputs": {"image": [encoded]}, "params": {"crops": "center"}},
         ]
     return [json.dumps(body).encode() for body in bodies]

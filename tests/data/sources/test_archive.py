@@ -136,11 +136,11 @@ def test_an_archive_that_breaks_off_stops_with_its_name(tmp_path: Path, mode: Mo
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
 def test_what_follows_the_end_of_an_archive_costs_no_member(tmp_path: Path, mode: Mode) -> None:
     path = tar(tmp_path / "archive", TIDY, mode)
-    whole = actual(path)
+    members = actual(path)
     for rest in (bytes(5000), b"a signature", path.read_bytes()):
         longer = tmp_path / "longer"
         longer.write_bytes(path.read_bytes() + rest)
-        assert actual(longer) == whole
+        assert actual(longer) == members
 
 
 def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
