@@ -31,7 +31,9 @@ RUN_BY = {
     "curl": "tests/serving/test_server.py: invocations",
     "docker/base.sh": "tests/docker/conftest.py: docker/base.sh",
     "docker/images.sh": "tests/docker/test_stack.py: docker/images.sh",
+    "docker/with-cluster.sh": "not run: minutes to build a cluster; make e2e-kubernetes runs it",
     "docker/with-engine.sh": "tests/docker/test_with_engine.py: with-engine.sh",
+    "dvc checkout": "not run: DVC's own; links what an earlier version copied",
     "dvc exp run": "tests/test_pipeline.py: \"exp\", \"run\"",
     "dvc exp show": "not run: DVC's own, reads what test_pipeline writes",
     "dvc plots show": "tests/test_pipeline.py: \"plots\", \"show\"",
@@ -84,6 +86,7 @@ RUN_BY = {
     "python -m stages.tools.networks": "tests/models/networks/test_networks.py: networks",
     "python -m stages.tools.predict_image": "tests/tools/test_predict_image.py: predict_image",
     "python -m stages.tools.rollback": "tests/test_promote.py: rollback",
+    "python -m stages.tools.sweep": "tests/tools/test_sweep.py: sweep",
 }  # fmt: skip
 
 
