@@ -62,8 +62,10 @@ def take(browser: Browser, name: str, show: Callable[[Page], object]) -> None:
 
 def show_mlflow(page: Page, address: str) -> None:
     """Show the newest parent run: its description, metrics and params."""
-    newest = {"max_results": 1, "order_by": ["last_update_time DESC"]}
-    experiment = ask(page, f"{address}/api/2.0/mlflow/experiments/search", newest)["experiments"][0]
+    newest = {"max_results": 10, "order_by": ["last_update_time DESC"]}
+    experiments = ask(page, f"{address}/api/2.0/mlflow/experiments/search", newest)["experiments"]
+    # stages/serving/lease.py has experiments of its own.
+    experiment = next(item for item in experiments if not item["name"].startswith("promotion lease"))
     identity = experiment["experiment_id"]
     runs = ask(page, f"{address}/api/2.0/mlflow/runs/search", {"experiment_ids": [identity]})
     parents = [
@@ -80,6 +82,8 @@ def show_mlflow(page: Page, address: str) -> None:
     # The assistant's panel takes a third of the window.
     if (close := page.get_by_role("button", name="Close", exact=True)).count():
         close.first.click()
+    # Below are the description with its table, the metrics and the params.
+    page.get_by_text("Description", exact=True).first.evaluate("heading => heading.scrollIntoView()")
     page.wait_for_timeout(DRAWN)
 
 
