@@ -34,6 +34,8 @@ class Config:
         airflow_login: user:password of Airflow's API, for notes; empty for no notes.
         webhook: A URL that gets JSON messages: failures, successes, promotions, drift; empty for none.
         retrain_cron: When retrain runs by the clock; empty for only when new data are reported.
+        watch: A folder whose changes run retrain, as new data; empty for none. The triggerer must see it.
+        watch_seconds: Between two looks at it; a change counts when two looks in a row see the same.
         memory: The memory limit of a stage whose meta names none (docker and kubernetes runners).
         docker_network: The network of a stage's container.
         namespace: The Kubernetes namespace of the pods.
@@ -65,6 +67,8 @@ class Config:
     airflow_login: str = ""
     webhook: str = ""
     retrain_cron: str = ""
+    watch: str = ""
+    watch_seconds: str = "60"
     memory: str = "8Gi"
     docker_network: str = "host"
     namespace: str = "convoy"

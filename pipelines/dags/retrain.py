@@ -1,19 +1,33 @@
 """retrain: the pipeline by the clock, and whenever new data are reported."""
 
-from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, CronTriggerTimetable
+from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, AssetWatcher, CronTriggerTimetable
 
 from pipelines import config, form, graph
 from pipelines.dag import DEFAULTS, add_tasks
+from pipelines.watcher import FolderTrigger
 
 SETTINGS = config.load()
-# Reported by an asset event: in the UI, or with POST /api/v2/assets/events by the process that adds data.
-NEW_DATA = Asset("new-data")
+# Reported by an asset event: in the UI, with POST /api/v2/assets/events by the process that adds data, or by
+# the watch on a folder.
+NEW_DATA = Asset(
+    "new-data",
+    watchers=[
+        AssetWatcher(
+            name="folder",
+            trigger=FolderTrigger(
+                SETTINGS.watch, f"{SETTINGS.state}/watched.json", float(SETTINGS.watch_seconds)
+            ),
+        )
+    ]
+    if SETTINGS.watch
+    else [],
+)
 CRON = SETTINGS.retrain_cron
 
 with DAG(
     "retrain",
     description="Train again on new data; skipped where nothing changed",
-    doc_md="Runs by CONVOY_RETRAIN_CRON and on each event of the asset `new-data`.",
+    doc_md="Runs by CONVOY_RETRAIN_CRON and on each event of the asset `new-data`; CONVOY_WATCH makes some.",
     params=form.fields(SETTINGS),
     default_args=DEFAULTS,
     schedule=AssetOrTimeSchedule(timetable=CronTriggerTimetable(CRON, timezone="UTC"), assets=[NEW_DATA])

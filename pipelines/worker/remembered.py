@@ -7,7 +7,7 @@ from outside of git, such as images, have the same files, and the cache has all 
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from pipelines.worker.clone import LOCK
+from pipelines.worker.files import Files
 from pipelines.worker.job import Job
 from pipelines.worker.shell import git
 
@@ -54,7 +55,7 @@ def load(job: Job, root: Path, commit: str, params: str) -> Remembered | None:
         remembered = Remembered(**json.loads(_path(job.state, commit, params).read_text(encoding="utf-8")))
     except (FileNotFoundError, ValueError, TypeError):
         return None
-    same = all(_Files(root / path).digest == digest for path, digest in remembered.inputs.items())
+    same = all(Files(root / path).digest == digest for path, digest in remembered.inputs.items())
     if not (same and all(_is_cached(job.cache, digest) for digest in remembered.outputs)):
         return None
     return remembered
@@ -85,7 +86,7 @@ def save(
     if job.state is None or job.cache is None:
         return
     locked = yaml.safe_load((root / LOCK).read_text(encoding="utf-8"))["stages"]
-    inputs = {path: _Files(root / path) for path in _outside(root, locked)}
+    inputs = {path: Files(root / path) for path in _outside(root, locked)}
     # Two seconds, as clocks of file servers and file times are coarse.
     if any(files.newest is None or files.newest > since - 2 for files in inputs.values()):
         return
@@ -119,39 +120,6 @@ def _outside(root: Path, locked: Mapping[str, Mapping[str, Any]]) -> set[str]:
 
 def _overlap(path: str, other: str) -> bool:
     return path == other or path.startswith(f"{other}/") or other.startswith(f"{path}/")
-
-
-class _Files:
-    """What a file or a folder and all below looks like, without a look into files: as git's index has it.
-
-    Attributes:
-        digest: Of names, sizes, times and inodes.
-        newest: The latest change of a file or folder, in seconds since the epoch; None where there is none.
-    """
-
-    def __init__(self, path: Path) -> None:
-        digest, newest = hashlib.sha256(), 0.0
-        for name, status in _walk(path, ""):
-            values = name, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
-            digest.update(json.dumps(values).encode())
-            newest = max(newest, status.st_mtime, status.st_ctime)
-        self.digest = digest.hexdigest()
-        self.newest: float | None = newest or None
-
-
-def _walk(
-    path: Path, name: str, above: frozenset[tuple[int, int]] = frozenset()
-) -> Iterator[tuple[str, os.stat_result]]:
-    """Each file and folder, in a fixed order. Links are followed, but not back to a folder above."""
-    try:
-        status = path.stat()
-    except OSError:
-        return
-    yield name, status
-    identity = status.st_dev, status.st_ino
-    if path.is_dir() and identity not in above:
-        for entry in sorted(path.iterdir()):
-            yield from _walk(entry, f"{name}/{entry.name}", above | {identity})
 
 
 def _is_cached(cache: Path, digest: str) -> bool:

@@ -156,11 +156,14 @@ def tiny(
     repository.write("conf/recipe/many.yaml", f"# @package _global_\n# Many members.\nmodels:\n{members}")
     repository.write(".gitignore", "/out/\n__pycache__\n/.convoy/\n/local.log\n/mlflow.db\n/mlartifacts/\n")
     repository.commit()
+    (repository.shared / "images").mkdir(parents=True)
     local = Local(
         repository.root,
         AIRFLOW__CORE__PARALLELISM=str(MEMBERS + 2),
         CONVOY_RETRAIN_CRON="* * * * *",
         CONVOY_WEBHOOK=webhook.url,
+        CONVOY_WATCH=str(repository.shared / "images"),
+        CONVOY_WATCH_SECONDS="2",
     )
     yield repository, local
     local.stop()

@@ -54,7 +54,7 @@ def test_a_field_that_the_form_does_not_have_is_refused(airflow: Airflow) -> Non
     assert note.startswith("Failed: plan: the form has no field epoch; did you mean epochs?")
 
 
-def test_retrain_runs_by_the_clock_and_on_new_data(airflow: Airflow) -> None:
+def test_retrain_runs_by_the_clock_and_on_new_data(airflow: Airflow, tiny: tuple[Repository, Local]) -> None:
     first = wait_until(lambda: ended(airflow, "scheduled"), 600, "a run by the clock")[-1]
     assert first["state"] == "success"
     assert airflow.states("retrain", first["dag_run_id"])["train@a"] == "success"
@@ -62,6 +62,11 @@ def test_retrain_runs_by_the_clock_and_on_new_data(airflow: Airflow) -> None:
     asset = airflow.ask("GET", "assets?name_pattern=new-data")["assets"][0]["id"]
     airflow.ask("POST", "assets/events", {"asset_id": asset, "extra": {"images": 3}})
     latest = wait_until(lambda: ended(airflow, "asset_triggered"), 600, "a run on the event")[0]
+
+    (tiny[0].shared / "images" / "new.png").touch()
+    wait_until(lambda: len(ended(airflow, "asset_triggered")) > 1, 600, "a run on the new file")
+    event = airflow.ask("GET", "assets/events?order_by=-id")["asset_events"][0]
+    assert event["extra"]["payload"]["files"] == 1, event
     # The clock has been shown, and would take time from the other tests.
     airflow.ask("PATCH", "dags/retrain", {"is_paused": True})
     assert latest["state"] == "success"
