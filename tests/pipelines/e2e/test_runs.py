@@ -51,7 +51,7 @@ def test_a_field_that_the_form_does_not_have_is_refused(airflow: Airflow) -> Non
     run = airflow.trigger("train", epoch=3)
     assert airflow.ended("train", run) == "failed"
     note = airflow.run("train", run)["note"]
-    assert note.startswith("Failed: plan: the form has no field epoch; did you mean epochs?")
+    assert note.startswith("Failed: `plan: the form has no field epoch; did you mean epochs?")
 
 
 def test_retrain_runs_by_the_clock_and_on_new_data(airflow: Airflow, tiny: tuple[Repository, Local]) -> None:
@@ -65,7 +65,7 @@ def test_retrain_runs_by_the_clock_and_on_new_data(airflow: Airflow, tiny: tuple
 
     (tiny[0].shared / "images" / "new.png").touch()
     wait_until(lambda: len(ended(airflow, "asset_triggered")) > 1, 600, "a run on the new file")
-    event = airflow.ask("GET", "assets/events?order_by=-id")["asset_events"][0]
+    event = airflow.ask("GET", "assets/events?order_by=-timestamp")["asset_events"][0]
     assert event["extra"]["payload"]["files"] == 1, event
     # The clock has been shown, and would take time from the other tests.
     airflow.ask("PATCH", "dags/retrain", {"is_paused": True})

@@ -10,7 +10,7 @@ import pytest
 from tests.pipelines.conftest import ROOT
 from tests.pipelines.e2e.conftest import PYTHON
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("environment"), pytest.mark.xdist_group("postgres")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("environment")]
 
 SCRIPT = """
 import asyncio, json, pathlib, sys
