@@ -72,7 +72,8 @@ class Pipeline:
 
     def arguments(self, name: str) -> list[str]:
         """A stage's command line without the command, its paths below `root`."""
-        words = shlex.split(_definition(name)["cmd"])[3:]
+        command = _definition(name)["cmd"].replace("$DVC_STAGE", f"{name}@{EXTRACTOR}")
+        words = shlex.split(command)[3:]
         return [str(self.root / word) if "/" in word else word for word in words]
 
     def forget(self) -> None:

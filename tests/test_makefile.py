@@ -7,16 +7,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+# Without what an outer make hands on, `make test` for one.
+ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
 
 
 @pytest.mark.parametrize("target", ["find-learning-rate", "sweep", "predict", "replay"])
 def test_a_missing_variable_is_named_before_anything_runs(target: str) -> None:
     # An outer make's variables are cleared: with its RUN, replay would replace the workspace.
     cleared = ["MEMBER=", "FILES=", "RUN="]
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
     installed = [word for name in ("stages", "sweep") for word in ("--old-file", f".venv/{name}.installed")]
     words = ["make", *installed, target, *cleared]
-    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(words, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("error: name ")
     assert f": make {target} " in done.stderr.splitlines()[0]
@@ -30,7 +31,9 @@ def test_data_that_no_run_has_seen_cannot_be_accepted(tmp_path: Path) -> None:
 
 
 def test_help_lists_every_target() -> None:
-    done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["make", "help"], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=True
+    )
     listed = {line.split()[1] for line in done.stdout.splitlines()}
     declared = (ROOT / "Makefile").read_text(encoding="utf-8").partition(".PHONY:")[2].partition("\n\n")[0]
     assert listed == set(declared.replace("\\", " ").split())

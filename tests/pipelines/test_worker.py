@@ -143,7 +143,7 @@ def test_a_run_that_is_not_complete_is_not_recorded(repository: Repository) -> N
     ("overrides", "says"),
     [
         (["base=-1"], "params.yaml: base is -1; must be positive"),
-        (["recipe=smal"], "Could not find 'recipe/smal'"),
+        (["recipe=smal"], "there is no recipe smal; did you mean small?"),
         (["nonsense=1"], "Could not override 'nonsense'"),
         (["models.*.depth=1"], "models.*.depth=1: these params have no models.*.depth"),
     ],

@@ -72,7 +72,8 @@ def test_a_file_that_is_no_image_is_named_and_the_others_are_predicted(
     (tmp_path / "notes.txt").write_text("no image")
     out, err = run_command(capsys, "--model", model, tmp_path, packed.source / "cat" / "000.png", status=1)
     assert len(out.splitlines()) == 1
-    assert f"{tmp_path / 'notes.txt'}: not an image in one of the formats" in err
+    assert f"event=skipped_image path={tmp_path / 'notes.txt'} reason=" in err
+    assert "not an image in one of the formats" in err
     assert "1 of 2 files are no images" in err
 
 

@@ -64,7 +64,9 @@ def test_an_error_of_dvc_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
 def test_ctrl_c_waits_for_the_stage_and_says_that_the_work_is_not_lost(tmp_path: Path) -> None:
     stage = "import os, signal, time\nopen('started', 'w').close()\ntime.sleep(60)"
     program = (
-        "import sys\nfrom stages.tools.running import watching\n"
+        # A shell's background job, and so each test that it runs, ignores Ctrl-C.
+        "import signal, sys\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from stages.tools.running import watching\n"
         "from stages.tools.running.screen import Screen\n"
         f"outcome = watching.run([sys.executable, '-c', {stage!r}], Screen([]), verbose=False)\n"
         "sys.exit(outcome.status)"
