@@ -53,7 +53,7 @@ class ConvoyError(Exception):
 
 
 class Terminated(BaseException):
-    """SIGTERM asks the command to stop; no Exception, as KeyboardInterrupt is none."""
+    """SIGTERM stops the command. `except Exception` does not catch it, as with KeyboardInterrupt."""
 
 
 class TransientError(ConvoyError):

@@ -16,7 +16,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +42,11 @@ def record(stage: str, kind: str, **fields: object) -> None:
         return
     line = {"stage": os.environ.get("DVC_STAGE") or stage, "kind": kind, **fields}
     path = Path(os.environ[VARIABLE])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as out:
-        out.write(json.dumps(line, default=str) + "\n")
+    # A full disk must not replace the exit status of a command that is about to report it.
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as out:
+            out.write(json.dumps(line, default=str) + "\n")
 
 
 @contextmanager
@@ -70,14 +72,14 @@ class Reader:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path, self._place, self._rest = path, 0, ""
+        self._path, self._place = path, 0
 
     def read(self) -> list[dict[str, Any]]:
         """Return the new records, in the order in which they were written; half a line waits for its end."""
         if not self._path.exists():
             return []
-        with self._path.open(encoding="utf-8") as file:
+        with self._path.open("rb") as file:
             file.seek(self._place)
-            *lines, self._rest = (self._rest + file.read()).split("\n")
-            self._place = file.tell()
-        return [json.loads(line) for line in lines]
+            lines, end, _ = file.read().rpartition(b"\n")
+        self._place += len(lines + end)
+        return [json.loads(line) for line in lines.splitlines()]

@@ -120,7 +120,7 @@ class Progress:
 
 
 class _Recorder(logging.Handler):
-    """Hands events to `make run`."""
+    """Passes events on to `make run`."""
 
     def __init__(self, stage: str) -> None:
         super().__init__()
