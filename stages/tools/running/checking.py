@@ -1,4 +1,4 @@
-"""What would stop a run later is found here, before an image is decoded."""
+"""Checks, before an image is decoded, of what would stop a run later."""
 
 import os
 import shutil

@@ -9,7 +9,7 @@ from stages.tools.running.checking import FEW_PER_CLASS
 from stages.tools.running.choosing import Choice
 from stages.tools.running.estimating import Estimate
 
-WIDTH = 80
+_WIDTH = 80
 _CLASSES_NAMED = 6
 
 
@@ -49,9 +49,9 @@ def describe_recipe(params: Params) -> str:
 def _wrapped(name: str, text: str) -> list[str]:
     first, *others = text.splitlines()
     indent = " " * 12
-    lines = textwrap.wrap(first, WIDTH, initial_indent=f"  {name:<10}", subsequent_indent=indent)
+    lines = textwrap.wrap(first, _WIDTH, initial_indent=f"  {name:<10}", subsequent_indent=indent)
     for other in others:
-        lines += textwrap.wrap(other, WIDTH, initial_indent=indent, subsequent_indent=indent)
+        lines += textwrap.wrap(other, _WIDTH, initial_indent=indent, subsequent_indent=indent)
     return lines
 
 

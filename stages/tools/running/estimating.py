@@ -1,6 +1,5 @@
 """How long a run takes: measured by the last run of the recipe, before that estimated."""
 
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from stages.common import limits
+from stages.common.files import read_json, write_json
 
 _RATES = Path(".convoy/rates.json")
 # Seconds on two cores: (what does not depend on the number of images, per 1,000 images).
@@ -50,9 +50,7 @@ def estimate(recipe: str, images: int) -> Estimate:
 
 def remember(recipe: str, images: int, seconds: float) -> None:
     """Keep how this machine compares with the estimate's, for the next run of the recipe."""
-    factors = _read() | {recipe: round(seconds / _expected(recipe, images), 3)}
-    _RATES.parent.mkdir(exist_ok=True)
-    _RATES.write_text(json.dumps(factors), encoding="utf-8")
+    write_json(_RATES, _read() | {recipe: round(seconds / _expected(recipe, images), 3)})
 
 
 def _expected(recipe: str, images: int) -> float:
@@ -61,9 +59,7 @@ def _expected(recipe: str, images: int) -> float:
 
 
 def _read() -> dict[str, float]:
-    if not _RATES.exists():
-        return {}
-    factors: dict[str, float] = json.loads(_RATES.read_text(encoding="utf-8"))
+    factors: dict[str, float] = read_json(_RATES) if _RATES.exists() else {}
     return factors
 
 

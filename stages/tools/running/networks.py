@@ -1,7 +1,5 @@
-"""Do the networks take the images' size, and are their weights there? Asked before the images are resized."""
+"""Check, before images are resized, that networks take the images' size and that their weights fit."""
 
-import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +7,7 @@ from typing import Any
 
 from stages.common import fingerprint
 from stages.common.errors import ConvoyError, ParamsError
+from stages.common.files import read_json, write_json
 from stages.models import extractors, networks
 from stages.models.learners import cnn, fine_tuning
 from stages.models.protocols import LearnerParams
@@ -31,7 +30,7 @@ def check_in_process(params: Params, path: Path, log: Path) -> None:
     passed = fingerprint.digest(
         [params.model_dump(include={"extractors", "models"}), params.resize.shape, _weights(params)]
     )
-    if _RESULT.exists() and json.loads(_RESULT.read_text(encoding="utf-8")) == passed:
+    if _RESULT.exists() and read_json(_RESULT) == passed:
         return
     height, width, _ = params.resize.shape
     sys.stdout.write(f"Checking that networks and weights fit images of {height} x {width} pixels, once\n")
@@ -43,8 +42,7 @@ def check_in_process(params: Params, path: Path, log: Path) -> None:
     if done.returncode:
         sys.stderr.write(_error_lines(done.stderr))
         sys.exit(done.returncode)
-    _RESULT.parent.mkdir(exist_ok=True)
-    _RESULT.write_text(json.dumps(passed), encoding="utf-8")
+    write_json(_RESULT, passed)
 
 
 def check_networks(params: Params) -> None:
@@ -85,8 +83,9 @@ def _build(model: LearnerParams, shape: tuple[int, int, int]) -> None:
 def _weights(params: Params) -> list[tuple[str, int, int]]:
     """Name, size and time of the weights' files: another file is checked again."""
     dumped: Any = params.model_dump(include={"extractors", "models"}, mode="json")
-    names = sorted({name for name in _values(dumped, "weights") if os.path.isfile(name)})  # noqa: PTH113
-    return [(name, os.stat(name).st_size, os.stat(name).st_mtime_ns) for name in names]  # noqa: PTH116
+    paths = sorted({Path(name).expanduser() for name in _values(dumped, "weights")})
+    files = [(str(path), path.stat()) for path in paths if path.is_file()]
+    return [(name, facts.st_size, facts.st_mtime_ns) for name, facts in files]
 
 
 def _values(values: Any, key: str) -> list[str]:

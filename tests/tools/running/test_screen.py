@@ -37,7 +37,7 @@ def test_splits_are_put_together_and_a_verdict_has_its_reason(capsys: pytest.Cap
         for split, count in (("train", "84"), ("val", "18"))
     ]
     verdict = {"message": "judged_challenger", "fields": {"decision": "refused", "reason": "too few images"}}
-    progress = {"message": "made_progress", "fields": {"activity": "packing test", "done": "3"}}
+    progress = {"message": "reported_progress", "fields": {"activity": "packing test", "done": "3"}}
     show(*pack, {"stage": "pack", "kind": "event", **progress}, FINISHED | {"stage": "pack"})
     show({"stage": "promote", "kind": "event", **verdict}, FINISHED | {"stage": "promote"})
     assert capsys.readouterr().out.splitlines() == [
