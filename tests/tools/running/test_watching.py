@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -79,8 +80,11 @@ def test_ctrl_c_waits_for_the_stage_and_says_that_the_work_is_not_lost(tmp_path:
         text=True,
         start_new_session=True,
     )
+    deadline = time.monotonic() + 60
     while not Path("started").exists():
-        assert process.poll() is None
+        assert time.monotonic() < deadline
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.05)
     # As a terminal does: to the program and to the stage.
     os.killpg(process.pid, signal.SIGINT)
     output, _ = process.communicate(timeout=60)
