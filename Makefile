@@ -6,6 +6,10 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export UV_PYTHON_DOWNLOADS := never
 export DVC_NO_ANALYTICS := 1
 
+# Only words after `make TARGET` set these: a shell may have a variable DATA or RUN for something else.
+WORDS := DATA RECIPE SET KEY FROM MEMBER TRIALS SPACE RECIPES SEEDS FILES MODEL RUN EMPTY
+$(foreach word,$(WORDS),$(eval $(word) :=))
+
 # $(call need,VARIABLE,what to name,an example)
 need = $(if $($(1)),:,echo 'error: name $(2): make $@ $(1)=$(3)' >&2; exit 1)
 

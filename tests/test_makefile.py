@@ -13,14 +13,24 @@ ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.starts
 
 @pytest.mark.parametrize("target", ["find-learning-rate", "sweep", "predict", "replay"])
 def test_a_missing_variable_is_named_before_anything_runs(target: str) -> None:
-    # An outer make's variables are cleared: with its RUN, replay would replace the workspace.
-    cleared = ["MEMBER=", "FILES=", "RUN="]
     installed = [word for name in ("stages", "sweep") for word in ("--old-file", f".venv/{name}.installed")]
-    words = ["make", *installed, target, *cleared]
+    words = ["make", *installed, target]
     done = subprocess.run(words, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("error: name ")
     assert f": make {target} " in done.stderr.splitlines()[0]
+
+
+def test_a_variable_of_the_shell_is_no_word_of_the_command() -> None:
+    """With the shell's RUN, `make replay` would replace the workspace."""
+    probe = "probe: ; @echo '$(DATA)' \"$$DATA\" '$(RUN)'"
+    words = ["make", f"--eval={probe}", "probe"]
+    environment = ENVIRONMENT | {"DATA": "/shell", "RUN": "shell"}
+    outputs = [
+        subprocess.run([*words, *more], cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+        for more in ([], ["DATA=/a b"])
+    ]
+    assert [done.stdout.strip() for done in outputs] == ["", "/a b /a b"]
 
 
 def test_data_that_no_run_has_seen_cannot_be_accepted(tmp_path: Path) -> None:
