@@ -7,12 +7,14 @@ leave `dvc exp run` with the wrong advice: with `+`, a mistyped key becomes an u
 """
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.errors import ConfigCompositionException, MissingConfigException
 from omegaconf import OmegaConf
+
+from stages.common.nearest import nearest_key
 
 _apply = ConfigLoaderImpl._apply_overrides_to_config
 _load = ConfigLoaderImpl.load_configuration
@@ -53,7 +55,7 @@ def describe(key: str, values: Any) -> str:
     Returns:
         `'KEY': the recipe has no such key; did you mean …?`
     """
-    guess = _nearest(key, values)
+    guess = nearest_key(key, values)
     if guess:
         return f"'{key}': the recipe has no such key; did you mean {guess}?"
     place, section = _deepest(key.split("."), values)
@@ -64,31 +66,6 @@ def describe(key: str, values: Any) -> str:
     )
     advice = f"; ++{key}=… adds a key that the recipe leaves out" if place else ""
     return f"'{key}': the recipe has no such key; {place or 'the top level'} has {names}{advice}"
-
-
-def _nearest(key: str, values: Any) -> str | None:
-    """The key whose parts are the most similar; for a single word also a key that ends with it."""
-    matches: list[str] = []
-    for part in key.split("."):
-        if not isinstance(values, dict):
-            break
-        similar = difflib.get_close_matches(part, map(str, values), n=1)
-        if not similar:
-            break
-        matches.append(similar[0])
-        values = values[similar[0]]
-    else:
-        return ".".join(matches)
-    if "." in key or matches:
-        return None
-    return next((path for path in _keys(values, "") if path.rpartition(".")[2] == key), None)
-
-
-def _keys(values: Any, before: str) -> Iterator[str]:
-    if isinstance(values, dict):
-        for name, value in values.items():
-            yield f"{before}{name}"
-            yield from _keys(value, f"{before}{name}.")
 
 
 def _deepest(parts: Iterable[str], values: Any) -> tuple[str, Any]:

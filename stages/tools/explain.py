@@ -8,7 +8,8 @@ from typing import Any
 from stages import cli
 from stages import params as typed
 from stages.common.errors import ParamsError
-from stages.common.section import Section, hint
+from stages.common.nearest import nearest_key
+from stages.common.section import Section
 from stages.report.pages import reference
 from stages.tools.running import composing
 
@@ -75,24 +76,11 @@ def _walk(params: typed.Params, key: str) -> tuple[Any, str, Any]:
 
 
 def _unknown(params: typed.Params, parts: list[str], number: int, fields: list[str]) -> str:
+    nearest = nearest_key(".".join(parts), params.model_dump())
+    guess = f" (did you mean {nearest}?)" if nearest else ""
     before = ".".join(parts[:number])
-    full = {".".join([*parts[:number], name]): name for name in fields}
-    nearest = hint(".".join(parts[: number + 1]), full) if hint(parts[number], fields) else ""
-    if not nearest and len(parts) == 1:
-        matches = [path for path in _keys(params.model_dump(), "") if path.rpartition(".")[2] == parts[0]]
-        nearest = f" (did you mean {matches[0]}?)" if matches else ""
     place = f"{before} has" if before else "the top level has"
-    return f"params have no {'.'.join(parts)}{nearest}; {place} {', '.join(fields)}"
-
-
-def _keys(values: Any, before: str) -> list[str]:
-    if not isinstance(values, dict):
-        return []
-    return [
-        path
-        for name, value in values.items()
-        for path in (f"{before}{name}", *_keys(value, f"{before}{name}."))
-    ]
+    return f"params have no {'.'.join(parts[: number + 1])}{guess}; {place} {', '.join(fields)}"
 
 
 def _shown(value: Any) -> str:

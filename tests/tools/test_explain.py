@@ -36,6 +36,7 @@ def test_a_section_lists_its_keys() -> None:
     ("key", "nearest"),
     [
         ("models.lenet.train.epoch", "did you mean models.lenet.train.epochs?"),
+        ("models.lent.train.epoch", "did you mean models.lenet.train.epochs?"),
         ("epochs", "did you mean models.lenet.train.epochs?"),
         ("resise", "did you mean resize?"),
         ("resize.size.width", "resize.size is [16, 16] and has no keys below it"),
