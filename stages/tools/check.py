@@ -1,4 +1,4 @@
-"""check: are all params allowed, and can the source be used? For a look before any stage runs.
+"""check: check all params and the source before any stage runs.
 
 DVC reads the whole source before the first stage starts, so no stage can say what is wrong with it. Every
 command of Convoy's that starts DVC runs this check first; before a bare `dvc repro`, run it by hand.
@@ -27,7 +27,7 @@ def check(
         overrides: Of Hydra, as for -S of `dvc exp run`; none: the params file is checked.
         params: The params file.
         conf: The folder that params with overrides are composed from.
-        networks: Build extractors and networks too, with their weights: do they take images of this size?
+        networks: Build extractors and networks too, with their weights, for images of this size.
 
     Raises:
         ParamsError: A param is wrong, or a network does not take images of this size or its weights.

@@ -9,16 +9,16 @@ brings it back to an earlier run first. The history and the MLflow run of the re
 """
 
 import shutil
-import subprocess
 from pathlib import Path
 
 from stages import cli, params
 from stages.common import log
-from stages.common.errors import ConvoyError, ParamsError
+from stages.common.errors import ParamsError
 from stages.common.files import digest, read_json, replace_folder_atomically
 from stages.common.history import CHECKPOINTS
 from stages.models.learners import HISTORY
 from stages.report.pages import commands
+from stages.tools import _experiment
 
 COPIES = Path("datasets/continued")
 _MODEL = "model.keras"
@@ -44,7 +44,8 @@ def continue_training(
         set: KEY=VALUE, as -S of `dvc exp run`; may be repeated.
 
     Raises:
-        ParamsError: When the member is no network, or has no such checkpoint.
+        ParamsError: When the member is no network, or has no such checkpoint, or a param is wrong.
+        SourceError: When DVC cannot read the source.
         ConvoyError: When the run fails.
     """
     checked = params.load(_PARAMS)
@@ -66,9 +67,7 @@ def continue_training(
     ]
     after = [f"{key}={value}" for key, value in zip(replaced, changes.values(), strict=True)]
     words = [f"recipe={checked.recipe}", *before, *after, *(set or [])]
-    command = ["dvc", "exp", "run", *(word for change in words for word in ("-S", change))]
-    if subprocess.run(command, check=False).returncode:
-        raise ConvoyError(f"{' '.join(command)} failed; the last lines of its output have the reason")
+    _experiment.run(words)
 
 
 def _copied(folder: Path, epoch: int | None) -> str:
@@ -79,9 +78,9 @@ def _copied(folder: Path, epoch: int | None) -> str:
     number = "*" if epoch is None else f"{epoch:03d}"
     checkpoints = sorted((folder / CHECKPOINTS).glob(f"epoch-{number}-*.npz"))
     if epoch is not None and not checkpoints:
-        every = ", ".join(sorted(path.name for path in (folder / CHECKPOINTS).glob("*.npz"))) or "none"
+        names = ", ".join(sorted(path.name for path in (folder / CHECKPOINTS).glob("*.npz"))) or "none"
         raise ParamsError(
-            f"{folder} has no checkpoint of epoch {epoch}; it has: {every}; train.save_epochs keeps them"
+            f"{folder} has no checkpoint of epoch {epoch}; it has: {names}; train.save_epochs keeps them"
         )
     if checkpoints and (epoch is not None or _of_last_epoch(checkpoints[-1], history)):
         source, key = checkpoints[-1], "checkpoint"
@@ -89,7 +88,7 @@ def _copied(folder: Path, epoch: int | None) -> str:
         source, key = model, "member"
     sha256 = digest(source)
     target = COPIES / f"{folder.name}-{sha256[:12]}"
-    with replace_folder_atomically(target, ("model.keras", HISTORY, "epoch-*.npz")) as partial:
+    with replace_folder_atomically(target, (_MODEL, HISTORY, "epoch-*.npz")) as partial:
         shutil.copy(source, partial)
         if key == "member":
             shutil.copy(history, partial)

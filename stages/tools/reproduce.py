@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from stages import cli, params
 from stages.common import git, log, section
-from stages.common.errors import ConvoyError, ParamsError
+from stages.common.errors import ParamsError
 from stages.common.files import read_json, replace_atomically
 from stages.params import Book, Params
 from stages.report.pages import answers, relations, reproduction
@@ -27,7 +27,7 @@ from stages.report.pages.answers import Answers
 from stages.report.pages.reproduction import Result
 from stages.scoring import ENSEMBLE
 from stages.scoring.predictions import Predictions
-from stages.tools.check import check
+from stages.tools import _experiment
 
 RECIPES = Path("conf/recipe")
 RESULTS = Path("results/reproduction.csv")
@@ -131,14 +131,10 @@ def run(recipe: str, seed: int, overrides: Sequence[str]) -> tuple[list[Result],
     """
     # Both seeds: the results then also show how far the splits move them.
     changes = (f"recipe={recipe}", f"seed={seed}", f"split_seed={seed}", *overrides)
-    check(list(changes))
-    options = [word for change in changes for word in ("-S", change)]
     before = _PARAMS.read_bytes()
     try:
         # Up to the metrics: a reproduction is no challenger for the registry.
-        command = ["dvc", "exp", "run", "evaluate", *options]
-        if subprocess.run(command, check=False).returncode:
-            raise ConvoyError(f"{' '.join(command)} failed; the last lines of its output have the reason")
+        _experiment.run(changes, "evaluate")
         checked = params.load(_PARAMS)
         splits: set[str] = {figure.split for figure in checked.book.figures}
         judged = {split: _read_predictions(checked, split) for split in sorted(splits)}

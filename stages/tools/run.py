@@ -15,6 +15,7 @@ from stages import params as typed
 from stages.common.errors import TRANSIENT, UsageError
 from stages.data import layout
 from stages.params import Params
+from stages.tools import _experiment
 from stages.tools.running import (
     checking,
     choosing,
@@ -41,7 +42,7 @@ def run(
     verbose: bool = False,
     dry_run: bool = False,
 ) -> None:
-    """Say what will run, check it, run it, and say what came out.
+    """Report what will run, check it, run it, and report its results.
 
     Args:
         data: Images of one's own: a folder, an archive, a CSV file or a file of arrays.
@@ -51,13 +52,13 @@ def run(
         dry_run: Stop before the pipeline starts.
 
     Raises:
-        UsageError: Both data and a recipe are named.
+        UsageError: Both data and a recipe are named, or `set` has a quote without its end.
         SourceError: The images cannot be used as they are.
         ParamsError: A param is wrong, or the folder cannot be written or is too full.
     """
     if data is not None and recipe is not None:
         raise UsageError("DATA chooses the recipe; name DATA or RECIPE (make new writes a recipe for data)")
-    changes = ([f"recipe={recipe}"] if recipe else []) + shlex.split(set)
+    changes = ([f"recipe={recipe}"] if recipe else []) + _words(set)
     if data is not None:
         params, changes, images = _plan(data, changes)
     else:
@@ -68,6 +69,13 @@ def run(
     networks.check_in_process(params, composing.NEXT if changes else _PARAMS, watching.LOG)
     if not dry_run:
         _execute(params, changes, images, verbose=verbose)
+
+
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise UsageError(f"SET: {error}: {text}; a value with blanks is in quotes, as in a shell") from None
 
 
 def _plan(data: Path, changes: list[str]) -> tuple[Params, list[str], int]:
@@ -109,16 +117,15 @@ def _compose(overrides: list[str]) -> Params:
 
 
 def _execute(params: Params, changes: list[str], images: int, *, verbose: bool) -> None:
-    """Run DVC, and say what came out."""
+    """Run DVC, and report the results."""
     watching.LOG.unlink(missing_ok=True)
     per_entry = [f"extract@{name}" for name in params.extractors] + [
         f"predict@{name}" for name in params.models
     ]
     screen = Screen(["summarize", *per_entry])
-    words = [word for change in changes for word in ("-S", change)]
     # The experiment's name is that of the parent run in MLflow, too; DVC's own are two random words.
     name = f"{params.recipe}-{time.strftime('%Y-%m-%d-%H%M%S')}"
-    command = ["dvc", "exp", "run", "--name", name, *words] if changes else ["dvc", "repro"]
+    command = _experiment.command(changes, "--name", name) if changes else ["dvc", "repro"]
     began = time.monotonic()
     outcome = watching.run(command, screen, verbose=verbose)
     if outcome.status:
@@ -126,10 +133,11 @@ def _execute(params: Params, changes: list[str], images: int, *, verbose: bool) 
     seconds = time.monotonic() - began
     if not verbose:
         _say_times(screen, outcome, seconds)
-        if "promote" not in screen.seconds:
-            _check_champion()
         if images and params.recipe in estimating.RECIPES and not outcome.reused:
             estimating.remember(params.recipe, images, seconds)
+    # With `verbose`, the screen does not see whether `promote` ran.
+    if "promote" not in screen.seconds:
+        _check_champion()
     print("\n".join(ending.summarize(Path(), shutil.get_terminal_size().columns)), flush=True)
 
 

@@ -88,7 +88,7 @@ def sweep(member: str, space: Path, trials: int) -> "optuna.Study":
     import optuna
 
     checked = params.load(_PARAMS)
-    # Read once: another command may compose other params while the sweep runs.
+    # Read at the start: another command may compose other params while the sweep runs.
     composed = _PARAMS.read_text(encoding="utf-8")
     if member not in checked.models:
         raise ParamsError(f"no model {member}; allowed: {', '.join(checked.models)}")

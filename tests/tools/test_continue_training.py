@@ -1,5 +1,6 @@
 """One command from a finished network to its continuation."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         ran.append(command[4::2])
         return Done()
 
-    monkeypatch.setattr("stages.tools.continue_training.subprocess.run", run)
+    monkeypatch.setattr("subprocess.run", run)
     return ran
 
 
@@ -70,6 +71,18 @@ def test_a_checkpoint_is_found_by_its_epoch(workspace: Path, commands: list[list
     assert origin.startswith("models.lenet.start_from={checkpoint:'datasets/continued/lenet-")
     assert path.name == "epoch-002-val_loss-0.5000.npz"
     assert path.read_bytes() == b"checkpoint"
+
+
+def test_what_dvc_would_wait_for_is_named(
+    workspace: Path, commands: list[list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(workspace / "pipe.png")
+    source = ["ingest.source.kind=folder", f"ingest.source.path={workspace}"]
+    options = [word for change in source for word in ("--set", change)]
+    with pytest.raises(SystemExit):
+        cli.main(continue_training.continue_training, ["lenet", "--epochs", "5", *options])
+    assert "DVC cannot read" in capsys.readouterr().err
+    assert not commands
 
 
 @pytest.mark.parametrize(

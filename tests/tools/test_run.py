@@ -147,12 +147,12 @@ def test_a_disk_that_is_too_small(refused: Refused, tmp_path: Path, workspace: P
     assert f"of disk in {place}, which has 0.00 GB free; free some, or use fewer or smaller images" in line
 
 
-def test_an_output_that_cannot_be_written(tmp_path: Path, workspace: Path) -> None:
+def test_an_output_that_cannot_be_written(refused: Refused, tmp_path: Path, workspace: Path) -> None:
     if os.geteuid() == 0:
         pytest.skip("root may write everywhere")
     (workspace / "models").mkdir(mode=0o500)
-    with pytest.raises(SystemExit):
-        cli.main(run, [str(two_classes(tmp_path / "images"))])
+    line = refused(str(two_classes(tmp_path / "images")))
+    assert "models cannot be written; check its owner and permissions" in line
 
 
 def test_a_path_with_a_template(refused: Refused, tmp_path: Path) -> None:
@@ -162,6 +162,10 @@ def test_a_path_with_a_template(refused: Refused, tmp_path: Path) -> None:
 
 def test_data_and_recipe_together(refused: Refused, tmp_path: Path) -> None:
     assert "name DATA or RECIPE" in refused(str(tmp_path), "--recipe", "digits")
+
+
+def test_a_quote_without_its_end(refused: Refused) -> None:
+    assert "SET: No closing quotation: recipe='digits" in refused("--set", "recipe='digits")
 
 
 @pytest.mark.parametrize(
