@@ -10,7 +10,7 @@ from typing import Any
 from stages import cli
 from stages import params as typed
 from stages.common.errors import ParamsError
-from stages.common.section import Section, hint
+from stages.common.section import Section
 from stages.data import layout
 from stages.params import Params
 from stages.report.pages import reference
@@ -40,17 +40,13 @@ def new_recipe(name: str, *, base: str = "images", data: Path | None = None) -> 
         ParamsError: A recipe has the name already, the name is not allowed, or there is no such base.
         SourceError: The images cannot be used as they are.
     """
-    recipes = sorted(path.stem for path in (_CONF / "recipe").glob("*.yaml"))
     if not _NAME.fullmatch(name):
         raise ParamsError(f"a recipe's name is lower-case letters, digits and _, as flowers_2; not {name!r}")
     path = _CONF / "recipe" / f"{name}.yaml"
     if path.exists():
         raise ParamsError(f"{path} exists and is not overwritten; choose another name, or edit it")
-    if base not in recipes:
-        nearest = hint(base, recipes) or f"; conf/recipe has {', '.join(recipes)}"
-        raise ParamsError(f"there is no recipe {base}{nearest}")
-    lines = _head(name, base) + (_source(data, base) if data is not None else [])
     composing.compose(_CONF, [f"recipe={base}"], composing.NEXT)
+    lines = _head(name, base) + (_source(data, base) if data is not None else [])
     path.write_text("\n".join([*lines, *_often_changed(typed.load(composing.NEXT))]) + "\n", encoding="utf-8")
     try:
         composing.compose(_CONF, [f"recipe={name}"], composing.NEXT)
@@ -94,9 +90,9 @@ def _source(data: Path, base: str) -> list[str]:
         f"  split: {recognized.split}",
     ]
     choice = choosing.choose(Path("datasets"))
-    if choice.recipe == base and choice.overrides:
-        weights, options = (override.partition("=")[2] for override in choice.overrides)
-        lines += ["", "extractors:", "  mobilenet_v2:", f"    weights: {weights}", f"    options: {options}"]
+    if choice.recipe == base and choice.backbone:
+        lines += ["", "extractors:", "  mobilenet_v2:"]
+        lines += [f"    {key}: {reference.as_yaml(value)}" for key, value in choice.backbone.items()]
     return lines
 
 

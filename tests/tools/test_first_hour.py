@@ -98,7 +98,7 @@ def test_images_of_ones_own_are_recognized_and_split(
     files = layout.count(source)
     checking.check_classes(source, files)
     assert files.unlabelled == 0
-    choice = choosing.Choice("images_from_scratch", "", ())
+    choice = choosing.Choice("images_from_scratch", "")
     composing.compose(ROOT / "conf", choosing.source_overrides(recognized, choice), tmp_path / "params.yaml")
     composed = params.load(tmp_path / "params.yaml").ingest
     assert composed.source == source

@@ -68,7 +68,7 @@ def test_nothing_is_overwritten(workspace: Path, capsys: pytest.CaptureFixture[s
 
 def test_a_wrong_name_and_a_wrong_base(capsys: pytest.CaptureFixture[str]) -> None:
     assert "lower-case letters" in refusal(capsys, "../x")
-    assert "there is no recipe digit (did you mean digits?)" in refusal(capsys, "mine", "--base", "digit")
+    assert "there is no recipe digit; did you mean digits?" in refusal(capsys, "mine", "--base", "digit")
 
 
 def test_a_base_that_does_not_take_the_images_leaves_no_file(

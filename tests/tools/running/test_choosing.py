@@ -10,20 +10,31 @@ from stages.tools.running import choosing
 from tests.data.test_layout import files
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mobilenet_v2_0.35_224_no_top.weights.h5",
+        "mobilenet_v2_0.35_224_no_top.weights (1).h5",
+        "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5",
+    ],
+)
 def test_weights_in_datasets_are_used_with_their_width(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setattr(choosing, "_WEIGHTS_URL", "http://127.0.0.1:9/")
     assert choosing.choose(tmp_path).recipe == "images_from_scratch"
-    weights = tmp_path / "mobilenet_v2_0.35_224_no_top.weights.h5"
+    weights = tmp_path / name
     weights.touch()
     choice = choosing.choose(tmp_path)
     assert choice.recipe == "images"
-    assert choice.overrides == (
-        f"extractors.mobilenet_v2.weights={weights}",
-        "extractors.mobilenet_v2.options={alpha: 0.35}",
-    )
+    root = files(tmp_path / "images", *(f"{c}/{n}.jpg" for c in "ab" for n in range(3)))
+    overrides = choosing.source_overrides(layout.recognize(root), choice)[-2:]
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    assert {override.key_or_group: override.value() for override in parsed} == {
+        "extractors.mobilenet_v2.weights": str(weights),
+        "extractors.mobilenet_v2.options": {"alpha": 0.35},
+    }
 
 
 @pytest.mark.parametrize(
@@ -31,7 +42,7 @@ def test_weights_in_datasets_are_used_with_their_width(
 )
 def test_any_path_reaches_hydra_as_it_is(tmp_path: Path, name: str) -> None:
     root = files(tmp_path / name, *(f"{c}/{n}.jpg" for c in "ab" for n in range(3)))
-    choice = choosing.Choice("images_from_scratch", "small members", ())
+    choice = choosing.Choice("images_from_scratch", "small members")
     words = choosing.source_overrides(layout.recognize(root), choice)
     overrides = [word for word in words if word.startswith("++ingest.source.path=")]
     (parsed,) = OverridesParser.create().parse_overrides(overrides)
