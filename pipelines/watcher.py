@@ -1,4 +1,4 @@
-"""A folder of images, watched: its changes are events of an asset."""
+"""A trigger that reports changes of a folder of images as events of an asset."""
 
 import asyncio
 import json
@@ -8,14 +8,14 @@ from typing import Any
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
-from pipelines.worker.files import Files
+from pipelines.worker.files import Files, write
 
 
 class FolderTrigger(BaseEventTrigger):
     """Fires when the files of a folder have changed and then stay as they are for one interval.
 
     The triggerer runs it. What was reported last is in a file, so that a change is noticed although Airflow
-    did not run when it was made. Sizes and times are compared, no file is read.
+    did not run when it was made. It compares sizes and times, and reads no file.
     """
 
     def __init__(self, folder: str, memory: str, seconds: float) -> None:
@@ -58,8 +58,4 @@ class FolderTrigger(BaseEventTrigger):
         return str(values["digest"]) if values.get("folder") == self.folder else None
 
     def _report(self, digest: str) -> None:
-        path = Path(self.memory)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps({"folder": self.folder, "digest": digest}), encoding="utf-8")
-        part.replace(path)
+        write(Path(self.memory), json.dumps({"folder": self.folder, "digest": digest}))

@@ -8,7 +8,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from pipelines.worker import job, memory
+from pipelines.worker import files, job, memory
 from pipelines.worker.lines import RESULT_LINE, without_login
 from pipelines.worker.plan import plan
 from pipelines.worker.record import record
@@ -63,11 +63,7 @@ def _write(target: str, result: dict[str, Any]) -> None:
     if target == "-":
         print(f"{RESULT_LINE}{text}", flush=True)
         return
-    path = Path(target).absolute()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(f"{text}\n", encoding="utf-8")
-    part.replace(path)
+    files.write(Path(target), f"{text}\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What files look like from outside, to see whether they have changed without reading them."""
+"""Whether files have changed, without reading them; and files that are written whole or not at all."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 class Files:
-    """What a file or a folder and all below looks like, without a look into files: as git's index has it.
+    """The state of a file, or of a folder with all below, by `stat` alone: as git's index has it.
 
     Attributes:
         digest: Of names, sizes, times and inodes.
@@ -38,6 +38,20 @@ def _walk(
         return
     yield name, status
     identity = status.st_dev, status.st_ino
-    if path.is_dir() and identity not in above:
-        for entry in sorted(path.iterdir()):
-            yield from _walk(entry, f"{name}/{entry.name}", above | {identity})
+    if not stat.S_ISDIR(status.st_mode) or identity in above:
+        return
+    try:
+        entries = sorted(path.iterdir())
+    except OSError:
+        # A person may delete the folder meanwhile.
+        return
+    for entry in entries:
+        yield from _walk(entry, f"{name}/{entry.name}", above | {identity})
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file, whole or not at all: others may read it at any time, and write it at the same time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.uname().nodename}-{os.getpid()}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)

@@ -6,7 +6,7 @@ import re
 # What begins the line that carries the result, where there is no file for it.
 RESULT_LINE = "convoy-result: "
 _ERROR = re.compile(r"level=error .*?event=(?P<event>.*)")
-_EVENT = re.compile(r"\btime=\S+ level=(?:info|warning) .*?event=")
+_EVENT = re.compile(r"\btime=\S+ level=(?:info|warning) .*?\bevent=")
 _FIELD = re.compile(r'(?P<key>\w+)=(?P<value>"(?:[^"\\]|\\.)*"|\S*)')
 _LOGIN = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.-]*://)[^/\s@'\"]*(?:@[^/\s@'\"]*)*@", re.IGNORECASE)
 # Of git and ssh, and of DVC's remotes. A second try with the same login meets the same answer.

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from pipelines.worker import dvc, remembered, timings
+from pipelines.worker import complete_runs, dvc, timings
 from pipelines.worker.clone import LOCK, cloned
 from pipelines.worker.compose import check, compose
 from pipelines.worker.job import FailedError, Job
@@ -48,7 +48,7 @@ def plan(job: Job) -> dict[str, Any]:
             compose(root, job.overrides)
         commit = git(root, "rev-parse", "HEAD").strip()
         params = (root / "params.yaml").read_text(encoding="utf-8")
-        earlier = remembered.load(job, root, commit, params)
+        earlier = complete_runs.load(job, root, commit, params)
         if earlier:
             stages = {name: Planned(False, RAN_BEFORE, None) for name in earlier.stages}
         else:
@@ -72,14 +72,16 @@ def _planned_by_dvc(root: Path, job: Job, commit: str, params: str) -> dict[str,
     _last_lock(root)
     stages = planned(root, job)
     if not any(stage.runs for stage in stages.values()):
-        remembered.save(job, root, commit, params, stages, since=since)
+        complete_runs.save(job, root, commit, params, stages, since=since)
     return stages
 
 
 def _still_there(root: Path, recorded: dict[str, Any] | None) -> dict[str, Any] | None:
     """Where a run was recorded; None where a person has deleted the experiment since."""
-    pattern = f"refs/exps/*/*/{recorded['experiment']}" if recorded else ""
-    return recorded if recorded and git(root, "ls-remote", "origin", pattern) else None
+    if recorded is None:
+        return None
+    reference = git(root, "ls-remote", "origin", f"refs/exps/*/*/{recorded['experiment']}")
+    return recorded if reference else None
 
 
 def planned(root: Path, job: Job) -> dict[str, Planned]:

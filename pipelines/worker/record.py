@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from pipelines.worker import dvc, remembered
+from pipelines.worker import complete_runs, dvc
 from pipelines.worker.clone import cloned
 from pipelines.worker.job import FailedError, Job
 from pipelines.worker.lines import without_login
@@ -54,7 +54,7 @@ def record(job: Job) -> dict[str, Any]:
             shutil.rmtree(folder, ignore_errors=True)
         commit = git(root, "rev-parse", "HEAD").strip()
         recorded = {"experiment": job.run, **mlflow_run, "metrics": metrics(root, done.restored)}
-        remembered.save(job, root, commit, job.params, done.restored, since=since, recorded=recorded)
+        complete_runs.save(job, root, commit, job.params, done.restored, since=since, recorded=recorded)
         return {
             "outcome": "recorded",
             "reason": f"all {len(done.restored)} stages restored from the cache",

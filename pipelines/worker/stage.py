@@ -71,7 +71,8 @@ def _save_outputs(root: Path, job: Job) -> str:
         return ""
     folder = job.state / "failed" / job.run / job.stage
     saved = []
-    for out in _declared(root, job.stage).get("outs", []):
+    (body,) = _declared(root, [job.stage])
+    for out in body.get("outs", []):
         template = out if isinstance(out, str) else next(iter(out))
         path = root / template.replace("${key}", job.stage.partition("@")[2])
         if path.is_file() and path.stat().st_size <= _LARGEST_SAVED:
@@ -82,12 +83,11 @@ def _save_outputs(root: Path, job: Job) -> str:
     return f"; see {pages[0] if pages else folder}" if saved else ""
 
 
-def _declared(root: Path, address: str) -> dict[str, Any]:
-    """The stage as dvc.yaml has it, its templates not filled in."""
-    name = address.partition("@")[0]
+def _declared(root: Path, addresses: Iterable[str]) -> list[dict[str, Any]]:
+    """Stages as dvc.yaml has them, their templates not filled in."""
     stages: dict[str, Any] = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    body: dict[str, Any] = stages[name].get("do", stages[name])
-    return body
+    bodies = [stages[address.partition("@")[0]] for address in addresses]
+    return [body.get("do", body) for body in bodies]
 
 
 def _variables(job: Job) -> dict[str, str]:
@@ -104,7 +104,7 @@ def _variables(job: Job) -> dict[str, str]:
 def metrics(root: Path, addresses: Iterable[str]) -> dict[str, Any]:
     """The content of the JSON files that dvc.yaml lists as the stages' metrics."""
     merged: dict[str, Any] = {}
-    for address in addresses:
-        for path in _declared(root, address).get("metrics", []):
+    for body in _declared(root, addresses):
+        for path in body.get("metrics", []):
             merged |= json.loads((root / path).read_text(encoding="utf-8"))
     return merged

@@ -1,8 +1,9 @@
 """How long each stage took when it last ran, in the folder that outlives the tasks."""
 
 import json
-import os
 from pathlib import Path
+
+from pipelines.worker.files import write
 
 
 def last(state: Path | None, stage: str) -> float | None:
@@ -19,11 +20,7 @@ def save(state: Path | None, stage: str, seconds: float) -> None:
     """Write how long a stage took. Two runs may do so at once: the last one wins."""
     if state is None:
         return
-    path = _path(state, stage)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.uname().nodename}-{os.getpid()}.part")
-    part.write_text(json.dumps(round(seconds, 1)), encoding="utf-8")
-    part.replace(path)
+    write(_path(state, stage), json.dumps(round(seconds, 1)))
 
 
 def _path(state: Path, stage: str) -> Path:

@@ -110,6 +110,7 @@ def test_the_login_of_the_tracking_uri_is_sent_and_not_shown(monkeypatch: pytest
         ("time=x level=warning stage=audit event=found_drift", {"event": "found_drift"}),
         ("time=x level=error stage=audit event=found_drift", None),
         ("Stage 'first' is cached", None),
+        ("time=x level=info msg=x my_event=started", None),
     ],
 )
 def test_the_fields_of_an_event(line: str, fields: dict[str, str] | None) -> None:

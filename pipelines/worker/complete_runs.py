@@ -1,12 +1,11 @@
-"""Runs with nothing to do, remembered by commit, params and data, so that the next plan need not ask DVC.
+"""Complete runs, remembered by commit, params and data, so that a plan of the same run need not start DVC.
 
-A complete run is remembered by `record`, and by a plan that restored all of it. It counts as long as inputs
-from outside of git, such as images, have the same files, and the cache has all outputs.
+A run is saved by `record`, and by a plan that restored all of it. It counts as long as inputs from outside of
+git, such as images, have the same files, and the cache has all outputs.
 """
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,13 +14,13 @@ from typing import Any
 import yaml
 
 from pipelines.worker.clone import LOCK
-from pipelines.worker.files import Files
+from pipelines.worker.files import Files, write
 from pipelines.worker.job import Job
 from pipelines.worker.shell import git
 
 
 @dataclass(frozen=True)
-class Remembered:
+class CompleteRun:
     """A complete run.
 
     Attributes:
@@ -37,8 +36,8 @@ class Remembered:
     recorded: dict[str, Any] | None
 
 
-def load(job: Job, root: Path, commit: str, params: str) -> Remembered | None:
-    """Return what is remembered of a run, where all of it still counts.
+def load(job: Job, root: Path, commit: str, params: str) -> CompleteRun | None:
+    """Return the complete run of a commit and params, where it still counts.
 
     Args:
         job: The task.
@@ -47,18 +46,14 @@ def load(job: Job, root: Path, commit: str, params: str) -> Remembered | None:
         params: The text of its params.yaml.
 
     Returns:
-        The complete run; None where DVC has to be asked.
+        The run; None where DVC has to plan.
     """
     if job.state is None or job.cache is None:
         return None
-    try:
-        remembered = Remembered(**json.loads(_path(job.state, commit, params).read_text(encoding="utf-8")))
-    except (FileNotFoundError, ValueError, TypeError):
+    run = _read(_path(job.state, commit, params))
+    if run is None or any(Files(root / path).digest != digest for path, digest in run.inputs.items()):
         return None
-    same = all(Files(root / path).digest == digest for path, digest in remembered.inputs.items())
-    if not (same and all(_is_cached(job.cache, digest) for digest in remembered.outputs)):
-        return None
-    return remembered
+    return run if all(_is_cached(job.cache, digest) for digest in run.outputs) else None
 
 
 def save(
@@ -71,7 +66,7 @@ def save(
     since: float,
     recorded: dict[str, Any] | None = None,
 ) -> None:
-    """Remember a run that DVC has restored as a whole in a clone.
+    """Save a run that DVC has restored as a whole in a clone.
 
     Args:
         job: The task.
@@ -80,7 +75,7 @@ def save(
         params: The text of its params.yaml.
         stages: The addresses of its stages.
         since: When the restoring began, in seconds since the epoch. Where an input was changed later, DVC may
-            have seen it before or after, and nothing is remembered.
+            have seen it before or after, and nothing is saved.
         recorded: What `record` returns.
     """
     if job.state is None or job.cache is None:
@@ -93,21 +88,17 @@ def save(
     outputs = sorted({out["md5"] for stage in locked.values() for out in stage.get("outs", [])})
     path = _path(job.state, commit, params)
     digests = {name: files.digest for name, files in inputs.items()}
-    earlier = _earlier_record(path, outputs)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.uname().nodename}-{os.getpid()}.part")
-    remembered = Remembered(list(stages), outputs, digests, recorded or earlier)
-    part.write_text(json.dumps(asdict(remembered)), encoding="utf-8")
-    part.replace(path)
+    if recorded is None and (earlier := _read(path)) and earlier.outputs == outputs:
+        recorded = earlier.recorded
+    write(path, json.dumps(asdict(CompleteRun(list(stages), outputs, digests, recorded))))
 
 
-def _earlier_record(path: Path, outputs: list[str]) -> dict[str, Any] | None:
-    """Where the same outputs were recorded before."""
+def _read(path: Path) -> CompleteRun | None:
+    """A saved run; None where there is none, or another version of this program saved it."""
     try:
-        earlier = Remembered(**json.loads(path.read_text(encoding="utf-8")))
+        return CompleteRun(**json.loads(path.read_text(encoding="utf-8")))
     except (FileNotFoundError, ValueError, TypeError):
         return None
-    return earlier.recorded if earlier.outputs == outputs else None
 
 
 def _outside(root: Path, locked: Mapping[str, Mapping[str, Any]]) -> set[str]:

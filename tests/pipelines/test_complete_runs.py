@@ -1,4 +1,4 @@
-"""Runs with nothing to do: planned without DVC, as long as data, cache and record are what they were.
+"""A complete run is planned without DVC, as long as its data, its outputs and its record exist unchanged.
 
 In the order of the file, as the recorded run is shared, and the later tests damage it.
 """
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pipelines.worker import remembered
+from pipelines.worker import complete_runs
 from pipelines.worker.job import Job, read
 from tests.pipelines.conftest import Repository, make
 
@@ -87,9 +87,7 @@ def test_a_missing_output_is_noticed(complete: Repository) -> None:
     assert "first" in runs(complete.work("plan")[0])
 
 
-def test_nothing_is_remembered_of_images_that_changed_meanwhile(
-    tmp_path: Path, repository: Repository
-) -> None:
+def test_a_run_whose_images_changed_meanwhile_is_not_saved(tmp_path: Path, repository: Repository) -> None:
     images = tmp_path / "images"
     images.mkdir()
     lock = {
@@ -103,7 +101,7 @@ def test_nothing_is_remembered_of_images_that_changed_meanwhile(
     output.parent.mkdir(parents=True)
     output.touch()
     for since, expected in ((time.time() - 60, False), (time.time() + 60, True)):
-        remembered.save(job, repository.root, "commit", "params", ["first"], since=since)
-        assert bool(remembered.load(job, repository.root, "commit", "params")) is expected
+        complete_runs.save(job, repository.root, "commit", "params", ["first"], since=since)
+        assert bool(complete_runs.load(job, repository.root, "commit", "params")) is expected
     saved = json.loads(next((tmp_path / "plans").iterdir()).read_text(encoding="utf-8"))
     assert list(saved["inputs"]) == [str(images)]

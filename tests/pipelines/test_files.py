@@ -1,0 +1,46 @@
+"""What the worker and the watch on a folder see of files without reading them."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pipelines.worker.files import Files, write
+
+
+def test_links_are_followed_and_a_loop_ends(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "1.png").touch()
+    (tmp_path / "watched").mkdir()
+    (tmp_path / "watched" / "link").symlink_to(tmp_path / "images")
+    (tmp_path / "watched" / "loop").symlink_to(tmp_path / "watched")
+    before = Files(tmp_path / "watched")
+    assert before.count == 1
+    os.utime(tmp_path / "images" / "1.png", (1, 1))
+    assert Files(tmp_path / "watched").digest != before.digest
+    nothing = Files(tmp_path / "none")
+    assert (nothing.count, nothing.newest) == (0, None)
+
+
+def test_a_folder_that_is_deleted_meanwhile_counts_as_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "1.png").touch()
+    entries = Path.iterdir
+
+    def deleted_first(path: Path) -> object:
+        if path.name == "a":
+            path.rmdir()
+        return entries(path)
+
+    monkeypatch.setattr(Path, "iterdir", deleted_first)
+    assert Files(tmp_path).count == 1
+
+
+def test_a_file_is_replaced_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+    for text in ("first", "second"):
+        write(tmp_path / "new" / "file.json", text)
+        assert (tmp_path / "new" / "file.json").read_text(encoding="utf-8") == text
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["file.json"]
