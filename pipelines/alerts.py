@@ -26,14 +26,14 @@ def on_failure(context: Any) -> None:
     post(config, context, "failed", error=message)
 
 
-def post(config: Config, context: Any, event: str, **details: Any) -> None:
+def post(config: Config, context: Any, event: str, /, **details: Any) -> None:
     """Post an event to the webhook; without a webhook, only log it.
 
     Args:
         config: Names the webhook.
         context: Airflow's context of the task that the event is about.
         event: failed, succeeded, or an event of a stage's log that its `meta.messages` names.
-        details: What else the message says; must be JSON.
+        details: Further keys of the message, as JSON; a key that every message has is not replaced.
     """
     ti = context["ti"]
     message = {

@@ -152,7 +152,7 @@ class RunStage(Worker):
             MESSAGES=json.dumps(self.settings.messages),
         )
         for fields in result["events"]:
-            alerts.post(config.load(), context, **fields)
+            alerts.post(config.load(), context, fields["event"], **fields)
         reason = "; ".join(filter(None, [planned["reason"], result["reason"]]))
         return result | {"reason": reason}
 

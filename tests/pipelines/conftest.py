@@ -38,7 +38,8 @@ stages:
 import json, os, pathlib, sys, time, yaml
 params = yaml.safe_load(pathlib.Path("params.yaml").read_text())
 name, member = sys.argv[1], (sys.argv[2:] or [None])[0]
-print("time=x level=info stage=work event=started greeting=" + os.environ.get("GREETING", "none"), flush=True)
+greeting = os.environ.get("GREETING", "none")
+print(f"time=x level=info stage=work event=started greeting={greeting} config=small", flush=True)
 values = params["models"][member] if member else {}
 log = os.environ.get("WORK_LOG")
 if log:

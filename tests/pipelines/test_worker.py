@@ -114,7 +114,7 @@ def test_a_stage_reports_what_it_took(repository: Repository) -> None:
     assert 5 < result["peak_memory_mb"] < 500
     assert 0 < result["seconds"] < 60
     assert "event=started greeting=hello" in output
-    assert result["events"] == [{"event": "started", "greeting": "hello"}]
+    assert result["events"] == [{"event": "started", "greeting": "hello", "config": "small"}]
     # The next plan knows how long that took.
     repository.write(
         "dvc.yaml", (repository.root / "dvc.yaml").read_text().replace("judge.json\n", "judge.json x\n", 1)
