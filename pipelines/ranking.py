@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipelines.markdown import code
+
 
 @dataclass(frozen=True)
 class Point:
@@ -51,8 +53,10 @@ def table(points: Sequence[Point], key: str, pages: str) -> str:
         pages: The address that a run's id is appended to.
     """
     scores = ["none" if point.score is None else f"{point.score:.6g}" for point in points]
+    # Overrides have `*` for all members, and a bar would end the cell.
+    names = [code(point.name).replace("|", "\\|") for point in points]
     rows = [
-        f"| {number} | [{point.name}]({pages}{point.run}) | {score} |"
-        for number, (point, score) in enumerate(zip(points, scores, strict=True), start=1)
+        f"| {number} | [{name}]({pages}{point.run}) | {score} |"
+        for number, (point, name, score) in enumerate(zip(points, names, scores, strict=True), start=1)
     ]
     return "\n".join([f"| | point | {key.removeprefix('-')} |", "|---|---|---|", *rows])

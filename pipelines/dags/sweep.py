@@ -58,32 +58,33 @@ def table() -> list[dict[str, Any]]:
     context = get_current_context()
     ti, key, settings = context["ti"], context["params"]["rank_by"], config.load()
     runs = ti.xcom_pull(task_ids="points") or []
-    named = [(point["trigger_run_id"], _metrics(ti, point["trigger_run_id"]), point) for point in runs]
+    overrides_of = {run["trigger_run_id"]: " ".join(run["conf"]["overrides"]) for run in runs}
+    metrics = {run: _metrics(ti, run) for run in overrides_of}
     points = ranking.ranked(
         [
-            ranking.Point(" ".join(point["conf"]["overrides"]), run, ranking.score(metrics or {}, key))
-            for run, metrics, point in named
+            ranking.Point(text, run, ranking.score(metrics[run] or {}, key))
+            for run, text in overrides_of.items()
         ],
         key,
     )
+    if not points:
+        raise AirflowFailException("sweep: there are no points; the log of the task points says why")
     text = ranking.table(points, key, f"{settings.airflow_url}/dags/train/runs/")
     log.info("ranked_points\n%s", text)
     alerts.add_note(settings, ti, text)
-    failed = [run for run, metrics, _ in named if metrics is None]
-    if failed or not named:
-        raise AirflowFailException(f"sweep: {len(failed)} of {len(named)} points failed: {', '.join(failed)}")
+    if failed := [run for run, recorded in metrics.items() if recorded is None]:
+        raise AirflowFailException(f"sweep: {len(failed)} of {len(runs)} points failed: {', '.join(failed)}")
     return [asdict(point) for point in points]
 
 
 def _metrics(ti: Any, run: str) -> dict[str, Any] | None:
     """The metrics of a run of `train`; None where it has not been recorded."""
-    for name in (RECORD, PLAN):
-        result = ti.xcom_pull(dag_id="train", run_id=run, task_ids=name)
-        recorded = result.get("recorded") if result and name == PLAN else result
-        if recorded:
-            metrics: dict[str, Any] = recorded["metrics"]
-            return metrics
-    return None
+    recorded = ti.xcom_pull(dag_id="train", run_id=run, task_ids=RECORD)
+    if not recorded:
+        # Where there was nothing to do, the plan has what was recorded before.
+        recorded = (ti.xcom_pull(dag_id="train", run_id=run, task_ids=PLAN) or {}).get("recorded")
+    metrics: dict[str, Any] | None = recorded["metrics"] if recorded else None
+    return metrics
 
 
 with DAG(

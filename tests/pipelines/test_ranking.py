@@ -31,7 +31,12 @@ def test_the_best_point_is_first_and_failed_points_are_last() -> None:
     assert table(ranked(points, "m.accuracy"), "m.accuracy", "http://a/").splitlines() == [
         "| | point | m.accuracy |",
         "|---|---|---|",
-        "| 1 | [a=3](http://a/run-3) | 0.75 |",
-        "| 2 | [a=1](http://a/run-1) | 0.5 |",
-        "| 3 | [a=2](http://a/run-2) | none |",
+        "| 1 | [`a=3`](http://a/run-3) | 0.75 |",
+        "| 2 | [`a=1`](http://a/run-1) | 0.5 |",
+        "| 3 | [`a=2`](http://a/run-2) | none |",
     ]
+
+
+def test_overrides_are_no_markup_of_the_table() -> None:
+    row = table([Point("models.*.c=1 x=a|b models.*.d=2", "run-1", 1.0)], "m", "").splitlines()[2]
+    assert row == r"| 1 | [`models.*.c=1 x=a\|b models.*.d=2`](run-1) | 1 |"
