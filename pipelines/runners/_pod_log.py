@@ -67,7 +67,7 @@ class Log:
             if rest and not follow:
                 self._see(rest, newest)
         except (ApiException, HTTPError) as error:
-            log.debug("log stream broke, requested again: %s", error)
+            log.debug("reopened_log_stream reason=%s", error)
 
     def _see(self, line: bytes, newest: str) -> None:
         moment, _, text = line.decode(errors="replace").rstrip("\r").partition(" ")

@@ -19,7 +19,7 @@ def test_a_stage_that_no_node_has_room_for_ends_with_the_schedulers_words(driven
     assert result["outcome"] == "failed"
     assert "the pod has not started in time: Unschedulable" in result["reason"]
     assert "0/1 nodes are available: 1 Insufficient cpu" in result["reason"]
-    assert "waiting: Unschedulable" in output, "the log has it while the pod waits"
+    assert "awaited_pod reason=Unschedulable" in output, "the log has it while the pod waits"
     assert driven.remains("first") == []
 
 
@@ -49,7 +49,7 @@ def test_a_registry_that_does_not_answer_is_waited_for(driven: Driven) -> None:
     assert result["outcome"] == "failed"
     assert "the pod has not started in time: " in result["reason"]
     assert "connection refused" in result["reason"]
-    assert "waiting: " in output
+    assert "awaited_pod reason=" in output
 
 
 def test_a_drained_node_stops_the_stage_and_the_retry_resumes_when_it_is_back(
