@@ -51,9 +51,17 @@ def proxy_image(base_image: None) -> str:
 def build(target: str, context: Path, tag: str, *options: str) -> str:
     """Build a target of docker/'s Dockerfiles; returns the tag."""
     file = "stage" if target in ("data", "train", "train-gpu") else target
-    words = ["docker", "build", "--file", f"docker/{file}.Dockerfile", "--target", target, "--tag", tag]
+    return _build(context, tag, "--file", f"docker/{file}.Dockerfile", "--target", target, *options)
+
+
+def build_postgres(tag: str) -> str:
+    """Build the PostgreSQL that the tests' Airflow has; returns the tag."""
+    return _build(ROOT, tag, "--file", "tests/docker/postgres.Dockerfile")
+
+
+def _build(context: Path, tag: str, *options: str) -> str:
     done = subprocess.run(
-        [*words, *options, "."],
+        ["docker", "build", "--tag", tag, *options, "."],
         cwd=context,
         env={**os.environ, "DOCKER_BUILDKIT": "1"},
         capture_output=True,

@@ -1,20 +1,19 @@
 """The services of compose.yaml on ports and volumes of their own, and what a person would do with them."""
 
-import base64
-import json
 import os
 import re
-import socket
 import subprocess
 import time
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-ENDED = {"success", "failed"}
+from tests.pipelines.e2e.client import ENDED, Airflow, Task
+from tests.pipelines.e2e.mlflow import Mlflow
+from tests.ports import free_port
+
 AWKWARD = ' @:/#%&$HOME\\"?+'
 
 
@@ -27,7 +26,9 @@ class Stack:
 
     repository: Path
     project: str
-    ports: dict[str, int] = field(default_factory=lambda: {"AIRFLOW_PORT": _free(), "MLFLOW_PORT": _free()})
+    ports: dict[str, int] = field(
+        default_factory=lambda: {"AIRFLOW_PORT": free_port(), "MLFLOW_PORT": free_port()}
+    )
 
     def up(self) -> None:
         """Start all services, and wait until Airflow has read its DAGs."""
@@ -51,63 +52,35 @@ class Stack:
         """The names of the stages' containers that run for a run now."""
         return self.docker("ps", "--filter", f"label=org.convoy.run={name}", "--format", "{{.Names}}").split()
 
-    def trigger(self, run: str, **form: Any) -> str:
-        """Fill and send the form of the DAG train; returns the run's id."""
-        created = self.airflow("dags/train/dagRuns", {"dag_run_id": run, "logical_date": None, "conf": form})
-        return str(created["dag_run_id"])
-
-    def state(self, run: str) -> str:
-        """How a run stands."""
-        return str(self.airflow(f"dags/train/dagRuns/{run}")["state"])
-
-    def tasks(self, run: str) -> dict[str, dict[str, Any]]:
-        """A run's tasks as Airflow shows them, by task and member: train@lenet."""
-        tasks = self.airflow(f"dags/train/dagRuns/{run}/taskInstances?limit=500")["task_instances"]
-        return {"@".join(filter(None, [task["task_id"], task["rendered_map_index"]])): task for task in tasks}
-
-    def log(self, run: str, task: dict[str, Any], attempt: int = 1) -> str:
-        """What a task said in one of its tries; a line's own fields stand behind it."""
-        path = f"dags/train/dagRuns/{run}/taskInstances/{task['task_id']}/logs/{attempt}"
-        content = self.airflow(f"{path}?map_index={task['map_index']}&full_content=true")["content"]
-        return "\n".join(" ".join(map(str, line.values())) for line in content)
-
-    def ended(self, run: str, seconds: float) -> dict[str, dict[str, Any]]:
-        """Wait for the end of a run; returns its tasks."""
-        self.wait(lambda: self.state(run) in ENDED, seconds)
-        return self.tasks(run)
+    def ended(self, run: str, seconds: float) -> dict[str, Task]:
+        """Wait for the end of a run of train; returns its tasks by their address: train@lenet."""
+        self.wait(lambda: self.airflow.state("train", run) in ENDED, seconds)
+        return {task.address: task for task in self.airflow.tasks("train", run)}
 
     def wait(self, until: Callable[[], Any], seconds: float) -> Any:
-        """Return what `until` says once that is true; what is not there yet may raise OSError or KeyError."""
+        """Return what `until` says once that is true; a server that is not ready may refuse the call."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             try:
                 if value := until():
                     return value
-            except (OSError, KeyError):
+            except (OSError, KeyError, AssertionError):
                 pass
             time.sleep(0.5)
         raise TimeoutError(f"{seconds} s; docker ps says\n{self.docker('ps', '--all')}")
 
-    def airflow(self, path: str, body: Any = None, method: str = "") -> Any:
-        """One call of Airflow's API."""
-        page = f"http://127.0.0.1:{self.ports['AIRFLOW_PORT']}/api/v2/{path}"
-        return _call(page, body, {"Authorization": f"Bearer {self._token}"}, method)
+    @cached_property
+    def airflow(self) -> Airflow:
+        """Airflow, logged in."""
+        return Airflow(
+            f"http://127.0.0.1:{self.ports['AIRFLOW_PORT']}", self.secrets["AIRFLOW_ADMIN_PASSWORD"]
+        )
 
-    def mlflow(self, path: str, body: Any = None) -> Any:
-        """One call of MLflow's REST interface."""
-        login = base64.b64encode(f"admin:{self.secrets['MLFLOW_ADMIN_PASSWORD']}".encode()).decode()
-        page = f"http://127.0.0.1:{self.ports['MLFLOW_PORT']}/api/2.0/mlflow/{path}"
-        return _call(page, body, {"Authorization": f"Basic {login}"})
-
-    def runs(self, query: str) -> list[dict[str, Any]]:
-        """MLflow's runs that a search finds, oldest first."""
-        experiments = self.mlflow("experiments/search", {"max_results": 100})["experiments"]
-        search = {
-            "experiment_ids": [experiment["experiment_id"] for experiment in experiments],
-            "filter": query,
-            "order_by": ["attributes.start_time ASC"],
-        }
-        return list(self.mlflow("runs/search", search).get("runs", []))
+    @cached_property
+    def mlflow(self) -> Mlflow:
+        """MLflow, with the administrator's login."""
+        login = ("admin", self.secrets["MLFLOW_ADMIN_PASSWORD"])
+        return Mlflow(f"http://127.0.0.1:{self.ports['MLFLOW_PORT']}", login)
 
     @cached_property
     def secrets(self) -> dict[str, str]:
@@ -142,14 +115,8 @@ class Stack:
             text = re.sub(f"{name}='(.*)'", lambda match: f"{match[0][:-1]}{AWKWARD}'", text)
         self.env.write_text(text, encoding="utf-8")
 
-    @cached_property
-    def _token(self) -> str:
-        page = f"http://127.0.0.1:{self.ports['AIRFLOW_PORT']}/auth/token"
-        login = {"username": "admin", "password": self.secrets["AIRFLOW_ADMIN_PASSWORD"]}
-        return str(_call(page, login, {})["access_token"])
-
     def _knows(self, dag: str) -> bool:
-        return any(item["dag_id"] == dag for item in self.airflow("dags")["dags"])
+        return any(item["dag_id"] == dag for item in self.airflow.ask("GET", "dags")["dags"])
 
     def _docker(self, *words: str, **variables: str) -> str:
         environment = {
@@ -179,19 +146,3 @@ def settings(path: Path) -> dict[str, str]:
 def name_of(run: str) -> str:
     """A run's name in MLflow and DVC; pipelines.operators makes it."""
     return re.sub(r"[^A-Za-z0-9]+", "-", f"train-{run}")
-
-
-def _free() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _call(page: str, body: Any, headers: dict[str, str], method: str = "") -> Any:
-    data = None if body is None else json.dumps(body).encode()
-    method = method or ("GET" if data is None else "POST")
-    headers = {"Content-Type": "application/json", **headers}
-    with urllib.request.urlopen(
-        urllib.request.Request(page, data, headers, method=method), timeout=30
-    ) as answer:
-        return json.loads(answer.read() or "null")

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.docker.conftest import ROOT
+from tests.docker.conftest import ROOT, build_postgres
 from tests.docker.stack import Stack, name_of
+from tests.pipelines.e2e.client import Task
 
 pytestmark = pytest.mark.slow
 
@@ -44,25 +45,24 @@ def stack(base_image: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 @pytest.fixture(scope="module")
-def first(stack: Stack) -> dict[str, dict[str, Any]]:
+def first(stack: Stack) -> dict[str, Task]:
     """The tasks of a run of FORM."""
-    stack.trigger("first", **FORM)
+    stack.airflow.trigger("train", "first", **FORM)
     return stack.ended("first", 20 * MINUTES)
 
 
 def test_a_run_in_containers_ends_green_and_members_run_side_by_side(
-    stack: Stack, first: dict[str, dict[str, Any]]
+    stack: Stack, first: dict[str, Task]
 ) -> None:
-    states = {name: task["state"] for name, task in first.items()}
+    states = {name: task.state for name, task in first.items()}
     assert set(states.values()) == {"success"}, states
-    lenet, minivggnet = first["train@lenet"], first["train@minivggnet"]
-    assert max(lenet["start_date"], minivggnet["start_date"]) < min(lenet["end_date"], minivggnet["end_date"])
+    members = first["train@lenet"], first["train@minivggnet"]
+    begun, over = ([getattr(task, when) for task in members] for when in ("started", "ended"))
+    assert max(begun) < min(over)
     assert stack.of_run(name_of("first")) == []
 
 
-def test_it_is_what_the_workspace_makes(
-    stack: Stack, first: dict[str, dict[str, Any]], tmp_path: Path
-) -> None:
+def test_it_is_what_the_workspace_makes(stack: Stack, first: dict[str, Task], tmp_path: Path) -> None:
     local = tmp_path / "local"
     _git(tmp_path, "clone", "--quiet", str(ROOT), str(local))
     recorded = _experiment(stack, "first")
@@ -79,38 +79,37 @@ def test_it_is_what_the_workspace_makes(
     assert {address.partition("@")[0] for address in compared} == set(DETERMINISTIC)
     for address in compared:
         assert _digests(in_container[address]) == _digests(in_workspace[address]), address
-    xcom = "dags/train/dagRuns/first/taskInstances/evaluate/xcomEntries/return_value"
-    metrics = stack.airflow(xcom)["value"]["metrics"]
+    metrics = stack.airflow.result("train", "first", "evaluate")["metrics"]
     ours = json.loads((local / "reports" / "metrics.json").read_text("utf-8"))
     assert metrics.keys() == ours.keys()
     for name, scores in ours.items():
         assert metrics[name]["accuracy"] == pytest.approx(scores["accuracy"], abs=TOLERANCE), name
 
 
-def test_airflow_mlflow_and_dvc_are_linked(stack: Stack, first: dict[str, dict[str, Any]]) -> None:
-    (parent,) = stack.runs(f"tags.`convoy.run` = '{name_of('first')}'")
+def test_airflow_mlflow_and_dvc_are_linked(stack: Stack, first: dict[str, Task]) -> None:
+    (parent,) = stack.mlflow.runs(f"tags.`convoy.run` = '{name_of('first')}'")
     tags = {tag["key"]: tag["value"] for tag in parent["data"]["tags"]}
-    note = stack.airflow("dags/train/dagRuns/first")["note"]
+    note = stack.airflow.run("train", "first")["note"]
     assert tags["dvc.experiment"] == name_of("first")
     assert tags["airflow.url"].endswith("/dags/train/runs/first")
     assert parent["info"]["run_id"] in note
     assert name_of("first") in note
 
 
-def test_the_same_again_is_skipped_with_reasons(stack: Stack, first: dict[str, dict[str, Any]]) -> None:
-    stack.trigger("again", **FORM)
+def test_the_same_again_is_skipped_with_reasons(stack: Stack, first: dict[str, Task]) -> None:
+    stack.airflow.trigger("train", "again", **FORM)
     tasks = stack.ended("again", 5 * MINUTES)
-    assert {task["task_id"] for task in tasks.values()} == {task["task_id"] for task in first.values()}
-    assert tasks.pop("plan")["state"] == "success"
-    assert {task["state"] for task in tasks.values()} == {"skipped"}
-    note = stack.airflow("dags/train/dagRuns/again")["note"]
+    assert {task.name for task in tasks.values()} == {task.name for task in first.values()}
+    assert tasks.pop("plan").state == "success"
+    assert {task.state for task in tasks.values()} == {"skipped"}
+    note = stack.airflow.run("train", "again")["note"]
     assert "nothing to do" in note
     assert name_of("first") in note, "where the same run was recorded"
 
 
 def test_a_training_survives_its_containers_end_and_the_schedulers(stack: Stack) -> None:
     only = ["models.minivggnet.train.epochs=1", f"models.lenet.train.epochs={EPOCHS}"]
-    stack.trigger("killed", recipe="digits", overrides=only)
+    stack.airflow.trigger("train", "killed", recipe="digits", overrides=only)
     name, epoch = name_of("killed"), 0
     for victim in (f"convoy-{name}-train-lenet", stack.container("scheduler")):
         epoch = stack.wait(partial(_further_than, epoch + 1, stack, name), 10 * MINUTES)
@@ -119,14 +118,15 @@ def test_a_training_survives_its_containers_end_and_the_schedulers(stack: Stack)
     # Who kills a container wants it to stay dead, as Docker sees it; a crash of its own it is started after.
     stack.docker("start", victim)
     tasks = stack.ended("killed", 15 * MINUTES)
-    assert {task["state"] for task in tasks.values()} <= {"success", "skipped"}
-    assert tasks["train@lenet"]["try_number"] == 3
-    assert _curve(stack, name) == list(range(1, EPOCHS + 1))
-    assert "event=resumed_training" in stack.log("killed", tasks["train@lenet"], 2)
+    assert {task.state for task in tasks.values()} <= {"success", "skipped"}
+    training = tasks["train@lenet"]
+    assert training.tries == 3
+    assert stack.mlflow.epochs(name) == list(range(1, EPOCHS + 1))
+    assert "event=resumed_training" in stack.airflow.log("train", "killed", training.name, 2, training.index)
 
 
 def test_a_stage_has_its_owners_rights_and_cancelling_the_run_stops_it(stack: Stack) -> None:
-    stack.trigger("cancelled", recipe="digits", seed=2, epochs=1000)
+    stack.airflow.trigger("train", "cancelled", recipe="digits", seed=2, epochs=1000)
     name = name_of("cancelled")
     training = f"convoy-{name}-train-lenet"
     stack.wait(lambda: training in stack.of_run(name), 10 * MINUTES)
@@ -138,33 +138,22 @@ def test_a_stage_has_its_owners_rights_and_cancelling_the_run_stops_it(stack: St
     repository = stack.repository
     assert binds == {f"{repository}/.git": False, f"{repository}/datasets": False, str(stack.home): True}
     assert stack.secrets["MLFLOW_ADMIN_PASSWORD"] not in str(container["Config"]["Env"])
-    stack.airflow("dags/train/dagRuns/cancelled", {"state": "failed"}, "PATCH")
+    stack.airflow.ask("PATCH", "dags/train/dagRuns/cancelled", {"state": "failed"})
     stack.wait(lambda: not stack.of_run(name), 2 * MINUTES)
 
 
 def _build() -> None:
-    words = ["docker", "build", "--quiet", "--file", "tests/docker/postgres.Dockerfile"]
-    for command in (["docker/images.sh"], [*words, "--tag", "convoy/postgres:test", "."]):
-        environment = {**os.environ, "DOCKER_BUILDKIT": "1"}
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr[-3000:]
-
-
-def _curve(stack: Stack, run: str) -> list[int]:
-    """The epochs that MLflow has of lenet's training in a run, of which there must not be a second."""
-    for parent in stack.runs(f"tags.`convoy.run` = '{run}'"):
-        below = f"tags.`mlflow.parentRunId` = '{parent['info']['run_id']}' and tags.member = 'lenet'"
-        if members := stack.runs(below):
-            (member,) = members
-            query = f"run_id={member['info']['run_id']}&metric_key=accuracy&max_results=1000"
-            points = stack.mlflow(f"metrics/get-history?{query}").get("metrics", [])
-            return sorted({point.get("step", 0) for point in points})
-    return []
+    environment = {**os.environ, "DOCKER_BUILDKIT": "1"}
+    done = subprocess.run(
+        ["docker/images.sh"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    build_postgres("convoy/postgres:test")
 
 
 def _further_than(epochs: int, stack: Stack, run: str) -> int:
     """How many epochs MLflow has of lenet's training in a run, once they are more than these; else 0."""
-    now = len(_curve(stack, run))
+    now = len(stack.mlflow.epochs(run))
     return now if now > epochs else 0
 
 

@@ -1,7 +1,6 @@
 """Airflow in a pod of its own namespace, with the variables of docker/kubernetes/airflow.yaml."""
 
 import json
-import os
 import secrets
 import subprocess
 from pathlib import Path
@@ -9,9 +8,11 @@ from typing import Any
 
 import yaml
 
-from tests.docker.conftest import ROOT, build
-from tests.kubernetes.cluster import AIRFLOW, Cluster, wait_until
-from tests.pipelines.e2e.client import Airflow
+from tests.docker.conftest import ROOT, build, build_postgres
+from tests.kubernetes import servers
+from tests.kubernetes.cluster import AIRFLOW, Cluster
+from tests.pipelines.conftest import clone_working_tree
+from tests.pipelines.e2e.client import Airflow, wait_until
 
 VALUES = ROOT / "docker" / "kubernetes" / "airflow.yaml"
 SECONDS_TO_START = 900
@@ -28,10 +29,7 @@ def started(cluster: Cluster, **settings: str) -> Airflow:
         A client that is logged in.
     """
     build("airflow", ROOT, cluster.images.format(target="airflow"))
-    postgres = f"{cluster.registry}/convoy/postgres:test"
-    words = ["docker", "build", "--quiet", "--file", "tests/docker/postgres.Dockerfile", "--tag", postgres]
-    environment = {**os.environ, "DOCKER_BUILDKIT": "1"}
-    subprocess.run([*words, "."], cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
+    postgres = build_postgres(f"{cluster.registry}/convoy/postgres:test")
     password = secrets.token_hex(16)
     manifest = _pod(cluster, postgres, password, settings)
     cluster.kubectl("apply", "--filename", "-", text=json.dumps(manifest))
@@ -117,14 +115,5 @@ def _pod(cluster: Cluster, postgres: str, password: str, settings: dict[str, str
 
 def project(folder: Path) -> Path:
     """A bare repository of this working tree's files, on a branch `main`."""
-    from pipelines.worker.clone import overlay
-
-    work, target = folder / "work", folder / "project.git"
-    git = ["git", "-c", "user.name=A", "-c", "user.email=a@example.org"]
-    subprocess.run([*git, "clone", "--quiet", str(ROOT), str(work)], check=True)
-    overlay(work, ROOT)
-    subprocess.run([*git, "checkout", "--quiet", "-B", "main"], cwd=work, check=True)
-    subprocess.run([*git, "add", "--all"], cwd=work, check=True)
-    subprocess.run([*git, "commit", "--quiet", "--allow-empty", "-m", "As tested"], cwd=work, check=True)
-    subprocess.run([*git, "clone", "--quiet", "--bare", str(work), str(target)], check=True)
-    return target
+    clone_working_tree(folder / "work")
+    return servers.bare(folder / "work", folder)

@@ -5,7 +5,6 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,15 +95,6 @@ class Cluster:
     def own(self, folder: Path) -> None:
         """Give a folder on the claim to the user that pods run as, as storage.yaml says."""
         subprocess.run(["chown", "--recursive", "1000:1000", str(folder)], check=True)
-
-
-def wait_until(condition: Callable[[], Any], seconds: float, awaited: str) -> Any:
-    """Ask every 0.2 s; return the first answer that is true."""
-    deadline = time.monotonic() + seconds
-    while not (answer := condition()):
-        assert time.monotonic() < deadline, f"{awaited} did not happen within {seconds} s"
-        time.sleep(0.2)
-    return answer
 
 
 def prepared(folder: Path) -> Cluster:

@@ -6,8 +6,8 @@ import pytest
 
 from tests.docker.conftest import ROOT, base_image, build, engine  # noqa: F401
 from tests.kubernetes.cluster import Cluster, prepared
-from tests.pipelines.conftest import make
-from tests.pipelines.driven import AIRFLOW, Driven
+from tests.pipelines.conftest import airflow_environment, make  # noqa: F401
+from tests.pipelines.driven import Driven
 
 
 @pytest.fixture(scope="session")
@@ -25,8 +25,6 @@ def data_image(cluster: Cluster, base_image: None) -> str:  # noqa: F811
 
 
 @pytest.fixture
-def driven(cluster: Cluster, data_image: str) -> Driven:
+def driven(cluster: Cluster, data_image: str, airflow_environment: None) -> Driven:  # noqa: F811
     """The kubernetes runner on the tiny repository, which is on the claim."""
-    if not AIRFLOW.exists():
-        pytest.skip("Airflow is not installed; `make e2e-airflow` does it")
     return Driven("kubernetes", make(cluster.folder()), cluster)

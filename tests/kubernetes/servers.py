@@ -20,6 +20,13 @@ GIT_HOST = "git.example.com"
 MOTO = "moto[server]==5.1.18"
 
 
+def bare(repository: Path, folder: Path) -> Path:
+    """Clone a repository without a workspace, as servers have them."""
+    target = folder / "project.git"
+    subprocess.run(["git", "clone", "--quiet", "--bare", str(repository), str(target)], check=True)
+    return target
+
+
 @contextmanager
 def git_over_https(host: str, root: Path, login: str) -> Iterator[Path]:
     """Serve the repositories below `root` at https://git.example.com, to who has the login alone.

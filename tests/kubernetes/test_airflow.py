@@ -7,15 +7,14 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import requests
 
 from tests.docker.conftest import ROOT, base_image, build, engine  # noqa: F401
 from tests.kubernetes import airflow, servers
-from tests.kubernetes.cluster import NAMESPACE, Cluster, wait_until
-from tests.pipelines.e2e.client import Airflow
+from tests.kubernetes.cluster import NAMESPACE, Cluster
+from tests.pipelines.e2e.client import Airflow, wait_until
+from tests.pipelines.e2e.mlflow import Mlflow
 
 pytestmark = pytest.mark.slow
 LOGIN = "robot:hunter2"
@@ -31,39 +30,13 @@ MINUTES = 60
 class Site:
     """Airflow, MLflow and the repository's server."""
 
-    def __init__(self, cluster: Cluster, airflow: Airflow, mlflow: str, repository: Path) -> None:
+    def __init__(self, cluster: Cluster, airflow: Airflow, mlflow: Mlflow, repository: Path) -> None:
         self.cluster, self.airflow, self.mlflow, self.repository = cluster, airflow, mlflow, repository
 
     def training(self) -> str:
         """The name of the pod that trains lenet; empty where none runs."""
         pods = self.cluster.get("pods", "--selector", "convoy-stage=train-lenet")["items"]
         return str(pods[0]["metadata"]["name"]) if pods else ""
-
-    def runs(self, query: str) -> list[dict[str, Any]]:
-        """MLflow's runs that a search returns."""
-        api = f"{self.mlflow}/api/2.0/mlflow"
-        listed = requests.get(f"{api}/experiments/search?max_results=100", timeout=60).json()
-        body = {"experiment_ids": [item["experiment_id"] for item in listed["experiments"]], "filter": query}
-        runs: list[dict[str, Any]] = (
-            requests.post(f"{api}/runs/search", json=body, timeout=60).json().get("runs", [])
-        )
-        return runs
-
-    def epochs(self, run: str) -> list[int]:
-        """The epochs that MLflow has of lenet's training in a run, of which there must not be a second."""
-        for parent in self.runs(f"tags.`convoy.run` = '{run}'"):
-            query = f"tags.`mlflow.parentRunId` = '{parent['info']['run_id']}' and tags.member = 'lenet'"
-            if members := self.runs(query):
-                (member,) = members
-                address = f"{self.mlflow}/api/2.0/mlflow/metrics/get-history"
-                query_params = {
-                    "run_id": member["info"]["run_id"],
-                    "metric_key": "accuracy",
-                    "max_results": "1000",
-                }
-                points = requests.get(address, params=query_params, timeout=60).json().get("metrics", [])
-                return sorted({point.get("step", 0) for point in points})
-        return []
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +60,7 @@ def site(cluster: Cluster, base_image: None, tmp_path_factory: pytest.TempPathFa
             CONVOY_PASSES="GIT_SSL_CAINFO",
             GIT_SSL_CAINFO="/convoy/git.crt",
         )
-        yield Site(cluster, client, mlflow, project)
+        yield Site(cluster, client, Mlflow(mlflow), project)
         cluster.kubectl("--namespace", "airflow", "delete", "pod", "airflow")
         cluster.delete_secret("convoy-login")
 
@@ -95,15 +68,17 @@ def site(cluster: Cluster, base_image: None, tmp_path_factory: pytest.TempPathFa
 def test_a_training_whose_pod_is_deleted_resumes_and_the_run_ends_green(site: Site) -> None:
     run = site.airflow.trigger("train", recipe="digits", overrides=OVERRIDES)
     name = wait_until(lambda: _parent_name(site), 30 * MINUTES, "a run in MLflow")
-    wait_until(lambda: 1 < len(site.epochs(name)) < EPOCHS, 30 * MINUTES, "two epochs of the training")
+    wait_until(lambda: 1 < len(site.mlflow.epochs(name)) < EPOCHS, 30 * MINUTES, "two epochs of the training")
     site.cluster.kubectl("--namespace", NAMESPACE, "delete", "pod", site.training())
     assert site.airflow.ended("train", run, 40 * MINUTES) == "success"
     tasks = {task.address: task for task in site.airflow.tasks("train", run)}
     assert {task.state for task in tasks.values()} == {"success"}
-    assert tasks["train@lenet"].tries == 2
-    assert site.epochs(name) == list(range(1, EPOCHS + 1)), "one run in MLflow has every epoch"
-    index = [task.address for task in tasks.values() if task.name == "train"].index("train@lenet")
-    output = "\n".join(site.airflow.log("train", run, "train", attempt, index) for attempt in (1, 2))
+    training = tasks["train@lenet"]
+    assert training.tries == 2
+    assert site.mlflow.epochs(name) == list(range(1, EPOCHS + 1)), "one run in MLflow has every epoch"
+    output = "\n".join(
+        site.airflow.log("train", run, training.name, attempt, training.index) for attempt in (1, 2)
+    )
     assert "the pod was deleted while it ran" in output
     assert "event=resumed_training" in output
     assert "hunter2" not in output
@@ -133,7 +108,7 @@ def test_cancelling_a_run_deletes_its_pods(site: Site) -> None:
 
 def _parent_name(site: Site) -> str:
     """The name of the one execution that MLflow has; empty where it has none yet."""
-    for run in site.runs(""):
+    for run in site.mlflow.runs(""):
         for tag in run["data"].get("tags", []):
             if tag["key"] == "convoy.run":
                 return str(tag["value"])

@@ -1,7 +1,6 @@
 """`make airflow` on this machine, whose tasks are pods."""
 
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,25 +9,22 @@ import pytest
 from tests.kubernetes import servers
 from tests.kubernetes.airflow import settings_of_the_chart
 from tests.kubernetes.cluster import Cluster
-from tests.pipelines.conftest import ROOT, make
+from tests.pipelines.conftest import add_airflow, make
 from tests.pipelines.e2e.client import Airflow
-from tests.pipelines.e2e.conftest import PYTHON, Local
+from tests.pipelines.e2e.conftest import Local
 
 pytestmark = pytest.mark.slow
 LOGIN = "robot:hunter2"
 
 
 @pytest.fixture
-def airflow(cluster: Cluster, data_image: str, tmp_path: Path) -> Iterator[Airflow]:
+def airflow(
+    cluster: Cluster, data_image: str, airflow_environment: None, tmp_path: Path
+) -> Iterator[Airflow]:
     """Airflow on the pipeline of seconds, with the settings of airflow.yaml."""
-    if not PYTHON.exists():
-        pytest.skip("Airflow is not installed; `make e2e-airflow` does it")
     repository = make(tmp_path)
-    shutil.copytree(ROOT / "pipelines", repository.root / "pipelines")
-    repository.write(".gitignore", "/out/\n__pycache__\n/.convoy/\n/local.log\n/mlflow.db\n/mlartifacts/\n")
-    repository.commit()
-    project = tmp_path / "project.git"
-    subprocess.run(["git", "clone", "--quiet", "--bare", repository.root, project], check=True)
+    add_airflow(repository)
+    project = servers.bare(repository.root, tmp_path)
     settings = settings_of_the_chart() | {
         "KUBECONFIG": str(cluster.kubeconfig),
         "CONVOY_IMAGES": cluster.images,

@@ -7,8 +7,9 @@ import threading
 
 import pytest
 
-from tests.kubernetes.cluster import Cluster, wait_until
+from tests.kubernetes.cluster import Cluster
 from tests.pipelines.driven import Driven, ended, params, upto
+from tests.pipelines.e2e.client import wait_until
 
 pytestmark = pytest.mark.slow
 

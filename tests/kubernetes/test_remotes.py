@@ -30,7 +30,7 @@ def project(driven: Driven, tmp_path: Path) -> Path:
     stage = f"  first:\n    cmd: {command}\n    deps: [work.py]\n    outs: [out/first.json]\n"
     driven.repository.write("dvc.yaml", f"stages:\n{stage}")
     driven.repository.commit()
-    return bare(driven.repository.root, tmp_path)
+    return servers.bare(driven.repository.root, tmp_path)
 
 
 def recorded(driven: Driven, project: Path, **variables: str) -> bool:
@@ -40,13 +40,6 @@ def recorded(driven: Driven, project: Path, **variables: str) -> bool:
     words = ["git", "for-each-ref", "--format=%(refname)", "refs/exps"]
     done = subprocess.run(words, cwd=project, capture_output=True, text=True, check=True)
     return done.stdout.strip().endswith("/run-1")
-
-
-def bare(repository: Path, folder: Path) -> Path:
-    """Clone a repository without a workspace."""
-    target = folder / "project.git"
-    subprocess.run(["git", "clone", "--quiet", "--bare", str(repository), str(target)], check=True)
-    return target
 
 
 def test_a_repository_over_https_with_a_login(
@@ -99,7 +92,7 @@ def test_a_remote_on_s3_takes_the_claims_place(
         remote = f'[remote "store"]\n    url = s3://convoy/results\n    endpointurl = {endpoint}\n'
         repository.write(".dvc/config", f"[core]\n    analytics = false\n{remote}")
         repository.commit()
-        project = bare(repository.root, tmp_path)
+        project = servers.bare(repository.root, tmp_path)
         address = f"https://{LOGIN}@{servers.GIT_HOST}/{project.name}"
         keys = {"AWS_ACCESS_KEY_ID": "robot", "AWS_SECRET_ACCESS_KEY": "hunter2"}
         cluster.create_secret(secret, CONVOY_REPOSITORY=address, **keys)

@@ -10,13 +10,8 @@ from tests.kubernetes.cluster import NAMESPACE, Cluster
 from tests.pipelines.driven import Driven
 
 pytestmark = pytest.mark.slow
-ALLOWED = [
-    ("create", "pods", NAMESPACE),
-    ("get", "pods", NAMESPACE),
-    ("delete", "pods", NAMESPACE),
-    ("get", "pods/log", NAMESPACE),
-    ("list", "events", NAMESPACE),
-]
+# In the namespace of the stages.
+ALLOWED = [("create", "pods"), ("get", "pods"), ("delete", "pods"), ("get", "pods/log"), ("list", "events")]
 DENIED = [
     ("list", "pods", NAMESPACE),
     ("create", "pods/exec", NAMESPACE),
@@ -30,9 +25,9 @@ DENIED = [
 ]
 
 
-@pytest.mark.parametrize(("verb", "resource", "namespace"), ALLOWED)
-def test_airflow_may_run_pods(cluster: Cluster, verb: str, resource: str, namespace: str) -> None:
-    assert _can(cluster, verb, resource, namespace) == "yes"
+@pytest.mark.parametrize(("verb", "resource"), ALLOWED)
+def test_airflow_may_run_pods(cluster: Cluster, verb: str, resource: str) -> None:
+    assert _can(cluster, verb, resource, NAMESPACE) == "yes"
 
 
 @pytest.mark.parametrize(("verb", "resource", "namespace"), DENIED)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -12,7 +13,10 @@ import coverage
 import psutil
 import pytest
 
+from pipelines.worker.clone import overlay
+
 ROOT = Path(__file__).parents[2]
+AIRFLOW_PYTHON = ROOT / ".venv-airflow" / "bin" / "python"
 FILES = {
     "dvc.yaml": """
 stages:
@@ -105,6 +109,7 @@ if base < 0:
     ".dvc/.gitignore": "/config.local\n/tmp\n/cache\n",
     "params.yaml": "base: 1\nmodels:\n  a:\n    train:\n      epochs: 2\n  b:\n    c: 1\n",
 }
+STAGES = ["first", "train@a", "train@b", "judge"]
 GIT = ["git", "-c", "user.name=A", "-c", "user.email=a@example.org"]
 
 
@@ -197,12 +202,38 @@ def make(folder: Path) -> Repository:
     return repository
 
 
+def add_airflow(repository: Repository) -> None:
+    """Add Airflow's part of this project to the tiny repository, which ignores what `make airflow` writes."""
+    shutil.copytree(ROOT / "pipelines", repository.root / "pipelines")
+    repository.write(".gitignore", "/out/\n__pycache__\n/.convoy/\n/local.log\n/mlflow.db\n/mlartifacts/\n")
+    repository.commit()
+
+
+def clone_working_tree(target: Path) -> None:
+    """Clone this project, and commit the working tree's changes on a branch `main`."""
+    subprocess.run([*GIT, "clone", "--quiet", str(ROOT), str(target)], check=True)
+    overlay(target, ROOT)
+    for words in (
+        ["checkout", "--quiet", "-B", "main"],
+        ["add", "--all"],
+        ["commit", "--quiet", "--allow-empty", "-m", "As tested"],
+    ):
+        subprocess.run([*GIT, *words], cwd=target, check=True)
+
+
 def has_ended(process: int) -> bool:
     """Whether a process runs no more. A container's first process may leave its orphans zombies for good."""
     try:
         return bool(psutil.Process(process).status() == psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return True
+
+
+@pytest.fixture(scope="session")
+def airflow_environment() -> None:
+    """Skip without Airflow's environment."""
+    if not AIRFLOW_PYTHON.exists():
+        pytest.skip("Airflow is not installed; `make e2e-airflow` does it")
 
 
 @pytest.fixture

@@ -11,9 +11,38 @@ from typing import IO, Any
 
 from tests.docker.conftest import docker
 from tests.kubernetes.cluster import NAMESPACE, Cluster
-from tests.pipelines.conftest import ROOT, Repository, measured_python
+from tests.pipelines.conftest import AIRFLOW_PYTHON, ROOT, Repository, measured_python
 
-AIRFLOW = ROOT / ".venv-airflow" / "bin" / "python"
+
+@contextmanager
+def runner_process(python: list[str], request: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
+    """A runner's work in a process of its own, as Airflow's task runs it; killed at the end of the block.
+
+    Args:
+        python: The words that start the Python that has what the runner imports.
+        request: What drive_runner.py reads.
+        variables: The process's environment, besides that of the tests.
+    """
+    with subprocess.Popen(
+        [*python, "-m", "tests.pipelines.drive_runner"],
+        cwd=ROOT,
+        env={**os.environ, **variables},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        process.stdin.write(request)
+        process.stdin.close()
+        # What hangs ends in an error of this test, not of all of them.
+        watchdog = threading.Timer(300, process.kill)
+        watchdog.start()
+        try:
+            yield process
+        finally:
+            watchdog.cancel()
+            process.kill()
 
 
 class Driven:
@@ -21,7 +50,7 @@ class Driven:
 
     def __init__(self, kind: str, repository: Repository, cluster: Cluster | None = None) -> None:
         self.kind, self.repository, self.cluster = kind, repository, cluster
-        self.python = measured_python() if kind == "process" else [str(AIRFLOW)]
+        self.python = measured_python() if kind == "process" else [str(AIRFLOW_PYTHON)]
         self.environment: dict[str, str] = {}
         self.config: dict[str, str] = {}
         if cluster is not None:
@@ -65,25 +94,8 @@ class Driven:
         environment = {"GREETING": "of the host", "AIRFLOW__API__SECRET_KEY": "secret"}
         # Airflow makes itself a home otherwise, in the user's.
         environment["AIRFLOW_HOME"] = str(shared / "airflow")
-        with subprocess.Popen(
-            [*self.python, "-m", "tests.pipelines.drive_runner"],
-            cwd=ROOT,
-            env={**os.environ, **environment, **self.environment},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        ) as process:
-            assert process.stdin is not None
-            process.stdin.write(text)
-            process.stdin.close()
-            # What hangs ends in an error of this test, not of all of them.
-            watchdog = threading.Timer(300, process.kill)
-            watchdog.start()
-            try:
-                yield process
-            finally:
-                watchdog.cancel()
+        with runner_process(self.python, text, **environment, **self.environment) as process:
+            yield process
 
     def __call__(self, stage: str, **options: Any) -> tuple[dict[str, Any], str]:
         """The work's result, and what was logged."""

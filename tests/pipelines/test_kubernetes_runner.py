@@ -1,7 +1,6 @@
 """The kubernetes runner: its pod against Kubernetes' schema, and its result for what becomes of the pod."""
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -15,13 +14,10 @@ import pytest
 
 from tests.pipelines import cluster
 from tests.pipelines.cluster import RUNNING, Cluster, container, unschedulable
-from tests.pipelines.conftest import ROOT
+from tests.pipelines.conftest import AIRFLOW_PYTHON
+from tests.pipelines.driven import ended, runner_process, upto
 
-AIRFLOW = ROOT / ".venv-airflow" / "bin" / "python"
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not AIRFLOW.exists(), reason="Airflow is not installed; `make e2e-airflow` does it"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("airflow_environment")]
 VARIABLES = {
     "CONVOY_ACTION": "stage",
     "CONVOY_RUN": "train-one",
@@ -54,40 +50,21 @@ def started(
         "variables": VARIABLES,
         **options,
     }
-    with subprocess.Popen(
-        [str(AIRFLOW), "-m", "tests.pipelines.drive_runner"],
-        cwd=ROOT,
-        env={**os.environ, "KUBECONFIG": str(kubeconfig)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
-        assert process.stdin is not None
-        process.stdin.write(json.dumps(request))
-        process.stdin.close()
-        try:
-            yield process
-        finally:
-            process.kill()
+    words = [str(AIRFLOW_PYTHON)]
+    with runner_process(words, json.dumps(request), KUBECONFIG=str(kubeconfig)) as process:
+        yield process
 
 
 def run(server: Cluster, folder: Path, **options: Any) -> tuple[dict[str, Any], str]:
     """The result of one work, and what was logged."""
     with server.serving(folder) as kubeconfig, started(kubeconfig, **options) as process:
-        assert process.stdout is not None
-        lines = process.stdout.read().splitlines()
-    assert lines[-1].startswith("{"), "\n".join(lines)
-    result: dict[str, Any] = json.loads(lines[-1])
-    return result, "\n".join(lines[:-1])
+        return ended(process)
 
 
 def pod_of(**options: Any) -> dict[str, Any]:
     """The pod of one work, checked against the schemas of an old Kubernetes and the newest that there is."""
     with started(Path("/nowhere"), only_shown=True, **options) as process:
-        assert process.stdout is not None
-        lines = process.stdout.read().splitlines()
-    pod: dict[str, Any] = json.loads(lines[-1])
+        pod, _ = ended(process)
     for version in ("1.25", kubernetes_validate.latest_version()):
         kubernetes_validate.validate(pod, version, strict=True)
     return pod
@@ -336,8 +313,7 @@ def test_a_cancel_deletes_the_pod_even_in_the_midst_of_a_line(tmp_path: Path, ca
     with server.serving(tmp_path) as kubeconfig, started(kubeconfig, cancel_at=cancel_at) as process:
         assert process.stdout is not None
         if not cancel_at:
-            next(line for line in process.stdout if "WAITS" in line)
+            upto(process.stdout, "WAITS")
             process.send_signal(signal.SIGTERM)
-        last = process.stdout.read().splitlines()[-1]
-    assert json.loads(last) == {"outcome": "stopped", "reason": "cancelled"}
+        assert ended(process)[0] == {"outcome": "stopped", "reason": "cancelled"}
     assert server.deleted.is_set()

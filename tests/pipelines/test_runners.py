@@ -11,7 +11,7 @@ import pytest
 from tests.docker.conftest import base_image, engine, image, proxy_image, started_proxy  # noqa: F401
 from tests.kubernetes.conftest import cluster, data_image  # noqa: F401
 from tests.pipelines.conftest import make
-from tests.pipelines.driven import AIRFLOW, Driven, ended, params, upto
+from tests.pipelines.driven import Driven, ended, params, upto
 
 pytestmark = pytest.mark.slow
 
@@ -19,8 +19,8 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(params=["process", "docker", "docker behind the proxy", "kubernetes"])
 def driven(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Driven]:
     kind = request.param.partition(" ")[0]
-    if kind != "process" and not AIRFLOW.exists():
-        pytest.skip("Airflow is not installed; `make e2e-airflow` does it")
+    if kind != "process":
+        request.getfixturevalue("airflow_environment")
     if kind == "kubernetes":
         cluster = request.getfixturevalue("cluster")
         request.getfixturevalue("data_image")

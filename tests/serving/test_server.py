@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -14,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from stages.params import Predict
 from stages.predict import predict
 from tests.conftest import Project
 from tests.data import fuzz, fuzz_seeds
+from tests.ports import free_port
 
 from .conftest import files_of
 
@@ -74,9 +74,7 @@ class Server:
 
 @contextmanager
 def serving(mlflow_command: str, model: str, folder: Path) -> Iterator[Server]:
-    with closing(socket.socket()) as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     words = [mlflow_command, "models", "serve", "--env-manager", "local", "--model-uri", model]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     process = subprocess.Popen(

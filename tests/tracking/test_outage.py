@@ -24,6 +24,7 @@ from stages.common.files import read_json
 from stages.models.learners import sgd
 from stages.tracking import live
 from stages.train import train
+from tests.ports import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -33,9 +34,7 @@ class Server:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.uri = f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:

@@ -14,10 +14,11 @@ ENDED = ("success", "failed")
 
 @dataclass
 class Task:
-    """One task of a run; `member` is what the UI shows of a mapped one."""
+    """One task of a run; `member` is what the UI shows of a mapped task, `index` its number (else -1)."""
 
     name: str
     member: str
+    index: int
     state: str
     started: datetime | None
     ended: datetime | None
@@ -48,11 +49,10 @@ class Airflow:
         assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json() if answer.content else None
 
-    def trigger(self, dag: str, **conf: Any) -> str:
-        """Start a run with the form filled; returns its id."""
-        return str(
-            self.ask("POST", f"dags/{dag}/dagRuns", {"logical_date": None, "conf": conf})["dag_run_id"]
-        )
+    def trigger(self, dag: str, run: str | None = None, /, **conf: Any) -> str:
+        """Start a run with the form filled; returns its id, which Airflow chooses where there is none."""
+        body = {"dag_run_id": run, "logical_date": None, "conf": conf}
+        return str(self.ask("POST", f"dags/{dag}/dagRuns", body)["dag_run_id"])
 
     def state(self, dag: str, run: str) -> str:
         return str(self.run(dag, run)["state"])
@@ -69,11 +69,12 @@ class Airflow:
         return answer
 
     def tasks(self, dag: str, run: str) -> list[Task]:
-        tasks = self.ask("GET", f"dags/{dag}/dagRuns/{run}/taskInstances?limit=200")["task_instances"]
+        tasks = self.ask("GET", f"dags/{dag}/dagRuns/{run}/taskInstances?limit=500")["task_instances"]
         return [
             Task(
                 task["task_id"],
                 task["rendered_map_index"] or "",
+                task["map_index"],
                 task["state"],
                 _time(task["start_date"]),
                 _time(task["end_date"]),
@@ -88,8 +89,8 @@ class Airflow:
 
     def log(self, dag: str, run: str, task: str, attempt: int = 1, index: int = -1) -> str:
         """What the task's page shows, line by line."""
-        path = f"dags/{dag}/dagRuns/{run}/taskInstances/{task}/logs/{attempt}?map_index={index}"
-        lines = self.ask("GET", path)["content"]
+        path = f"dags/{dag}/dagRuns/{run}/taskInstances/{task}/logs/{attempt}"
+        lines = self.ask("GET", f"{path}?map_index={index}&full_content=true")["content"]
         # A line's own fields stand behind it: why a task was skipped is one.
         return "\n".join(
             " ".join(map(str, line.values())) if isinstance(line, dict) else line for line in lines

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,11 +16,10 @@ from typing import Any
 import psutil
 import pytest
 
-from pipelines.worker.clone import overlay
-from tests.pipelines.conftest import ROOT, Repository, make
+from tests.pipelines.conftest import AIRFLOW_PYTHON, Repository, add_airflow, clone_working_tree, make
 from tests.pipelines.e2e.client import Airflow, wait_until
+from tests.ports import free_port
 
-PYTHON = ROOT / ".venv-airflow" / "bin" / "python"
 # A machine with more to do than this.
 SECONDS_TO_START = 600
 # At once. More only take longer: each is a task of its own, on two cores one or two at a time.
@@ -32,7 +30,10 @@ class Local:
     """`python -m pipelines.local` in a repository, to be started and stopped at will."""
 
     def __init__(self, repository: Path, *options: str, **environment: str) -> None:
-        self.repository, self._options = repository, options
+        self.repository = repository
+        # The defaults are those of a person's `make airflow`, which may run meanwhile.
+        ports = f"--port={free_port()}", f"--mlflow-port={free_port()}"
+        self._words = [str(AIRFLOW_PYTHON), "-m", "pipelines.local", *ports, *options]
         inherited = {
             key: value for key, value in os.environ.items() if not key.startswith(("CONVOY_", "MLFLOW_"))
         }
@@ -58,7 +59,7 @@ class Local:
         with self.repository.joinpath("local.log").open("wb") as file:
             # As a script's `make airflow &` starts it, SIGINT ignored; it has to hear Ctrl-C all the same.
             self._process = subprocess.Popen(
-                ["sh", "-c", 'trap "" INT; exec "$@"', "sh", PYTHON, "-m", "pipelines.local", *self._options],
+                ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *self._words],
                 cwd=self.repository,
                 env=self._environment,
                 stdout=file,
@@ -103,13 +104,6 @@ class Local:
             self._process.wait(timeout=120)
 
 
-@pytest.fixture(scope="session")
-def environment() -> None:
-    """Skip without Airflow's environment."""
-    if not PYTHON.exists():
-        pytest.skip("Airflow is not installed; `make e2e-airflow` does it")
-
-
 class Webhook:
     """A server that keeps the messages it gets."""
 
@@ -145,17 +139,15 @@ def webhook() -> Iterator[Webhook]:
 
 @pytest.fixture(scope="session")
 def tiny(
-    environment: None, webhook: Webhook, tmp_path_factory: pytest.TempPathFactory
+    airflow_environment: None, webhook: Webhook, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Repository, Local]]:
-    """The pipeline of seconds, in a repository with Airflow's part of ours; not started yet."""
+    """The pipeline of seconds, in a repository with Airflow's part of this one; not started yet."""
     repository = make(tmp_path_factory.mktemp("tiny"))
-    shutil.copytree(ROOT / "pipelines", repository.root / "pipelines")
     members = "".join(f"  m{number}: {{c: {number}}}\n" for number in range(MEMBERS))
     graph = (repository.root / "dvc.yaml").read_text(encoding="utf-8")
     repository.write("dvc.yaml", graph.replace("  judge:\n", "  judge:\n    meta: {messages: [started]}\n"))
     repository.write("conf/recipe/many.yaml", f"# @package _global_\n# Many members.\nmodels:\n{members}")
-    repository.write(".gitignore", "/out/\n__pycache__\n/.convoy/\n/local.log\n/mlflow.db\n/mlartifacts/\n")
-    repository.commit()
+    add_airflow(repository)
     (repository.shared / "images").mkdir(parents=True)
     local = Local(
         repository.root,
@@ -176,15 +168,13 @@ def airflow(tiny: tuple[Repository, Local]) -> Airflow:
 
 
 @pytest.fixture(scope="session")
-def own(environment: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Airflow]]:
-    """A clone of this repository as the working tree stands, and Airflow on it."""
+def own(
+    airflow_environment: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Path, Airflow]]:
+    """A clone of this repository with the working tree's changes, and Airflow on it."""
     root = tmp_path_factory.mktemp("own") / "convoy"
-    git = ["git", "-c", "user.name=A", "-c", "user.email=a@example.org"]
-    subprocess.run([*git, "clone", "--quiet", str(ROOT), str(root)], check=True)
-    overlay(root, ROOT)
+    clone_working_tree(root)
     (root / ".git" / "info" / "exclude").write_text("/local.log\n")
-    subprocess.run([*git, "add", "--all"], cwd=root, check=True)
-    subprocess.run([*git, "commit", "--quiet", "--allow-empty", "-m", "As it stands"], cwd=root, check=True)
     local = Local(root)
     yield root, local.start()
     local.stop()

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import stat
 import subprocess
 import threading
@@ -14,11 +13,11 @@ import psutil
 import psycopg2
 import pytest
 
-from tests.pipelines.conftest import ROOT
+from tests.pipelines.conftest import AIRFLOW_PYTHON, ROOT
 from tests.pipelines.e2e.client import wait_until
-from tests.pipelines.e2e.conftest import PYTHON
+from tests.ports import free_port
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("environment")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("airflow_environment")]
 
 PREPARE = """
 import json, pathlib, sys
@@ -43,16 +42,14 @@ class Server:
 
     def __init__(self, home: Path, user: list[str]) -> None:
         self.home, self._user = home, user
-        with closing(socket.socket()) as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
         self.url = ""
 
     def prepares(self) -> list[str]:
         """What `make airflow` does before it starts the server; returns the command."""
         done = subprocess.run(
-            [*self._user, PYTHON, "-c", PREPARE, self.home, str(self.port)],
+            [*self._user, AIRFLOW_PYTHON, "-c", PREPARE, self.home, str(self.port)],
             cwd=ROOT,
             env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
             capture_output=True,

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 import yaml
 
 from tests.pipelines.e2e.client import ENDED, Airflow, wait_until
+from tests.pipelines.e2e.mlflow import Mlflow
 
 pytestmark = pytest.mark.slow
 
@@ -52,8 +52,9 @@ class Shop:
 
     def versions(self) -> dict[str, bool]:
         """By each registered version, whether it is the champion."""
-        path = f"{self.airflow.mlflow}/api/2.0/mlflow/registered-models/get"
-        registered = requests.get(path, {"name": MODEL}, timeout=60).json()["registered_model"]
+        registered = Mlflow(self.airflow.mlflow).ask(f"registered-models/get?name={MODEL}")[
+            "registered_model"
+        ]
         (alias,) = registered["aliases"]
         assert alias["alias"] == "champion"
         count = int(registered["latest_versions"][0]["version"])

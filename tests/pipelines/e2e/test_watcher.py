@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipelines.conftest import ROOT
-from tests.pipelines.e2e.conftest import PYTHON
+from tests.pipelines.conftest import AIRFLOW_PYTHON, ROOT
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("environment")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("airflow_environment")]
 
 SCRIPT = """
 import asyncio, json, pathlib, sys
@@ -56,7 +55,7 @@ def test_a_change_is_reported_once_when_it_is_complete_and_after_a_pause_of_airf
     folder.mkdir()
     (folder / "1.png").touch()
     done = subprocess.run(
-        [PYTHON, "-c", SCRIPT, folder, tmp_path / "watched.json"],
+        [AIRFLOW_PYTHON, "-c", SCRIPT, folder, tmp_path / "watched.json"],
         cwd=ROOT,
         env={**os.environ, "AIRFLOW_HOME": str(tmp_path / "home")},
         capture_output=True,
