@@ -109,7 +109,6 @@ if base < 0:
     ".dvc/.gitignore": "/config.local\n/tmp\n/cache\n",
     "params.yaml": "base: 1\nmodels:\n  a:\n    train:\n      epochs: 2\n  b:\n    c: 1\n",
 }
-STAGES = ["first", "train@a", "train@b", "judge"]
 GIT = ["git", "-c", "user.name=A", "-c", "user.email=a@example.org"]
 
 

@@ -17,10 +17,9 @@ import yaml
 from pipelines.worker import complete_runs
 from pipelines.worker.job import Job, read
 from tests.pipelines.conftest import Repository, make
+from tests.pipelines.worker_runs import STAGES
 
 pytestmark = pytest.mark.slow
-
-STAGES = ["first", "train@a", "train@b", "judge"]
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,74 @@
+"""What the worker refuses: permanent errors, whose retry cannot help."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from tests.pipelines.conftest import Repository
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (["base=-1"], "params.yaml: base is -1; must be positive"),
+        (["recipe=smal"], "there is no recipe smal; did you mean small?"),
+        (["nonsense=1"], "Could not override 'nonsense'"),
+        (["models.*.depth=1"], "models.*.depth=1: these params have no models.*.depth"),
+    ],
+)
+def test_params_that_are_not_allowed_are_refused(
+    repository: Repository, overrides: list[str], says: str
+) -> None:
+    result, output = repository.work("plan", CONVOY_OVERRIDES=json.dumps(overrides), status=2)
+    assert result["outcome"] == "refused"
+    assert says in result["reason"]
+    assert "Traceback" not in output
+    assert "\n" not in result["reason"]
+
+
+def test_an_unknown_commit_is_refused_and_an_unknown_repository_fails(repository: Repository) -> None:
+    result, _ = repository.work("plan", CONVOY_COMMIT="0123456", status=2)
+    assert "has no commit 0123456" in result["reason"]
+    result, _ = repository.work("plan", CONVOY_REPOSITORY=str(repository.root / "none"), status=1)
+    assert "does not exist" in result["reason"]
+    with repository.start("stage") as process:
+        assert process.communicate()[0] == "refused: CONVOY_STAGE is not set\n"
+    assert process.returncode == 2
+    result = json.loads((repository.shared / "result.json").read_text(encoding="utf-8"))
+    assert (result["outcome"], result["reason"]) == ("refused", "CONVOY_STAGE is not set")
+    result, _ = repository.work("plan", CONVOY_OVERRIDES="base=1", status=2)
+    assert result["reason"] == "CONVOY_OVERRIDES is base=1; must be a JSON list of texts"
+
+
+def test_a_wrong_login_is_refused_and_shown_nowhere(repository: Repository) -> None:
+    class Refuses(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="git"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refuses) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://robot:secret-token@127.0.0.1:{server.server_port}/project.git"
+        result, output = repository.work("plan", CONVOY_REPOSITORY=url, status=2)
+        server.shutdown()
+    assert result["outcome"] == "refused"
+    assert "Authentication failed" in result["reason"]
+    assert "secret-token" not in output + json.dumps(result)
+
+
+def test_a_remote_that_takes_no_run_cache_is_refused(repository: Repository) -> None:
+    url = "https://example.com/cache"
+    repository.write(".dvc/config", f"[core]\n    analytics = false\n['remote \"far\"']\n    url = {url}\n")
+    repository.commit()
+    for name, says in {"far": "over HTTP", "near": "has no such remote"}.items():
+        repository.variables = {"CONVOY_CACHE": "", "CONVOY_REMOTE": name}
+        result, _ = repository.work("plan", status=2)
+        assert says in result["reason"]
