@@ -1,1 +1,0 @@
-"""What a scheduler does with a DAG's file over and over: it costs next to nothing."""
