@@ -115,7 +115,7 @@ def test_a_training_survives_its_containers_end_and_the_schedulers(stack: Stack)
         epoch = stack.wait(partial(_further_than, epoch + 1, stack, name), 10 * MINUTES)
         stack.docker("kill", victim)
     assert epoch < EPOCHS, "it was over before it could be killed"
-    # Who kills a container wants it to stay dead, as Docker sees it; a crash of its own it is started after.
+    # Docker restarts a container that has crashed, and not one that a person has killed.
     stack.docker("start", victim)
     tasks = stack.ended("killed", 15 * MINUTES)
     assert {task.state for task in tasks.values()} <= {"success", "skipped"}

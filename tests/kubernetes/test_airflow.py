@@ -82,7 +82,7 @@ def test_a_training_whose_pod_is_deleted_resumes_and_the_run_ends_green(site: Si
     assert "the pod was deleted while it ran" in output
     assert "event=resumed_training" in output
     assert "hunter2" not in output
-    assert "might not work" not in output, "what the client prints of its own"
+    assert "might not work" not in output, "what Kubernetes' client prints"
     assert site.cluster.pods() == []
     # record has pushed to the repository.
     words = ["git", "for-each-ref", "--format=%(refname)", "refs/exps"]

@@ -141,7 +141,7 @@ class Repository:
     def commit(self) -> str:
         """Commit everything; return the commit."""
         self.git("add", "-A")
-        self.git("commit", "-qm", "As it stands", "--allow-empty")
+        self.git("commit", "-qm", "As tested", "--allow-empty")
         return self.git("rev-parse", "HEAD").strip()
 
     def git(self, *words: str) -> str:

@@ -1,4 +1,4 @@
-"""The pipeline of seconds under a real Airflow: refusals, schedules, members at once, a sweep, and murder.
+"""The pipeline of seconds under a real Airflow: refusals, schedules, members at once, a sweep, and kills.
 
 In the order of the file, as Airflow's start and what the first run leaves in the cache are shared.
 """
