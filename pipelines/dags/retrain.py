@@ -27,7 +27,7 @@ CRON = SETTINGS.retrain_cron
 with DAG(
     "retrain",
     description="Train again on new data; skipped where nothing changed",
-    doc_md="Runs by CONVOY_RETRAIN_CRON and on each event of the asset `new-data`; CONVOY_WATCH makes some.",
+    doc_md="Runs by CONVOY_RETRAIN_CRON and on events of the asset `new-data`; CONVOY_WATCH creates events.",
     params=form.fields(SETTINGS),
     default_args=DEFAULTS,
     schedule=AssetOrTimeSchedule(timetable=CronTriggerTimetable(CRON, timezone="UTC"), assets=[NEW_DATA])

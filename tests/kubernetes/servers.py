@@ -29,7 +29,7 @@ def bare(repository: Path, folder: Path) -> Path:
 
 @contextmanager
 def git_over_https(host: str, root: Path, login: str) -> Iterator[Path]:
-    """Serve the repositories below `root` at https://git.example.com, to who has the login alone.
+    """Serve the repositories below `root` at https://git.example.com, for one login only.
 
     Args:
         host: The address to listen at.

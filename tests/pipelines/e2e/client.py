@@ -91,7 +91,7 @@ class Airflow:
         """What the task's page shows, line by line."""
         path = f"dags/{dag}/dagRuns/{run}/taskInstances/{task}/logs/{attempt}"
         lines = self.ask("GET", f"{path}?map_index={index}&full_content=true")["content"]
-        # A line's own fields stand behind it: why a task was skipped is one.
+        # After a line come its own fields: the reason of a skip is such a field.
         return "\n".join(
             " ".join(map(str, line.values())) if isinstance(line, dict) else line for line in lines
         )

@@ -20,7 +20,7 @@ from tests.pipelines.conftest import AIRFLOW_PYTHON, Repository, add_airflow, cl
 from tests.pipelines.e2e.client import Airflow, wait_until
 from tests.ports import free_port
 
-# A machine with more to do than this.
+# On a machine that does other work as well.
 SECONDS_TO_START = 600
 # At once. More only take longer: each is a task of its own, on two cores one or two at a time.
 MEMBERS = int(os.environ.get("CONVOY_TEST_MEMBERS", "6"))

@@ -17,7 +17,7 @@ SECONDS_FOR_A_RUN = 1200
 
 
 class Person:
-    """Who sits at the browser, with the patience that a loaded machine takes."""
+    """A person at the browser; the timeouts are those of a loaded machine."""
 
     def __init__(self, page: Any, airflow: Airflow) -> None:
         self.page, self.airflow = page, airflow
