@@ -16,7 +16,7 @@ of ids and columns, and is read all the same; a file of a later version is refus
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
@@ -36,6 +36,9 @@ KEYS: tuple[Key, ...] = get_args(Key)
 _CHECKSUMS, _COMPLETE = "checksums", "complete"
 _FORMAT, _REST = "format", "rest_checksum"
 _VERSION = 2
+# What h5py raises for files that another program wrote and for damaged ones; of a wrong signature deep in a
+# file, RuntimeError.
+_NOT_OURS = (OSError, KeyError, RuntimeError, StopIteration, ValueError)
 
 
 class Writer:
@@ -99,7 +102,7 @@ def create(
                 file.create_dataset(name, data=values, track_times=False)
             file.create_dataset(_CHECKSUMS, data=writer.checksums, track_times=False)
             file.attrs[_FORMAT] = _VERSION
-            file.attrs[_REST] = np.uint64(_rest_checksum(file, key))
+            file.attrs[_REST] = np.uint64(_rest_checksum(file, key, _columns(file, key)))
             file.attrs[_COMPLETE] = True
 
 
@@ -123,32 +126,26 @@ class Reader:
         self.path = path
         try:
             with h5py.File(path, "r") as file:
+                version = _check_format(file, path)
                 self.key: Key = next(key for key in KEYS if key in file)
                 self.shape: tuple[int, ...] = file[self.key].shape
                 self.dtype = file[self.key].dtype
                 if file[self.key].chunks is not None:
                     raise StoreError(f"{path} is compressed, as older versions wrote it; run its stage again")
                 self._offset = file[self.key].id.get_offset()
-                self._ids: NDArray[np.bytes_] = file["ids"][:]
                 self.provenance: dict[str, Any] = json.loads(file.attrs["provenance"])
-                self._columns = {name: file[name][:] for name in file if name not in (self.key, "ids")}
-                self._checksums = self._columns.pop(_CHECKSUMS)
-                if not file.attrs.get(_COMPLETE):
-                    raise StoreError(f"{path} is not complete; delete it and run its stage again")
-                if (version := int(file.attrs.get(_FORMAT, 1))) > _VERSION:
-                    raise StoreError(
-                        f"{path} is of format {version}, this code reads up to {_VERSION}; check out the "
-                        "code that wrote it, or delete it and run its stage again (dvc repro)"
-                    )
-                if version > 1 and _rest_checksum(file, self.key) != int(file.attrs[_REST]):
+                self._columns = _columns(file, self.key)
+                if version > 1 and _rest_checksum(file, self.key, self._columns) != int(file.attrs[_REST]):
                     raise StoreError(
                         f"{path}: ids, labels or other columns are damaged: wrong checksum; "
                         "delete the file and run its stage again"
                     )
+                self._ids: NDArray[np.bytes_] = self._columns.pop("ids")
+                self._checksums = self._columns.pop(_CHECKSUMS)
         except FileNotFoundError:
             raise StoreError(f"{path} does not exist; run the stage that makes it") from None
-        except (OSError, KeyError, StopIteration, json.JSONDecodeError) as error:
-            raise StoreError(f"{path} was not written by this pipeline: {error!r}") from None
+        except _NOT_OURS as error:
+            raise StoreError(f"{path} was not written by this pipeline, or is damaged: {error!r}") from None
         self._size = int(np.prod(self.shape[1:])) * self.dtype.itemsize
         # Bytes and not NumPy, whose access to one element takes a part of the time of reading the row.
         self._checked = bytearray(len(self))
@@ -244,11 +241,27 @@ class Reader:
         self.close()
 
 
-def _rest_checksum(file: h5py.File, key: Key) -> int:
+def _check_format(file: h5py.File, path: Path) -> int:
+    """The version of the format. Raises StoreError for a later one, and for a file that is not complete."""
+    if (version := int(file.attrs.get(_FORMAT, 1))) > _VERSION:
+        raise StoreError(
+            f"{path} is of format {version}, this code reads up to {_VERSION}; check out the code that wrote "
+            "it, or delete it and run its stage again (dvc repro)"
+        )
+    if not file.attrs.get(_COMPLETE):
+        raise StoreError(f"{path} is not complete; delete it and run its stage again")
+    return version
+
+
+def _columns(file: h5py.File, key: Key) -> dict[str, NDArray[Any]]:
+    """All datasets but the rows: ids, columns, checksums."""
+    return {name: file[name][:] for name in file if name != key}
+
+
+def _rest_checksum(file: h5py.File, key: Key, columns: Mapping[str, NDArray[Any]]) -> int:
     """xxh3 of all but the rows: their shape and type, ids, columns, checksums and provenance."""
     digest = xxhash.xxh3_64(f"{key} {file[key].shape} {file[key].dtype} {file.attrs['provenance']}".encode())
-    for name in sorted(set(file) - {key}):
-        values = file[name][:]
+    for name, values in sorted(columns.items()):
         digest.update(f"{name} {values.shape} {values.dtype}".encode())
         digest.update(values.tobytes())
     return digest.intdigest()
