@@ -1,4 +1,4 @@
-"""Damaged inputs by the thousand: images, EXIF, served images, archives, tables, params.
+"""Damaged inputs by the thousand: images, EXIF, served images, archives, arrays, tables, params.
 
     python -m tests.data.fuzz 20000        (inputs of each kind; default 300)
 
@@ -29,7 +29,7 @@ from stages import params
 from stages.common import machine
 from stages.common.errors import ConvoyError
 from stages.data.decoding import decode, inspect
-from stages.data.sources import archive, csv
+from stages.data.sources import archive, arrays, csv
 from stages.serving import intake
 from tests.data import fuzz_seeds
 
@@ -38,40 +38,10 @@ RESIZE = {"size": [32, 32], "color": "rgb", "keep_aspect": True, "quality": "fas
 SHOWN = 20
 LONGEST_MESSAGE = 20_000
 # What people write into params, and what YAML makes of text.
-ODD: tuple[Any, ...] = (
-    *(
-        None,
-        True,
-        -1,
-        0,
-        1,
-        2**70,
-        0.5,
-        -0.0,
-        1e308,
-        float("inf"),
-        float("nan"),
-        "",
-        "~",
-        "1",
-        "[1, 2]",
-        "${x}",
-    ),
-    *(
-        "\u202e",
-        "a" * 5000,
-        [],
-        [[]],
-        {},
-        {"": 1},
-        [None],
-        {"a": {"b": [1]}},
-        "2026-13-45",
-        "*",
-        "../..",
-        "\0",
-    ),
-)
+ODD_NUMBERS = (None, True, -1, 0, 1, 2**70, 0.5, -0.0, 1e308, float("inf"), float("nan"))
+ODD_TEXTS = ("", "~", "1", "[1, 2]", "${x}", "\u202e", "a" * 5000)
+ODD_NESTS: tuple[Any, ...] = ([], [[]], {}, {"": 1}, [None], {"a": {"b": [1]}})
+ODD = (*ODD_NUMBERS, *ODD_TEXTS, *ODD_NESTS, "2026-13-45", "*", "../..", "\0")
 
 
 @dataclass
@@ -152,6 +122,13 @@ def unpack(data: bytes, folder: Path) -> None:
         pass
 
 
+def read_arrays(data: bytes, folder: Path) -> None:
+    path = folder / "arrays"
+    path.write_bytes(data)
+    for _ in arrays.images(arrays.Params(kind="arrays", path=path)):
+        pass
+
+
 def tabulate(data: bytes, folder: Path) -> None:
     (folder / "labels.csv").write_bytes(data)
     for _ in csv.images(csv.Params(kind="csv", path=folder, table="labels.csv")):
@@ -170,6 +147,7 @@ KINDS: dict[str, tuple[Callable[[], list[bytes]], Callable[[bytes, Path], None],
     "exif": (fuzz_seeds.exif_images, look, 1, mutated),
     "served": (fuzz_seeds.images, serve, 1, mutated),
     "archives": (fuzz_seeds.archives, unpack, 1, mutated),
+    "arrays": (fuzz_seeds.arrays, read_arrays, 1, mutated),
     "tables": (fuzz_seeds.tables, tabulate, 1, mutated),
     "params": (fuzz_seeds.params, check_params, 5, with_odd_values),
 }

@@ -1,4 +1,4 @@
-"""Sound inputs that the fuzz damages: images, archives, tables, params, requests."""
+"""Sound inputs that the fuzz damages: images, archives, arrays, tables, params, requests."""
 
 import base64
 import bz2
@@ -9,6 +9,7 @@ import zipfile
 from contextlib import suppress
 from pathlib import Path
 
+import h5py
 import numpy as np
 import tifffile
 from PIL import Image
@@ -108,7 +109,7 @@ def archives() -> list[bytes]:
 
 
 def bzip2_bomb(size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
-    """A tar of one member of `size` zeros, which bzip2 makes 20,000 times smaller."""
+    """A tar of one member of `size` zeros, which bzip2 makes a million times smaller."""
     entry = tarfile.TarInfo("cat/0.png")
     entry.size, entry.type = size, kind
     packer = bz2.BZ2Compressor()
@@ -116,6 +117,24 @@ def bzip2_bomb(size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
     for _ in range(size // 2**20):
         packed += packer.compress(bytes(2**20))
     return packed + packer.flush()
+
+
+def arrays() -> list[bytes]:
+    """Arrays in .npz and HDF5 files, plain and compressed, with labels as words and as numbers."""
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3)).astype(np.uint8)
+    numbers, saved = np.arange(6), []
+    for save in (np.savez, np.savez_compressed):
+        for labels in (numbers, np.array(["cat", "dög"] * 3)):
+            file = io.BytesIO()
+            save(file, images=pixels, labels=labels)
+            saved.append(file.getvalue())
+    for options in ({}, {"compression": "gzip", "chunks": (2, 8, 8, 3)}):
+        file = io.BytesIO()
+        with h5py.File(file, "w") as out:
+            out.create_dataset("images", data=pixels, **options)
+            out.create_dataset("labels", data=numbers)
+        saved.append(file.getvalue())
+    return saved
 
 
 def tables() -> list[bytes]:

@@ -10,9 +10,13 @@ import numpy as np
 
 from stages.common.errors import SourceError
 from stages.data.sources import Image, SourceParams
+from stages.data.sources._limits import Budget
 from stages.data.sources._png import png
+from stages.data.sources._zip import MEMBER_ERRORS
 
 _ROWS_AT_ONCE = 64
+# What h5py and NumPy raise for damaged files, and for arrays that claim more memory than there is.
+_BROKEN = (*MEMBER_ERRORS, KeyError, MemoryError, TypeError, ValueError)
 
 
 class Params(SourceParams):
@@ -31,18 +35,21 @@ def images(params: Params) -> Iterator[Image]:
             (N, H, W, 3) in RGB order; labels are N numbers or words.
 
     Raises:
-        SourceError: The file or an array is missing or is something else.
+        SourceError: The file or an array is missing, damaged or something else, or claims more bytes than an
+            array of images has.
     """
     try:
         with _opened(params.path) as file:
             images, labels = (_array(file, params, name) for name in (params.images, params.labels))
             _check(params, images, labels)
+            # HDF5 stores no chunk that was never written, however large the array is.
+            Budget(params.path).spend(images.nbytes + labels.nbytes)
             words = [_word(label) for label in np.ravel(labels[:])]
             for start in range(0, len(words), _ROWS_AT_ONCE):
                 for place, pixels in enumerate(images[start : start + _ROWS_AT_ONCE]):
                     label = words[start + place]
                     yield Image(f"{label}/{start + place:07d}.png", label, data=png(pixels))
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except _BROKEN as error:
         raise SourceError(
             f"ingest.source.path: {params.path} cannot be read as .npz or HDF5: {error}"
         ) from None
@@ -56,7 +63,13 @@ def _opened(path: Path) -> AbstractContextManager[Mapping[str, Any]]:
         if not h5py.is_hdf5(path) and not zipfile.is_zipfile(file):
             raise ValueError("it is neither")
     opened: AbstractContextManager[Mapping[str, Any]]
-    opened = h5py.File(path, "r") if h5py.is_hdf5(path) else np.load(path, allow_pickle=False)
+    if h5py.is_hdf5(path):
+        opened = h5py.File(path, "r")
+    else:
+        # NumPy unpacks an array into memory as a whole.
+        with zipfile.ZipFile(path) as members:
+            Budget(path).spend(sum(info.file_size for info in members.infolist()))
+        opened = np.load(path, allow_pickle=False)
     return opened
 
 
@@ -64,7 +77,9 @@ def _array(file: Mapping[str, Any], params: Params, name: str) -> Any:
     array = file.get(name)
     # A group of an HDF5 file has neither.
     if not (hasattr(array, "dtype") and hasattr(array, "shape")):
-        raise SourceError(f"ingest.source: {params.path} has no array {name!r}; it has {', '.join(file)}")
+        raise SourceError(
+            f"ingest.source: {params.path} has no array {name!r}; it has {', '.join(map(str, file))}"
+        )
     return array
 
 

@@ -1,5 +1,7 @@
 """Arrays in .npz and HDF5 files."""
 
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 
 from stages.common.errors import SourceError
 from stages.data.sources import Image, arrays, images
+from tests.data import fuzz_seeds
 
 
 def result(path: Path, **names: str) -> list[Image]:
@@ -55,6 +58,36 @@ def test_labels_may_be_words(tmp_path: Path, name: str, words: list[str] | list[
     outputs = result(written(tmp_path / name, images=np.zeros((2, 4, 4), np.uint8), labels=np.asarray(words)))
     expected = [word.decode() if isinstance(word, bytes) else word for word in words]
     assert [entry.label for entry in outputs] == expected
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_damaged_file_is_one_clear_error(tmp_path: Path, seed: int) -> None:
+    """zlib, zipfile and HDF5 raise errors of many types."""
+    path, data = tmp_path / "arrays", fuzz_seeds.arrays()[seed]
+    for place in range(0, len(data), 16):
+        path.write_bytes(data[:place] + bytes([255]) * 8 + data[place + 8 :])
+        with suppress(SourceError):
+            result(path)
+
+
+def zipped_zeros(path: Path) -> None:
+    np.savez_compressed(path, images=np.zeros((300, 1024, 1024), np.uint8), labels=np.arange(300))
+
+
+def chunks_never_written(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file.create_dataset("images", (300, 1024, 1024), "u1", chunks=(1, 1024, 1024))
+        file["labels"] = np.arange(300)
+
+
+@pytest.mark.parametrize(("name", "write"), [("a.npz", zipped_zeros), ("a.h5", chunks_never_written)])
+def test_a_small_file_of_large_arrays_is_refused(
+    tmp_path: Path, name: str, write: Callable[[Path], None]
+) -> None:
+    write(tmp_path / name)
+    assert (tmp_path / name).stat().st_size < 2**20
+    with pytest.raises(SourceError, match="an archive bomb"):
+        next(images(arrays.Params(kind="arrays", path=tmp_path / name)))
 
 
 def test_what_is_missing_or_wrong_is_named(tmp_path: Path) -> None:
