@@ -12,6 +12,7 @@ from stages.common import plugins
 from stages.common.errors import SourceError
 from stages.data import sources
 from stages.data.sources._naming import SPLIT_NAMES, is_ignored, split_of
+from stages.data.sources._walk import exists
 
 # A class in a file name: before the number, as in cat.12.jpg and tabby_cat (12).jpg, or after it: 12_cat.jpg.
 PATTERNS = (r"^([^\W\d][\w-]*?)[ ._-]*\(?\d+\)?\.\w+$", r"^\d+[ ._-]+([^\W\d][\w-]*?)\.\w+$")
@@ -103,7 +104,7 @@ def count(source: sources.SourceParams) -> Count:
     splits: Counter[str] = Counter()
     unlabelled, first = 0, ""
     for image in sources.images(source):
-        missing = "does not exist" if image.path and not image.path.exists() else None
+        missing = "does not exist" if image.path and not exists(image.path) else None
         if problem := image.problem or missing or (None if image.label else "no class"):
             unlabelled += 1
             first = first or f"{image.name}: {problem}"

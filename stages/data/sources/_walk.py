@@ -52,6 +52,14 @@ def walk(root: Path, pattern: str | None) -> Iterator[Image]:
         folders += reversed(subfolders)
 
 
+def exists(path: Path) -> bool:
+    """Whether a path exists; until Python 3.14, `Path.exists` raises for a name that is too long."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
 def check_folder(root: Path) -> None:
     """Raise SourceError unless there is a folder."""
     if not root.is_dir():

@@ -10,7 +10,7 @@ from typing import Literal
 from stages.common.errors import SourceError
 from stages.data.sources import Image, SourceParams
 from stages.data.sources._naming import SPLIT_NAMES
-from stages.data.sources._walk import check_folder
+from stages.data.sources._walk import check_folder, exists
 
 _NEEDED = {"path", "label"}
 # C:\images\1.jpg, which names no file here.
@@ -85,7 +85,7 @@ def _cells(
     if last > first:
         others = [value for name, value in cells.items() if name != "path"]
         joined = any("\n" in value or "\r" in value for value in others)
-        if joined or not Path(params.path, _name(params, cells.get("path", ""))).is_file():
+        if joined or not exists(Path(params.path, _name(params, cells.get("path", "")))):
             raise SourceError(
                 f"{table}, line {first}: a quote joins it with the lines up to {last}; "
                 "remove the quote, or the line breaks in the value"
@@ -99,13 +99,15 @@ def _image(cells: Mapping[str, str], params: Params, table: Path, line: int) -> 
     if split and split.casefold() not in SPLIT_NAMES:
         raise SourceError(f"{where}: split is {split!r}; allowed: {', '.join(SPLIT_NAMES)}, or nothing")
     name = _name(params, path)
-    if _DRIVE.match(path):
-        return Image(
-            path, label, problem=f"{where}: an absolute path of Windows; write it relative to the table"
-        )
-    if not path or name.startswith(("/", "../")):
-        problem = f"{where}: {'no path' if not path else f'outside of {params.path}'}"
-        return Image(path, label, problem=problem)
+    problem = None
+    if not path:
+        problem = "no path"
+    elif _DRIVE.match(path):
+        problem = "an absolute path of Windows; write it relative to the table"
+    elif name.startswith(("/", "../")):
+        problem = f"outside of {params.path}"
+    if problem:
+        return Image(path, label, problem=f"{where}: {problem}")
     return Image(name, label, path=Path(params.path, name), split=SPLIT_NAMES.get(split.casefold()))
 
 
@@ -115,6 +117,6 @@ def _name(params: Params, path: str) -> str:
     A backslash separates folders, as on Windows, unless a file has it in its name.
     """
     folder = PurePosixPath(params.table).parent
-    if "\\" in path and not Path(params.path, folder, path).exists():
+    if "\\" in path and not exists(Path(params.path, folder, path)):
         path = path.replace("\\", "/")
     return posixpath.normpath(folder / path)

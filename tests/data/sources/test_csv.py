@@ -6,6 +6,7 @@ import hydra
 import pytest
 
 from stages.common.errors import SourceError
+from stages.data import layout
 from stages.data.sources import Image, csv, images
 
 
@@ -124,6 +125,24 @@ def test_any_recipe_takes_a_table_without_a_plus(recipe: str) -> None:
     with hydra.initialize_config_dir(str(conf), version_base=None):
         source = hydra.compose("config", [f"recipe={recipe}", *words]).ingest.source
     assert dict(source) == {"kind": "csv", "path": "my images", "table": "my table.csv"}
+
+
+@pytest.mark.parametrize("folder", ["", "img\\"])
+def test_a_path_longer_than_any_file_name_costs_its_own_line_alone(tmp_path: Path, folder: str) -> None:
+    (tmp_path / "1.png").touch()
+    table = f"path,label\n1.png,cat\n{folder}{'a' * 300}.png,dog\n"
+    (tmp_path / "labels.csv").write_text(table, encoding="utf-8")
+    assert [image.label for image in result(tmp_path)] == ["cat", "dog"]
+    counted = layout.count(csv.Params(kind="csv", path=tmp_path, table="labels.csv"))
+    assert (counted.by_class, counted.unlabelled) == ({"cat": 1}, 1)
+
+
+def test_a_quote_that_joins_many_lines_is_named(tmp_path: Path) -> None:
+    """The joined lines are longer than any file name."""
+    rows = "".join(f"{number:030d}.png,cat\n" for number in range(20))
+    (tmp_path / "labels.csv").write_text(f'path,label\n"a.png,cat\n{rows}b.png",dog\n', encoding="utf-8")
+    with pytest.raises(SourceError, match=r"line 2: a quote joins it with the lines up to 23;"):
+        result(tmp_path)
 
 
 def test_backslashes_separate_folders_unless_a_file_has_them(tmp_path: Path) -> None:
