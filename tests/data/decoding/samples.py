@@ -21,6 +21,21 @@ def photograph(seed: int, height: int = 200, width: int = 300) -> np.ndarray:
     return np.clip(smooth + draw.normal(0, 6, smooth.shape), 0, 255).astype(np.uint8)
 
 
+def stored(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Upright pixels (H, W, C) as a file of this EXIF orientation stores them."""
+    arrays = {
+        1: pixels,
+        2: pixels[:, ::-1],
+        3: pixels[::-1, ::-1],
+        4: pixels[::-1],
+        5: pixels.transpose(1, 0, 2),
+        6: np.rot90(pixels, 1),
+        7: pixels[::-1, ::-1].transpose(1, 0, 2),
+        8: np.rot90(pixels, -1),
+    }
+    return np.ascontiguousarray(arrays[orientation])
+
+
 def jpeg(pixels: np.ndarray | Image.Image, **options: object) -> bytes:
     file = io.BytesIO()
     image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)

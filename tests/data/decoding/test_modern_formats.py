@@ -15,7 +15,7 @@ from stages.common.errors import ImageError
 from stages.data.decoding import decode, inspect, versions
 from stages.serving import intake
 from tests.conftest import Images, Project
-from tests.data.decoding.samples import jpeg, photograph
+from tests.data.decoding.samples import jpeg, photograph, stored
 from tests.data.decoding.test_profiles import BT_2020, DISPLAY_P3, in_srgb
 
 HEIGHT, WIDTH = 64, 96
@@ -70,8 +70,7 @@ def test_16_bits_of_gray(kind: str, tmp_path: Path) -> None:
 def test_a_turned_jpeg_xl_is_upright(options: list[str], tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    stored = np.ascontiguousarray(np.rot90(SCENE, 1))
-    (tmp_path / "image.jpg").write_bytes(jpeg(stored, quality=95, subsampling=0, exif=exif))
+    (tmp_path / "image.jpg").write_bytes(jpeg(stored(SCENE, 6), quality=95, subsampling=0, exif=exif))
     if options:
         options.append("-d=0.1")
     result = pixels_of(encoded("jxl", tmp_path / "image.jpg", *options[:1]))
@@ -81,8 +80,7 @@ def test_a_turned_jpeg_xl_is_upright(options: list[str], tmp_path: Path) -> None
 def test_a_turned_avif_is_upright(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    stored = np.ascontiguousarray(np.rot90(SCENE, 1))
-    (tmp_path / "image.jpg").write_bytes(jpeg(stored, quality=95, subsampling=0, exif=exif))
+    (tmp_path / "image.jpg").write_bytes(jpeg(stored(SCENE, 6), quality=95, subsampling=0, exif=exif))
     assert np.abs(pixels_of(encoded("avif", tmp_path / "image.jpg")) - SCENE).mean() < 8
 
 
@@ -91,20 +89,10 @@ def test_a_turned_avif_is_upright(tmp_path: Path) -> None:
 def test_an_orientation_in_exif_or_a_box_counts_once(kind: str, orientation: int) -> None:
     """HEIC and AVIF have it in a box, which the decoder applies; their EXIF tag then counts no more."""
     __import__("pillow_heif").register_heif_opener()
-    stored = {
-        1: SCENE,
-        2: SCENE[:, ::-1],
-        3: SCENE[::-1, ::-1],
-        4: SCENE[::-1],
-        5: SCENE.transpose(1, 0, 2),
-        6: np.rot90(SCENE, 1),
-        7: SCENE[::-1, ::-1].transpose(1, 0, 2),
-        8: np.rot90(SCENE, -1),
-    }[orientation]
     exif = Image.Exif()
     exif[0x0112] = orientation
     file = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(stored)).save(file, kind, exif=exif.tobytes(), quality=95)
+    Image.fromarray(stored(SCENE, orientation)).save(file, kind, exif=exif.tobytes(), quality=95)
     assert np.abs(pixels_of(file.getvalue()) - SCENE).mean() < 8
 
 

@@ -11,12 +11,12 @@ from PIL import Image
 from stages.data.decoding import decode, inspect
 from stages.data.sizing import View
 from stages.serving import intake
-from tests.data.decoding.samples import by_imagemagick, jpeg, photograph
+from tests.data.decoding.samples import by_imagemagick, jpeg, photograph, stored
 
 HEIGHT, WIDTH = 48, 80
 SCENE = photograph(3, HEIGHT, WIDTH)
 # Quarter turn: what a camera stores that was held upright.
-STORED = np.ascontiguousarray(np.rot90(SCENE, 1))
+STORED = stored(SCENE, 6)
 BYTE, ASCII, SHORT, LONG, UNDEFINED, SIGNED_SHORT, SIGNED_LONG = 1, 2, 3, 4, 7, 8, 9
 ORIENTATION, NUMBER_OF_FACES = 0x0112, 0x0113
 

@@ -13,7 +13,7 @@ from PIL import Image
 from stages.common.errors import DamagedError, ImageError
 from stages.data.decoding import decode, inspect
 from tests.data.decoding import tiffs
-from tests.data.decoding.samples import by_imagemagick
+from tests.data.decoding.samples import by_imagemagick, stored
 from tests.data.decoding.tiffs import BLACK_IS_ZERO, PALETTE, RGB, WHITE_IS_ZERO, pages, tiff
 
 HEIGHT, WIDTH = 10, 21
@@ -124,17 +124,7 @@ def test_a_palette(bits: int, deep: bool) -> None:
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_the_orientation_tag(orientation: int) -> None:
     samples = scene(3, 16)
-    turned = {
-        1: samples,
-        2: samples[:, ::-1],
-        3: samples[::-1, ::-1],
-        4: samples[::-1],
-        5: samples.transpose(1, 0, 2),
-        6: np.rot90(samples, 1),
-        7: samples[::-1, ::-1].transpose(1, 0, 2),
-        8: np.rot90(samples, -1),
-    }[orientation]
-    data = tiff(np.ascontiguousarray(turned), RGB, 16, tags={tiffs.ORIENTATION: (orientation,)})
+    data = tiff(stored(samples, orientation), RGB, 16, tags={tiffs.ORIENTATION: (orientation,)})
     np.testing.assert_array_equal(pixels_of(data), samples >> 8)
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 from stages.common.errors import ImageError
 from stages.data.decoding import decode, inspect
+from tests.data.decoding.samples import stored
 
 # Pillow's, of broken metadata; pytest would show them although the module under test turns them off.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -30,17 +31,6 @@ def scene() -> np.ndarray:
 
 SCENE = scene()
 GRAY = np.asarray(Image.fromarray(SCENE).convert("L"))
-# Where the value of the orientation tag says the first row and column of the stored image belong.
-STORED = {
-    1: SCENE,
-    2: SCENE[:, ::-1],
-    3: SCENE[::-1, ::-1],
-    4: SCENE[::-1],
-    5: SCENE.transpose(1, 0, 2),
-    6: np.rot90(SCENE, 1),
-    7: SCENE[::-1, ::-1].transpose(1, 0, 2),
-    8: np.rot90(SCENE, -1),
-}
 
 
 def saved(pixels: np.ndarray | Image.Image, kind: str, **options: object) -> bytes:
@@ -100,8 +90,8 @@ def test_cmyk_jpeg() -> None:
 def test_ycck_jpeg() -> None:
     # Pillow writes CMYK with Adobe's mark, whose last byte says that the channels are CMYK (0) or YCCK (2).
     inks = np.asarray(Image.fromarray(255 - SCENE).convert("YCbCr"))
-    stored = np.dstack([255 - inks, np.zeros((HEIGHT, WIDTH), np.uint8)])
-    data = bytearray(saved(Image.fromarray(stored, "CMYK"), "JPEG", **JPEG))
+    samples = np.dstack([255 - inks, np.zeros((HEIGHT, WIDTH), np.uint8)])
+    data = bytearray(saved(Image.fromarray(samples, "CMYK"), "JPEG", **JPEG))
     mark = data.index(b"Adobe") + len("Adobe") + 6
     assert data[mark] == 0
     data[mark] = 2
@@ -114,12 +104,12 @@ def test_exif_orientation(kind: str, orientation: int) -> None:
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
     options = JPEG if kind == "JPEG" else {"lossless": True} if kind == "WEBP" else {}
-    check(saved(STORED[orientation], kind, exif=exif, **options), SCENE, NEAR if kind == "JPEG" else 0)
+    check(saved(stored(SCENE, orientation), kind, exif=exif, **options), SCENE, NEAR if kind == "JPEG" else 0)
 
 
 def test_orientation_that_only_xmp_knows() -> None:
     xmp = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
-    check(saved(STORED[6], "JPEG", xmp=xmp, **JPEG), SCENE, NEAR)
+    check(saved(stored(SCENE, 6), "JPEG", xmp=xmp, **JPEG), SCENE, NEAR)
 
 
 @pytest.mark.parametrize("exif", [b"Exif\0\0", b"Exif\0\0garbage", b"Exif\0\0II*\0\xff\xff\xff\xff", b"none"])
