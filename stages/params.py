@@ -71,7 +71,7 @@ class Ingest(Section):
     source: Source = Field(description="Where the images come from.")
     max_pixels: Positive = Field(description="Larger images are rejected before they are decoded.")
     damaged: Literal["reject", "accept"] = Field(
-        description="accept: take JPEGs some of whose pixels are the decoder's guesses, and count them."
+        description="accept: take JPEGs and PNGs with pixels that the decoder guesses, and count them."
     )
     verify: Literal["changed", "always"] = Field(
         description="always: read every file. changed: read a file only when size, times or inode changed."

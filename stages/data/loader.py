@@ -60,7 +60,7 @@ class Loader(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
         self._waiting: dict[tuple[int, int], Future[Batch]] = {}
         self._orders: dict[int, Order] = {}
         self._epoch = 0
-        # Of each batch, when it was asked for and when it was there.
+        # Of each batch, when it was requested and when it was ready.
         self._times = [(0.0, 0.0)] * len(self)
 
     def __len__(self) -> int:

@@ -100,7 +100,7 @@ def test_random_patches_change_from_epoch_to_epoch(rows: store.Reader) -> None:
     assert remaining[0] != remaining[1]
 
 
-def test_batches_may_be_asked_for_in_any_order(rows: store.Reader) -> None:
+def test_batches_may_be_read_in_any_order(rows: store.Reader) -> None:
     """Keras looks at the first two before it starts."""
     with Loader(rows, 8, seed=1) as straight, Loader(rows, 8, seed=1) as jumping:
         expected = [straight[number][0] for number in range(7)]

@@ -69,7 +69,7 @@ def warp(images: Images, places: Array, shape: Patch, fill: str) -> Pixels:
 def deform(pixels: Pixels, strength: float, fill: str, rng: np.random.Generator) -> None:
     """Move the pixels of images (N, h, w, C) in place, each image by a smooth random field.
 
-    `strength` is the mean length of a move (root of the mean square), as a share of the shorter side. The
+    `strength` is the root mean square of the moves' lengths, as a share of the shorter side. The
     field is noise under a Gaussian of a seventh of that side, as wide as the paper's 4 pixels of 28.
     """
     import cv2

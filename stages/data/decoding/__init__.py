@@ -86,7 +86,7 @@ def examine(
         data: The file.
         max_pixels: Images with more are refused before they are decoded.
         hashed: Whether to compute the perceptual hash.
-        damaged: Whether to accept a JPEG some of whose pixels are the decoder's guesses.
+        damaged: Whether to accept a JPEG or PNG some of whose pixels are the decoder's guesses.
 
     Returns:
         The facts and the image, of mode L or RGB: converted to RGB, its pixels are those of `decode`.
@@ -186,7 +186,7 @@ def _finished(image: Image.Image, data: bytes, *, strict: bool, reduction: int =
 
 
 def _opaque(image: Image.Image) -> Image.Image:
-    """Opaque and of a mode that profiles are of, with its profile."""
+    """The image without transparency, in a mode that `profiles` converts, with its profile."""
     opaque = tones.opaque(image)
     if opaque.mode not in ("L", "RGB", "CMYK"):
         opaque = opaque.convert("RGB")

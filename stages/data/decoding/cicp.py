@@ -1,8 +1,9 @@
 """Colours that a file states by numbers (CICP, ITU-T H.273) and not by a profile.
 
-HEIC and AVIF do in a box, PNG in a chunk, JPEG XL in the profile that its decoder makes. Primaries other than
-sRGB's become a profile, which `profiles` converts by. HDR (PQ, HLG) has no agreed look in 8 bits: taken for
-sRGB it is gray and dark, and tone mapping is a choice that a person has to make. So such an image is refused.
+HEIC and AVIF have the numbers in a box, PNG in a chunk, JPEG XL in the profile that its decoder writes.
+Primaries other than sRGB's become a profile, which `profiles` converts by. HDR (PQ, HLG) has no agreed look
+in 8 bits: read as sRGB it is gray and dark, and tone mapping is a choice that a person has to make. So such
+an image is refused.
 """
 
 import struct
@@ -20,7 +21,7 @@ from stages.data.decoding import png
 _HDR = {16: "PQ", 18: "HLG"}
 # Transfer → exponent; None is the curve of sRGB, which BT.709 and BT.2020 are displayed by too.
 _CURVES: Mapping[int, float | None] = dict.fromkeys((1, 2, 6, 13, 14, 15)) | {4: 2.2, 5: 2.8, 8: 1.0}
-# Primaries → x and y of red, green and blue; white is D65. 1 is sRGB's; 2 says nothing.
+# Primaries → x and y of red, green and blue; white is D65. 1 is sRGB's; 2 means "unspecified".
 _SRGB = (1, 2)
 _PRIMARIES: Mapping[int, tuple[tuple[float, float], ...]] = {
     1: ((0.64, 0.33), (0.30, 0.60), (0.15, 0.06)),
@@ -52,15 +53,15 @@ def apply(image: Image.Image, data: bytes) -> None:
     Raises:
         ImageError: HDR, or numbers that are not supported.
     """
-    own = image.info.get("icc_profile")
-    code = _of_file(data) or (_of_profile(bytes(own)) if own else None)
+    profile = image.info.get("icc_profile")
+    code = _code_in_file(data) or (_code_in_profile(bytes(profile)) if profile else None)
     if code is None:
         return
     if code.transfer in _HDR:
         raise ImageError(
             f"an HDR image ({_HDR[code.transfer]}), which has no agreed look in 8 bits; save it as SDR"
         )
-    if own:
+    if profile:
         return
     if code.primaries not in _PRIMARIES or code.transfer not in _CURVES:
         raise ImageError(
@@ -71,14 +72,14 @@ def apply(image: Image.Image, data: bytes) -> None:
         image.info["icc_profile"] = _profile(code)
 
 
-def _of_file(data: bytes) -> Code | None:
+def _code_in_file(data: bytes) -> Code | None:
     if png.is_png(data):
         content = png.content(data, b"cICP")
         return Code(content[0], content[1]) if len(content) == 4 else None
-    return _of_boxes(data) if data[4:8] == b"ftyp" else None
+    return _code_in_boxes(data) if data[4:8] == b"ftyp" else None
 
 
-def _of_profile(profile: bytes) -> Code | None:
+def _code_in_profile(profile: bytes) -> Code | None:
     """The tag `cicp` of a profile of version 4.4."""
     count = int.from_bytes(profile[128:132], "big")
     for place in range(132, min(132 + 12 * count, len(profile) - 11), 12):
@@ -88,8 +89,8 @@ def _of_profile(profile: bytes) -> Code | None:
     return None
 
 
-def _of_boxes(data: bytes) -> Code | None:
-    """What the primary image of a HEIC or AVIF file says; a thumbnail or gain map says it of itself."""
+def _code_in_boxes(data: bytes) -> Code | None:
+    """The numbers of the primary image of a HEIC or AVIF file; a thumbnail or a gain map has other ones."""
     meta = next((body for kind, body in _boxes(data) if kind == b"meta"), b"")[4:]
     boxes = dict(_boxes(meta))
     primary = boxes.get(b"pitm", b"")

@@ -5,6 +5,7 @@ type BYTE, two EXIF segments), so size, pixels, hashes and serving all take the 
 first EXIF segment counts, as in Pillow and ImageMagick; XMP counts where EXIF says nothing.
 """
 
+import struct
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,8 @@ def orientation(image: Image.Image) -> int:
     """The EXIF orientation of an opened image, 1 to 8; 1 where there is no valid value."""
     try:
         value = image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:
-        # Broken metadata raise errors of every kind, and must not cost the image.
+    except (OSError, SyntaxError, ValueError, struct.error):
+        # What Pillow raises for broken metadata, which must not cost the image.
         return UPRIGHT
     return valid(value)
 

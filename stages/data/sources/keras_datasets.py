@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from stages.data.manifest import Split
 
 
-# The sets whose classes have names, in the order of their numbers; Keras does not bring the names.
+# Names of classes in the order of their numbers; Keras has none. The order must be alphabetical, as ingest
+# sorts names: else a class would have another number than in the set.
 _NAMES = {
     "cifar10": ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
 }

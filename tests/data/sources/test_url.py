@@ -19,7 +19,7 @@ from stages.data.sources import images, url
 
 @dataclass
 class Server:
-    """What it sends, how, and the byte each request asked to begin with."""
+    """What it sends, how, and the byte that each request begins with."""
 
     content: bytes
     address: str = ""
