@@ -129,7 +129,7 @@ def promote(
             outcome = _decide(trial, uri, version, report)
         decision, reason = outcome["decision"], outcome["reason"]
         # A process that was killed after it had moved the alias leaves the tag to the next.
-        if version and (decision != "unchanged" or _PROMOTION not in version.tags):
+        if version and not params.dry_run and (decision != "unchanged" or _PROMOTION not in version.tags):
             registry.tag(version, **{_PROMOTION: f"{decision}: {reason}"})
     log.event("judged_challenger", decision=decision, challenger=challenger.name, model=uri, reason=reason)
 
@@ -179,15 +179,16 @@ def _decide(trial: Trial, uri: str, version: Version | None, report: _Report) ->
     """
     registry, dry = trial.registry, trial.params.dry_run
     for _ in range(_ATTEMPTS):
-        comparison = trials.compare(trial, uri, version)
-        outcome = _outcome(comparison, dry=dry or version is None)
+        comparison = trials.compare(trial, uri)
+        outcome = _outcome(comparison, dry=dry)
         facts = comparison.facts(outcome, trial.params.level)
         if comparison.after:
             facts["challenger"] = comparison.after.figures()
         facts = report.write(facts, _flips(comparison))
-        if version:
-            registry.describe(version, f"{report.note}\n\nVerdict: {facts['reason']}")
-        if version is None or outcome != "promoted":
+        if version is None or dry:
+            return facts
+        registry.describe(version, f"{report.note}\n\nVerdict: {facts['reason']}")
+        if outcome != "promoted":
             return facts
         if comparison.champion:
             registry.tag(version, **{BEFORE: comparison.champion.number})

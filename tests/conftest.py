@@ -1,5 +1,6 @@
 """A small project in a folder of its own, brought as far through the data stages as a test asks."""
 
+import shutil
 import subprocess
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
@@ -274,3 +275,20 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(f"{scheme}_proxy", "http://127.0.0.1:9")
     # What urllib calls first is kept with the proxies of then, for all tests to come.
     monkeypatch.setattr(urllib.request, "_opener", None)
+
+
+@pytest.fixture
+def workshop(
+    empty_database: Path, project: Project, images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Any:
+    """The project of tests/workshop.py, split and packed, with an empty registry of its own."""
+    # Here, as it draws in MLflow.
+    from tests.workshop import CLASSES, Workshop
+
+    monkeypatch.chdir(tmp_path)
+    shutil.copyfile(empty_database, tmp_path / "mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    images(dict.fromkeys(CLASSES, 40), size=(8, 8), noise=90)
+    workshop = Workshop(project, tmp_path)
+    workshop.split()
+    return workshop

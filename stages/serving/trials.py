@@ -81,13 +81,14 @@ class Trial:
     run_id: str
 
 
-def compare(trial: Trial, uri: str, version: Version | None) -> Comparison:
+def compare(trial: Trial, uri: str) -> Comparison:
     """Judge the challenger against the champion of now, on the images that are new to both.
+
+    A dry run counts no decision.
 
     Args:
         trial: The promotion.
         uri: The challenger's URI in MLflow.
-        version: The challenger's version; None in a dry run, which counts no decision.
 
     Raises:
         ServingError: The served challenger differs from its predictions; the champion cannot be used, or does
@@ -106,7 +107,7 @@ def compare(trial: Trial, uri: str, version: Version | None) -> Comparison:
         )
         decision = ledger.decisions(trial.registry, images)
         return Comparison(champion, rows, decision, None, None, Verdict([rule], {}, {}))
-    if version is None:
+    if trial.params.dry_run:
         decision = ledger.decisions(trial.registry, images) + 1
     else:
         decision = ledger.take(trial.registry, images, trial.run_id)
