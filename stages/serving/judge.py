@@ -36,26 +36,33 @@ def main(job: str, answers: str) -> None:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     task = json.loads(Path(job).read_text(encoding="utf-8"))
     images = [tuple(place) for place in task["pictures"]]
-    code: dict[str, bytes] | None = None
+    first_code: dict[str, bytes] | None = None
     written: list[dict[str, Any]] = []
     for uri in task["models"]:
         folder = _download(uri)
-        code = code or _code(folder)
-        if _code(folder) != code:
+        code = _code(folder)
+        if first_code is not None and code != first_code:
             break
+        first_code = code
         written.append(_classified(folder, images, task["params"]))
         Path(answers).write_text(json.dumps(written), encoding="utf-8")
 
 
 def _download(uri: str) -> Path:
     import mlflow
+    from requests import exceptions
 
+    # A host without an address is none of Python's own ConnectionErrors; other stores than HTTP raise these.
+    no_answer = (
+        *(ConnectionError, TimeoutError),
+        *(exceptions.ConnectionError, exceptions.Timeout, exceptions.RetryError),
+    )
     try:
         return Path(mlflow.artifacts.download_artifacts(uri))
     except Exception as error:
         cause: BaseException | None = error
         while cause is not None:
-            if isinstance(cause, ConnectionError | TimeoutError):
+            if isinstance(cause, no_answer):
                 sys.stderr.write(" ".join(str(error).split()))
                 raise SystemExit(_TRANSIENT) from None
             cause = cause.__cause__ or cause.__context__

@@ -87,12 +87,14 @@ def test_a_killed_process_is_a_transient_error(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("host", ["127.0.0.1", "host.invalid"], ids=["closed port", "no address"])
 def test_an_mlflow_that_does_not_answer_is_a_transient_error(
-    monkeypatch: pytest.MonkeyPatch,
+    host: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A host without an address was a permanent error, so nothing retried."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://user:secret@127.0.0.1:{closed.getsockname()[1]}")
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://user:secret@{host}:{closed.getsockname()[1]}")
         monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
         with pytest.raises(ServingError, match=r"models:/m-1 cannot be used: ") as caught:
             isolated.classify("models:/m-1", [])
