@@ -20,6 +20,12 @@ LEVEL, TOLERATED = 0.05, 0.1
 # What the better challenger gains, what the ruined class drops, and how many better challengers have to pass.
 GAIN, DROP, PASS = 0.03, 0.3, 0.8
 NIGHTS = 200
+# The rules of `false_promotions`, as the table names them.
+RULES = {
+    "each night": "a fresh level each night",
+    "ladder": "the Ladder without parameter (Blum & Hardt 2015)",
+    "budget": "ours",
+}
 CHURNS = (0.02, 0.04, 0.06, 0.08)
 _DRAWS = 1000
 
@@ -211,8 +217,8 @@ def _wins(rule: str, gained: int, lost: int, images: int, night: int) -> bool:
 def main() -> None:
     """Print the tables."""
     print(f"| rule | any false promotion in {NIGHTS} nights |\n|---|---|")
-    for rule in ("each night", "ladder", "budget"):
-        print(f"| {rule} | {false_promotions(rule, 1000, 200):.1%} |", flush=True)
+    for rule, title in RULES.items():
+        print(f"| {title} | {false_promotions(rule, 1000, 200):.1%} |", flush=True)
     columns = "classes x images | churn | gain significant | then promoted"
     columns += " | ruined class refused | by Holm | at best"
     print(f"\n| {columns} |\n|{'---|' * 7}")
