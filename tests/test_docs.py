@@ -77,7 +77,7 @@ RUN_BY = {
     "python -m benchmarks.bench_quality": "tests/benchmarks/test_benchmarks.py: bench_quality",
     "python -m benchmarks.bench_storage": "tests/benchmarks/test_benchmarks.py: bench_storage",
     "python -m benchmarks.drift": "not run: minutes; tests/data/test_drift.py simulates fewer runs",
-    "python -m benchmarks.promotion_rules": "not run: minutes; tests/scoring/test_promotion.py simulates it",
+    "python -m benchmarks.promotion_rules": "not run: minutes; scoring/test_promotion_rates.py simulates it",
     "python -m stages.tools.check": "tests/tools/test_check.py: check",
     "python -m stages.tools.check_champion": "tests/tools/test_check_champion.py: check_champion",
     "python -m stages.tools.compare": "tests/tools/test_compare.py: compare",

@@ -105,8 +105,8 @@ def class_drops(
 
     How conspicuous a drop is says `_surprise`. The p-values are exact whatever it says; it decides the power.
     Rejected: the drop divided by the square root of the class's images, which misses twice as many ruined
-    classes at 101 x 30; and Holm's correction of McNemar's exact test, which counts classes that have too few
-    images to be conspicuous (benchmarks/promotion_rules.py).
+    classes at 101 x 30 (docs/promotion.md); and Holm's correction of McNemar's exact test, which counts
+    classes that have too few images to be conspicuous (benchmarks/promotion_rules.py).
 
     Args:
         lost: Of each class (K,), images that only the champion classifies correctly.
