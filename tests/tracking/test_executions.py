@@ -27,24 +27,24 @@ def test_runs_of_one_execution_have_one_parent_with_their_status(
 ) -> None:
     monkeypatch.setenv("CONVOY_RUN", "manual__2026-11-21")
     client = MlflowClient()
-    with tracking.run("tiny", "one", {"stage": "train@one"}) as run:
-        assert client.get_run(parent_of(run.link)).info.status == "RUNNING"
-    with tracking.run("tiny", "two", {"stage": "train@two"}) as two:
-        two.members({"one": run.link}, {"ensemble.accuracy": 0.5})
-    parent = client.get_run(parent_of(run.link))
-    assert parent_of(two.link) == parent.info.run_id
+    with tracking.run("tiny", "one", {"stage": "train@one"}) as first:
+        assert client.get_run(parent_of(first.link)).info.status == "RUNNING"
+    with tracking.run("tiny", "two", {"stage": "train@two"}) as second:
+        second.members({"one": first.link}, {"ensemble.accuracy": 0.5})
+    parent = client.get_run(parent_of(first.link))
+    assert parent_of(second.link) == parent.info.run_id
     assert parent.info.status == "FINISHED"
     assert parent.info.run_name == parent.data.tags[EXECUTION] == "manual__2026-11-21"
     assert parent.data.metrics == {"ensemble.accuracy": 0.5}
 
     # Another execution that takes `one` from the cache points at it.
     monkeypatch.setenv("CONVOY_RUN", "manual__2026-11-22")
-    with tracking.run("tiny", "three", {"stage": "evaluate"}) as three:
-        three.members({"one": run.link}, {})
-    second_parent = client.get_run(parent_of(three.link))
+    with tracking.run("tiny", "three", {"stage": "evaluate"}) as third:
+        third.members({"one": first.link}, {})
+    second_parent = client.get_run(parent_of(third.link))
     assert second_parent.info.run_id != parent.info.run_id
-    assert second_parent.data.tags["run.one"] == run.link["run_id"]
-    assert str(run.link["run_id"]) in second_parent.data.tags["mlflow.note.content"]
+    assert second_parent.data.tags["run.one"] == first.link["run_id"]
+    assert str(first.link["run_id"]) in second_parent.data.tags["mlflow.note.content"]
 
 
 def test_a_failed_stage_fails_the_parent_until_it_is_run_again(
@@ -158,10 +158,10 @@ def test_two_sweeps_side_by_side_do_not_end_each_others_runs(
     monkeypatch.setenv("CONVOY_RUN", "sweep-digits-lenet")
     monkeypatch.delenv("DVC_STAGE", raising=False)
     client = MlflowClient()
-    with tracking.run("swept", "lenet", {"stage": "train@lenet"}) as run:
-        client.set_tag(str(run.link["run_id"]), executions.PROCESS, "another-machine pid:[1] 7 7")
-        with tracking.run("swept", "lenet", {"stage": "train@lenet"}) as two:
-            for trial in (run, two):
+    with tracking.run("swept", "lenet", {"stage": "train@lenet"}) as first:
+        client.set_tag(str(first.link["run_id"]), executions.PROCESS, "another-machine pid:[1] 7 7")
+        with tracking.run("swept", "lenet", {"stage": "train@lenet"}) as second:
+            for trial in (first, second):
                 assert client.get_run(str(trial.link["run_id"])).info.status == "RUNNING"
 
 
