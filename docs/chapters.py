@@ -1,6 +1,7 @@
 """The page "The books, chapter by chapter", from docs/books.yaml, the recipes and the recorded results."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -31,7 +32,7 @@ def write_books(path: Path, chapters: Path, root: Path) -> None:
         root: The repository.
 
     Raises:
-        ValueError: A figure of a recipe is of a chapter that the file lacks.
+        ValueError: A figure or relation of a recipe is of a chapter that the file lacks.
     """
     books, results = read_books(root / RECIPES), reproduction.read(root / RESULTS)
     written = yaml.safe_load(chapters.read_text(encoding="utf-8"))
@@ -48,16 +49,16 @@ def write_books(path: Path, chapters: Path, root: Path) -> None:
 
 
 def check(written: Mapping[str, Any], books: Mapping[str, Book]) -> None:
-    """Check that every figure of every recipe is of a chapter of the file.
+    """Check that every figure and relation of every recipe is of a chapter of the file.
 
     Raises:
-        ValueError: A figure is of another chapter.
+        ValueError: One is of another chapter.
     """
     keys = [book["key"] % name for book in written.values() for name in book["chapters"]]
     for recipe, book in books.items():
-        for figure in book.figures:
-            if not any(_is_of(figure.source, key) for key in keys):
-                raise ValueError(f"{recipe}: docs/books.yaml has no chapter for {figure.source!r}")
+        for printed in (*book.figures, *book.relations):
+            if not any(_is_of(printed.source, key) for key in keys):
+                raise ValueError(f"{recipe}: docs/books.yaml has no chapter for {printed.source!r}")
 
 
 def _row(
@@ -86,12 +87,8 @@ def _row(
 
 
 def _recipe(recipe: str, figure: Printed, results: Sequence[Result], *, several: bool) -> str:
-    ours = [
-        result.value
-        for result in results
-        if (result.recipe, result.of, result.metric, result.split)
-        == (recipe, figure.of, figure.metric, figure.split)
-    ]
+    runs = reproduction.select(results, recipe, figure.of, figure.metric, figure.split)
+    ours = [result.value for result in runs]
     what = " ".join(_differing(figure, several))
     named = f"`{recipe}`{what and f' {what}'}: {figure.value:g}"
     if not ours:
@@ -101,12 +98,7 @@ def _recipe(recipe: str, figure: Printed, results: Sequence[Result], *, several:
 
 def _relation(recipe: str, relation: Relation, results: Sequence[Result], root: Path) -> str:
     first, second = relations.sides(recipe, relation)
-    difference = relations.compare(
-        recipe,
-        relation,
-        results,
-        lambda other, seed: answers.read(answers.file(root / ANSWERS, other, seed)),
-    )
+    difference = relations.compare(recipe, relation, results, partial(answers.of_run, root / ANSWERS))
     return f"{first} above {second}: {difference.verdict if difference else 'not run'}"
 
 

@@ -89,7 +89,9 @@ def train(name: str, *, params: LearnerParams, recipe: str, data: Path, model: P
         if (drawn := attempt / monitor.CURVES).exists():
             shutil.move(drawn, folder / monitor.CURVES)
         if (saved := attempt / CHECKPOINTS).exists():
-            shutil.move(saved, folder / CHECKPOINTS)
+            # Not moved: a worker that is killed before DVC has taken the outputs needs them again.
+            # A killed training may have left an unfinished file, whose name begins with a dot.
+            shutil.copytree(saved, folder / CHECKPOINTS, ignore=shutil.ignore_patterns(".*"))
         scores = {"val": _report(run, learner, history, val)}
         if "phase" in history:
             scores["train"] = _score_train_sample(run, learner, rows)
@@ -124,7 +126,7 @@ def _curves_of_failures(attempt: Path, run: tracking.Run) -> Iterator[None]:
     try:
         yield
     except Exception:
-        # Raised again below.
+        # Of every failure: the curves show why a loss diverged, and how far any other training was.
         for name in (monitor.CURVES, monitor.SERIES):
             if (path := attempt / name).exists():
                 run.file(path)

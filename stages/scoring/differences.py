@@ -7,9 +7,8 @@ from numpy.typing import NDArray
 def paired(differences: NDArray[np.float64], level: float) -> tuple[float, float, float]:
     """Compare two accuracies on the same images.
 
-    For two classifiers this is the interval of Agresti and Min (Statistics in Medicine 24, 2005), as in
-    `significance.of_counts`: Wald's after half an image is added to each of the four counts. Here a
-    difference may also be a fraction, as that of an ensemble and the mean of its members.
+    The interval is that of `matched_pairs`. A difference may also be a fraction, as that of an ensemble and
+    the mean of its members.
 
     Args:
         differences: of each image (N,), from -1 to 1: 1 where only the first classifier is right, -1 where
@@ -19,11 +18,31 @@ def paired(differences: NDArray[np.float64], level: float) -> tuple[float, float
     Returns:
         The difference, its lower and its upper bound.
     """
+    total, squares = float(differences.sum()), float((differences**2).sum())
+    return total / len(differences), *matched_pairs(total, squares, len(differences), level)
+
+
+def matched_pairs(total: float, squares: float, images: int, level: float) -> tuple[float, float]:
+    """The interval of the difference of two accuracies on the same images.
+
+    Agresti and Min's (Statistics in Medicine 24, 2005): Wald's after half an image is added to each of the
+    four counts. SciPy does not have it.
+
+    Args:
+        total: the sum of the images' differences, each from -1 to 1.
+        squares: the sum of their squares; of two classifiers, the number of images that one of them gets
+            right.
+        images: their number.
+        level: probability that the difference is below the interval, and the same above it.
+
+    Returns:
+        The lower and the upper bound.
+    """
     from scipy.stats import norm
 
-    total, added = float(differences.sum()), len(differences) + 2
-    spread = float(norm.isf(level)) * (float((differences**2).sum()) + 1 - total**2 / added) ** 0.5 / added
-    return total / len(differences), total / added - spread, total / added + spread
+    added = images + 2
+    spread = float(norm.isf(level)) * (squares + 1 - total**2 / added) ** 0.5 / added
+    return total / added - spread, total / added + spread
 
 
 def independent(

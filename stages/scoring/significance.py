@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.scoring import differences
+
 # Shape of the gamma distribution whose rates are as good as equal.
 _ALIKE = 1e4
 
@@ -36,8 +38,7 @@ def accuracy(challenger: NDArray[np.bool_], champion: NDArray[np.bool_], level: 
 
     Mid-p holds its level in small samples almost as strictly as the exact test, which is too cautious.
     Source: M. Fagerland, S. Lydersen, P. Laake, The McNemar test for binary matched-pairs data, BMC Medical
-    Research Methodology 13:91, 2013. The interval of the difference is Agresti and Min's (Statistics in
-    Medicine 24, 2005): Wald's after half an image is added to each of the four counts. SciPy has neither.
+    Research Methodology 13:91, 2013. SciPy does not have it. The interval is `differences.matched_pairs`.
 
     Args:
         challenger: Whether each image (N,) is classified correctly.
@@ -54,27 +55,24 @@ def accuracy(challenger: NDArray[np.bool_], champion: NDArray[np.bool_], level: 
 
 def of_counts(gained: int, lost: int, images: int, level: float) -> Paired:
     """Compare two accuracies as `accuracy` does, from the counts of images."""
-    from scipy.stats import binom, norm
+    from scipy.stats import binom
 
     differ = gained + lost
     p_value = (
         float(binom.sf(gained - 1, differ, 0.5) - 0.5 * binom.pmf(gained, differ, 0.5)) if differ else 0.5
     )
-    total = images + 2
-    centre = (gained - lost) / total
-    spread = float(norm.isf(level)) * ((differ + 1) - (gained - lost) ** 2 / total) ** 0.5 / total
-    return Paired((gained - lost) / images, centre - spread, centre + spread, p_value, gained, lost)
+    low, high = differences.matched_pairs(gained - lost, differ, images, level)
+    return Paired((gained - lost) / images, low, high, p_value, gained, lost)
 
 
 def log_loss(challenger: NDArray[np.float64], champion: NDArray[np.float64], level: float) -> Paired:
     """Compare two log losses by a paired bootstrap of their mean difference; a gain is a lower loss.
 
     Source: B. Efron, R. Tibshirani, An Introduction to the Bootstrap, 1993, ch. 13 and 15. The bootstrap
-        distribution of the mean is not sampled but computed by its saddlepoint approximation (A. Davison, D.
-        Hinkley, Biometrika 75, 1988; tail probability of R. Lugannani and S. Rice, 1980). The levels that
-        remain after some
-    hundred decisions are below 1e-6: 10,000 resamples cannot show such a tail, 100 million would take hours.
-    The result needs no seed.
+    distribution of the mean is not sampled but computed by its saddlepoint approximation (A. Davison, D.
+    Hinkley, Biometrika 75, 1988; tail probability of R. Lugannani and S. Rice, 1980). The levels that remain
+    after some hundred decisions are below 1e-6: 10,000 resamples cannot show such a tail, 100 million would
+    take hours. The result needs no seed.
 
     Args:
         challenger: The log loss of each image (N,), in nats.

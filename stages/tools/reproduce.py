@@ -10,6 +10,7 @@ import platform
 import statistics
 import subprocess
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -25,7 +26,7 @@ from stages.params import Book, Params
 from stages.report.pages import answers, relations, reproduction
 from stages.report.pages.answers import Answers
 from stages.report.pages.reproduction import Result
-from stages.scoring import ENSEMBLE
+from stages.scoring import ENSEMBLE, metrics
 from stages.scoring.predictions import Predictions
 from stages.tools import _experiment
 
@@ -34,7 +35,6 @@ RESULTS = Path("results/reproduction.csv")
 ANSWERS = Path("results/answers")
 TABLE = Path("reports/reproduction.md")
 _PARAMS = Path("params.yaml")
-_RANKS = {"accuracy": 1, "top5_accuracy": 5}
 _HEADING = """# Reproduction
 
 What the books print for an experiment and what this project measured on the test split. A result passes when
@@ -79,8 +79,8 @@ def reproduce(
             results, splits = run(recipe, seed, set or [])
             answers.write(answers.file(ANSWERS, recipe, seed), splits)
             reproduction.write(RESULTS, reproduction.merged(reproduction.read(RESULTS), results))
-    with replace_atomically(TABLE) as partial:
-        partial.write_text(_page(books), "utf-8")
+    with replace_atomically(TABLE) as aside:
+        aside.write_text(_page(books), "utf-8")
     log.event("wrote_reproduction", recipes=", ".join(names) or "none", table=TABLE)
 
 
@@ -88,9 +88,7 @@ def _page(books: Mapping[str, Book]) -> str:
     results = reproduction.read(RESULTS)
     figures = reproduction.markdown({name: book.figures for name, book in books.items()}, results)
     stated = {name: book.relations for name, book in books.items()}
-    compared = relations.markdown(
-        stated, results, lambda recipe, seed: answers.read(answers.file(ANSWERS, recipe, seed))
-    )
+    compared = relations.markdown(stated, results, partial(answers.of_run, ANSWERS))
     return _HEADING + figures + _RELATIONS + compared
 
 
@@ -141,8 +139,8 @@ def run(recipe: str, seed: int, overrides: Sequence[str]) -> tuple[list[Result],
         answered = {split: answers.of_predictions(by_name) for split, by_name in judged.items()}
         return _read_results(checked, judged), answered
     finally:
-        with replace_atomically(_PARAMS) as partial:
-            partial.write_bytes(before)
+        with replace_atomically(_PARAMS) as aside:
+            aside.write_bytes(before)
 
 
 def _read_predictions(checked: Params, split: str) -> dict[str, Predictions]:
@@ -159,6 +157,7 @@ def _read_results(checked: Params, judged: Mapping[str, Mapping[str, Predictions
     results = []
     for figure in checked.book.figures:
         predictions = judged[figure.split][figure.of]
+        scores = metrics.score(predictions, checked.evaluate.calibration_bins)
         epochs, seconds = _read_epochs(figure.of, train)
         results.append(
             Result(
@@ -167,7 +166,7 @@ def _read_results(checked: Params, judged: Mapping[str, Mapping[str, Predictions
                 of=figure.of,
                 metric=figure.metric,
                 split=figure.split,
-                value=round(predictions.top_accuracy(_RANKS[figure.metric]), 5),
+                value=round(scores[figure.metric], 5),
                 train=train,
                 images=len(predictions),
                 epochs=epochs,

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from stages.params import Book, Relation
 from stages.tools.reproduce import read_books
 
 ROOT = Path(__file__).parents[2]
@@ -51,3 +52,13 @@ def test_a_figure_of_no_chapter_is_named(chapters: Any) -> None:
         ValueError, match=r"minivggnet_cifar10.*: docs/books.yaml has no chapter for 'Starter"
     ):
         chapters.check(written, read_books(ROOT / "conf" / "recipe"))
+
+
+def test_a_relation_of_no_chapter_is_named(chapters: Any) -> None:
+    """It was left out of the page without a word."""
+    written = yaml.safe_load(CHAPTERS.read_text(encoding="utf-8"))
+    stated = Relation(of="lenet", above="plain.lenet", source="Starter Bundle ch. 99")
+    with pytest.raises(
+        ValueError, match=r"recipe: docs/books.yaml has no chapter for 'Starter Bundle ch. 99'"
+    ):
+        chapters.check(written, {"recipe": Book(relations=[stated])})

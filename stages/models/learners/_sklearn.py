@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 _FILE = "model.skops"
 _IMAGES = "data/packed"
-# Multiplications in a matrix product: 10 ms on one core. BLAS' threads wait for each other by spinning. On
-# two busy cores, logistic regression of 1,259 x 324 features takes 10.7 CPU seconds with two threads and 0.4
-# with one.
+# Multiplications in a matrix product: about 10 ms on one core. BLAS' threads wait for each other by spinning.
+# On two busy cores, logistic regression of the recipe digits (1,259 x 324 features) takes 10.7 CPU seconds
+# with two threads and 0.4 with one.
 _WORTH_THREADS = 2**28
 
 Normalize: TypeAlias = Literal["scale", "standardize", "l2"]

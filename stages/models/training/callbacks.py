@@ -13,7 +13,7 @@ from stages.common import log
 from stages.common.errors import DivergedError
 from stages.common.history import History, OnEpoch
 from stages.data.loader import Loader
-from stages.models.training.checkpoints import Arrays
+from stages.models.training.array_files import Arrays
 from stages.models.training.monitor import Monitor
 
 _SHOWN = ("loss", "accuracy", "val_loss", "val_accuracy")

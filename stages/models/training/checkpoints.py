@@ -19,23 +19,17 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
-
-import numpy as np
-from numpy.typing import NDArray
 
 from stages.common import log
 from stages.common.errors import LockedError
-from stages.common.files import read_json, remove, replace_atomically, write_json
+from stages.common.files import read_json, remove, write_json
 from stages.common.history import History
+from stages.models.training import array_files
+from stages.models.training.array_files import Arrays
 
 VARIABLE = "CONVOY_CHECKPOINTS"
 _LAST = "last.npz"
 _IDENTITY = "identity.json"
-_PROGRESS = "progress"
-_METRIC = "metric_"
-
-Arrays = list[NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -113,10 +107,10 @@ def write(folder: Path, state: State) -> None:
     epoch = state.progress.best
     # The best weights first and under their epoch, as the state must not name weights that are not there.
     if state.best is not None and epoch is not None and not (path := _best(folder, epoch)).exists():
-        _write(path, _numbered(state.best))
-    named: dict[str, Any] = _numbered(state.variables) | _numbered(state.metrics, _METRIC)
-    named[_PROGRESS] = np.array(json.dumps(asdict(state.progress)))
-    _write(folder / _LAST, named)
+        array_files.write(path, best=state.best)
+    array_files.write(
+        folder / _LAST, asdict(state.progress), variables=state.variables, metrics=state.metrics
+    )
     for other in folder.glob(_best(folder, "*").name):
         if epoch is None or other != _best(folder, epoch):
             remove(other)
@@ -133,14 +127,13 @@ def read(folder: Path) -> State | None:
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as file:
-            progress = Progress(**json.loads(str(file[_PROGRESS])))
-            variables, metrics = _arrays(file), _arrays(file, _METRIC)
+        values, (variables, metrics) = array_files.read(path, "variables", "metrics")
+        progress = Progress(**values)
         if progress.best is None:
             return State(progress, variables, metrics, None)
-        with np.load(_best(folder, progress.best), allow_pickle=False) as file:
-            return State(progress, variables, metrics, _arrays(file))
-    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
+        _, (best,) = array_files.read(_best(folder, progress.best), "best")
+        return State(progress, variables, metrics, best)
+    except array_files.UNREADABLE as error:
         log.warning("ignored_checkpoint", path=path, reason=f"it cannot be read: {error}")
         return None
 
@@ -169,17 +162,3 @@ def _report_others(folder: Path, member: str, identity: Mapping[str, Any]) -> No
 
 def _best(folder: Path, epoch: int | str) -> Path:
     return folder / f"best-{epoch}.npz"
-
-
-def _write(path: Path, named: Mapping[str, Any]) -> None:
-    with replace_atomically(path) as aside, aside.open("wb") as file:
-        np.savez(file, **named)
-
-
-def _numbered(arrays: Arrays, prefix: str = "") -> dict[str, NDArray[Any]]:
-    return {f"{prefix}{number}": array for number, array in enumerate(arrays)}
-
-
-def _arrays(file: Any, prefix: str = "") -> Arrays:
-    numbers = [name.removeprefix(prefix) for name in file.files if name.startswith(prefix)]
-    return [file[f"{prefix}{number}"] for number in range(sum(number.isdigit() for number in numbers))]

@@ -16,8 +16,9 @@ from stages.common.errors import LearnerError, ParamsError
 from stages.common.files import digest, read_json
 from stages.common.history import History
 from stages.models.training import epoch_checkpoints
+from stages.models.training.array_files import Arrays
 from stages.models.training.callbacks import assign
-from stages.models.training.checkpoints import Arrays
+from stages.models.training.epoch_checkpoints import EpochCheckpoint
 from stages.models.training.monitor import SERIES
 
 # Of the epochs before the continuation; its own phases count from 1.
@@ -30,13 +31,11 @@ class Earlier:
 
     Attributes:
         history: its epochs; the series `phase` is 0 throughout.
-        slots: the optimizer's state besides rate and count of steps; None where it was not saved.
-        iterations: the optimizer's count of steps.
+        checkpoint: has the optimizer's state; None for a member, which has none.
     """
 
     history: History
-    slots: Arrays | None = None
-    iterations: int = 0
+    checkpoint: EpochCheckpoint | None = None
 
 
 def of_member(model: keras.Model, file: Path, sha256: str | None) -> Earlier:
@@ -79,7 +78,7 @@ def of_checkpoint(model: keras.Model, file: Path, sha256: str | None) -> Earlier
     if not _fit(saved.model, model.variables):
         raise _other_network(file, model)
     assign(model.variables, saved.model)
-    return Earlier(_as_earlier(saved.history), saved.slots, saved.iterations)
+    return Earlier(_as_earlier(saved.history), saved)
 
 
 def resume_optimizer(model: keras.Model, earlier: Earlier) -> None:
@@ -88,16 +87,16 @@ def resume_optimizer(model: keras.Model, earlier: Earlier) -> None:
     The rate is the new params'. The count of steps goes on where the rate is constant; a schedule counts the
     steps of the continuation. The state of another kind of optimizer is left out, and the log says so.
     """
-    if earlier.slots is None:
+    if (saved := earlier.checkpoint) is None:
         return
     optimizer = model.optimizer
     variables = epoch_checkpoints.slots(optimizer)
-    if not _fit(earlier.slots, variables):
+    if saved.roles != epoch_checkpoints.roles(optimizer) or not _fit(saved.slots, variables):
         log.event("started_optimizer_anew", reason="the checkpoint has the state of another optimizer")
         return
-    assign(variables, earlier.slots)
+    assign(variables, saved.slots)
     if any(variable is optimizer.learning_rate for variable in optimizer.variables):
-        optimizer.iterations.assign(earlier.iterations)
+        optimizer.iterations.assign(saved.iterations)
 
 
 def _check(file: Path, key: str, advice: str, sha256: str | None) -> None:

@@ -6,21 +6,19 @@ epoch and value, such as epoch-034-val_loss-0.5546.npz. The checkpoint that a ki
 another file, see checkpoints.py.
 """
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
-from zipfile import BadZipFile
 
 import keras
-import numpy as np
 
 from stages.common.errors import LearnerError
-from stages.common.files import remove, replace_atomically
+from stages.common.files import remove
 from stages.common.history import History
+from stages.models.training import array_files
+from stages.models.training.array_files import Arrays
 from stages.models.training.callbacks import arrays
-from stages.models.training.checkpoints import Arrays
 
 Which = Literal["improving"] | int
 
@@ -31,13 +29,15 @@ class EpochCheckpoint:
 
     Attributes:
         model: values of the network's variables: weights, statistics, random generators.
-        slots: values of the optimizer's variables besides rate and count, such as momentum.
+        slots: values of the optimizer's variables besides rate and count.
+        roles: of each slot, such as momentum; see `roles`.
         iterations: the optimizer's count of steps.
         history: of all epochs up to this one.
     """
 
     model: Arrays
     slots: Arrays
+    roles: list[str]
     iterations: int
     history: History
 
@@ -73,7 +73,6 @@ class Save(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no type
         else:
             due = (epoch + 1 - self._first) % self._which == 0
         if due:
-            self._folder.mkdir(exist_ok=True)
             _write(
                 self._folder / f"epoch-{epoch + 1:03d}-{self._monitor}-{values[-1]:.4f}.npz",
                 self.model,
@@ -88,16 +87,12 @@ def read(path: Path) -> EpochCheckpoint:
         LearnerError: the file is something else.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            model, slots = (
-                [file[f"{part}_{number}"] for number in range(int(file[f"{part}_count"]))]
-                for part in ("model", "slots")
-            )
-            history: History = json.loads(str(file["history"]))
-            if not history["epoch"]:
-                raise ValueError("its history has no epoch")
-            return EpochCheckpoint(model, slots, int(file["iterations"]), history)
-    except (OSError, ValueError, KeyError, TypeError, IndexError, EOFError, BadZipFile) as error:
+        values, (model, slots) = array_files.read(path, "model", "slots")
+        saved = EpochCheckpoint(model, slots, **values)
+        if not saved.history["epoch"]:
+            raise ValueError("its history has no epoch")
+        return saved
+    except array_files.UNREADABLE as error:
         reason = re.sub(r"\s+", " ", str(error))
         raise LearnerError(f"{path} is no checkpoint of an epoch: {reason}") from None
 
@@ -108,14 +103,21 @@ def slots(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
     return [variable for variable in optimizer.variables if id(variable) not in excluded]
 
 
+def roles(optimizer: keras.optimizers.Optimizer) -> list[str]:
+    """What each slot holds, such as momentum or velocity; empty for what is not of one weight.
+
+    The shapes do not say it: SGD's momentum and RMSprop's velocity have those of the weights. Keras names a
+    slot by its weight and its role.
+    """
+    paths = [variable.path for variable in slots(optimizer)]
+    return [path.rpartition("_")[2] if "/" in path else "" for path in paths]
+
+
 def _write(path: Path, model: keras.Model, history: History) -> None:
-    parts = {"model": arrays(model.variables), "slots": arrays(slots(model.optimizer))}
-    named: dict[str, Any] = {
-        "iterations": np.asarray(keras.ops.convert_to_numpy(model.optimizer.iterations)),
-        "history": np.array(json.dumps(history)),
+    optimizer = model.optimizer
+    values = {
+        "roles": roles(optimizer),
+        "iterations": int(keras.ops.convert_to_numpy(optimizer.iterations)),
+        "history": history,
     }
-    for part, values in parts.items():
-        named[f"{part}_count"] = np.array(len(values))
-        named |= {f"{part}_{number}": value for number, value in enumerate(values)}
-    with replace_atomically(path) as aside, aside.open("wb") as file:
-        np.savez(file, **named)
+    array_files.write(path, values, model=arrays(model.variables), slots=arrays(slots(optimizer)))

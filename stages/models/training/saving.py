@@ -10,8 +10,9 @@ import keras
 
 from stages.common.history import History
 from stages.models.training import checkpoints
+from stages.models.training.array_files import Arrays
 from stages.models.training.callbacks import Best, Span, arrays, assign, state_variables
-from stages.models.training.checkpoints import Arrays, Progress, State
+from stages.models.training.checkpoints import Progress, State
 from stages.models.training.interruption import Interruption, TrainingInterruptedError
 
 

@@ -28,7 +28,7 @@ class Settings(Section):
             network's own are left out.
         top5_accuracy: measure in each epoch, too, whether the label is among the five most probable classes;
             for many classes, where it can rise when the accuracy stalls (Practitioner Bundle ch. 4).
-        monitor: what early stopping, a plateau and `keep` look at.
+        monitor: what early stopping, a plateau, `keep: best` and `save_epochs: improving` look at.
         early_stopping: when to stop early; null: never.
         keep: `best` ends with the weights of the best epoch, `last` with those of the last. `snapshots` ends
             with the average of the networks at the ends of all cycles of a cosine schedule.

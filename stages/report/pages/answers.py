@@ -52,7 +52,6 @@ def write(path: Path, splits: Mapping[str, Answers]) -> None:
         path: of the file.
         splits: split → answers.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_json(
         path,
         {
@@ -87,6 +86,11 @@ def read(path: Path) -> dict[str, Answers]:
         }
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ConvoyError(f"{path} is no file of answers: {error!r}") from None
+
+
+def of_run(folder: Path, recipe: str, seed: int) -> dict[str, Answers]:
+    """Read the answers of a run, as `read` does."""
+    return read(file(folder, recipe, seed))
 
 
 def _unpacked(text: str, count: int) -> NDArray[np.bool_]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from stages.params import MEMBERS, Relation
 from stages.report.pages.answers import Answers
-from stages.report.pages.reproduction import Result, table
+from stages.report.pages.reproduction import Result, select, table
 from stages.scoring import ENSEMBLE, differences
 
 _LEVEL = 0.025
@@ -88,7 +88,10 @@ def compare(
         bounds = [differences.paired(values, _LEVEL) for values in pairs.values()]
         gain, low, high = (fmean(values) for values in zip(*bounds, strict=True))
         return Difference(gain, low, high, list(pairs), paired=True)
-    ours_by_accuracy, theirs_by_accuracy = (_results(results, side, relation) for side in (first, second))
+    # Of MEMBERS there are none, as not every member has a figure.
+    ours_by_accuracy, theirs_by_accuracy = (
+        select(results, side.recipe, side.name, "accuracy", relation.split) for side in (first, second)
+    )
     if not ours_by_accuracy or not theirs_by_accuracy:
         return None
     gain, low, high = differences.independent(
@@ -140,13 +143,3 @@ def _right(answers: Answers, name: str) -> NDArray[np.float64]:
         return np.asarray(answers.correct[name], np.float64)
     members = [right for member, right in answers.correct.items() if member != ENSEMBLE]
     return np.asarray(np.mean(members, axis=0), np.float64)
-
-
-def _results(results: Sequence[Result], side: Side, relation: Relation) -> list[Result]:
-    """The results of a side; of MEMBERS none, as not every member has a figure."""
-    return [
-        result
-        for result in results
-        if (result.recipe, result.of, result.metric, result.split)
-        == (side.recipe, side.name, "accuracy", relation.split)
-    ]

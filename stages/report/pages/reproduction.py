@@ -64,7 +64,6 @@ def read(path: Path) -> list[Result]:
 
 def write(path: Path, results: Iterable[Result]) -> None:
     """Write the results as a sorted table, so that a new result is a new line for git."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     with replace_atomically(path) as aside, aside.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, [field.name for field in fields(Result)], lineterminator="\n")
         writer.writeheader()
@@ -80,6 +79,12 @@ def merged(old: Iterable[Result], new: Sequence[Result]) -> list[Result]:
     """Merge results: a new run replaces an older run of the same recipe and seed."""
     again = {(result.recipe, result.seed) for result in new}
     return [*(result for result in old if (result.recipe, result.seed) not in again), *new]
+
+
+def select(results: Iterable[Result], recipe: str, of: str, metric: str, split: str) -> list[Result]:
+    """Return the results of one figure, one for each seed."""
+    key = recipe, of, metric, split
+    return [row for row in results if (row.recipe, row.of, row.metric, row.split) == key]
 
 
 def passes(printed: Printed, values: Sequence[float]) -> bool:
@@ -104,8 +109,7 @@ def markdown(books: Mapping[str, Sequence[Printed]], results: Sequence[Result]) 
     rows = []
     for recipe, printed in books.items():
         for number in printed:
-            key = recipe, number.of, number.metric, number.split
-            ours = [row for row in results if (row.recipe, row.of, row.metric, row.split) == key]
+            ours = select(results, recipe, number.of, number.metric, number.split)
             metric = f"{number.metric}, {number.split}" if number.split != "test" else number.metric
             rows.append([f"`{recipe}`", number.of, metric, _band(number), *_cells(number, ours)])
     return table(header, rows)

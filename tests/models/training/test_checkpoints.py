@@ -41,6 +41,7 @@ def everything_with_a_state() -> dict[str, Any]:
         "keep": "best",
         "early_stopping": {"patience": 5, "min_delta": 0.0},
         "checkpoint_every": 2,
+        "save_epochs": 3,
         "deterministic": True,
     }
     return values | {"models": {"net": net}, "ensemble": {"members": ["net"], "weights": "uniform"}}
@@ -79,6 +80,8 @@ def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(
     run_id = read_json(attempt / "run.json")["run_id"]
     assert {"last.npz", "history.json", "learning_curves.png"} <= {path.name for path in attempt.iterdir()}
     assert not folder.exists()
+    # As if the signal had come while a file was written.
+    (attempt / "checkpoints" / ".epoch-003-val_loss-9.9999.npz.part").write_bytes(b"")
 
     stopped = start(tmp_path, packed.packed)
     assert stopped.stderr is not None
@@ -99,6 +102,8 @@ def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(
     resumed, history = weights(folder), read_json(folder / "history.json")
     assert read_json(folder / "run.json")["run_id"] == run_id
     assert {"learning_curves.png"} <= {path.name for path in folder.iterdir()}
+    of_epochs = sorted(path.name for path in (folder / "checkpoints").iterdir())
+    assert [name[:9] for name in of_epochs] == ["epoch-003", "epoch-006"]
     assert MlflowClient().get_run(run_id).info.status == "FINISHED"
     logged = MlflowClient().get_metric_history(run_id, "val_loss")
     assert {metric.step: metric.value for metric in logged} == dict(enumerate(history["val_loss"], start=1))
@@ -111,6 +116,7 @@ def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(
     assert "event=finished_epoch" not in log
     assert read_json(folder / "run.json")["run_id"] == run_id
     assert read_json(folder / "history.json") == history
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == of_epochs
 
     undisturbed = start(tmp_path, packed.packed, checkpoint_folder="elsewhere")
     assert undisturbed.wait() == 0

@@ -97,17 +97,29 @@ def test_a_checkpoint_and_another_rate_are_segments(
         np.testing.assert_array_equal(array, other)
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (optimizer("adam"), optimizer("sgd", **PLAIN)),
+        (optimizer("sgd"), optimizer("rmsprop", momentum=0.0)),
+        (optimizer("sgd"), optimizer("sgd", momentum=0.0, ema_momentum=0.9)),
+    ],
+    ids=["other shapes", "the shapes of another optimizer", "averages with the shapes of momentum"],
+)
 def test_the_state_of_another_optimizer_is_left_out(
-    packed: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    packed: Any,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    first: dict[str, Any],
+    second: dict[str, Any],
 ) -> None:
-    train_with_checkpoints(
-        packed, tmp_path, optimizer=optimizer("adam"), train={"epochs": 1, "save_epochs": 1}
-    )
+    """RMSprop divided by the root of SGD's momentum, and the loss was no number."""
+    train_with_checkpoints(packed, tmp_path, optimizer=first, train={"epochs": 1, "save_epochs": 1})
     (file,) = (tmp_path / CHECKPOINTS).iterdir()
     with caplog.at_level(logging.INFO, logger="convoy"):
         _, history, _ = fitted(
             packed.packed,
-            optimizer=optimizer("sgd", **PLAIN),
+            optimizer=second,
             start_from={"checkpoint": str(file)},
             train={"epochs": 1},
         )
