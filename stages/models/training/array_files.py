@@ -32,7 +32,7 @@ def write(path: Path, value: Any = None, **arrays: Arrays) -> None:
     }
     named[_VALUE] = np.array(json.dumps(value))
     with replace_atomically(path) as aside, aside.open("wb") as file:
-        np.savez(file, **named)
+        np.savez(file, allow_pickle=False, **named)
 
 
 def read(path: Path, *names: str) -> tuple[Any, list[Arrays]]:
