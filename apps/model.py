@@ -1,5 +1,7 @@
 """A trained model as the applications use it, and their images."""
 
+import atexit
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -39,7 +41,7 @@ def load(uri: str) -> Classifier:
 
     with tracking.connected():
         try:
-            model = mlflow.pyfunc.load_model(uri)
+            model = mlflow.pyfunc.load_model(uri, dst_path=_temporary_folder())
         except (MlflowException, OSError) as error:
             kind = DownloadError if is_failed_download(error) else AppError
             raise kind(f"--model {uri}: {redact(str(error).splitlines()[0])}") from error
@@ -54,6 +56,13 @@ def load(uri: str) -> Classifier:
         ]
 
     return classify
+
+
+def _temporary_folder() -> str:
+    """A folder until the process ends. MLflow leaves a model that it downloads without a folder for good."""
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    return folder.name
 
 
 def png(pixels: Pixels) -> bytes:

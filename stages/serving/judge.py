@@ -28,7 +28,7 @@ def main(job: str, answers: str) -> None:
         answers: The JSON file to write: a list with an entry per model, in order. An entry has `classes`,
             `probabilities` (a row per image), `latencies_ms` (one number per timed image) and `bytes`, the
             size of the model's files. The list ends before the first model that was logged with other code
-            than the models before it: it needs a process of its own.
+            than the models before it: it needs a process of its own. The models are downloaded beside it.
 
     Raises:
         SystemExit: MLflow does not answer; the status is that of transient errors.
@@ -38,8 +38,8 @@ def main(job: str, answers: str) -> None:
     images = [tuple(place) for place in task["pictures"]]
     first_code: dict[str, bytes] | None = None
     written: list[dict[str, Any]] = []
-    for uri in task["models"]:
-        folder = _download(uri)
+    for number, uri in enumerate(task["models"]):
+        folder = _download(uri, Path(answers).with_name(f"model-{number}"))
         code = _code(folder)
         if first_code is not None and code != first_code:
             break
@@ -48,7 +48,7 @@ def main(job: str, answers: str) -> None:
         Path(answers).write_text(json.dumps(written), encoding="utf-8")
 
 
-def _download(uri: str) -> Path:
+def _download(uri: str, to: Path) -> Path:
     import mlflow
     from requests import exceptions
 
@@ -57,8 +57,10 @@ def _download(uri: str) -> Path:
         *(ConnectionError, TimeoutError),
         *(exceptions.ConnectionError, exceptions.Timeout, exceptions.RetryError),
     )
+    # Without a folder, MLflow downloads into one of its own and leaves it.
+    to.mkdir()
     try:
-        return Path(mlflow.artifacts.download_artifacts(uri))
+        return Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(to)))
     except Exception as error:
         cause: BaseException | None = error
         while cause is not None:

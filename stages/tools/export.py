@@ -1,6 +1,7 @@
 """export: the networks of a logged model as ONNX or TensorFlow's SavedModel, for programs without Convoy."""
 
 import shutil
+import tempfile
 from pathlib import Path
 
 from stages import cli, tracking
@@ -39,10 +40,16 @@ def export(*, model: str, format: Format, to: Path) -> None:  # noqa: A002 (the 
         ServingError: When a member is no network, or reads an extractor's features; otherwise as
             `stages.models.networks._export`.
     """
-    with tracking.connected():
-        import mlflow
+    # MLflow leaves a model that it downloads without a folder in the temporary folder for good.
+    with tempfile.TemporaryDirectory() as temporary:
+        with tracking.connected():
+            import mlflow
 
-        folder = Path(mlflow.artifacts.download_artifacts(model)) / "artifacts" / "bundle"
+            logged = Path(mlflow.artifacts.download_artifacts(model, dst_path=temporary))
+        _export_members(model, logged / "artifacts" / "bundle", format, to)
+
+
+def _export_members(model: str, folder: Path, kind: Format, to: Path) -> None:
     if not (folder / bundle.SPEC).is_file():
         raise ServingError(f"{model} was not logged by this version")
     names = [member["name"] for member in read_json(folder / bundle.SPEC)["members"]]
@@ -52,7 +59,7 @@ def export(*, model: str, format: Format, to: Path) -> None:  # noqa: A002 (the 
     with replace_folder_atomically(to, _WRITTEN) as partial:
         shutil.copyfile(folder / bundle.SPEC, partial / bundle.SPEC)
         for name, file in files.items():
-            difference = _export.export(file, partial / f"{name}{_SUFFIX[format]}", format)
+            difference = _export.export(file, partial / f"{name}{_SUFFIX[kind]}", kind)
             log.event("exported_member", member=name, to=to, largest_difference=f"{difference:.1e}")
 
 

@@ -54,10 +54,16 @@ def image(tmp_path: Path) -> isolated.Place:
 
 
 @pytest.mark.slow
-def test_models_with_the_same_code_share_a_process(saved: Any, image: isolated.Place) -> None:
+def test_models_with_the_same_code_share_a_process(
+    saved: Any, image: isolated.Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (temporary := tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
     uris = [saved("first", "SHARE = 0.5"), saved("second", "SHARE = 0.5"), saved("third", "SHARE = 0.25")]
     first, second, third = isolated._classify(uris, [image], None)
     assert first["classes"] == second["classes"] != third["classes"]
+    # Each judgement left the models it had downloaded.
+    assert not list(temporary.iterdir())
     assert [answers["probabilities"] for answers in (first, second, third)] == [[[0.5]], [[0.5]], [[0.25]]]
 
 

@@ -40,12 +40,21 @@ def expected(model: str, test_images: list[Path]) -> np.ndarray:
 
 
 def test_onnx_gives_the_probabilities_of_the_served_model(
-    members: dict[str, Path], test_images: list[Path], pixels: np.ndarray, tmp_path: Path
+    members: dict[str, Path],
+    test_images: list[Path],
+    pixels: np.ndarray,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     onnxruntime = pytest.importorskip("onnxruntime", reason="the extra `export` is not installed")
     pytest.importorskip("tf2onnx", reason="the extra `export` is not installed")
     model, to = uri_of(members["patchy"]), tmp_path / "exported"
-    exported(model, "onnx", to)
+    (temporary := tmp_path / "temporary").mkdir()
+    with monkeypatch.context() as patched:
+        patched.setattr("tempfile.tempdir", str(temporary))
+        exported(model, "onnx", to)
+    # The downloaded model was left there.
+    assert not list(temporary.rglob("MLmodel"))
     assert {path.name for path in to.iterdir()} == {"spec.json", "patchy.onnx"}
     session = onnxruntime.InferenceSession(to / "patchy.onnx")
     middle = np.ascontiguousarray(
