@@ -26,15 +26,7 @@ from pipelines.postgres import Postgres
 
 def main() -> None:
     """Start everything, print where it is, wait for Ctrl-C or SIGTERM, stop everything."""
-    parser = argparse.ArgumentParser(prog="make airflow", description=main.__doc__)
-    parser.add_argument("--port", type=int, default=8080, help="of Airflow; the next free one if taken")
-    parser.add_argument("--mlflow-port", type=int, default=5000, help="of MLflow; likewise")
-    parser.add_argument(
-        "--mlflow-address",
-        default="127.0.0.1",
-        help="this machine's address that pods reach; MLflow asks for no login there",
-    )
-    options = parser.parse_args()
+    options = _options()
     for program in (*_AIRFLOW, load().python):
         if shutil.which(program) is None:
             sys.exit(f"error: {program} is missing; `make airflow` installs it and starts this")
@@ -43,11 +35,12 @@ def main() -> None:
     logs = state / "airflow" / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     lock = _exclusive_lock(state / "airflow" / "lock")
-    airflow = f"http://127.0.0.1:{_free_port(options.port)}"
-    mlflow = f"http://{options.mlflow_address}:{_free_port(options.mlflow_port, options.mlflow_address)}"
+    airflow = f"http://127.0.0.1:{_free_port('Airflow', options.port)}"
+    mlflow_port = _free_port("MLflow", options.mlflow_port, options.mlflow_address)
+    mlflow = f"http://{options.mlflow_address}:{mlflow_port}"
     credentials = _credentials(state / "airflow" / "secrets.json")
     # Any port: people do not see it, and two starts at once do not get the same.
-    postgres = Postgres(state / "airflow", _free_port(0))
+    postgres = Postgres(state / "airflow", _free_port("PostgreSQL", 0))
     postgres.prepare()
     environment = _environment(state, airflow, mlflow, postgres.url(), credentials)
     if (earlier := state / "airflow" / "airflow.db").exists():
@@ -178,19 +171,38 @@ def _scheduler_is_healthy(text: bytes) -> bool:
     return bool(json.loads(text)["scheduler"]["status"] == "healthy")
 
 
-def _free_port(wanted: int, address: str = "127.0.0.1") -> int:
-    """The wanted port, or the next one that is free; of 0, any that is free."""
-    for port in range(wanted, wanted + 100):
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make airflow", description=main.__doc__)
+    parser.add_argument("--port", type=_port, default=8080, help="of Airflow; the next free port if in use")
+    parser.add_argument("--mlflow-port", type=_port, default=5000, help="of MLflow; likewise")
+    parser.add_argument(
+        "--mlflow-address",
+        default="127.0.0.1",
+        help="this machine's address that pods reach; MLflow asks for no login there",
+    )
+    return parser.parse_args()
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text} is no port; allowed: 1 to 65535")
+    return int(text)
+
+
+def _free_port(program: str, wanted: int, address: str = "127.0.0.1") -> int:
+    """The wanted port, or the next free port, which is said; of 0, any free port."""
+    last = min(wanted + 99, 65535)
+    for port in range(wanted, last + 1):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((address, port))
             except OSError:
                 continue
+            if port != wanted:
+                _print(f"Port {wanted} is in use; {program} gets port {port}")
             return int(probe.getsockname()[1])
-    sys.exit(
-        f"error: {address} has no free port from {wanted} to {wanted + 99}, or is not this machine's address"
-    )
+    sys.exit(f"error: {address} has no free port from {wanted} to {last}, or is not this machine's address")
 
 
 def _print(text: str) -> None:
