@@ -144,12 +144,12 @@ docs: $(VENV)/dev.installed  ## Build the documentation into docs/_build
 PIN := uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --generate-hashes
 
 pins: $(VENV)/uv.installed  ## Renew requirements/ from pyproject.toml
-	@$(PIN) --extra data --extra train --extra tracking pyproject.toml -o requirements/stages.txt
-	@$(PIN) --extra data --extra tracking -c requirements/stages.txt pyproject.toml -o requirements/data.txt
-	@$(PIN) --extra data --extra train-gpu --extra tracking -c requirements/stages.txt \
+	@$(PIN) --extra data --extra train --extra tracking --extra dask pyproject.toml -o requirements/stages.txt
+	@$(PIN) --extra data --extra tracking --extra dask -c requirements/stages.txt pyproject.toml -o requirements/data.txt
+	@$(PIN) --extra data --extra train-gpu --extra tracking --extra dask -c requirements/stages.txt \
 		pyproject.toml -o requirements/train-gpu.txt
 	@$(PIN) --extra mlflow-server -c requirements/stages.txt pyproject.toml -o requirements/mlflow.txt
-	@$(PIN) --extra data --extra train --extra tracking --extra sweep --extra dev --extra export \
+	@$(PIN) --extra data --extra train --extra tracking --extra dask --extra sweep --extra dev --extra export \
 		-c requirements/stages.txt pyproject.toml -o requirements/dev.txt
 	@$(PIN) --extra bench -c requirements/dev.txt pyproject.toml -o requirements/bench.txt
 	@$(PIN) --extra sweep -c requirements/stages.txt pyproject.toml -o requirements/sweep.txt

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from benchmarks import harness
 from benchmarks.harness import Row, Settings, Ways
+from stages.common.executor import Executor
 from stages.data import portions, store
 from stages.data.store import Reader
 from stages.extract import Extraction
@@ -67,7 +68,7 @@ def _extraction(settings: Settings) -> list[Row]:
 
 
 def _extract(rows: Reader, run: Extract, features: Path) -> int:
-    Extraction(rows, lambda: run, None).write(features, {})
+    Extraction(rows, run, None, Executor()).write(features, {})
     return len(rows)
 
 

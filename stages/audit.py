@@ -1,10 +1,10 @@
 """audit: the manifest and the images → a report on the data, and whether they drifted."""
 
 import csv
-import hashlib
 import json
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages import cli
+from stages.common import executor as executors
 from stages.common import log
 from stages.common.errors import ImageError, SourceError, StoreError
+from stages.common.executor import Executor
 from stages.common.files import read_json, replace_atomically, write_json
-from stages.common.parallel import mapped
+from stages.data import blobs, image_results
 from stages.data import drift as drifting
-from stages.data import image_results
 from stages.data import profile as profiling
 from stages.data.blobs import ImageReader
 from stages.data.decoding import Pixels
-from stages.data.image_results import Looks
+from stages.data.image_results import Examined, Looks
 from stages.data.manifest import Manifest, Row
 from stages.data.profile import FIGURES, Look
 from stages.params import Audit, Drift
@@ -111,38 +112,52 @@ def _looks(
     small: dict[str, Pixels] = {}
     with (
         image_results.looks() as looks,
+        executors.opened(image_results.examined_follow_from) as executor,
         ImageReader(source, blob) as images,
         log.Progress("looking", total=len(table), unit="image") as progress,
     ):
-
-        def work(row: Row) -> tuple[str, Look]:
-            look = looks.figures(row.sha256)
-            if look and row.path not in shown:
-                return row.path, look
-            if look and (thumbnail := looks.thumbnail(row.sha256)) is not None:
-                return row.path, replace(look, small=thumbnail)
-            look = _decoded(row, looks, images)
-            if row.path in shown:
-                looks.add_thumbnail(row.sha256, look.small)
-            return row.path, look
-
-        for place, (path, look) in enumerate(mapped(work, table.each())):
-            for name, values in figures.items():
-                values[place] = getattr(look, name)
-            if path in shown:
-                small[path] = look.small
-            progress.advance()
+        looking = _Looking(looks, images, executor, shown)
+        place = 0
+        for shard in executor.mapped(looking.at, table.shards()):
+            for path, look in shard:
+                for name, values in figures.items():
+                    values[place] = getattr(look, name)
+                if path in shown:
+                    small[path] = look.small
+                place += 1
+            progress.advance(len(shard))
     return figures, small, looks.decoded
 
 
-def _decoded(row: Row, looks: Looks, images: ImageReader) -> Look:
-    try:
-        data = images.read(row)
-        if hashlib.sha256(data).hexdigest() != row.sha256:
-            raise ImageError("other bytes than when it was ingested")
-        return looks.examine(data, row.sha256, damaged=True)[1]
-    except (OSError, ImageError) as error:
-        raise SourceError(f"{row.path}: {error}; the source has changed, run ingest again") from None
+@dataclass(frozen=True)
+class _Looking:
+    """Looks at images; those that are not stored are decoded."""
+
+    looks: Looks
+    images: ImageReader
+    executor: Executor
+    shown: set[str]
+
+    def at(self, rows: list[Row]) -> list[tuple[str, Look]]:
+        """The path and the look of each image."""
+        examine = partial(image_results.examine, damaged=True)
+        answers = self.executor.each(examine, map(self._stored, rows))
+        return [(row.path, look or self._added(row, answer)) for (row, look), answer in answers]
+
+    def _stored(self, row: Row) -> tuple[tuple[Row, Look | None], tuple[bytes] | None]:
+        look = self.looks.figures(row.sha256)
+        if look and row.path in self.shown:
+            small = self.looks.thumbnail(row.sha256)
+            look = None if small is None else replace(look, small=small)
+        return (row, look), None if look else (self.images.read_unchanged(row),)
+
+    def _added(self, row: Row, answer: Examined | ImageError | None) -> Look:
+        if not isinstance(answer, Examined):
+            raise blobs.changed(row, answer)
+        self.looks.add(row.sha256, answer)
+        if row.path in self.shown:
+            self.looks.add_thumbnail(row.sha256, answer.look.small)
+        return answer.look
 
 
 def _compare(params: Drift, summary: dict[str, Any]) -> dict[str, Any]:

@@ -1,11 +1,7 @@
 """extract: packed images → a feature vector each, one HDF5 file per split."""
 
 import hashlib
-import os
-import platform
-from collections.abc import Callable
-from functools import cache, cached_property
-from importlib.metadata import PackageNotFoundError, version
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages import cli
-from stages.common import fingerprint, log, parallel
-from stages.common.files import digest, replace_folder_atomically
+from stages.common import executor as executors
+from stages.common import fingerprint, log
+from stages.common.executor import Executor
+from stages.common.files import replace_folder_atomically
 from stages.data import portions, results_store, store
 from stages.data.manifest import SPLITS
 from stages.data.results_store import Results
 from stages.models import extractors
+from stages.models.feature_identity import follows_from
 from stages.models.protocols import Extract, ExtractorParams
 from stages.params import PACKED
-
-# What a feature follows from besides code, params and pixels, where it is installed.
-_PACKAGES = ("numpy", "opencv-python-headless", "keras", "tensorflow-cpu", "tensorflow", "jax", "torch")
 
 
 @cli.command(params="extractors.{name}")
@@ -37,14 +33,17 @@ def extract(name: str, *, params: ExtractorParams, packed: Path, features: Path)
     with store.Reader(packed / "train.h5") as train:
         shape = train.shape[1:]
     described = {"input": PACKED, "extractor": {"name": name, **params.model_dump()}}
-    prepare = cache(lambda: extractors.prepare(params, shape))
+    identity = follows_from(params, shape)
+    key = fingerprint.digest(identity)
     with (
-        results_store.opened("features", _follows_from(params, shape)) as results,
+        results_store.opened("features", identity) as results,
+        executors.opened(follows_from, params, shape) as executor,
         replace_folder_atomically(features, [f"{split}.h5" for split in SPLITS]) as folder,
     ):
         for split in SPLITS:
             with store.Reader(packed / f"{split}.h5") as images:
-                work = Extraction(images, prepare, results)
+                run = partial(executor.call, extractors.features, key=key, params=params, shape=shape)
+                work = Extraction(images, run, results, executor)
                 work.write(folder / f"{split}.h5", described)
                 log.event("extracted_features", split=split, images=len(images), computed=len(work.missing))
 
@@ -52,9 +51,11 @@ def extract(name: str, *, params: ExtractorParams, packed: Path, features: Path)
 class Extraction:
     """The features of one packed file: stored ones, and new ones in batches of one size."""
 
-    def __init__(self, images: store.Reader, prepare: Callable[[], Extract], results: Results | None) -> None:
-        """Without `results`, all features are computed; `prepare` is called when the first is."""
-        self._images, self._prepare, self._results = images, prepare, results
+    def __init__(
+        self, images: store.Reader, extract: Extract, results: Results | None, executor: Executor
+    ) -> None:
+        """Without `results`, all features are computed."""
+        self._images, self._extract, self._results, self._executor = images, extract, results, executor
         self._count = portions.size(images.shape)
         self.missing: list[int] = []
 
@@ -75,11 +76,10 @@ class Extraction:
                 else:
                     out.write(number, row[None])
             progress.advance(len(images) - len(self.missing))
-            if self.missing:
-                # Before the threads, which would each load a network.
-                self._prepare()
             starts = range(0, len(self.missing), self._count)
-            for start, rows in zip(starts, parallel.mapped(self._computed, starts, ahead=2), strict=True):
+            for start, rows in zip(
+                starts, self._executor.mapped(self._computed, starts, ahead=2), strict=True
+            ):
                 numbers = self.missing[start : start + self._count]
                 for number, row in zip(numbers, rows, strict=True):
                     out.write(number, row[None])
@@ -115,37 +115,7 @@ class Extraction:
     def _run(self, rows: NDArray[np.uint8]) -> NDArray[np.float32]:
         full = np.zeros((self._count, *rows.shape[1:]), rows.dtype)
         full[: len(rows)] = rows
-        return self._prepare()(full)[: len(rows)]
-
-
-def _follows_from(params: ExtractorParams, shape: tuple[int, ...]) -> dict[str, Any]:
-    """Code, params and weights, versions, and the machine: processors round floats each in their own way."""
-    values = params.model_dump(mode="json")
-    files = [Path(value).expanduser() for value in values.values() if isinstance(value, str) and value]
-    return {
-        "code": fingerprint.code("stages.extract", {extractors.__name__: (params.kind,)}),
-        "params": values,
-        "shape": shape,
-        "files": [digest(path) for path in files if path.is_file()],
-        "packages": {name: installed for name in _PACKAGES if (installed := _version(name))},
-        "backend": os.environ.get("KERAS_BACKEND", "tensorflow"),
-        "machine": [platform.machine(), _processor(), Path("/dev/nvidia0").exists()],
-    }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line for line in lines if line.startswith("model name")), "")
+        return self._extract(full)[: len(rows)]
 
 
 if __name__ == "__main__":

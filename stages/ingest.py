@@ -5,15 +5,16 @@ import posixpath
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from stages import cli
+from stages.common import executor as executors
 from stages.common import log
 from stages.common.errors import SourceError
 from stages.common.files import replace_atomically, write_json
-from stages.common.parallel import mapped
 from stages.data import blobs, candidates, frames, image_results, similarity, sources, splitting
 from stages.data.candidates import Reject
 from stages.data.image_results import Looks
@@ -83,6 +84,7 @@ def ingest(
 def _examined(params: Ingest, looks: Looks) -> Iterator[tuple[Image, Row | Reject]]:
     with (
         image_results.file_digests() as digests,
+        executors.opened(image_results.examined_follow_from) as executor,
         log.Progress("reading images", total=0, unit="image") as progress,
     ):
         examiner = candidates.Examiner(
@@ -92,12 +94,10 @@ def _examined(params: Ingest, looks: Looks) -> Iterator[tuple[Image, Row | Rejec
             official=params.split == "from_path",
             hashed=params.near_duplicates.distance is not None,
             damaged=params.damaged == "accept",
+            executor=executor,
         )
-
-        def work(batch: list[Image]) -> list[tuple[Image, Row | Reject]]:
-            return [(image, candidates.examine(image, examiner)) for image in batch]
-
-        for results in mapped(work, candidates.batches(sources.images(params.source))):
+        work = partial(candidates.examine, examiner=examiner)
+        for results in executor.mapped(work, candidates.batches(sources.images(params.source))):
             progress.advance(len(results))
             yield from results
 

@@ -1,23 +1,19 @@
 """resize: every accepted image → one uint8 array of the same size, with its exact channel sums."""
 
-import hashlib
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stages import cli
+from stages.common import executor as executors
 from stages.common import log
-from stages.common.errors import ImageError, SourceError
-from stages.common.parallel import mapped
+from stages.common.errors import ImageError
 from stages.data import image_results, store
-from stages.data.blobs import ImageReader
-from stages.data.image_results import Resized
-from stages.data.manifest import Manifest, Row
-from stages.data.sizing import View
+from stages.data.blobs import ImageReader, changed
+from stages.data.image_results import Resized, ResizedImages
+from stages.data.manifest import ROWS_TOGETHER, Manifest, Row
 from stages.params import Resize
-
-_IMAGES_PER_TASK = 16
 
 
 @cli.command(params="resize", source="ingest.source.path")
@@ -37,39 +33,41 @@ def resize(params: Resize, *, manifest: Path, source: Path, blob: Path, resized:
     with (
         ImageReader(source, blob) as images,
         image_results.resized_images(view) as stored,
+        executors.opened(image_results.examined_follow_from) as executor,
         store.create(resized, "images", shape, np.uint8, ids=ids, provenance=provenance) as out,
         log.Progress("resizing", total=len(table), unit="image") as progress,
     ):
 
+        def look_up(row: Row) -> tuple[tuple[Row, Resized | None], tuple[object, ...] | None]:
+            if (image := stored.get(row.sha256)) is not None:
+                return (row, image), None
+            return (row, None), (images.read_unchanged(row), row.height, row.width, row.plain)
+
         def work(start: int) -> tuple[int, int]:
-            rows = table.rows(start, _IMAGES_PER_TASK)
+            rows = table.rows(start, ROWS_TOGETHER)
             block = np.empty((len(rows), *params.shape), np.uint8)
             new = 0
-            for place, row in enumerate(rows):
-                if (image := stored.get(row.sha256)) is None:
-                    new += 1
-                    image = Resized.from_pixels(_pixels(row, view, images))
-                    stored.add(row.sha256, image)
-                block[place], sums[start + place], squares[start + place] = image
+            answers = executor.each(partial(image_results.resize, view=view), map(look_up, rows))
+            for place, ((row, image), answer) in enumerate(answers):
+                new += image is None
+                sized = image or _added(stored, row, answer)
+                block[place], sums[start + place], squares[start + place] = sized
             out.write(start, block)
             return len(block), new
 
         decoded = 0
-        for done, new in mapped(work, range(0, len(table), _IMAGES_PER_TASK)):
+        for done, new in executor.mapped(work, range(0, len(table), ROWS_TOGETHER)):
             decoded += new
             progress.advance(done)
         out.columns.update(sums=sums, squares=squares)
     log.event("resized_images", images=len(table), decoded=decoded, to="x".join(map(str, params.shape)))
 
 
-def _pixels(row: Row, view: View, images: ImageReader) -> NDArray[np.uint8]:
-    try:
-        data = images.read(row)
-        if hashlib.sha256(data).hexdigest() != row.sha256:
-            raise ImageError("other bytes than when it was ingested")
-        return view.apply(data, row.height, row.width, plain=row.plain)
-    except (OSError, ImageError) as error:
-        raise SourceError(f"{row.path}: {error}; the source has changed, run ingest again") from None
+def _added(stored: ResizedImages, row: Row, answer: Resized | ImageError | None) -> Resized:
+    if not isinstance(answer, Resized):
+        raise changed(row, answer)
+    stored.add(row.sha256, answer)
+    return answer
 
 
 if __name__ == "__main__":

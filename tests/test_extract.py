@@ -11,6 +11,7 @@ from stages.common.errors import ParamsError, StoreError
 from stages.common.files import digest
 from stages.data import store
 from stages.extract import extract
+from stages.models import extractors
 from stages.models.extractors import hog, keras_applications, pixels
 from tests.conftest import Images, Project
 
@@ -100,6 +101,6 @@ def test_no_network_is_loaded_where_every_image_is_known(
     def refuse(*_: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(pixels, "prepare", refuse)
+    monkeypatch.setattr(extractors, "features", refuse)
     extract("p", params=params, packed=packed.packed, features=tmp_path / "second")
     assert file_digests(tmp_path / "second") == file_digests(tmp_path / "first")

@@ -71,7 +71,7 @@ class LockedError(TransientError):
 
 
 class UsageError(ConvoyError):
-    """The command line is wrong."""
+    """The command line, or a variable of the environment, is wrong."""
 
     status = WRONG_USAGE
 
@@ -98,6 +98,10 @@ class DamagedError(ImageError):
 
 class StoreError(ConvoyError):
     """A stage's input file is missing, was not written by this project, or contradicts the params."""
+
+
+class WorkerError(ConvoyError):
+    """A worker has other code, packages or hardware than the stage that would use it."""
 
 
 class LearnerError(ConvoyError):

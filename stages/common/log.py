@@ -6,12 +6,13 @@ An event is named verb_object in the past tense, with its figures as fields: `re
 import json
 import logging
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from tqdm import tqdm
 
@@ -52,6 +53,32 @@ def write_to_file(path: Path, stage: str) -> Iterator[None]:
     finally:
         _LOGGER.removeHandler(handler)
         handler.close()
+
+
+class Line(NamedTuple):
+    """An event that another process logged: the level as `logging` has it, the event, its fields as text."""
+
+    level: int
+    message: str
+    fields: dict[str, str]
+
+
+@contextmanager
+def collected() -> Iterator[list[Line]]:
+    """Collect the events that this thread logs in a block, for the process that shows them (`repeat`)."""
+    handler = _Collector(threading.get_ident())
+    _LOGGER.setLevel(logging.INFO)
+    _LOGGER.addHandler(handler)
+    try:
+        yield handler.lines
+    finally:
+        _LOGGER.removeHandler(handler)
+
+
+def repeat(lines: Iterable[Line], **fields: object) -> None:
+    """Log what another process logged, with further fields such as its name."""
+    for line in lines:
+        _LOGGER.log(line.level, line.message, extra={"fields": {**line.fields, **fields}})
 
 
 def event(message: str, **fields: object) -> None:
@@ -117,6 +144,20 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.close()
+
+
+class _Collector(logging.Handler):
+    """Holds the events of one thread."""
+
+    def __init__(self, thread: int) -> None:
+        super().__init__()
+        self._thread = thread
+        self.lines: list[Line] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.thread == self._thread:
+            fields = {key: str(value) for key, value in getattr(record, "fields", {}).items()}
+            self.lines.append(Line(record.levelno, record.getMessage(), fields))
 
 
 class _Recorder(logging.Handler):

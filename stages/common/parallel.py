@@ -15,14 +15,14 @@ from stages.common.limits import cores
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_AHEAD_PER_WORKER = 16
+AHEAD_PER_WORKER = 16
 
 
 def mapped(
     function: Callable[[Item], Result],
     items: Iterable[Item],
     workers: int | None = None,
-    ahead: int = _AHEAD_PER_WORKER,
+    ahead: int = AHEAD_PER_WORKER,
 ) -> Iterator[Result]:
     """Apply a function to a stream of items in threads.
 

@@ -5,6 +5,7 @@ image one read at a known offset. One file and not one per image: DVC spends abo
 it tracks.
 """
 
+import hashlib
 import os
 import zipfile
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 
+from stages.common.errors import SourceError
 from stages.common.files import replace_atomically
 
 if TYPE_CHECKING:
@@ -80,11 +82,30 @@ class ImageReader:
             return (self._source / row.path).read_bytes()
         return self._blobs.read(row.offset, row.bytes)
 
+    def read_unchanged(self, row: "Row") -> bytes:
+        """The bytes of one image, the same as when it was ingested.
+
+        Raises:
+            SourceError: The file cannot be read any more, or has changed.
+        """
+        try:
+            data = self.read(row)
+        except OSError as error:
+            raise changed(row, error) from None
+        if hashlib.sha256(data).hexdigest() != row.sha256:
+            raise changed(row, "other bytes than when it was ingested")
+        return data
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
         self._blobs.__exit__(*error)
+
+
+def changed(row: "Row", problem: object) -> SourceError:
+    """The error for an image that is no longer what ingest saw."""
+    return SourceError(f"{row.path}: {problem}; the source has changed, run ingest again")
 
 
 def place(row: "Row", source: Path, blob: Path) -> Place:

@@ -5,12 +5,15 @@ import sys
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from stages.common.errors import DamagedError, ImageError
+from stages.common.executor import Executor
+from stages.data import image_results
 from stages.data.decoding import Facts
-from stages.data.image_results import FileDigests, Looks
-from stages.data.manifest import Row
+from stages.data.image_results import Examined, FileDigests, Looks
+from stages.data.manifest import Row, Split
 from stages.data.sources import Image
 from stages.data.sources._naming import split_of
 
@@ -43,6 +46,7 @@ class Examiner:
         official: Whether a row has the split that the source says; else it has train.
         hashed: Whether rows have the perceptual hash.
         damaged: Whether to accept a damaged JPEG; its row says what the damage is.
+        executor: What decodes.
     """
 
     looks: Looks
@@ -51,11 +55,12 @@ class Examiner:
     official: bool
     hashed: bool
     damaged: bool
+    executor: Executor
 
-    def facts(self, image: Image) -> tuple[Facts, str, int]:
-        """The facts of an image, the SHA-256 of its bytes, and their number.
+    def look_up(self, image: Image) -> tuple[Facts | None, str, bytes | int]:
+        """The stored facts of an image or None, the SHA-256 of its bytes; and these, or their number alone.
 
-        Raises OSError for a file that cannot be read, ImageError for one that is no image.
+        Raises OSError for a file that cannot be read.
         """
         before = image.path.stat() if image.path else None
         unchanged = self.digests.get(before) if before and self.digests else None
@@ -65,10 +70,7 @@ class Examiner:
         sha256 = hashlib.sha256(data).hexdigest()
         if before and self.digests and image.path:
             self.digests.add(before, image.path.stat(), sha256)
-        facts = self._stored(sha256)
-        if facts is None:
-            facts, _ = self.looks.examine(data, sha256, self.max_pixels, damaged=self.damaged)
-        return facts, sha256, len(data)
+        return self._stored(sha256), sha256, data
 
     def _stored(self, sha256: str) -> Facts | None:
         """Unless the image has more pixels than are allowed now."""
@@ -76,35 +78,81 @@ class Examiner:
         return facts if facts and facts.width * facts.height <= self.max_pixels else None
 
 
-def examine(image: Image, examiner: Examiner) -> Row | Reject:
-    """One candidate as a row of the manifest, or the reason why it is rejected."""
+@dataclass(slots=True)
+class _Candidate:
+    """What is known of a candidate before its image is decoded: a reject, or all of its row but facts."""
+
+    image: Image
+    label: str
+    split: Split | None
+    reject: Reject | None = None
+    facts: Facts | None = None
+    sha256: str = ""
+    bytes: int = 0
+
+
+def examine(images: Iterable[Image], examiner: Examiner) -> list[tuple[Image, Row | Reject]]:
+    """Each candidate with its row of the manifest, or the reason why it is rejected."""
+    decode = partial(
+        image_results.examine,
+        max_pixels=examiner.max_pixels,
+        ahead=examiner.looks.view,
+        damaged=examiner.damaged,
+        small=False,
+    )
+    read = (_read(image, examiner) for image in images)
+    answers = examiner.executor.each(decode, read)
+    return [(candidate.image, _judged(candidate, answer, examiner)) for candidate, answer in answers]
+
+
+def _read(image: Image, examiner: Examiner) -> tuple[_Candidate, tuple[bytes] | None]:
+    """A candidate, and its bytes where it has to be decoded."""
     label = unicodedata.normalize("NFC", image.label or "")
     split = image.split or split_of(image.name) if examiner.official else "train"
+    candidate = _Candidate(image, label, split)
     if (problem := _problem(image, label)) is not None:
-        return Reject(_printable(image.name), _printable(label), *problem)
+        candidate.reject = Reject(_printable(image.name), _printable(label), *problem)
+        return candidate, None
     if split is None:
-        return Reject(image.name, label, "split", "no folder named train, val or test in its path")
+        detail = "no folder named train, val or test in its path"
+        candidate.reject = Reject(image.name, label, "split", detail)
+        return candidate, None
     try:
-        facts, sha256, count = examiner.facts(image)
-    except DamagedError as error:
-        return Reject(image.name, label, "damaged", str(error))
-    except ImageError as error:
-        return Reject(image.name, label, "picture", str(error))
+        candidate.facts, candidate.sha256, data = examiner.look_up(image)
     except OSError as error:
-        return Reject(image.name, label, "file", error.strerror or str(error))
+        candidate.reject = Reject(image.name, label, "file", error.strerror or str(error))
+        return candidate, None
+    if isinstance(data, int):
+        candidate.bytes = data
+        return candidate, None
+    candidate.bytes = len(data)
+    return candidate, None if candidate.facts else (data,)
+
+
+def _judged(candidate: _Candidate, answer: Examined | ImageError | None, examiner: Examiner) -> Row | Reject:
+    image, label, facts = candidate.image, candidate.label, candidate.facts
+    if isinstance(answer, ImageError):
+        reason: Reason = "damaged" if isinstance(answer, DamagedError) else "picture"
+        return Reject(image.name, label, reason, str(answer))
+    if answer is not None:
+        examiner.looks.add(candidate.sha256, answer)
+        facts = answer.facts
+    if candidate.reject or candidate.split is None or facts is None:
+        assert candidate.reject
+        return candidate.reject
     return Row(
         path=image.name,
         # Thousands of rows share a few labels.
         label=sys.intern(label),
-        split=split,
-        sha256=sha256,
+        split=candidate.split,
+        sha256=candidate.sha256,
         width=facts.width,
         height=facts.height,
         channels=facts.channels,
         plain=facts.plain,
         phash=facts.phash if examiner.hashed else None,
         offset=-1,
-        bytes=count,
+        bytes=candidate.bytes,
         damage=facts.damage,
     )
 

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,6 +49,46 @@ class Resized(NamedTuple):
     def from_pixels(cls, pixels: Pixels) -> "Resized":
         """With the sums computed."""
         return cls(pixels, *statistics.sums(pixels))
+
+
+def resize(data: bytes, height: int, width: int, plain: bool, view: View) -> Resized:
+    """Decode and resize an image; see `View.apply`."""
+    return Resized.from_pixels(view.apply(data, height, width, plain=plain))
+
+
+class Examined(NamedTuple):
+    """What one decode gives; `resized` only where it was asked for."""
+
+    facts: Facts
+    look: Look
+    resized: Resized | None
+
+
+def examine(
+    data: bytes, max_pixels: int = _ANY_SIZE, ahead: View | None = None, *, damaged: bool, small: bool = True
+) -> Examined:
+    """Decode an image, and compute all that `ingest`, `audit` and `resize` need of it.
+
+    Args:
+        data: The file.
+        max_pixels: Images with more are refused.
+        ahead: What `resize` will ask for; None: not now.
+        damaged: Whether to accept a damaged image.
+        small: Whether the look has its small version, 49 kB.
+
+    Raises:
+        DamagedError, ImageError: As `decoding.examine`.
+    """
+    facts, image = decoding.examine(data, max_pixels, hashed=True, damaged=damaged)
+    # A conversion of what is RGB already would copy it.
+    pixels: Pixels = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+    look = profile.look(pixels)
+    resized = None
+    # Gray and reduced decodes give other pixels than this one. Of damaged images nothing is stored.
+    if ahead and facts.damage is None and ahead.color == "rgb" and ahead.quality == "exact":
+        sized = to_size(pixels, ahead.height, ahead.width, keep_aspect=ahead.keep_aspect, quality="exact")
+        resized = Resized.from_pixels(sized)
+    return Examined(facts, look if small else replace(look, small=_NO_PIXELS), resized)
 
 
 class FileDigests:
@@ -130,30 +171,19 @@ class Looks:
         padded[: small.size] = small.reshape(-1)
         self._thumbnails.add(sha256, np.frombuffer(_SHAPE.pack(*small.shape[:2]), np.uint8), padded)
 
-    def examine(
-        self, data: bytes, sha256: str, max_pixels: int = _ANY_SIZE, *, damaged: bool
-    ) -> tuple[Facts, Look]:
-        """Decode an image, and store all that follows from its pixels. Raises as `decoding.inspect`."""
-        facts, image = decoding.examine(data, max_pixels, hashed=True, damaged=damaged)
+    @property
+    def view(self) -> View | None:
+        """What the decode gives `resize` as well."""
+        return self._ahead.view if self._ahead else None
+
+    def add(self, sha256: str, examined: Examined) -> None:
+        """Store what one decode gave. Of damaged images nothing: whether they are accepted is a param."""
         with self._lock:
             self.decoded += 1
-        # A conversion of what is RGB already would copy it.
-        pixels: Pixels = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
-        look = profile.look(pixels)
-        # Of damaged images nothing is stored: whether they are accepted is a param.
-        if facts.damage is None:
-            self._results.add(sha256, np.frombuffer(_packed(facts, look), np.uint8))
-            if self._ahead:
-                self._resize_ahead(self._ahead, sha256, pixels)
-        return facts, look
-
-    @staticmethod
-    def _resize_ahead(resized: ResizedImages, sha256: str, pixels: Pixels) -> None:
-        view = resized.view
-        # Gray and reduced decodes give other pixels than this one.
-        if view.color == "rgb" and view.quality == "exact":
-            sized = to_size(pixels, view.height, view.width, keep_aspect=view.keep_aspect, quality="exact")
-            resized.add(sha256, Resized.from_pixels(sized))
+        if examined.facts.damage is None:
+            self._results.add(sha256, np.frombuffer(_packed(examined.facts, examined.look), np.uint8))
+            if self._ahead and examined.resized:
+                self._ahead.add(sha256, examined.resized)
 
 
 @contextmanager
@@ -182,6 +212,11 @@ def looks(ahead: View | None = None) -> Iterator[Looks]:
             return
         with resized_images(ahead) as resized:
             yield Looks(results, thumbnails, resized)
+
+
+def examined_follow_from() -> dict[str, Any]:
+    """The code and versions that decide what `examine` and `resize` give."""
+    return _follows_from("image_results")
 
 
 def _follows_from(*modules: str, **params: object) -> dict[str, Any]:

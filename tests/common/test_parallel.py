@@ -32,7 +32,7 @@ def test_a_stream_is_read_only_a_little_ahead() -> None:
 
     results = parallel.mapped(str, items(), workers=2)
     assert next(results) == "0"
-    assert started <= 2 * parallel._AHEAD_PER_WORKER
+    assert started <= 2 * parallel.AHEAD_PER_WORKER
 
 
 def test_an_error_reaches_the_caller_and_ends_the_work() -> None:

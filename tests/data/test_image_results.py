@@ -15,7 +15,7 @@ from PIL import ExifTags, Image
 from stages.common import fingerprint
 from stages.data import decoding, profile, results_store, sources
 from stages.data.decoding import Facts
-from stages.data.image_results import looks, resized_images
+from stages.data.image_results import examine, looks, resized_images
 from stages.data.sizing import View
 from stages.params import Resize
 from tests.conftest import Images, Project
@@ -224,7 +224,9 @@ def test_facts_and_figures_come_back_as_they_were() -> None:
     sha256 = hashlib.sha256(png).hexdigest()
     view = View(8, 8, "rgb", True, "exact")
     with looks(view) as stored:
-        facts, look = stored.examine(png, sha256, damaged=False)
+        examined = examine(png, ahead=view, damaged=False)
+        facts, look = examined.facts, examined.look
+        stored.add(sha256, examined)
         stored.add_thumbnail(sha256, look.small)
     with looks() as stored, resized_images(view) as resized:
         assert stored.facts(sha256) == facts == Facts(20, 30, 3, True, facts.phash)

@@ -6,8 +6,17 @@ function `prepare(params, shape) -> Extract`. One with weights of its own also h
 model carries them.
 """
 
+import threading
+
+import numpy as np
+from numpy.typing import NDArray
+
 from stages.common import plugins
 from stages.models.protocols import Extract, ExtractorParams
+
+# The extractor that this process used last, by the key of `features`.
+_PREPARED: dict[str, Extract] = {}
+_LOCK = threading.Lock()
 
 
 def prepare(params: ExtractorParams, shape: tuple[int, ...]) -> Extract:
@@ -25,3 +34,28 @@ def prepare(params: ExtractorParams, shape: tuple[int, ...]) -> Extract:
     """
     extract: Extract = plugins.module(__name__, params.kind).prepare(params, shape)
     return extract
+
+
+def features(
+    pixels: NDArray[np.uint8], key: str, params: ExtractorParams, shape: tuple[int, ...]
+) -> NDArray[np.float32]:
+    """Compute features with an extractor that this process prepares once, whichever thread needs it first.
+
+    Args:
+        pixels: uint8 (N, H, W, C).
+        key: A digest of all that the extractor follows from. Params name files, which may change.
+        params: As in `prepare`.
+        shape: Likewise.
+
+    Returns:
+        float32 (N, D).
+
+    Raises:
+        ParamsError: As in `prepare`.
+    """
+    with _LOCK:
+        if key not in _PREPARED:
+            _PREPARED.clear()
+            _PREPARED[key] = prepare(params, shape)
+        extract = _PREPARED[key]
+    return extract(pixels)

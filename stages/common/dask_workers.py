@@ -1,0 +1,234 @@
+"""An executor whose calls are made by the workers of a Dask scheduler.
+
+Dask sends functions and data as pickles. The functions are those of modules in `stages/`, so that a pickle
+holds their names and no code. The scheduler and all workers have to be trusted nevertheless, as Dask
+unpickles what it receives. docs/scale_data.md says how to start them and how to encrypt the wire.
+
+    a worker is killed               the scheduler gives its open calls to others
+    a worker is stopped              likewise, after `distributed.scheduler.worker-ttl`
+    one call kills 4 workers         TransientError (`distributed.scheduler.allowed-failures`)
+    the scheduler ends, or stops     TransientError; what is done is in the store of results
+    there is no worker for a minute  TransientError
+    a worker has other code          WorkerError; each call compares, as workers may join at any time
+"""
+
+import json
+import platform
+import threading
+import uuid
+from asyncio import CancelledError
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from importlib.metadata import version
+from typing import Any, NamedTuple, TypeVar
+
+from distributed import Client, KilledWorker, get_worker
+from distributed.comm import CommClosedError
+
+from stages.common import fingerprint, log
+from stages.common.errors import TransientError, UsageError, WorkerError
+from stages.common.executor import VARIABLE, Executor
+from stages.common.files import digest
+from stages.common.log import Line
+
+Result = TypeVar("Result")
+
+_SECONDS_TO_CONNECT = 15.0
+_SECONDS_BETWEEN_CHECKS = 5.0
+_SECONDS_TO_ANSWER = 20.0
+_SECONDS_WITHOUT_WORKERS = 60.0
+# The code of both ends, which no stage's fingerprint counts.
+_WIRE = ("stages/common/dask_workers.py", "stages/common/executor.py")
+# A worker computes one call and has the next, while the stage reads for further ones.
+_CALLS_PER_WORKER_THREAD, _MIN_THREADS, _MAX_THREADS = 3, 8, 256
+
+
+class Run(NamedTuple):
+    """What a worker has to agree with: one execution of a stage.
+
+    Attributes:
+        token: Of this execution. A worker looks at its code and files once per token.
+        follows_from: Gives what decides a result; see `executor.opened`.
+        args: Its arguments.
+        digest: Of what it gave in the stage.
+    """
+
+    token: str
+    follows_from: Callable[..., Mapping[str, object]]
+    args: tuple[object, ...]
+    digest: str
+
+
+class Answer(NamedTuple):
+    """What a worker sends back: its result and log lines, or what it has that the stage does not."""
+
+    worker: str
+    result: Any
+    lines: list[Line]
+    other: Mapping[str, Any] | None
+
+
+@contextmanager
+def connected(
+    address: str, follows_from: Callable[..., Mapping[str, object]], args: tuple[object, ...]
+) -> Iterator[Executor]:
+    """Connect to a scheduler for the block; see `executor.opened`."""
+    if not address.startswith(("tcp://", "tls://")):
+        raise UsageError(f"{VARIABLE} is {address!r}; allowed: tcp://HOST:PORT, tls://HOST:PORT")
+    try:
+        client = Client(address, timeout=_SECONDS_TO_CONNECT, set_as_default=False)
+    except (OSError, CommClosedError) as error:
+        raise TransientError(
+            f"{VARIABLE}: no Dask scheduler answers at {address} ({_line(error)}); start one, or unset it"
+        ) from None
+    workers = _Workers(client, address, follows_from, args)
+    try:
+        workers.wait_for_one()
+        yield workers
+    finally:
+        workers.close()
+
+
+class _Workers(Executor):
+    """Makes calls through a client of the scheduler."""
+
+    ahead = 2
+    images_per_call = 16
+
+    def __init__(
+        self,
+        client: Client,
+        address: str,
+        follows_from: Callable[..., Mapping[str, object]],
+        args: tuple[object, ...],
+    ) -> None:
+        self._client, self._address = client, address
+        self._identity = _identity(follows_from, args)
+        self._work = Run(uuid.uuid4().hex, follows_from, args, fingerprint.digest(self._identity))
+        self._problem: str | None = None
+        self._closed = threading.Event()
+        self._watch = threading.Thread(target=self._check_regularly, daemon=True)
+
+    def wait_for_one(self) -> None:
+        """Wait until the scheduler has a worker."""
+        try:
+            self._client.wait_for_workers(1, timeout=_SECONDS_WITHOUT_WORKERS)
+            threads = sum(self._client.nthreads().values())
+        except (TimeoutError, OSError, CommClosedError):
+            raise TransientError(
+                f"the Dask scheduler at {self._address} has no worker; start one there"
+            ) from None
+        self.threads = min(max(_CALLS_PER_WORKER_THREAD * threads, _MIN_THREADS), _MAX_THREADS)
+        log.event("connected_to_workers", scheduler=self._address, worker_threads=threads)
+        self._client.subscribe_topic("all", _report)
+        self._watch.start()
+
+    def call(self, function: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
+        """Make a call on any worker, and log the lines that it logged there."""
+        assert function.__module__ != "__main__", "a worker cannot import what the command line calls"
+        try:
+            future = self._client.submit(perform, self._work, function, args, kwargs, pure=False)
+            answer: Answer = future.result()
+        except KilledWorker as error:
+            raise TransientError(
+                f"{self._address}: workers died during the same call, the last at {error.last_worker.address}"
+            ) from None
+        except (CancelledError, CommClosedError) as error:
+            problem = self._problem or f"the Dask scheduler at {self._address} ended ({_line(error)})"
+            raise TransientError(f"{problem}; run again: what is done is stored") from None
+        log.repeat(answer.lines, worker=answer.worker)
+        if answer.other is not None:
+            difference = _difference(self._identity, answer.other)
+            raise WorkerError(
+                f"worker {answer.worker} of {self._address} is no copy of this stage: {difference}; "
+                "start it from this stage's commit and image"
+            )
+        result: Result = answer.result
+        return result
+
+    def close(self) -> None:
+        """Leave the scheduler, which forgets open calls."""
+        self._closed.set()
+        with suppress(OSError, CommClosedError, TimeoutError):
+            self._client.close(timeout=_SECONDS_BETWEEN_CHECKS)
+
+    def _check_regularly(self) -> None:
+        """End all waiting calls when the scheduler stops answering, or has no worker for a while."""
+        without_workers = 0.0
+        while not self._closed.wait(_SECONDS_BETWEEN_CHECKS):
+            try:
+                threads = self._client.sync(
+                    self._client.scheduler.ncores, callback_timeout=_SECONDS_TO_ANSWER
+                )
+            except (TimeoutError, OSError, CommClosedError, CancelledError):
+                self._problem = f"the Dask scheduler at {self._address} does not answer any more"
+                break
+            without_workers = 0.0 if threads else without_workers + _SECONDS_BETWEEN_CHECKS
+            if without_workers >= _SECONDS_WITHOUT_WORKERS:
+                self._problem = f"the Dask scheduler at {self._address} has no worker any more"
+                break
+        if self._problem and not self._closed.is_set():
+            # Whatever waits for an answer gets an error.
+            with suppress(OSError, CommClosedError, TimeoutError):
+                self._client.close(timeout=_SECONDS_BETWEEN_CHECKS)
+
+
+def perform(work: Run, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Answer:
+    """Make a call: this runs on a worker."""
+    worker = str(get_worker().name)
+    if _own_digest(work.token, work) != work.digest:
+        return Answer(worker, None, [], _identity(work.follows_from, work.args))
+    with log.collected() as lines:
+        result = function(*args, **kwargs)
+    return Answer(worker, result, lines, None)
+
+
+def _own_digest(token: str, work: Run) -> str:
+    """What this worker has, computed once per token: `work` holds values that cannot be hashed."""
+    own = _DIGESTS.get(token)
+    if own is None:
+        _DIGESTS.clear()
+        own = _DIGESTS[token] = fingerprint.digest(_identity(work.follows_from, work.args))
+    return own
+
+
+_DIGESTS: dict[str, str] = {}
+
+
+def _identity(follows_from: Callable[..., Mapping[str, object]], args: tuple[object, ...]) -> dict[str, Any]:
+    """What decides a result, in the types of JSON."""
+    values = {
+        "python": ".".join(platform.python_version_tuple()[:2]),
+        "distributed": version("distributed"),
+        "wire": {path: digest(fingerprint.ROOT / path) for path in _WIRE},
+        **follows_from(*args),
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(values, sort_keys=True, default=str))
+    return plain
+
+
+def _difference(stage: Any, worker: Any, key: str = "") -> str:
+    """The first difference, as `versions.numpy is 2.4.0 in the stage and 2.3.1 in the worker`."""
+    if isinstance(stage, Mapping) and isinstance(worker, Mapping):
+        for name in sorted({*stage, *worker}):
+            if stage.get(name) != worker.get(name):
+                return _difference(stage.get(name), worker.get(name), f"{key}.{name}".lstrip("."))
+    return f"{key} is {_short(stage)} in the stage and {_short(worker)} in the worker"
+
+
+def _short(value: Any) -> str:
+    text = "missing" if value is None else str(value)
+    return text if len(text) <= 40 else f"{text[:16]}…"
+
+
+def _report(event: tuple[float, Mapping[str, Any]]) -> None:
+    """Log workers that come and go."""
+    _, facts = event
+    if facts.get("action") == "remove-worker":
+        log.warning("removed_worker", worker=facts["worker"], open_calls=len(facts["processing-tasks"]))
+    elif facts.get("action") == "add-worker":
+        log.event("added_worker", worker=facts["worker"])
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
