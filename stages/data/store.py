@@ -35,6 +35,7 @@ Key = Literal["images", "features", "probabilities", "results"]
 KEYS: tuple[Key, ...] = get_args(Key)
 _CHECKSUMS, _COMPLETE = "checksums", "complete"
 _FORMAT, _REST = "format", "rest_checksum"
+_LABELS, _NAMES, _CLASSES = "labels", "label_names", "classes"
 _VERSION = 2
 # What h5py raises for files that another program wrote and for damaged ones; of a wrong signature deep in a
 # file, RuntimeError.
@@ -88,7 +89,8 @@ def create(
         shape: (rows, …).
         dtype: Of the values.
         ids: The name of each row.
-        provenance: Where the rows come from; stored as JSON in the file's attributes.
+        provenance: Where the rows come from; stored as JSON in the file's attributes. The
+            `classes` of rows with labels become the dataset `label_names` too.
     """
     with replace_atomically(path) as aside:
         with _new_file(aside) as file:
@@ -100,6 +102,9 @@ def create(
         with h5py.File(aside, "r+", libver="latest") as file:
             for name, values in writer.columns.items():
                 file.create_dataset(name, data=values, track_times=False)
+            if _LABELS in writer.columns and _CLASSES in provenance:
+                # For programs that read HDF5 alone, under the name of the books' files.
+                file.create_dataset(_NAMES, data=_texts(provenance[_CLASSES]), track_times=False)
             file.create_dataset(_CHECKSUMS, data=writer.checksums, track_times=False)
             file.attrs[_FORMAT] = _VERSION
             file.attrs[_REST] = np.uint64(_rest_checksum(file, key, _columns(file, key)))
@@ -265,6 +270,12 @@ def _rest_checksum(file: h5py.File, key: Key, columns: Mapping[str, NDArray[Any]
         digest.update(f"{name} {values.shape} {values.dtype}".encode())
         digest.update(values.tobytes())
     return digest.intdigest()
+
+
+def _texts(values: Sequence[str]) -> NDArray[np.bytes_]:
+    """Strings of one length in UTF-8, as a variable length would add HDF5's heap to the file."""
+    encoded = [value.encode() for value in values]
+    return np.array(encoded, h5py.string_dtype("utf-8", max(map(len, encoded))))
 
 
 def _new_file(path: Path) -> h5py.File:

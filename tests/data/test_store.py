@@ -82,6 +82,19 @@ def test_a_flipped_bit_is_found_and_named(tmp_path: Path) -> None:
             reader.take([2, 33])
 
 
+def test_the_names_of_labels_are_text_for_any_program(tmp_path: Path) -> None:
+    classes = ["Kätzchen", "dog"]
+    with store.create(
+        tmp_path / "a.h5", "images", (2, 1), np.uint8, ids=["a", "b"], provenance={"classes": classes}
+    ) as out:
+        out.columns["labels"] = np.array([1, 0])
+        out.write(0, np.zeros((2, 1), np.uint8))
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert file["label_names"].asstr()[:].tolist() == classes
+    with store.Reader(tmp_path / "a.h5") as reader:
+        assert reader.column("labels").tolist() == [1, 0]
+
+
 @pytest.mark.parametrize("name", ["ids", "labels", "checksums"])
 def test_a_flipped_bit_beside_the_rows_is_found_when_the_file_is_opened(tmp_path: Path, name: str) -> None:
     path = write(tmp_path / "a.h5", images())
