@@ -1,13 +1,10 @@
 """predict_image: what a registered model, or a network of keras.applications, predicts for any images."""
 
-import csv
 import glob
-import json
-import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import takewhile
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 import numpy as np
 from cyclopts import Parameter, validators
@@ -22,9 +19,7 @@ from stages.data.decoding import MAX_PIXELS
 from stages.data.sources import Image
 from stages.data.sources._naming import is_ignored
 from stages.serving import isolated, pretrained
-
-# Path → the most probable classes with their probabilities, best first.
-Ranked = Mapping[Path, Sequence[tuple[str, float]]]
+from stages.tools import _answers
 
 
 def predict_image(
@@ -35,7 +30,7 @@ def predict_image(
     weights: str = "imagenet",
     top: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 3,
     crops: Crops | None = None,
-    output: Literal["text", "csv", "json"] = "text",
+    output: _answers.Format = "text",
 ) -> None:
     """Print the most probable classes of images.
 
@@ -49,7 +44,7 @@ def predict_image(
         weights: Of the network: a file; by default downloaded.
         top: The number of classes to print.
         crops: What members trained on patches see; by default as in the evaluation.
-        output: The format.
+        output: The format; `submission` has Kaggle's columns `id` and `label`, a row per file.
 
     Raises:
         UsageError: When both a model and a network are named.
@@ -62,7 +57,7 @@ def predict_image(
         classes, probabilities = pretrained.classify(network, weights, paths)
     else:
         classes, probabilities = _predict(model or _champion(), paths, crops)
-    _print(_rank(paths, classes, probabilities, top), output)
+    _answers.show(_answers.Answers(paths, classes, probabilities, top), output)
     if refused:
         raise SourceError(f"{refused} of {refused + len(paths)} files are no images; see the warnings above")
 
@@ -111,31 +106,6 @@ def _predict(uri: str, paths: Sequence[Path], crops: str | None) -> tuple[list[s
     places = [(str(path.resolve()), 0, path.stat().st_size) for path in paths]
     predictions = isolated.classify(uri, places, {"crops": crops} if crops else None)
     return predictions["classes"], np.asarray(predictions["probabilities"], np.float32)
-
-
-def _rank(paths: Sequence[Path], classes: Sequence[str], probabilities: NDArray[Any], top: int) -> Ranked:
-    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
-    return {
-        path: [(classes[place], float(row[place])) for place in best]
-        for path, row, best in zip(paths, probabilities, order, strict=True)
-    }
-
-
-def _print(ranked: Ranked, output: str) -> None:
-    rows = [
-        {"path": str(path), "rank": rank, "label": label, "probability": probability}
-        for path, best in ranked.items()
-        for rank, (label, probability) in enumerate(best, start=1)
-    ]
-    if output == "json":
-        print(json.dumps(rows, indent=2, ensure_ascii=False))
-    elif output == "csv":
-        writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    else:
-        for path, best in ranked.items():
-            print(f"{path}: " + ", ".join(f"{label} {probability:.4f}" for label, probability in best))
 
 
 if __name__ == "__main__":

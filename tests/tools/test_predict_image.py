@@ -1,4 +1,4 @@
-"""predict_image: files, folders and globs; three outputs; what is no image; networks out of the box."""
+"""predict_image: files, folders and globs; four outputs; what is no image; networks out of the box."""
 
 import csv
 import json
@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import pytest
 import yaml
 
 from stages import cli
 from stages.common.files import read_json
 from stages.models.learners import cnn
+from stages.tools import _answers
 from stages.tools.predict_image import predict_image
 from stages.train import train
 
@@ -64,6 +66,27 @@ def test_json_and_csv_hold_the_same_rows(model: str, packed: Any, capsys: pytest
 
     ten = json.loads(run_command(capsys, *words, "--output", "json", "--crops", "ten")[0])
     assert ten[0]["probability"] != as_json[0]["probability"]
+
+
+def test_a_submission_has_kaggle_s_columns(
+    model: str, packed: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--model", model, packed.source / "cat" / "000.png", packed.source / "panda" / "001.png"]
+    rows = list(csv.DictReader(run_command(capsys, *words, "--output", "submission")[0].splitlines()))
+    best = [
+        row["label"] for row in json.loads(run_command(capsys, *words, "--output", "json", "--top", "1")[0])
+    ]
+    assert rows == [{"id": "000", "label": best[0]}, {"id": "001", "label": best[1]}]
+
+
+def test_a_submission_of_two_classes_has_the_probability_of_the_second(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As in Dogs vs. Cats, where 1 is a dog."""
+    probabilities = np.array([[0.25, 0.75], [1.0, 0.0]], np.float32)
+    paths = [Path("test1/1.jpg"), Path("test1/2.jpg")]
+    _answers.show(_answers.Answers(paths, ["cat", "dog"], probabilities, top=3), "submission")
+    assert capsys.readouterr().out == "id,label\n1,0.75\n2,0.0\n"
 
 
 def test_a_file_that_is_no_image_is_named_and_the_others_are_predicted(
