@@ -7,7 +7,7 @@ export UV_PYTHON_DOWNLOADS := never
 export DVC_NO_ANALYTICS := 1
 
 # Only words after `make TARGET` set these: a shell may have a variable DATA or RUN for something else.
-WORDS := DATA RECIPE SET KEY FROM MEMBER TRIALS SPACE RECIPES SEEDS FILES MODEL RUN EMPTY
+WORDS := DATA RECIPE SET KEY FROM MEMBER TRIALS SPACE RECIPES SEEDS FILES MODEL RUN EMPTY YES DAYS
 $(foreach word,$(WORDS),$(eval $(word) :=))
 
 # $(call need,VARIABLE,what to name,an example)
@@ -19,7 +19,7 @@ start = python -m stages.tools.check $(if $(RECIPE),recipe=$(RECIPE) && dvc exp 
 
 .DEFAULT_GOAL := help
 .PHONY: help run explain new audit docs results-cache accept-data reproduce find-learning-rate sweep sync-tracking preview predict test test-fast \
-	images up down e2e-docker e2e-kubernetes bench plan airflow e2e-airflow replay lint format pins clean
+	images up down e2e-docker e2e-kubernetes bench plan airflow e2e-airflow replay lint format pins clean clean-up
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -159,6 +159,9 @@ pins: $(VENV)/uv.installed  ## Renew requirements/ from pyproject.toml
 
 clean:  ## Remove what the pipeline wrote into the workspace (DVC's cache and MLflow's runs stay)
 	@rm -rf data features models predictions ensemble reports plots dvc_plots .checkpoints
+
+clean-up: $(VENV)/stages.installed  ## List what old runs left: clones, checkpoints, MLflow's runs, DVC's cache … (YES=1 removes it; DAYS=30)
+	@python -m pipelines.worker.clean_up $(if $(DAYS),--days "$(DAYS)") $(if $(YES),--remove)
 
 # Bytecode is compiled here, once: a process that may not write into the environment would compile at each start.
 INSTALL := uv pip install --quiet --compile-bytecode --python

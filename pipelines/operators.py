@@ -176,6 +176,28 @@ class Record(Worker):
         return result
 
 
+class CleanUp(Worker):
+    """Lists or removes what old runs left, as the form says."""
+
+    action = "clean_up"
+
+    def execute(self, context: Any) -> dict[str, Any]:
+        """Return the worker's result, and put its sentence into the run's note."""
+        settings, params = config.load(), context["params"]
+        try:
+            overrides.check_field_names(context["dag_run"].conf or {}, self.dag.params)
+        except overrides.FormError as error:
+            raise AirflowFailException(f"clean_up: {error}") from None
+        result = self.work(
+            context,
+            DAYS=str(params["days"]),
+            REMOVE=str(int(params["remove"])),
+            COMMIT=settings.commit,
+        )
+        alerts.add_note(settings, context["ti"], result["reason"])
+        return result
+
+
 def skip(context: Any, reason: str) -> NoReturn:
     """End a task as skipped, with the reason where people look: the open part of the log and the task's note.
 

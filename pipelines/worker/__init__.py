@@ -1,15 +1,16 @@
 """What runs inside a task: `python -m pipelines.worker`, in the environment that the stages have.
 
 It needs Python 3.11, git, DVC and PyYAML (and hydra-core for the plan), and nothing of Airflow or `stages`.
-One call does one of three things, in a clone that is removed afterwards:
+One call does one of four things, in a clone that is removed afterwards:
 
     plan    compose and check the run's params; restore what the cache has; say what will run and why
     stage   `dvc repro STAGE`
     record  prove that everything is in the cache; save the run as a DVC experiment; link it with MLflow
+    clean_up  list what old runs left, and remove it where CONVOY_REMOVE says so
 
 Environment variables describe the job:
 
-    CONVOY_ACTION       plan, stage or record
+    CONVOY_ACTION       plan, stage, record or clean_up
     CONVOY_REPOSITORY   what to clone: a folder or a URL
     CONVOY_COMMIT       the branch, tag or commit to check out; HEAD if not set
     CONVOY_RESULT       the file that the result is written to; `-`: the last line of the output, after
@@ -25,6 +26,8 @@ Environment variables describe the job:
                         what is remembered of complete runs
     CONVOY_DATA         a folder that stands in for datasets/, which is not in git
     CONVOY_WORK         where clones are made; best on the cache's file system, where files are linked
+    CONVOY_DAYS         how old something has to be; 30                                 (clean_up)
+    CONVOY_REMOVE       1: remove it; otherwise it is only listed                       (clean_up)
     CONVOY_RUN_URL      the page of this run, for the links                             (record)
     CONVOY_MLFLOW_URL   MLflow as a browser reaches it; MLFLOW_TRACKING_URI if not set  (record)
 
@@ -33,7 +36,7 @@ with CONVOY_STATE, CONVOY_CHECKPOINTS is set to a folder of this run and stage, 
 
 The exit status says how it ended, the result (JSON; missing only if the worker was killed) the rest:
 
-    0    done                outcome: ran, planned or recorded
+    0    done                outcome: ran, planned, recorded or cleaned
     99   nothing to do       outcome: restored, with the reason
     1    failed              outcome: failed, with the first error, and the traceback of an unexpected one
     2    refused             outcome: refused, with a permanent error; a retry cannot help
@@ -44,6 +47,7 @@ The exit status says how it ended, the result (JSON; missing only if the worker 
     plan adds   "commit", "params" (text),
                 "stages": {ADDRESS: {"runs": …, "reason": …, "seconds": … or null}},
                 "recorded": what record returned for the same run before, or null
+    clean_up adds "leftovers": {KIND: [number, bytes]}
     record adds "experiment", "mlflow_run_id" and "mlflow_url" (null where no such run is found), "metrics"
 
 Output of DVC and of the stage goes to standard output, line by line; the last line is the outcome. Outputs of

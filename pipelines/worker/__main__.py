@@ -8,14 +8,15 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from pipelines.worker import files, job, memory
+from pipelines.worker import files, job, locks, memory
+from pipelines.worker.clean_up import clean_up
 from pipelines.worker.lines import RESULT_LINE, without_login
 from pipelines.worker.plan import plan
 from pipelines.worker.record import record
 from pipelines.worker.shell import Stopped, stoppable
 from pipelines.worker.stage import stage
 
-ACTIONS = {"plan": plan, "stage": stage, "record": record}
+ACTIONS = {"plan": plan, "stage": stage, "record": record, "clean_up": clean_up}
 DONE, FAILED, REFUSED, NOTHING_TO_DO, STOPPED = 0, 1, 2, 99, 143
 
 
@@ -38,7 +39,9 @@ def _outcome() -> tuple[int, dict[str, Any]]:
     try:
         with stoppable():
             current = job.read()
-            result = ACTIONS[current.action](current)
+            # A clean-up holds the lock alone.
+            with locks.shared(current.state if current.action != "clean_up" else None):
+                result = ACTIONS[current.action](current)
     except job.RefusedError as error:
         return REFUSED, {"outcome": "refused", "reason": str(error)}
     except (job.FailedError, OSError) as error:

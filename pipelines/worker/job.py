@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipelines.worker.lines import without_login
 
-ACTIONS = ("plan", "stage", "record")
+ACTIONS = ("plan", "stage", "record", "clean_up")
 
 
 class RefusedError(Exception):
@@ -38,6 +38,8 @@ class Job:
     work: Path | None
     run_url: str
     mlflow_url: str
+    days: int
+    removes: bool
 
 
 def read(environment: Mapping[str, str] = os.environ) -> Job:
@@ -71,7 +73,7 @@ def read(environment: Mapping[str, str] = os.environ) -> Job:
         commit=text("COMMIT", "HEAD"),
         run=text("RUN", "run"),
         stage=text("STAGE") if action == "stage" else "",
-        params=text("PARAMS") if action != "plan" else "",
+        params=text("PARAMS") if action in ("stage", "record") else "",
         overrides=_texts("OVERRIDES", text("OVERRIDES", "[]")),
         messages=_texts("MESSAGES", text("MESSAGES", "[]")),
         cache=folder("CACHE"),
@@ -82,7 +84,15 @@ def read(environment: Mapping[str, str] = os.environ) -> Job:
         run_url=text("RUN_URL", ""),
         # It becomes a link in notes and in DVC's experiments.
         mlflow_url=without_login(text("MLFLOW_URL", environment.get("MLFLOW_TRACKING_URI", ""))).rstrip("/"),
+        days=_days(text("DAYS", "30")),
+        removes=text("REMOVE", "0") == "1",
     )
+
+
+def _days(value: str) -> int:
+    if not (value.isascii() and value.isdecimal() and 1 <= int(value) <= 36_500):
+        raise RefusedError(f"CONVOY_DAYS is {value[:20]}; must be a number of days from 1 to 36500")
+    return int(value)
 
 
 def _texts(name: str, value: str) -> list[str]:

@@ -12,6 +12,7 @@ import yaml
 from pipelines.worker import complete_runs, dvc, timings
 from pipelines.worker.clone import LOCK, cloned
 from pipelines.worker.compose import check, compose
+from pipelines.worker.files import write
 from pipelines.worker.job import FailedError, Job
 from pipelines.worker.shell import git
 
@@ -71,6 +72,9 @@ def _planned_by_dvc(root: Path, job: Job, commit: str, params: str) -> dict[str,
     since = time.time()
     _last_lock(root)
     stages = planned(root, job)
+    if job.state is not None and (root / LOCK).exists():
+        # A clean-up keeps what this run is going to restore.
+        write(job.state / "plans" / f"{job.run}.lock", (root / LOCK).read_text(encoding="utf-8"))
     if not any(stage.runs for stage in stages.values()):
         complete_runs.save(job, root, commit, params, stages, since=since)
     return stages

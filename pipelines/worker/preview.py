@@ -4,7 +4,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from pipelines.worker import clone, compose, job, plan
+from pipelines.worker import clone, compose, job, locks, plan
 
 
 def main() -> int:
@@ -23,7 +23,7 @@ def main() -> int:
     if (workspace / clone.DATA).is_dir():
         preview = replace(preview, data=workspace / clone.DATA)
     try:
-        with clone.cloned(preview) as root:
+        with locks.shared(preview.state), clone.cloned(preview) as root:
             clone.overlay(root, workspace)
             if sys.argv[1:]:
                 compose.compose(root, sys.argv[1:])

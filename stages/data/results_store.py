@@ -222,6 +222,16 @@ def evict(most: int) -> None:
         total -= size
 
 
+def unused(since: float) -> list[Path]:
+    """The files that no run has used since this time, in seconds since the epoch."""
+    files = []
+    for path in folder().rglob("*.h5"):
+        with suppress(OSError):
+            if path.stat().st_mtime < since:
+                files.append(path)
+    return files
+
+
 def _open(path: Path) -> store.Reader | None:
     """None where another process has removed the file, or it is damaged."""
     try:

@@ -162,12 +162,14 @@ def test_webhook_and_clock_reach_the_tasks_and_the_webhook_gets_out(checkout: Pa
     with _env(checkout).open("a", encoding="utf-8") as file:
         file.write(
             "CONVOY_WEBHOOK='https://chat.example.com/hook?a=1&b=2'\nCONVOY_RETRAIN_CRON='0 3 * * *'\n"
+            "CONVOY_CLEAN_UP_CRON='0 4 1 * *'\n"
         )
     composed = _composed(checkout)
     for name in ("scheduler", "dag-processor"):
         variables = composed["services"][name]["environment"]
         assert variables["CONVOY_WEBHOOK"] == "https://chat.example.com/hook?a=1&b=2"
         assert variables["CONVOY_RETRAIN_CRON"] == "0 3 * * *"
+        assert variables["CONVOY_CLEAN_UP_CRON"] == "0 4 1 * *"
     networks = composed["services"]["scheduler"]["networks"]
     assert any(not (composed["networks"][name] or {}).get("internal") for name in networks)
 

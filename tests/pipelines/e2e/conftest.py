@@ -73,7 +73,7 @@ class Local:
         match = re.search(r"Airflow  (\S+)  user admin, password (\S+)\nMLflow   (\S+)", self.output)
         assert match is not None, self.output
         self._airflow = airflow = Airflow(*match.groups())
-        wait_until(lambda: len(airflow.ask("GET", "dags")["dags"]) == 3, SECONDS_TO_START, "the DAGs")
+        wait_until(lambda: len(airflow.ask("GET", "dags")["dags"]) == 4, SECONDS_TO_START, "the DAGs")
         return airflow
 
     def process(self, *words: str) -> psutil.Process:

@@ -1,0 +1,184 @@
+"""What old tasks leave is listed and removed; nothing that is used, recent, or outside of its folder."""
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipelines.worker import leftovers, locks
+from tests.pipelines.conftest import ROOT, Repository
+from tests.pipelines.worker_runs import planned, run
+
+OLD = time.time() - 40 * 86_400
+
+
+def age(path: Path) -> None:
+    """Make a file, or a folder with all below, 40 days old."""
+    for entry in (*path.rglob("*"), path):
+        os.utime(entry, (OLD, OLD), follow_symlinks=False)
+
+
+def test_old_entries_go_and_no_link_is_followed(tmp_path: Path) -> None:
+    outside, state = tmp_path / "outside", tmp_path / "state"
+    (outside / "folder").mkdir(parents=True)
+    (outside / "file").write_text("of a person")
+    old = state / "failed" / "old" / "train@a"
+    old.mkdir(parents=True)
+    (old / "a.json").write_text("x" * 1000)
+    (old / "to a file").symlink_to(outside / "file")
+    (old / "to a folder").symlink_to(outside / "folder")
+    (state / "failed" / "link").symlink_to(outside)
+    (state / "results").symlink_to(outside)
+    (state / "failed" / "half old" / "deep").mkdir(parents=True)
+    age(tmp_path)
+    (state / "failed" / "half old" / "deep" / "new").touch()
+    before = time.time() - 30 * 86_400
+
+    entries = leftovers.find(state, "failed", before)
+    assert (entries.names, entries.size) == (["link", "old"], 1000)
+    assert leftovers.remove(state, "failed", entries.names) == []
+    assert sorted(path.name for path in (state / "failed").iterdir()) == ["half old"]
+    assert leftovers.find(state, "results", before).names == [], "a link instead of a folder"
+    assert leftovers.remove(state, "results", ["file", "folder"]) == []
+    assert sorted(path.name for path in outside.iterdir()) == ["file", "folder"]
+
+
+def test_a_training_that_holds_its_lock_keeps_its_checkpoint(tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoints" / "run-1" / "train@a" / "a-0123"
+    folder.mkdir(parents=True)
+    (folder / "lock").touch()
+    age(tmp_path)
+    with (folder / "lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert leftovers.find(tmp_path, "checkpoints", time.time()).names == []
+    assert leftovers.find(tmp_path, "checkpoints", time.time()).names == ["run-1"]
+
+
+def test_what_cannot_be_removed_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "plans" / "old").mkdir(parents=True)
+    assert leftovers.remove(tmp_path, "plans", ["old", "gone"]) == []
+    if os.getuid() == 0:
+        pytest.skip("root removes everything")
+    (tmp_path / "plans" / "old").mkdir()
+    (tmp_path / "plans").chmod(0o500)
+    assert leftovers.remove(tmp_path, "plans", ["old"]) == ["plans/old stays: Permission denied"]
+
+
+def test_tasks_share_the_lock_and_a_clean_up_has_it_alone(tmp_path: Path) -> None:
+    with locks.shared(tmp_path), locks.shared(tmp_path), locks.exclusive(tmp_path) as alone:
+        assert not alone
+    with locks.exclusive(tmp_path) as alone:
+        assert alone
+    with locks.shared(None), locks.exclusive(None) as alone:
+        assert not alone, "without a state folder nobody knows"
+
+
+def clean_up(repository: Repository, *words: str, status: int = 0) -> str:
+    """`make clean-up` in the repository; returns its output."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines.worker.clean_up", *words],
+        cwd=repository.root,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "DOCKER_HOST": "tcp://127.0.0.1:1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == status, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def objects(repository: Repository) -> set[str]:
+    """The contents of all objects of the cache."""
+    return {
+        path.read_text(encoding="utf-8")
+        for path in (repository.root / ".dvc/cache/files").rglob("*/*")
+        if path.is_file()
+    }
+
+
+def run_with(repository: Repository, base: int) -> None:
+    repository.write("params.yaml", f"base: {base}\nmodels:\n  a: {{}}\n")
+    repository.dvc("repro", "--quiet")
+
+
+@pytest.mark.slow
+def test_dvcs_cache_keeps_what_git_the_workspace_and_recent_runs_name(repository: Repository) -> None:
+    """Bases 1 to 5: a run of long ago, one in git's history, a saved, a recent one, the working tree's."""
+    repository.write("conf/config.yaml", "base: 1\n")
+    run_with(repository, 1)
+    repository.write("data.txt", "brought by a person")
+    repository.dvc("add", "--quiet", "data.txt")
+    run_with(repository, 2)
+    repository.git("add", "--force", "dvc.lock", "data.txt.dvc")
+    repository.commit()
+    repository.git("rm", "--quiet", "--cached", "dvc.lock", "data.txt.dvc")
+    (repository.root / "data.txt.dvc").unlink()
+    repository.commit()
+    run_with(repository, 3)
+    repository.dvc("exp", "save", "--quiet", "--name", "saved")
+    age(repository.root / ".dvc" / "cache" / "runs")
+    run_with(repository, 4)
+    run_with(repository, 5)
+    cached = objects(repository)
+    assert all(f'{{"base": {base}}}' in cached for base in range(1, 6))
+
+    listed = clean_up(repository)
+    # judge.json names the base alone, as the members do: the outputs of all three stages are one object.
+    assert "objects of DVC's cache                    1 " in listed
+    assert "1 experiments, 0 plans and 6 results of stages of the last 30 days" in listed
+    assert "Nothing was removed" in listed
+    assert objects(repository) == cached
+
+    held = {"out/first.json": {"write": {"pid": os.getpid(), "cmd": "dvc repro"}}}
+    (repository.root / ".dvc/tmp/rwlock").write_text(json.dumps(held), encoding="utf-8")
+    assert "its cache stays as it is" in clean_up(repository, "--remove")
+    (repository.root / ".dvc/tmp/rwlock").unlink()
+    with locks.shared(repository.root / ".convoy"):
+        assert "tasks run: their clones and DVC's cache stay as they are" in clean_up(repository, "--remove")
+    lock = (repository.root / "dvc.lock").read_text(encoding="utf-8")
+    repository.write("dvc.lock", f"<<<<<<< HEAD\n{lock}")
+    assert "dvc.lock is no file of DVC" in clean_up(repository, "--remove", status=1)
+    repository.write("dvc.lock", lock)
+    assert objects(repository) == cached
+
+    clean_up(repository, "--remove")
+    assert cached - objects(repository) == {'{"base": 1}'}
+    assert "brought by a person" in objects(repository)
+    assert "up to date" in repository.dvc("repro")
+    run_with(repository, 1)
+    assert '{"base": 1}' in objects(repository), "made again"
+
+
+@pytest.mark.slow
+def test_a_task_cleans_up_what_killed_and_finished_tasks_left(repository: Repository) -> None:
+    params, _ = planned(repository)
+    run(repository, params, "first")
+    age(repository.shared / "cache" / "runs")
+    planned(repository)
+    clone = repository.shared / "work" / "convoy-run-0-train@a-killed"
+    folders = [repository.state / "failed" / "run-0", repository.state / "checkpoints" / "run-0", clone]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        age(folder)
+    with repository.start("clean_up") as process:
+        output, _ = process.communicate(timeout=120)
+    result = json.loads((repository.shared / "result.json").read_text(encoding="utf-8"))
+    assert result["outcome"] == "cleaned"
+    assert result["reason"] == "found 3 leftovers of tasks, 0.0 MB"
+    assert result["leftovers"]["checkpoints of abandoned trainings"] == [1, 0]
+    assert "objects of DVC's cache" in output
+    result, _ = repository.work("clean_up", CONVOY_REMOVE="1")
+    assert result["reason"] == "removed 3 leftovers of tasks, 0.0 MB"
+    assert not any(folder.exists() for folder in folders)
+    assert run(repository, params, "first") == {"first": "restored"}, "a run that was planned needs it"
+
+
+@pytest.mark.slow
+def test_a_wrong_age_is_refused(repository: Repository) -> None:
+    result, _ = repository.work("clean_up", CONVOY_DAYS="-1", status=2)
+    assert result["reason"] == "CONVOY_DAYS is -1; must be a number of days from 1 to 36500"
