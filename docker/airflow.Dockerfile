@@ -31,6 +31,7 @@ RUN apt-get update \
     && chmod 1777 /home/airflow /logs
 COPY --from=builder /opt/venv /opt/venv
 COPY --chmod=755 docker/airflow.sh /usr/local/bin/airflow.sh
+RUN ln -s /usr/local/bin/airflow.sh /entrypoint
 WORKDIR /opt/convoy
 COPY pipelines pipelines
 COPY dvc.yaml params.yaml ./

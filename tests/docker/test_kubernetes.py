@@ -1,3 +1,5 @@
+import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,6 +11,7 @@ import yaml
 
 from pipelines.runners._pod import LABELS
 from tests.docker.conftest import ROOT
+from tests.kubernetes.policy import allows
 
 FOLDER = ROOT / "docker" / "kubernetes"
 KUSTOMIZATION = FOLDER / "kustomization.yaml"
@@ -42,6 +45,46 @@ def test_kustomize_leaves_airflows_own_namespace_alone() -> None:
 def test_the_network_policy_holds_stages_and_no_other_pod() -> None:
     (policy,) = _documents(FOLDER / "network.yaml")
     assert policy["spec"]["podSelector"]["matchLabels"] == LABELS
+
+
+def test_the_network_policy_allows_a_stage_names_git_and_mlflow_alone() -> None:
+    policies = _documents(FOLDER / "network.yaml")
+    stage = {"metadata": {"namespace": "convoy", "labels": LABELS | {"convoy-stage": "train-lenet"}}}
+    allowed = [port for port in range(1, 65536) if allows(policies, "Egress", stage, port)]
+    assert allowed == [22, 53, 443, 5000]
+    assert [port for port in range(1, 65536) if allows(policies, "Egress", stage, port, "UDP")] == [53]
+    assert not any(allows(policies, "Ingress", stage, port) for port in range(1, 65536))
+    upload = _documents(UPLOAD)[0]
+    assert allows(policies, "Egress", upload, 5432), "a pod of the namespace that is no stage is not limited"
+    assert allows(policies, "Egress", {"metadata": {**stage["metadata"], "namespace": "airflow"}}, 5432)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("scheduler",),
+        # What Airflow's Helm chart passes, and the names that its probes and jobs use.
+        ("bash", "-c", "exec airflow scheduler"),
+        ("airflow", "scheduler"),
+    ],
+)
+def test_the_airflow_image_takes_components_and_the_charts_commands(
+    words: tuple[str, ...], tmp_path: Path
+) -> None:
+    program = tmp_path / "airflow"
+    program.write_text(
+        '#!/bin/sh\necho "$@" as ${AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS} ${ADMIN_PASSWORD-}\n'
+    )
+    program.chmod(0o755)
+    variables = {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "HOME": str(tmp_path),
+        "ADMIN_PASSWORD": "hunter2",
+    }
+    command = ["sh", str(ROOT / "docker" / "airflow.sh"), *words]
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=True)
+    assert done.stdout == "scheduler as admin:admin\n"
+    assert json.loads((tmp_path / "passwords.json").read_text(encoding="utf-8")) == {"admin": "hunter2"}
 
 
 def test_two_stages_that_ask_for_nothing_fit_onto_a_node_of_two_cores() -> None:

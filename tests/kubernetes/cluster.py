@@ -98,7 +98,7 @@ class Cluster:
 
 
 def prepared(folder: Path) -> Cluster:
-    """Apply the manifests as they are, and make Airflow's service account as its Helm chart does."""
+    """Apply the manifests as they are, and make Airflow's service account."""
     variables = {
         name: os.environ[f"CONVOY_CLUSTER_{name.upper()}"] for name in ("host", "volume", "registry")
     }
@@ -110,6 +110,12 @@ def prepared(folder: Path) -> Cluster:
         folder / "kubeconfig",
     )
     cluster.kubectl("apply", "--kustomize", str(ROOT / "docker" / "kubernetes"))
+    give_account(cluster)
+    return cluster
+
+
+def give_account(cluster: Cluster) -> None:
+    """Make Airflow's namespace and service account as its Helm chart does, and a kubeconfig for it."""
     namespace, account = AIRFLOW
     for kind, name in (("Namespace", namespace), ("ServiceAccount", account)):
         place = {} if kind == "Namespace" else {"namespace": namespace}
@@ -121,4 +127,3 @@ def prepared(folder: Path) -> Cluster:
     config = yaml.safe_load(Path(os.environ["KUBECONFIG"]).read_text(encoding="utf-8"))
     config["users"][0]["user"] = {"token": json.loads(answer)["status"]["token"]}
     cluster.kubeconfig.write_text(yaml.safe_dump(config), encoding="utf-8")
-    return cluster

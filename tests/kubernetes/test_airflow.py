@@ -3,6 +3,8 @@
 In the order of the file, as Airflow's start and the first run's results are shared.
 """
 
+import json
+import secrets
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -10,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.docker.conftest import ROOT, base_image, build, engine  # noqa: F401
-from tests.kubernetes import airflow, servers
-from tests.kubernetes.cluster import NAMESPACE, Cluster
+from tests.docker.conftest import base_image, engine  # noqa: F401
+from tests.kubernetes import airflow, page, servers
+from tests.kubernetes.cluster import AIRFLOW, NAMESPACE, Cluster, give_account
 from tests.pipelines.e2e.client import Airflow, wait_until
 from tests.pipelines.e2e.mlflow import Mlflow
 
@@ -41,28 +43,41 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site(cluster: Cluster, base_image: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:  # noqa: F811
-    """The site, with a repository over HTTPS that wants a login."""
-    for target in ("data", "train"):
-        build(target, ROOT, cluster.images.format(target=target))
+    """What docs/kubernetes.md leads to when it is followed word by word."""
     folder = tmp_path_factory.mktemp("site")
     project = airflow.project(folder)
+    clone, password = folder / "work", secrets.token_hex(16)
+    image = clone / "datasets" / "own" / "0.png"
+    image.parent.mkdir(parents=True)
+    image.write_bytes(b"image")
+    registry = {"registry.example.com": cluster.registry}
+    typed = registry | {
+        "https://USER:TOKEN@git.example.com/team/project.git": f"https://{LOGIN}@{servers.GIT_HOST}/{project.name}",
+        "ADMIN_PASSWORD": password,
+    }
+    page.with_names(clone, registry, CONVOY_PASSES="GIT_SSL_CAINFO", GIT_SSL_CAINFO="/convoy/git.crt")
     with (
         servers.mlflow(cluster.host, folder) as mlflow,
         servers.git_over_https(cluster.host, folder, LOGIN) as certificate,
     ):
         shutil.copy(certificate, cluster.volume / "git.crt")
-        address = f"https://{LOGIN}@{servers.GIT_HOST}/{project.name}"
-        cluster.create_secret("convoy-login", CONVOY_REPOSITORY=address)
-        client = airflow.started(
-            cluster,
-            CONVOY_IMAGES=cluster.images,
-            CONVOY_REPOSITORY="",
-            CONVOY_PASSES="GIT_SSL_CAINFO",
-            GIT_SSL_CAINFO="/convoy/git.crt",
-        )
+        # The page makes it.
+        cluster.kubectl("delete", "namespace", AIRFLOW[0])
+        release = page.follow(clone, typed)
+        give_account(cluster)
+        client = airflow.started(cluster, release, password)
         yield Site(cluster, client, Mlflow(mlflow), project)
-        cluster.kubectl("--namespace", "airflow", "delete", "pod", "airflow")
+        airflow.removed(cluster, release)
         cluster.delete_secret("convoy-login")
+
+
+def test_the_page_leads_to_images_on_the_claim_and_in_the_registry(site: Site) -> None:
+    copied = site.cluster.volume / "datasets" / "own" / "0.png"
+    assert copied.read_bytes() == b"image"
+    assert copied.stat().st_uid == 1000
+    words = ["curl", "--silent", f"http://{site.cluster.registry}/v2/_catalog"]
+    catalog = json.loads(subprocess.run(words, capture_output=True, check=True).stdout)
+    assert {"convoy/airflow", "convoy/data", "convoy/train"} <= {*catalog["repositories"]}
 
 
 def test_a_training_whose_pod_is_deleted_resumes_and_the_run_ends_green(site: Site) -> None:

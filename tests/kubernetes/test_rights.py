@@ -1,7 +1,6 @@
 """What the manifests allow Airflow and stages, asked of the API server."""
 
 import re
-from pathlib import Path
 
 import pytest
 
@@ -68,24 +67,6 @@ def test_a_stage_is_an_ordinary_user_without_a_token_and_cannot_write_to_its_roo
     assert "cannot access '/var/run/secrets/kubernetes.io'" in output
     assert "Read-only file system" in output
     assert "\ntini\n" in output
-
-
-def test_images_are_copied_onto_the_claim(cluster: Cluster, data_image: str, tmp_path: Path) -> None:
-    images = tmp_path / "datasets" / "own"
-    images.mkdir(parents=True)
-    (images / "0.png").write_bytes(b"image")
-    pod = (ROOT / "docker" / "kubernetes" / "upload.yaml").read_text(encoding="utf-8")
-    text = pod.replace("registry.example.com/convoy/data:latest", data_image)
-    cluster.kubectl("apply", "--filename", "-", text=text)
-    inside = ("--namespace", NAMESPACE)
-    try:
-        cluster.kubectl(*inside, "wait", "--for", "condition=Ready", "pod/upload", "--timeout", "120s")
-        cluster.kubectl(*inside, "cp", str(images.parent), "upload:/convoy/datasets")
-    finally:
-        cluster.kubectl(*inside, "delete", "pod", "upload")
-    copied = cluster.volume / "datasets" / "own" / "0.png"
-    assert copied.read_bytes() == b"image"
-    assert copied.stat().st_uid == 1000
 
 
 def _can(cluster: Cluster, verb: str, resource: str, namespace: str) -> str:

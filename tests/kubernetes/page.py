@@ -1,0 +1,100 @@
+"""docs/kubernetes.md as a reader follows it: the commands as they are, with the reader's own names."""
+
+import os
+import re
+import shlex
+import subprocess
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import yaml
+
+from tests.docker.conftest import ROOT
+
+PAGE = ROOT / "docs" / "kubernetes.md"
+# From here on, the page is about this cluster.
+OWN_CLUSTER = "## Try it without a cluster"
+VALUES = Path("docker/kubernetes/airflow.yaml")
+# Helm is in no registry within reach. The stand-in writes down how it is called.
+HELM = '#!/bin/sh\nprintf "%s\\n" "$*" >>"$HELM_CALLS"\n'
+SECONDS = 1800
+
+
+@dataclass(frozen=True)
+class Release:
+    """What the page has Helm install.
+
+    Attributes:
+        name: The release.
+        namespace: Its namespace.
+        values: The values' file.
+    """
+
+    name: str
+    namespace: str
+    values: Path
+
+
+def commands() -> list[str]:
+    """The code blocks that lead to a first run, in their order."""
+    text = PAGE.read_text(encoding="utf-8").partition(OWN_CLUSTER)[0]
+    return re.findall(r"^```\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def with_names(repository: Path, names: dict[str, str], **variables: str) -> None:
+    """Write a reader's own names and variables into the manifests of a clone.
+
+    Args:
+        repository: The clone.
+        names: What the manifests have, and what to put in its place.
+        variables: Additions to `env`.
+    """
+    for path in (repository / VALUES).parent.glob("*.yaml"):
+        text = path.read_text(encoding="utf-8")
+        for old, new in names.items():
+            text = text.replace(old, new)
+        path.write_text(text, encoding="utf-8")
+    values = yaml.safe_load((repository / VALUES).read_text(encoding="utf-8"))
+    values["env"] += [{"name": name, "value": value} for name, value in variables.items()]
+    (repository / VALUES).write_text(yaml.safe_dump(values), encoding="utf-8")
+
+
+def follow(repository: Path, names: dict[str, str]) -> Release:
+    """Run every block of the page in a clone.
+
+    Args:
+        repository: The clone that the reader's shell is in.
+        names: What the page has for the reader's own, and what to type in its place.
+
+    Returns:
+        The release that Helm would install.
+
+    Raises:
+        AssertionError: A command failed; with its output.
+    """
+    programs = repository.parent / "programs"
+    programs.mkdir()
+    (programs / "helm").write_text(HELM, encoding="utf-8")
+    (programs / "helm").chmod(0o755)
+    calls = programs / "calls"
+    environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "HELM_CALLS": str(calls)}
+    for block in commands():
+        script = block
+        for old, new in names.items():
+            script = script.replace(old, new)
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", script],
+            cwd=repository,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+        assert done.returncode == 0, f"{block}\n{done.stdout[-3000:]}"
+    (call,) = [line for line in calls.read_text(encoding="utf-8").splitlines() if line.startswith("upgrade")]
+    words = shlex.split(call)
+    options = dict(pairwise(words))
+    return Release(options["--install"], options["--namespace"], repository / options["--values"])
