@@ -69,7 +69,7 @@ def started(cluster: Cluster, release: Release, password: str) -> Airflow:
 
 def removed(cluster: Cluster, release: Release) -> None:
     """Remove what `started` has started."""
-    cluster.kubectl("--namespace", release.namespace, "delete", "pod", release.name, "postgresql")
+    cluster.kubectl("--namespace", release.namespace, "delete", "pods", "--all")
 
 
 def settings_of_the_chart() -> dict[str, str]:

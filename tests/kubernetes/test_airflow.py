@@ -65,10 +65,14 @@ def site(cluster: Cluster, base_image: None, tmp_path_factory: pytest.TempPathFa
         cluster.kubectl("delete", "namespace", AIRFLOW[0])
         release = page.follow(clone, typed)
         give_account(cluster)
-        client = airflow.started(cluster, release, password)
-        yield Site(cluster, client, Mlflow(mlflow), project)
-        airflow.removed(cluster, release)
-        cluster.delete_secret("convoy-login")
+        try:
+            client = airflow.started(cluster, release, password)
+            yield Site(cluster, client, Mlflow(mlflow), project)
+        finally:
+            airflow.removed(cluster, release)
+            cluster.delete_secret("convoy-login")
+            # Of a run that a failed test has left.
+            cluster.kubectl("--namespace", NAMESPACE, "delete", "pods", "--all")
 
 
 def test_the_page_leads_to_images_on_the_claim_and_in_the_registry(site: Site) -> None:
