@@ -54,7 +54,7 @@ RUN_BY = {
     "make down": "tests/docker/stack.py: docker/compose.sh",
     "make e2e-airflow": ".ci/run: make e2e-airflow",
     "make e2e-docker": ".ci/run: make e2e-docker",
-    "make e2e-kubernetes": "not run: an hour of CPU; it runs tests, which say so",
+    "make e2e-kubernetes": "not run: half an hour; it runs tests, which say so",
     "make explain": "tests/tools/test_explain.py: explain",
     "make find-learning-rate": "tests/test_source_paths.py: find-learning-rate",
     "make format": "not run: rewrites files; make lint runs the same formatter with --check",

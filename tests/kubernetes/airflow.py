@@ -51,7 +51,7 @@ def started(cluster: Cluster, release: Release, password: str) -> Airflow:
         A client that is logged in.
     """
     values = yaml.safe_load(release.values.read_text(encoding="utf-8"))
-    database = _database(cluster, release)
+    database = _database(cluster, release, values["data"]["metadataConnection"]["protocol"])
     for manifest in (_config(release, values), _pod(release, values, database)):
         cluster.kubectl("apply", "--filename", "-", text=json.dumps(manifest))
     url = f"http://{_address(cluster, release, release.name)}:8080"
@@ -93,7 +93,7 @@ def _has_dags(url: str, password: str) -> bool:
     return any(dag["dag_id"] == "train" for dag in Airflow(url, password).ask("GET", "dags")["dags"])
 
 
-def _database(cluster: Cluster, release: Release) -> str:
+def _database(cluster: Cluster, release: Release, protocol: str) -> str:
     """Start PostgreSQL; returns its URL as the chart writes it."""
     image = build_postgres(f"{cluster.registry}/convoy/postgres:test")
     script = (ROOT / "docker" / "postgres.sh").read_text(encoding="utf-8")
@@ -114,7 +114,7 @@ def _database(cluster: Cluster, release: Release) -> str:
             return probe.connect_ex((address, 5432)) == 0
 
     wait_until(listens, 300, "PostgreSQL")
-    return f"postgresql://airflow:{password}@{address}:5432/airflow?sslmode=disable"
+    return f"{protocol}://airflow:{password}@{address}:5432/airflow?sslmode=disable"
 
 
 def _config(release: Release, values: dict[str, Any]) -> dict[str, Any]:
