@@ -23,7 +23,13 @@ from tests.pipelines.conftest import clone_working_tree
 from tests.pipelines.e2e.client import Airflow, wait_until
 
 SECONDS_TO_START = 900
-COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
+# Names of Airflow's commands, and of the values about them.
+COMPONENTS = {
+    "api-server": "apiServer",
+    "scheduler": "scheduler",
+    "dag-processor": "dagProcessor",
+    "triggerer": "triggerer",
+}
 MIGRATE = ["bash", "-c", "exec \\\nairflow db migrate"]
 AWAIT_MIGRATIONS = ["airflow", "db", "check-migrations", "--migration-wait-timeout=60"]
 IS_ALIVE = """CONNECTION_CHECK_MAX_COUNT=0 AIRFLOW__LOGGING__LOGGING_LEVEL=ERROR exec /entrypoint \\
@@ -142,12 +148,12 @@ def _config(release: Release, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _pod(release: Release, values: dict[str, Any], database: str) -> dict[str, Any]:
-    key = secrets.token_hex(32)
+    secret_key = secrets.token_hex(32)
     built_in = PATIENCE | {
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database,
         "AIRFLOW__CORE__FERNET_KEY": "",
-        "AIRFLOW__API__SECRET_KEY": key,
-        "AIRFLOW__API_AUTH__JWT_SECRET": key,
+        "AIRFLOW__API__SECRET_KEY": secret_key,
+        "AIRFLOW__API_AUTH__JWT_SECRET": secret_key,
     }
     environment = [*values["env"], *({"name": name, "value": value} for name, value in built_in.items())]
     for item in values["secret"]:
@@ -156,12 +162,13 @@ def _pod(release: Release, values: dict[str, Any], database: str) -> dict[str, A
     image = values["images"]["airflow"]
     home = values["airflowHome"]
 
-    def container(name: str, arguments: list[str]) -> dict[str, Any]:
+    def container(name: str, arguments: list[str], component: str = "scheduler") -> dict[str, Any]:
         return {
             "name": name,
             "image": f"{image['repository']}:{image['tag']}",
             "args": arguments,
             "env": environment,
+            "resources": values[component]["resources"],
             "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
             "volumeMounts": [
                 {"name": "logs", "mountPath": f"{home}/logs"},
@@ -169,11 +176,12 @@ def _pod(release: Release, values: dict[str, Any], database: str) -> dict[str, A
             ],
         }
 
-    containers = {name: container(name, ["bash", "-c", f"exec airflow {name}"]) for name in COMPONENTS}
+    containers = {
+        name: container(name, ["bash", "-c", f"exec airflow {name}"], key) for name, key in COMPONENTS.items()
+    }
     containers["scheduler"]["startupProbe"] = {
         "exec": {"command": ["sh", "-c", IS_ALIVE]},
         "periodSeconds": 10,
-        "timeoutSeconds": 20,
         **values["scheduler"]["startupProbe"],
     }
     spec = {
