@@ -144,12 +144,12 @@ class _Looking:
         answers = self.executor.each(examine, map(self._stored, rows))
         return [(row.path, look or self._added(row, answer)) for (row, look), answer in answers]
 
-    def _stored(self, row: Row) -> tuple[tuple[Row, Look | None], tuple[bytes] | None]:
+    def _stored(self, row: Row) -> tuple[tuple[Row, Look | None], tuple[bytes, bool] | None]:
         look = self.looks.figures(row.sha256)
         if look and row.path in self.shown:
             small = self.looks.thumbnail(row.sha256)
             look = None if small is None else replace(look, small=small)
-        return (row, look), None if look else (self.images.read_unchanged(row),)
+        return (row, look), None if look else (self.images.read_unchanged(row), row.path in self.shown)
 
     def _added(self, row: Row, answer: Examined | ImageError | None) -> Look:
         if not isinstance(answer, Examined):

@@ -12,17 +12,19 @@ unpickles what it receives. docs/scale_data.md says how to start them and how to
     a worker has other code          WorkerError; each call compares, as workers may join at any time
 """
 
+import asyncio
 import json
 import platform
 import threading
 import uuid
-from asyncio import CancelledError
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from typing import Any, NamedTuple, TypeVar
 
 from distributed import Client, KilledWorker, get_worker
+from distributed.client import ClosedClientError
 from distributed.comm import CommClosedError
 
 from stages.common import fingerprint, log
@@ -37,6 +39,9 @@ _SECONDS_TO_CONNECT = 15.0
 _SECONDS_BETWEEN_CHECKS = 5.0
 _SECONDS_TO_ANSWER = 20.0
 _SECONDS_WITHOUT_WORKERS = 60.0
+_START_IT = "start it from this stage's commit and image"
+# What a call raises whose scheduler is gone. The first two are of Dask's own tasks and of its event loop.
+_LOST = (CancelledError, asyncio.CancelledError, CommClosedError, ClosedClientError)
 # The code of both ends, which no stage's fingerprint counts.
 _WIRE = ("stages/common/dask_workers.py", "stages/common/executor.py")
 # A worker computes one call and has the next, while the stage reads for further ones.
@@ -108,6 +113,7 @@ class _Workers(Executor):
         self._problem: str | None = None
         self._closed = threading.Event()
         self._watch = threading.Thread(target=self._check_regularly, daemon=True)
+        client.subscribe_topic("all", _report)
 
     def wait_for_one(self) -> None:
         """Wait until the scheduler has a worker."""
@@ -120,36 +126,49 @@ class _Workers(Executor):
             ) from None
         self.threads = min(max(_CALLS_PER_WORKER_THREAD * threads, _MIN_THREADS), _MAX_THREADS)
         log.event("connected_to_workers", scheduler=self._address, worker_threads=threads)
-        self._client.subscribe_topic("all", _report)
         self._watch.start()
 
     def call(self, function: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
         """Make a call on any worker, and log the lines that it logged there."""
         assert function.__module__ != "__main__", "a worker cannot import what the command line calls"
-        try:
-            future = self._client.submit(perform, self._work, function, args, kwargs, pure=False)
-            answer: Answer = future.result()
-        except KilledWorker as error:
-            raise TransientError(
-                f"{self._address}: workers died during the same call, the last at {error.last_worker.address}"
-            ) from None
-        except (CancelledError, CommClosedError) as error:
-            problem = self._problem or f"the Dask scheduler at {self._address} ended ({_line(error)})"
-            raise TransientError(f"{problem}; run again: what is done is stored") from None
+        answer = self._ask(function, args, kwargs)
         log.repeat(answer.lines, worker=answer.worker)
         if answer.other is not None:
             difference = _difference(self._identity, answer.other)
             raise WorkerError(
                 f"worker {answer.worker} of {self._address} is no copy of this stage: {difference}; "
-                "start it from this stage's commit and image"
+                f"{_START_IT}"
             )
         result: Result = answer.result
         return result
+
+    def _ask(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Answer:
+        try:
+            future = self._client.submit(perform, self._work, function, args, kwargs, pure=False)
+            answer: Answer = future.result()
+        except KilledWorker as error:
+            last = error.last_worker.address
+            raise TransientError(
+                f"{self._address}: workers died during the same call, the last at {last}"
+            ) from None
+        except _LOST:
+            problem = self._problem or f"the Dask scheduler at {self._address} ended"
+            raise TransientError(f"{problem}; run again: what is done is stored") from None
+        except RuntimeError as error:
+            if "deserialization" not in str(error):
+                raise
+            module = function.__module__
+            raise WorkerError(
+                f"the Dask scheduler at {self._address} or a worker cannot import {module}; {_START_IT}"
+            ) from None
+        return answer
 
     def close(self) -> None:
         """Leave the scheduler, which forgets open calls."""
         self._closed.set()
         with suppress(OSError, CommClosedError, TimeoutError):
+            if self._client.status == "running":
+                self._client.unsubscribe_topic("all")
             self._client.close(timeout=_SECONDS_BETWEEN_CHECKS)
 
     def _check_regularly(self) -> None:
@@ -160,7 +179,7 @@ class _Workers(Executor):
                 threads = self._client.sync(
                     self._client.scheduler.ncores, callback_timeout=_SECONDS_TO_ANSWER
                 )
-            except (TimeoutError, OSError, CommClosedError, CancelledError):
+            except (TimeoutError, OSError, *_LOST):
                 self._problem = f"the Dask scheduler at {self._address} does not answer any more"
                 break
             without_workers = 0.0 if threads else without_workers + _SECONDS_BETWEEN_CHECKS

@@ -65,16 +65,21 @@ class Examined(NamedTuple):
 
 
 def examine(
-    data: bytes, max_pixels: int = _ANY_SIZE, ahead: View | None = None, *, damaged: bool, small: bool = True
+    data: bytes,
+    small: bool = True,
+    *,
+    damaged: bool,
+    max_pixels: int = _ANY_SIZE,
+    ahead: View | None = None,
 ) -> Examined:
     """Decode an image, and compute all that `ingest`, `audit` and `resize` need of it.
 
     Args:
         data: The file.
+        small: Whether the look has its small version, up to 49 kB.
+        damaged: Whether to accept a damaged image.
         max_pixels: Images with more are refused.
         ahead: What `resize` will ask for; None: not now.
-        damaged: Whether to accept a damaged image.
-        small: Whether the look has its small version, 49 kB.
 
     Raises:
         DamagedError, ImageError: As `decoding.examine`.
