@@ -16,6 +16,7 @@ from benchmarks import (
     bench_quality,
     bench_storage,
     harness,
+    images,
 )
 from benchmarks.formats import FORMATS
 from benchmarks.harness import Benchmark, Row, Settings
@@ -32,11 +33,10 @@ def tiny(tmp_path: Path) -> Settings:
     [
         (bench_data.measure, 12),
         (bench_quality.measure, 12),
-        (bench_change.measure, 4),
         (bench_batches.measure, 6),
         (bench_extract.measure, 3),
     ],
-    ids=["data", "quality", "change", "batches", "extract"],
+    ids=["data", "quality", "batches", "extract"],
 )
 def test_measures_everything_it_names(benchmark: Benchmark, rows: int, tiny: Settings) -> None:
     report = benchmark(tiny)
@@ -66,20 +66,19 @@ def test_storage_compares_every_format_by_every_figure(tiny: Settings) -> None:
     assert rows["storage of 32² images, random, vs TFRecord"].bound is None
 
 
+@pytest.mark.slow
 def test_own_images_are_measured_whatever_their_folders(tmp_path: Path, tiny: Settings) -> None:
-    from benchmarks import images
-
     folder = tmp_path / "mine" / "deep" / "folder"
     folder.mkdir(parents=True)
     for number, file in enumerate(sorted(images.small(tiny).rglob("*.jpg"))):
         file.rename(folder / f"{number}.jpg")
     (folder / "notes.txt").write_text("no image")
     settings = Settings(data=tmp_path / "mine", scale=0.002, repeats=1, work=tmp_path)
-    seconds, decodes = bench_change.measure(settings)
-    assert seconds.name.endswith("own images")
-    assert seconds.ours > 0
-    assert decodes.bound is not None
-    assert 0 < decodes.ours < decodes.bound, "only new images are decoded"
+    (source,) = images.sets(settings).values()
+    report = bench_change.compare(settings, "own", source, {"kind": "pixels"})
+    assert [row.name.split()[0] for row in report] == ["seconds", "cpu", "decodes", "passes"]
+    # The file that is no image is new, and is looked at in each run.
+    assert [(row.ours, row.bound) for row in report[2:]] == [(1, 20), (1, 20)], "only new images are computed"
 
 
 def test_the_table_is_printed_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,96 @@
+"""A clone of the committed code with DVC in it, and what a run there costs."""
+
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import yaml
+
+from stages.common import events
+from stages.common.errors import ConvoyError
+from stages.data import results_store
+
+_ROOT = Path(__file__).parents[1]
+_EXTRACTOR = "measured"
+
+
+class Cost(NamedTuple):
+    """What a run took: seconds, CPU seconds, images decoded, images through the extractor."""
+
+    seconds: float
+    cpu: float
+    decodes: int
+    passes: int
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A clone with a DVC cache and a store of results of its own, whose source is the folder `images`."""
+
+    root: Path
+    environment: Mapping[str, str]
+
+    @classmethod
+    def create(cls, root: Path, extractor: Mapping[str, Any], size: int) -> Self:
+        """Clone the repository's last commit.
+
+        Args:
+            root: The folder to create.
+            extractor: A section of `extractors`.
+            size: Height and width of the resized images.
+        """
+        subprocess.run(["git", "clone", "-q", _ROOT, root], check=True)
+        values: dict[str, Any] = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
+        # Files that are no images are left out, however many.
+        values["ingest"].update(source={"kind": "folder", "path": "images"}, max_reject_fraction=1.0)
+        values["resize"].update(size=[size, size], keep_aspect=True, color="rgb", quality="exact")
+        values["extractors"][_EXTRACTOR] = dict(extractor)
+        (root / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+        # What DVC knows of files by their inodes belongs to the workspace, too.
+        (root / ".dvc" / "config.local").write_text(f"[core]\nsite_cache_dir = {root}/.dvc/site\n")
+        environment = os.environ | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            events.VARIABLE: str(root / ".convoy" / "events"),
+            results_store.FOLDER_VARIABLE: str(root / ".convoy" / "image_results"),
+        }
+        return cls(root, environment)
+
+    def add(self, source: Path, files: Sequence[Path]) -> None:
+        """Copy files of a folder into the source."""
+        for path in files:
+            copy = self.root / "images" / path.relative_to(source)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
+
+    def reproduce(self) -> Cost:
+        """Run `dvc repro` up to extract.
+
+        Raises:
+            ConvoyError: A stage failed.
+        """
+        reader = events.Reader(self.root / ".convoy" / "events")
+        reader.read()
+        os.sync()
+        start, cpu = time.perf_counter(), _cpu_of_children()
+        command = ["dvc", "repro", "-q", f"extract@{_EXTRACTOR}"]
+        run = subprocess.run(
+            command, cwd=self.root, env=self.environment, stderr=subprocess.PIPE, text=True, check=False
+        )
+        seconds, cpu = time.perf_counter() - start, _cpu_of_children() - cpu
+        if run.returncode:
+            raise ConvoyError(f"{' '.join(command)} failed: {run.stderr.strip().splitlines()[-1:]}")
+        fields = [record["fields"] for record in reader.read() if record["kind"] == "event"]
+        decodes, passes = (sum(int(each.get(key, 0)) for each in fields) for key in ("decoded", "computed"))
+        return Cost(seconds, cpu, decodes, passes)
+
+
+def _cpu_of_children() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
