@@ -70,7 +70,7 @@ class Workspace:
             shutil.copyfile(path, copy)
 
     def reproduce(self) -> Cost:
-        """Run `dvc repro` up to extract.
+        """Run `dvc repro` from ingest to extract.
 
         Raises:
             ConvoyError: A stage failed.
@@ -79,7 +79,7 @@ class Workspace:
         reader.read()
         os.sync()
         start, cpu = time.perf_counter(), _cpu_of_children()
-        command = ["dvc", "repro", "-q", f"extract@{_EXTRACTOR}"]
+        command = ["dvc", "repro", "-q", "audit", f"extract@{_EXTRACTOR}"]
         run = subprocess.run(
             command, cwd=self.root, env=self.environment, stderr=subprocess.PIPE, text=True, check=False
         )

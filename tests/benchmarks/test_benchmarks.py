@@ -77,7 +77,6 @@ def test_own_images_are_measured_whatever_their_folders(tmp_path: Path, tiny: Se
     (source,) = images.sets(settings).values()
     report = bench_change.compare(settings, "own", source, {"kind": "pixels"})
     assert [row.name.split()[0] for row in report] == ["seconds", "cpu", "decodes", "passes"]
-    # The file that is no image is new, and is looked at in each run.
     assert [(row.ours, row.bound) for row in report[2:]] == [(1, 20), (1, 20)], "only new images are computed"
 
 
