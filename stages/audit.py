@@ -155,8 +155,6 @@ class _Looking:
         if not isinstance(answer, Examined):
             raise blobs.changed(row, answer)
         self.looks.add(row.sha256, answer)
-        if row.path in self.shown:
-            self.looks.add_thumbnail(row.sha256, answer.look.small)
         return answer.look
 
 

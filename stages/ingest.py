@@ -23,10 +23,11 @@ from stages.data.sources import Image
 from stages.params import Ingest, Resize
 
 
-@cli.command(params="ingest", ahead="resize")
+@cli.command(params="ingest", ahead="resize", samples="audit.samples")
 def ingest(
     params: Ingest,
     ahead: Resize | None = None,
+    samples: int = 0,
     *,
     manifest: Path,
     classes: Path,
@@ -37,11 +38,13 @@ def ingest(
     """Read every file of the source, keep those that decode, and split them.
 
     The one decode of an image also gives what audit needs of it, and with `ahead` what resize needs: both
-    take it from the store of results. `ahead` decides nothing that ingest writes, so DVC does not watch it.
+    take it from the store of results. `ahead` and `samples` decide nothing that ingest writes, so DVC does
+    not watch them.
 
     Args:
         params: Where the images come from, which are accepted, and how they are split.
         ahead: The params of resize, to resize each image in the same pass; None: not now.
+        samples: The number of images of each class that audit will show, to store their thumbnails.
         manifest: The Parquet file to write, with one row per accepted image.
         classes: The JSON file to write, with the sorted class names.
         rejects: The CSV file to write, with the files that are left out and the reasons.
@@ -53,7 +56,7 @@ def ingest(
             `ingest.max_reject_fraction` allows (exact duplicates do not count).
     """
     with image_results.looks(ahead.view if ahead else None) as looks, blobs.create(blob) as add:
-        rows, refused, files = _sift(_examined(params, looks), add)
+        rows, refused, files = _sift(_examined(params, looks, samples), add)
     _write_rejects(rejects, refused)
     _check_rejects(params, files, refused, rejects)
     groups = _near_duplicates(rows, params.near_duplicates.distance, near_duplicates)
@@ -81,7 +84,7 @@ def ingest(
     )
 
 
-def _examined(params: Ingest, looks: Looks) -> Iterator[tuple[Image, Row | Reject]]:
+def _examined(params: Ingest, looks: Looks, samples: int) -> Iterator[tuple[Image, Row | Reject]]:
     with (
         image_results.file_digests() as digests,
         executors.opened(image_results.examined_follow_from) as executor,
@@ -95,6 +98,8 @@ def _examined(params: Ingest, looks: Looks) -> Iterator[tuple[Image, Row | Rejec
             hashed=params.near_duplicates.distance is not None,
             damaged=params.damaged == "accept",
             executor=executor,
+            # Twice as many: where images go, others are shown.
+            shown=candidates.LowestDigests(2 * samples),
         )
         work = partial(candidates.examine, examiner=examiner)
         for results in executor.mapped(work, candidates.batches(sources.images(params.source))):

@@ -27,6 +27,8 @@ from stages.resize import resize
 
 # A reference profile of no images.
 NO_REFERENCE = Path(__file__).parents[1] / "conf" / "no_reference.json"
+# Images of each class on the data report.
+SAMPLES = 3
 
 Images = Callable[..., Path]
 MakeRun = Callable[..., Any]
@@ -94,6 +96,7 @@ class Project:
         ingest(
             Ingest(source=source or folder.Params(kind="folder", path=self.source), **values),
             ahead,
+            SAMPLES if ahead else 0,
             manifest=self.manifest,
             classes=self.classes,
             rejects=self.rejects,
@@ -106,7 +109,7 @@ class Project:
         page = self.root / "reports" / "data.html"
         audit(
             Audit(
-                samples=3,
+                samples=SAMPLES,
                 drift=Drift(
                     **{"reference": NO_REFERENCE, "false_alarms": 0.01, "warn": 0.1, "stop": 0.5} | drift
                 ),

@@ -178,8 +178,8 @@ def test_a_stage_lists_the_params_it_reads_and_no_others(name: str) -> None:
     read = {key.format(**values) for key in stage.stage.reads.values()}
     # To train, the recipe is a label: another name for the same params must not train a network again.
     # Elsewhere it decides: promote registers a model under this name. What ingest computes ahead for resize
-    # goes into the store of results alone.
-    read -= {"train": {"recipe"}, "ingest": {"resize"}}.get(stage.module, set())
+    # and audit goes into the store of results alone.
+    read -= {"train": {"recipe"}, "ingest": {"resize", "audit.samples"}}.get(stage.module, set())
     listed = set(stage.params)
     for section in read - listed:
         # One by one counts as the whole, if none is left out.
@@ -261,6 +261,12 @@ def test_every_other_dep_is_made_by_an_earlier_stage(name: str) -> None:
         is_output = dep in earlier or any(out.startswith(f"{dep}/") for out in earlier)
         is_tracked = dep.startswith(("stages/", "conf")) or dep == "params.yaml"
         assert is_output or is_tracked or dep == PARAMS["ingest"]["source"]["path"], dep
+
+
+def test_the_source_is_a_dep_of_ingest_alone() -> None:
+    """DVC looks at each file of the source several times for each stage that lists it."""
+    source = PARAMS["ingest"]["source"]["path"]
+    assert [name for name, stage in STAGES.items() if source in stage.deps] == ["ingest"]
 
 
 def test_no_path_is_made_twice() -> None:

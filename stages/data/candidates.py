@@ -1,8 +1,11 @@
 """One candidate file of a source → a row of the manifest, or the reason why it is left out."""
 
 import hashlib
+import heapq
 import sys
+import threading
 import unicodedata
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -35,6 +38,31 @@ class Reject:
     detail: str
 
 
+class LowestDigests:
+    """The `count` lowest SHA-256 of each label so far; threads may share it.
+
+    `audit` shows the images with the lowest ones. Few images are among the lowest when they come: some
+    `count` times the logarithm of their number. A thumbnail of each image would take 49 kB.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count, self._lock = count, threading.Lock()
+        # Negative, as the first of a heap is its smallest.
+        self._heaps: defaultdict[str, list[int]] = defaultdict(list)
+
+    def admit(self, label: str, sha256: str) -> bool:
+        """Whether a digest (hex) is among the lowest of its label."""
+        number = -int(sha256, 16)
+        with self._lock:
+            heap = self._heaps[label]
+            if number in heap:
+                return True
+            if len(heap) < self._count:
+                heapq.heappush(heap, number)
+                return True
+            return bool(heap) and heapq.heappushpop(heap, number) != number
+
+
 @dataclass(frozen=True)
 class Examiner:
     """Reads and decodes candidates, unless an earlier run did.
@@ -47,6 +75,7 @@ class Examiner:
         hashed: Whether rows have the perceptual hash.
         damaged: Whether to accept a damaged JPEG; its row says what the damage is.
         executor: What decodes.
+        shown: Chooses the images whose thumbnails are stored for `audit`.
     """
 
     looks: Looks
@@ -56,6 +85,7 @@ class Examiner:
     hashed: bool
     damaged: bool
     executor: Executor
+    shown: LowestDigests
 
     def look_up(self, image: Image) -> tuple[Facts | None, str, bytes | int]:
         """The stored facts of an image or None, the SHA-256 of its bytes; and these, or their number alone.
@@ -98,14 +128,13 @@ def examine(images: Iterable[Image], examiner: Examiner) -> list[tuple[Image, Ro
         max_pixels=examiner.max_pixels,
         ahead=examiner.looks.view,
         damaged=examiner.damaged,
-        small=False,
     )
     read = (_read(image, examiner) for image in images)
     answers = examiner.executor.each(decode, read)
     return [(candidate.image, _judged(candidate, answer, examiner)) for candidate, answer in answers]
 
 
-def _read(image: Image, examiner: Examiner) -> tuple[_Candidate, tuple[bytes] | None]:
+def _read(image: Image, examiner: Examiner) -> tuple[_Candidate, tuple[bytes, bool] | None]:
     """A candidate, and its bytes where it has to be decoded."""
     label = unicodedata.normalize("NFC", image.label or "")
     split = image.split or split_of(image.name) if examiner.official else "train"
@@ -126,7 +155,9 @@ def _read(image: Image, examiner: Examiner) -> tuple[_Candidate, tuple[bytes] | 
         candidate.bytes = data
         return candidate, None
     candidate.bytes = len(data)
-    return candidate, None if candidate.facts else (data,)
+    if candidate.facts:
+        return candidate, None
+    return candidate, (data, examiner.shown.admit(label, candidate.sha256))
 
 
 def _judged(candidate: _Candidate, answer: Examined | ImageError | None, examiner: Examiner) -> Row | Reject:

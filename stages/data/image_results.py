@@ -170,7 +170,7 @@ class Looks:
         height, width = _SHAPE.unpack(row[: _SHAPE.size].tobytes())
         return row[_SHAPE.size :][: height * width * 3].reshape(height, width, 3)
 
-    def add_thumbnail(self, sha256: str, small: Pixels) -> None:
+    def _add_thumbnail(self, sha256: str, small: Pixels) -> None:
         """Store a small version, as many bytes for any shape."""
         padded = np.zeros(profile.SIDE**2 * 3, np.uint8)
         padded[: small.size] = small.reshape(-1)
@@ -182,9 +182,14 @@ class Looks:
         return self._ahead.view if self._ahead else None
 
     def add(self, sha256: str, examined: Examined) -> None:
-        """Store what one decode gave. Of damaged images nothing: whether they are accepted is a param."""
+        """Store what one decode gave.
+
+        Of damaged images no facts: whether these are accepted is a param.
+        """
         with self._lock:
             self.decoded += 1
+        if examined.look.small.size:
+            self._add_thumbnail(sha256, examined.look.small)
         if examined.facts.damage is None:
             self._results.add(sha256, np.frombuffer(_packed(examined.facts, examined.look), np.uint8))
             if self._ahead and examined.resized:

@@ -21,8 +21,11 @@ import os
 import threading
 import time
 import uuid
+from array import array
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +40,8 @@ from stages.data import store
 FOLDER_VARIABLE, LIMIT_VARIABLE = "CONVOY_IMAGE_RESULTS", "CONVOY_IMAGE_RESULTS_LIMIT"
 _DEFAULT_FOLDER, _DEFAULT_LIMIT = Path(".convoy/image_results"), 16 * 2**30
 
-_KEY_BYTES = 32
+# Of a key, and of the part of it that a file's ids hold.
+_KEY_BYTES, _ID_BYTES = 32, 8
 # Of a file. At 16 GiB a run opens 256 of them; each writer holds one in memory.
 _FILE_BYTES = 64 * 2**20
 # Bytes. Files of such rows are read as a whole: a call for each row would cost more than its bytes.
@@ -95,26 +99,24 @@ class Results:
         self._used: set[int] = set()
         # Number of a file → its rows, where they are small.
         self._in_memory: dict[int, Bytes] = {}
-        # The first of equal keys counts: searchsorted finds it.
-        ids = [file.ids.astype("S16") for file in self._files]
-        sizes = [len(part) for part in ids]
-        self._ids = np.concatenate(ids) if ids else np.empty(0, "S16")
-        self._order = np.argsort(self._ids, kind="stable")
-        self._sorted = self._ids[self._order]
-        self._starts = np.concatenate([[0], np.cumsum(sizes)])
+        # The first of equal keys counts: bisect_left finds it. In arrays of numbers `get` takes 3
+        # microseconds, with searchsorted in an array of strings 8. A dict would take 150 bytes per key.
+        keys = np.concatenate([np.empty(0, np.uint64), *(_key_numbers(file) for file in self._files)])
+        order = np.argsort(keys, kind="stable")
+        self._sorted, self._order = array("Q", keys[order].tobytes()), array("q", order.tobytes())
+        self._starts = [0, *accumulate(len(file) for file in self._files)]
 
     def get(self, key: str) -> Bytes | None:
         """The result for a SHA-256 (hex), or None where there is none or it is damaged."""
-        if not self._files:
-            return None
-        wanted = np.bytes_(key[:16])
-        at = int(np.searchsorted(self._sorted, wanted))
+        digest = bytes.fromhex(key)
+        wanted = int.from_bytes(digest[:_ID_BYTES], "big")
+        at = bisect_left(self._sorted, wanted)
         if at == len(self._sorted) or self._sorted[at] != wanted:
             return None
-        place = int(self._order[at])
-        number = int(np.searchsorted(self._starts, place, side="right")) - 1
-        row = self._read(number, place - int(self._starts[number]))
-        if row is None or row[:_KEY_BYTES].tobytes().hex() != key:
+        place = self._order[at]
+        number = bisect_right(self._starts, place) - 1
+        row = self._read(number, place - self._starts[number])
+        if row is None or row[:_KEY_BYTES].tobytes() != digest:
             return None
         with self._lock:
             self.reused += 1
@@ -241,11 +243,17 @@ def _open(path: Path) -> store.Reader | None:
 
 
 def _write_file(path: Path, rows: Sequence[Bytes]) -> None:
-    ids = [row[:8].tobytes().hex() for row in rows]
+    ids = [row[:_ID_BYTES].tobytes().hex() for row in rows]
     shape = (len(rows), len(rows[0]))
     with store.create(path, "results", shape, np.uint8, ids=ids, provenance={}) as out:
         for number, row in enumerate(rows):
             out.write(number, row[None])
+
+
+def _key_numbers(file: store.Reader) -> NDArray[np.uint64]:
+    """The first bytes of each row's key, as a number."""
+    digits = "".join(file.ids.tolist())
+    return np.frombuffer(bytes.fromhex(digits), f">u{_ID_BYTES}").astype(np.uint64)
 
 
 def _bytes(file: store.Reader) -> int:
