@@ -40,10 +40,11 @@ def _up(checkout: Path, **variables: str) -> str:
     return done.stdout
 
 
-def _composed(checkout: Path) -> dict[str, Any]:
+def _composed(checkout: Path, *more: str) -> dict[str, Any]:
     if not shutil.which("docker-compose"):
         pytest.skip("docker-compose is not installed (Debian: apt-get install docker-compose)")
-    words = ["docker-compose", "--file", "docker/compose.yaml", "--env-file", str(_env(checkout)), "config"]
+    files = [word for name in ("compose.yaml", *more) for word in ("--file", f"docker/{name}")]
+    words = ["docker-compose", *files, "--env-file", str(_env(checkout)), "config"]
     environment = {**os.environ, "COMPOSE_PROJECT_NAME": "convoy"}
     done = subprocess.run(words, cwd=checkout, env=environment, check=True, capture_output=True, text=True)
     composed: dict[str, Any] = yaml.safe_load(done.stdout)
@@ -182,3 +183,22 @@ def test_a_slow_machine_has_minutes_to_start(checkout: Path) -> None:
         assert services[name]["healthcheck"]["start_period"] in ("600s", "10m", "10m0s"), name
     for image in ("airflow", "mlflow"):
         assert "--start-period=600s" in (ROOT / "docker" / f"{image}.Dockerfile").read_text("utf-8")
+
+
+def test_workers_for_the_data_stages_have_the_same_bounds_and_publish_no_port(checkout: Path) -> None:
+    _up(checkout)
+    services = _composed(checkout, "compose.dask.yaml")["services"]
+    for name in ("dask-scheduler", "dask-worker"):
+        service = services[name]
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service["read_only"] is True, name
+        assert service["mem_limit"], name
+        assert service["pids_limit"], name
+        assert set(service["networks"]) == {"tasks"}, name
+        assert "ports" not in service, name
+    variables = services["scheduler"]["environment"]
+    assert variables["CONVOY_DASK"] == "tcp://dask-scheduler:8786"
+    # The others of compose.yaml are passed on as before.
+    before = _composed(checkout)["services"]["scheduler"]["environment"]["CONVOY_PASSES"]
+    assert variables["CONVOY_PASSES"] == f"{before},CONVOY_DASK"

@@ -18,6 +18,8 @@ KUSTOMIZATION = FOLDER / "kustomization.yaml"
 VALUES = FOLDER / "airflow.yaml"
 # A pod for the time that images are copied.
 UPLOAD = FOLDER / "upload.yaml"
+# Workers for the data stages, where they are wanted.
+DASK = FOLDER / "dask.yaml"
 MANIFESTS = sorted(set(FOLDER.glob("*.yaml")) - {KUSTOMIZATION, VALUES})
 
 
@@ -59,6 +61,25 @@ def test_the_network_policy_allows_a_stage_names_git_and_mlflow_alone() -> None:
     assert allows(policies, "Egress", {"metadata": {**stage["metadata"], "namespace": "airflow"}}, 5432)
 
 
+def test_stages_and_workers_alone_reach_the_scheduler_of_dask() -> None:
+    policies = _documents(FOLDER / "network.yaml")
+    policies += [document for document in _documents(DASK) if document["kind"] == "NetworkPolicy"]
+    part = "app.kubernetes.io/component"
+    (policy,) = (document for document in policies if document["metadata"]["name"] == "dask")
+    (rule,) = policy["spec"]["ingress"]
+    (peer,) = rule["from"]
+    (expression,) = peer["podSelector"]["matchExpressions"]
+    assert expression == {"key": part, "operator": "In", "values": ["stage", "dask-scheduler", "dask-worker"]}
+    pods = [document for document in _documents(DASK) if document["kind"] == "Deployment"]
+    assert len(pods) == 2
+    for pod in pods:
+        labels = pod["spec"]["template"]["metadata"]["labels"]
+        assert labels == pod["spec"]["selector"]["matchLabels"]
+        assert labels[part] in expression["values"]
+    (service,) = (document for document in _documents(DASK) if document["kind"] == "Service")
+    assert service["spec"]["selector"][part] == "dask-scheduler"
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -95,7 +116,7 @@ def test_two_stages_that_ask_for_nothing_fit_onto_a_node_of_two_cores() -> None:
 
 def test_every_manifest_is_applied() -> None:
     resources = yaml.safe_load(KUSTOMIZATION.read_text(encoding="utf-8"))["resources"]
-    assert {FOLDER / name for name in resources} == set(MANIFESTS) - {UPLOAD}
+    assert {FOLDER / name for name in resources} == set(MANIFESTS) - {UPLOAD, DASK}
 
 
 def test_airflow_may_run_pods_and_nothing_else() -> None:
