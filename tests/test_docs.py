@@ -30,6 +30,7 @@ GROUPS = {("dvc", "exp"), ("dvc", "queue"), ("dvc", "plots"), ("mlflow", "models
 RUN_BY = {
     "curl": "tests/serving/test_server.py: invocations",
     "docker/base.sh": "tests/docker/conftest.py: docker/base.sh",
+    "docker/compose.sh": "tests/docker/stack.py: docker/compose.sh",
     "docker/images.sh": "tests/docker/test_stack.py: docker/images.sh",
     "docker/with-cluster.sh": "not run: minutes to build a cluster; make e2e-kubernetes runs it",
     "docker/with-engine.sh": "tests/docker/test_with_engine.py: with-engine.sh",
