@@ -14,6 +14,7 @@ from pipelines.markdown import code
 log = logging.getLogger(__name__)
 # Airflow's own limit, in characters.
 _MAX_NOTE = 1000
+_TRIES = 4
 
 
 def on_failure(context: Any) -> None:
@@ -75,8 +76,13 @@ def _annotate(config: Config, ti: Any, text: str, path: str) -> None:
         token = _request(f"{api}/auth/token", "POST", {"username": user, "password": password}, {})
         header = {"Authorization": f"Bearer {token['access_token']}"}
         page = f"{api}/api/v2/dags/{quote(ti.dag_id)}/{path}"
-        earlier = _request(page, "GET", None, header)["note"]
-        _request(page, "PATCH", {"note": shortened("\n\n".join(filter(None, [text, earlier])))}, header)
+        # The API cannot append. Of two tasks that write at once, one overwrites the other, which looks again.
+        for _ in range(_TRIES):
+            earlier = _request(page, "GET", None, header)["note"] or ""
+            if shortened(text) in earlier:
+                break
+            note = shortened("\n\n".join(filter(None, [text, earlier])))
+            _request(page, "PATCH", {"note": note}, header)
     except OSError as error:
         log.warning("skipped_note reason=%s", error)
 
