@@ -22,6 +22,8 @@ from pipelines.worker.stage import checkpoints, metrics
 RUN_TAG = "convoy.run"
 # MLflow has two kinds of pages; without this, a run opens as the evaluation of an assistant.
 _PAGE_KIND = "?workflowType=machine_learning"
+# Seconds before each further try at a server that is unreachable, or says that the fault is its own.
+_PAUSES = (1.0, 4.0)
 
 
 def record(job: Job) -> dict[str, Any]:
@@ -122,6 +124,13 @@ def _post(server: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
         data=json.dumps(body).encode(),
         headers={"Content-Type": "application/json", **_login(server)},
     )
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        decoded: dict[str, Any] = json.load(answer)
+    for pause in (*_PAUSES, None):
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                decoded: dict[str, Any] = json.load(answer)
+            break
+        except OSError as error:
+            if pause is None or getattr(error, "code", 500) < 500:
+                raise
+            time.sleep(pause)
     return decoded

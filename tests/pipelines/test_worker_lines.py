@@ -73,12 +73,16 @@ def test_the_kernels_word_on_memory(tmp_path: Path, files: dict[str, str], limit
     assert memory.exceeded(tmp_path) == f"out of memory{limit}"
 
 
-def test_the_login_of_the_tracking_uri_is_sent_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_link_to_mlflow_takes_a_login_and_a_server_that_restarts(monkeypatch: pytest.MonkeyPatch) -> None:
     headers: list[str] = []
+    monkeypatch.setattr(record, "_PAUSES", (0.01, 0.01))
 
     class Server(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             headers.append(self.headers["Authorization"])
+            if len(headers) < 3:
+                self.send_error(503, "restarting")
+                return
             runs = {"runs": [{"info": {"experiment_id": "1", "run_id": "2"}}]}
             self.send_response(200)
             self.end_headers()
