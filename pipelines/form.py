@@ -4,8 +4,8 @@ from pathlib import Path
 
 from airflow.sdk import Param
 
-from pipelines import recipes
-from pipelines.config import CODE, Config
+from pipelines import graph, recipes
+from pipelines.config import CODE, DVC_YAML, Config
 from pipelines.runners import RUNNERS
 
 
@@ -43,6 +43,15 @@ def fields(config: Config) -> dict[str, Param]:
             items={"type": "string", "pattern": r"^[+~]{0,2}[\w.*/@]+(=.*)?$"},
             title="Overrides",
             description="Any other param, one per line, as Hydra writes it: models.lenet.input=features/hog",
+        ),
+        "force": Param(
+            [],
+            type=["null", "array"],
+            items={"type": "string", "pattern": r"^[\w.-]+(@[\w.-]+)?$"},
+            examples=list(graph.load(DVC_YAML)),
+            title="Run although nothing changed",
+            description="Stages that run in any case, with all their members; stages after them run if their "
+            "outputs change. Through the API also one member: train@lenet.",
         ),
         "runner": Param(
             config.runner,

@@ -106,7 +106,8 @@ class Plan(Worker):
         except overrides.FormError as error:
             raise AirflowFailException(f"plan: {error}") from None
         settings = config.load()
-        result = self.work(context, OVERRIDES=lines, COMMIT=settings.commit)
+        forced = json.dumps(context["params"]["force"] or [])
+        result = self.work(context, OVERRIDES=lines, COMMIT=settings.commit, FORCED=forced)
         note = describe_plan(result)
         if any(stage["runs"] for stage in result["stages"].values()):
             alerts.add_note(settings, context["ti"], note)
@@ -140,7 +141,7 @@ class RunStage(Worker):
         plan = context["ti"].xcom_pull(task_ids=PLAN)
         address = f"{self.stage}@{self.member}" if self.member else self.stage
         planned = plan["stages"].get(address, {"runs": True, "reason": ""})
-        if not planned["runs"]:
+        if not planned["runs"] and not self._follows_forced(plan):
             # A worker would come to the same result, in seconds instead of none.
             skip(context, f"{address}: {planned['reason']}")
         result = self.work(
@@ -150,11 +151,17 @@ class RunStage(Worker):
             PARAMS=plan["params"],
             COMMIT=plan["commit"],
             MESSAGES=json.dumps(self.settings.messages),
+            FORCED=json.dumps([address] if planned.get("forced") else []),
         )
         for fields in result["events"]:
             alerts.post(config.load(), context, fields["event"], **fields)
         reason = "; ".join(filter(None, [planned["reason"], result["reason"]]))
         return result | {"reason": reason}
+
+    def _follows_forced(self, plan: Mapping[str, Any]) -> bool:
+        """Whether a stage that was forced may have changed an input: only the worker can say."""
+        forced = {name.partition("@")[0] for name, stage in plan["stages"].items() if stage["forced"]}
+        return bool(forced & self.get_flat_relative_ids(upstream=True))
 
 
 class Record(Worker):

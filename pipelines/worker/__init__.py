@@ -19,6 +19,8 @@ Environment variables describe the job:
     CONVOY_STAGE        the stage as DVC calls it: ingest, train@lenet                  (stage)
     CONVOY_PARAMS       the text of the run's params.yaml, as the plan's result has it  (stage, record)
     CONVOY_MESSAGES     a JSON list: the names of the stage's events that the result has (stage)
+    CONVOY_FORCED       a JSON list: stages that run although the cache has their outputs, train@lenet, or
+                        train for all its members                                       (plan, stage)
     CONVOY_OVERRIDES    a JSON list of Hydra overrides; `*` in a key: every entry       (plan)
     CONVOY_CACHE        the DVC cache that all tasks share, a folder. Otherwise:
     CONVOY_REMOTE       a DVC remote of the repository, for the run cache as well; not over HTTP
@@ -45,7 +47,7 @@ The exit status says how it ended, the result (JSON; missing only if the worker 
     {"outcome": "ran", "reason": "…", "seconds": 12.3, "peak_memory_mb": 1890, "metrics": {…},
      "events": [{"event": …, FIELD: …}]}
     plan adds   "commit", "params" (text),
-                "stages": {ADDRESS: {"runs": …, "reason": …, "seconds": … or null}},
+                "stages": {ADDRESS: {"runs": …, "reason": …, "seconds": … or null, "forced": …}},
                 "recorded": what record returned for the same run before, or null
     clean_up adds "leftovers": {KIND: [number, bytes]}
     record adds "experiment", "mlflow_run_id" and "mlflow_url" (null where no such run is found), "metrics"

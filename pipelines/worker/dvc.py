@@ -3,7 +3,7 @@
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,9 +54,11 @@ class Repro:
         self.error = self.error or line.removeprefix("ERROR: ") * line.startswith("ERROR: ")
 
 
-def repro(root: Path, job: Job, stage: str, variables: Mapping[str, str]) -> Repro:
-    """Run `dvc repro STAGE`; a remote's part of it is pulled."""
-    return _repro(root, job, [stage], variables, Repro(messages=job.messages))
+def repro(
+    root: Path, job: Job, words: list[str], variables: Mapping[str, str], ran: Iterable[str] = ()
+) -> Repro:
+    """Run `dvc repro WORDS` after what has run already; a remote's part of it is pulled."""
+    return _repro(root, job, words, variables, Repro(messages=job.messages, ran=list(ran)))
 
 
 def restore(root: Path, job: Job) -> Repro:

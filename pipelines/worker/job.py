@@ -31,6 +31,7 @@ class Job:
     params: str
     overrides: list[str]
     messages: list[str]
+    forced: list[str]
     cache: Path | None
     remote: str
     state: Path | None
@@ -76,6 +77,7 @@ def read(environment: Mapping[str, str] = os.environ) -> Job:
         params=text("PARAMS") if action in ("stage", "record") else "",
         overrides=_texts("OVERRIDES", text("OVERRIDES", "[]")),
         messages=_texts("MESSAGES", text("MESSAGES", "[]")),
+        forced=_texts("FORCED", text("FORCED", "[]")),
         cache=folder("CACHE"),
         remote=text("REMOTE", ""),
         state=folder("STATE"),

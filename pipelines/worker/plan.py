@@ -13,7 +13,7 @@ from pipelines.worker import complete_runs, dvc, timings
 from pipelines.worker.clone import LOCK, cloned
 from pipelines.worker.compose import check, compose
 from pipelines.worker.files import write
-from pipelines.worker.job import FailedError, Job
+from pipelines.worker.job import FailedError, Job, RefusedError
 from pipelines.worker.shell import git
 
 Lock = Mapping[str, Mapping[str, Any]]
@@ -23,11 +23,15 @@ RAN_BEFORE = "ran before with the same code, params and inputs"
 
 @dataclass(frozen=True)
 class Planned:
-    """One stage: whether it will run, why or why not, and how many seconds it took when it last ran."""
+    """One stage: whether it will run, why or why not, and how many seconds it took when it last ran.
+
+    `forced`: it runs although the cache has its outputs.
+    """
 
     runs: bool
     reason: str
     seconds: float | None
+    forced: bool = False
 
 
 def plan(job: Job) -> dict[str, Any]:
@@ -56,6 +60,7 @@ def plan(job: Job) -> dict[str, Any]:
             if composes:
                 check(root)
             stages = _planned_by_dvc(root, job, commit, params)
+        stages = _forced(stages, job)
         print(table(stages), flush=True)
         return {
             "outcome": "planned",
@@ -78,6 +83,26 @@ def _planned_by_dvc(root: Path, job: Job, commit: str, params: str) -> dict[str,
     if not any(stage.runs for stage in stages.values()):
         complete_runs.save(job, root, commit, params, stages, since=since)
     return stages
+
+
+def _forced(stages: Mapping[str, Planned], job: Job) -> dict[str, Planned]:
+    """Mark the stages that are to run although nothing changed; `train` means all its members."""
+    if job.forced and job.remote:
+        raise RefusedError(
+            f"a stage cannot be forced with CONVOY_REMOTE={job.remote}: the run cache there would give "
+            "the next stage either result; use a shared CONVOY_CACHE"
+        )
+    names = {name: {name, name.partition("@")[0]} for name in stages}
+    for entry in job.forced:
+        if not any(entry in allowed for allowed in names.values()):
+            raise RefusedError(f"the run has no stage {entry} to force; it has {', '.join(stages)}")
+    forced = [name for name, allowed in names.items() if allowed & set(job.forced)]
+    return {**stages} | {name: _forced_stage(stages[name], name, job) for name in forced}
+
+
+def _forced_stage(stage: Planned, name: str, job: Job) -> Planned:
+    reason = f"{stage.reason}; forced" if stage.runs else f"forced ({stage.reason})"
+    return Planned(True, reason, timings.last(job.state, name), forced=True)
 
 
 def _still_there(root: Path, recorded: dict[str, Any] | None) -> dict[str, Any] | None:

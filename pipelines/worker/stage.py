@@ -11,12 +11,14 @@ from typing import Any
 import yaml
 
 from pipelines.worker import dvc, timings
-from pipelines.worker.clone import cloned
+from pipelines.worker.clone import LOCK, cloned
 from pipelines.worker.job import FailedError, Job, RefusedError
 from pipelines.worker.plan import RAN_BEFORE
 
 # Bytes: reports, not data sets.
 _LARGEST_SAVED = 50_000_000
+# Of a SHA-256 as text.
+_DIGITS = 64
 
 
 def stage(job: Job) -> dict[str, Any]:
@@ -37,7 +39,13 @@ def stage(job: Job) -> dict[str, Any]:
     with cloned(job) as root:
         dvc.fetch(root, job)
         started = time.monotonic()
-        done = dvc.repro(root, job, job.stage, variables=_variables(job))
+        done = dvc.repro(root, job, [job.stage], variables=_variables(job))
+        if job.forced and not done.status and job.stage not in done.ran:
+            # Alone: --force without it would run all that the stage depends on as well.
+            words = ["--force", "--single-item", job.stage]
+            done = dvc.repro(root, job, words, variables=_variables(job), ran=done.ran)
+            if not done.status:
+                _prefer_in_run_cache(root, job)
         seconds = time.monotonic() - started
         saved = _save_outputs(root, job) if done.status else ""
         if done.mistake and done.permanent:
@@ -58,6 +66,29 @@ def stage(job: Job) -> dict[str, Any]:
             "metrics": metrics(root, [job.stage]),
             "events": done.events,
         }
+
+
+def _prefer_in_run_cache(root: Path, job: Job) -> None:
+    """Make the stage's new outputs those that other tasks restore.
+
+    Of several results of the same inputs, DVC restores the one that was saved last; it does not save a result
+    again that it has.
+    """
+    if job.cache is None:
+        return
+    stages = yaml.safe_load((root / LOCK).read_text(encoding="utf-8"))["stages"]
+    for folder in (job.cache / "runs").glob("*/*"):
+        # A file has the digest of its content as its name; what DVC is just writing has another.
+        results = [path for path in folder.iterdir() if len(path.name) == _DIGITS]
+        for path in results if len(results) > 1 else []:
+            if _digests(yaml.safe_load(path.read_text(encoding="utf-8"))) == _digests(stages[job.stage]):
+                path.touch()
+
+
+def _digests(entry: Any) -> Any:
+    """A stage's command, params and digests, without the sizes that the run cache leaves out."""
+    parts = {kind: {row["path"]: row.get("md5") for row in entry.get(kind, [])} for kind in ("deps", "outs")}
+    return parts | {"cmd": entry["cmd"], "params": entry.get("params")}
 
 
 def checkpoints(job: Job) -> Path | None:
