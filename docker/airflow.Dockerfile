@@ -39,7 +39,7 @@ COPY conf conf
 ENV PATH=/opt/venv/bin:$PATH \
     HOME=/home/airflow \
     USER=airflow \
-    PYTHONPATH=/opt/convoy \
+    PYTHONPATH=/opt/convoy:/opt/convoy/pipelines/policy \
     PYTHONUNBUFFERED=1 \
     AIRFLOW_HOME=/home/airflow \
     AIRFLOW__CORE__DAGS_FOLDER=/opt/convoy/pipelines/dags \

@@ -3,7 +3,9 @@
 import json
 import logging
 import urllib.request
+from http import HTTPStatus
 from typing import Any
+from urllib.error import HTTPError
 from urllib.parse import quote
 
 from tenacity import before_sleep_log, retry, retry_if_exception, stop_after_attempt, wait_exponential
@@ -66,16 +68,27 @@ def add_task_note(config: Config, ti: Any, text: str) -> None:
     _annotate(config, ti, text, f"dagRuns/{quote(ti.run_id)}/taskInstances/{quote(ti.task_id)}{index}")
 
 
-def _annotate(config: Config, ti: Any, text: str, path: str) -> None:
-    api = config.airflow_api or config.airflow_url
-    if not (config.airflow_login and api):
-        log.info("skipped_note reason=CONVOY_AIRFLOW_LOGIN is not set")
-        return
-    user, _, password = config.airflow_login.partition(":")
+def has_pool(config: Config, name: str) -> bool:
+    """Whether Airflow has a pool; True where that cannot be known."""
+    if name == "default_pool":
+        return True
     try:
-        token = _request(f"{api}/auth/token", "POST", {"username": user, "password": password}, {})
-        header = {"Authorization": f"Bearer {token['access_token']}"}
-        page = f"{api}/api/v2/dags/{quote(ti.dag_id)}/{path}"
+        if (access := _access(config)) is not None:
+            _request(f"{access[0]}/pools/{quote(name)}", "GET", None, access[1])
+    except HTTPError as error:
+        return error.code != HTTPStatus.NOT_FOUND
+    except OSError as error:
+        log.warning("skipped_pool_check reason=%s", error)
+    return True
+
+
+def _annotate(config: Config, ti: Any, text: str, path: str) -> None:
+    try:
+        if (access := _access(config)) is None:
+            log.info("skipped_note reason=CONVOY_AIRFLOW_LOGIN is not set")
+            return
+        api, header = access
+        page = f"{api}/dags/{quote(ti.dag_id)}/{path}"
         # The API cannot append. Of two tasks that write at once, one overwrites the other, which looks again.
         for _ in range(_TRIES):
             earlier = _request(page, "GET", None, header)["note"] or ""
@@ -85,6 +98,16 @@ def _annotate(config: Config, ti: Any, text: str, path: str) -> None:
             _request(page, "PATCH", {"note": note}, header)
     except OSError as error:
         log.warning("skipped_note reason=%s", error)
+
+
+def _access(config: Config) -> tuple[str, dict[str, str]] | None:
+    """The address of Airflow's API, and the header of a logged-in request; None without a login."""
+    address = config.airflow_api or config.airflow_url
+    if not (config.airflow_login and address):
+        return None
+    user, _, password = config.airflow_login.partition(":")
+    token = _request(f"{address}/auth/token", "POST", {"username": user, "password": password}, {})
+    return f"{address}/api/v2", {"Authorization": f"Bearer {token['access_token']}"}
 
 
 def shortened(text: str) -> str:

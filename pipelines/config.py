@@ -33,6 +33,7 @@ class Config:
         airflow_api: Airflow as a task reaches it; airflow_url if not set.
         airflow_login: user:password of Airflow's API, for notes; empty for no notes.
         webhook: A URL that gets JSON messages: failures, successes, promotions, drift; empty for none.
+        approval: 1: a run waits for a person's approval before promotion, unless its form says otherwise.
         retrain_cron: When retrain runs by the clock; empty for only when new data are reported.
         clean_up_cron: When clean_up runs by the clock, and then removes; empty for only by hand.
         watch: A folder whose changes run retrain, as new data; empty for none. The triggerer must see it.
@@ -67,6 +68,7 @@ class Config:
     airflow_api: str = ""
     airflow_login: str = ""
     webhook: str = ""
+    approval: str = ""
     retrain_cron: str = ""
     clean_up_cron: str = ""
     watch: str = ""

@@ -8,8 +8,9 @@ import yaml
 from airflow.sdk import get_current_context, task, task_group
 
 from pipelines import alerts
+from pipelines.approval import Approve
 from pipelines.graph import Stage
-from pipelines.operators import PLAN, RECORD, Plan, Record, RunStage
+from pipelines.operators import APPROVE, PLAN, RECORD, Plan, Record, RunStage
 
 # For all tasks. A permanent error is not retried, whatever these say.
 DEFAULTS = {
@@ -46,7 +47,17 @@ def add_tasks(stages: Mapping[str, Stage]) -> None:
         doc_md="Proves that the cache has the whole run; saves it as a DVC experiment; links it with MLflow.",
     )
     for name, stage_task in tasks.items():
-        stage_task.set_upstream([tasks[other] for other in sorted(stages[name].upstream)] or plan)
+        upstream = [tasks[other] for other in sorted(stages[name].upstream)] or [plan]
+        if param := stages[name].settings.approval:
+            approve = Approve(
+                task_id=APPROVE,
+                stage=name,
+                param=param,
+                doc_md=f"Waits for a person before {name}, where the run's form asks for an approval.",
+            )
+            approve.set_upstream(upstream)
+            upstream = [approve]
+        stage_task.set_upstream(upstream)
     followed = {other for stage in stages.values() for other in stage.upstream}
     record.set_upstream([stage_task for name, stage_task in tasks.items() if name not in followed])
 
@@ -58,6 +69,7 @@ def _task(stage: Stage, **options: Any) -> RunStage:
         stage=stage.name,
         settings=settings,
         pool=settings.pool,
+        pool_slots=settings.slots,
         retries=settings.retries,
         execution_timeout=timedelta(minutes=settings.timeout),
         doc_md=stage.description,

@@ -8,6 +8,8 @@ from pipelines import graph, recipes
 from pipelines.config import CODE, DVC_YAML, Config
 from pipelines.runners import RUNNERS
 
+_RESOURCES = "Resources"
+
 
 def fields(config: Config) -> dict[str, Param]:
     """Build the form's fields. An empty field leaves what the recipe says."""
@@ -53,6 +55,12 @@ def fields(config: Config) -> dict[str, Param]:
             description="Stages that run in any case, with all their members; stages after them run if their "
             "outputs change. Through the API also one member: train@lenet.",
         ),
+        "approval": Param(
+            config.approval == "1",
+            type="boolean",
+            title="Approval",
+            description="Wait for a person before `promote`; rejected: the champion stays, the run goes on.",
+        ),
         "runner": Param(
             config.runner,
             type="string",
@@ -60,17 +68,53 @@ def fields(config: Config) -> dict[str, Param]:
             title="Runner",
             description="Where stages run: on this host, in containers, or in a cluster.",
         ),
+        "gpus": _number(
+            "integer",
+            "GPUs",
+            "Of each stage of the image `train`, with the runners docker and kubernetes.",
+            0,
+            64,
+            section=_RESOURCES,
+            default="as dvc.yaml says",
+        ),
+        "priority": _number(
+            "integer",
+            "Priority",
+            "Where tasks wait for a slot, those of a run with a higher priority go first.",
+            0,
+            1000,
+            section=_RESOURCES,
+            default="0",
+        ),
+        "pool": Param(
+            None,
+            type=["null", "string"],
+            maxLength=256,
+            title="Pool",
+            description="The pool of Airflow whose slots the stages take, one for each GPU; a stage whose "
+            "meta names a pool stays there. Empty: as dvc.yaml says.",
+            section=_RESOURCES,
+        ),
     }
 
 
-def _number(kind: str, title: str, description: str, minimum: float, maximum: float) -> Param:
-    """A field for a number that may stay empty."""
+def _number(
+    kind: str,
+    title: str,
+    description: str,
+    minimum: float,
+    maximum: float,
+    *,
+    section: str = "Common params",
+    default: str = "as the recipe says",
+) -> Param:
+    """A field for a number that may stay empty; `default` says what then holds."""
     return Param(
         None,
         type=["null", kind],
         # Not `minimum=`: the page would turn -3 into 1 without a word. This way the server refuses it.
         allOf=[{"minimum": minimum, "maximum": maximum}],
         title=title,
-        description=f"{description} From {minimum} to {maximum}; empty: as the recipe says.",
-        section="Common params",
+        description=f"{description} From {minimum} to {maximum}; empty: {default}.",
+        section=section,
     )

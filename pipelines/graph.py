@@ -7,7 +7,7 @@ is one stage with open members, and its paths are known up to `${…}`.
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ SETTINGS: dict[str, type] = {
     "retries": int,
     "timeout": int,
     "messages": list,
+    "approval": str,
 }
 
 
@@ -46,6 +47,9 @@ class Settings:
         retries: How often a transient error is retried.
         timeout: Minutes after which the task is stopped.
         messages: Names of events in the stage's log that are posted to the webhook.
+        approval: A boolean param with which the stage changes nothing outside of the run. The stage waits for
+            a person where the run's form asks for it, and a person who rejects sets the param. At most one
+            stage has it.
     """
 
     image: str = "data"
@@ -56,6 +60,16 @@ class Settings:
     retries: int = 2
     timeout: int = 24 * 60
     messages: tuple[str, ...] = ()
+    approval: str = ""
+
+    def with_gpus(self, gpus: int | None) -> "Settings":
+        """The same with a run's number of GPUs, where that is not None and the stage's image can use them."""
+        return self if gpus is None or self.image != "train" else replace(self, gpu=gpus)
+
+    @property
+    def slots(self) -> int:
+        """How many slots of its pool a task takes: one for each GPU."""
+        return max(1, self.gpu)
 
 
 @dataclass(frozen=True)
@@ -115,6 +129,7 @@ def load(path: Path) -> dict[str, Stage]:
         )
         for name in bodies
     }
+    _check_approval(stages)
     return {name: stages[name] for name in _topological_order(ancestors)}
 
 
@@ -141,6 +156,14 @@ def _members_key(name: str, declared: Mapping[str, Any]) -> str | None:
     if not isinstance(section, str) or not re.fullmatch(r"\$\{[\w.]+\}", section):
         raise GraphError(f"dvc.yaml: {name}: foreach must name a section of the params: ${{models}}")
     return section[2:-1]
+
+
+def _check_approval(stages: Mapping[str, Stage]) -> None:
+    """Refuse more than one question to a person in a run, and one for each member."""
+    waiting = [stage for stage in stages.values() if stage.settings.approval]
+    if len(waiting) > 1 or any(stage.members for stage in waiting):
+        names = ", ".join(stage.name for stage in waiting)
+        raise GraphError(f"dvc.yaml: {names}: one stage, without foreach, may have meta.approval")
 
 
 def _settings(name: str, meta: Mapping[str, Any]) -> Settings:

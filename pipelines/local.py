@@ -131,7 +131,10 @@ def _environment(
     }
     fixed = {
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database,
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(CODE), os.environ.get("PYTHONPATH")])),
+        # The second has the settings that Airflow imports by name.
+        "PYTHONPATH": os.pathsep.join(
+            filter(None, [str(CODE), str(CODE / "pipelines" / "policy"), os.environ.get("PYTHONPATH")])
+        ),
         "MLFLOW_TRACKING_URI": mlflow,
         "CONVOY_MLFLOW_URL": mlflow,
         "CONVOY_AIRFLOW_URL": airflow,

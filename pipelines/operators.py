@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from airflow.sdk import BaseOperator, BaseOperatorLink
+from airflow.sdk import Asset, BaseOperator, BaseOperatorLink
 from airflow.sdk.exceptions import (
     AirflowException,
     AirflowFailException,
@@ -16,8 +16,9 @@ from airflow.sdk.exceptions import (
 from pipelines import alerts, config, overrides, runners
 from pipelines.graph import Settings
 from pipelines.markdown import code
+from pipelines.worker.lines import without_login
 
-PLAN, RECORD = "plan", "record"
+PLAN, APPROVE, RECORD = "plan", "approve", "record"
 
 
 class Worker(BaseOperator):
@@ -58,7 +59,8 @@ class Worker(BaseOperator):
         environment = {f"CONVOY_{key}": value for key, value in (common | variables).items()}
         label = address or self.action
         name = re.sub(r"[^A-Za-z0-9.-]+", "-", f"convoy-{run}-{label}")
-        work = runners.Work(name, environment | settings.passed_variables, self.settings)
+        limits = self.settings.with_gpus(context["params"].get("gpus"))
+        work = runners.Work(name, environment | settings.passed_variables, limits)
         result = self._runner.run(work, context)
         if result is None:
             raise AirflowException(f"{label}: the task was killed and left no result")
@@ -106,13 +108,22 @@ class Plan(Worker):
         except overrides.FormError as error:
             raise AirflowFailException(f"plan: {error}") from None
         settings = config.load()
+        for pool in {task.pool for task in self.dag.tasks} | {context["params"]["pool"] or self.pool}:
+            # Airflow would let its tasks wait for ever, without a word on any page.
+            if not alerts.has_pool(settings, pool):
+                hint = (
+                    f"create it on the page Admin, Pools, or by: airflow pools set {pool} SLOTS DESCRIPTION"
+                )
+                raise AirflowFailException(f"plan: Airflow has no pool {pool}; {hint}")
+        if context["dag_run"].run_type == "backfill":
+            self._skip_backfill(context)
         forced = json.dumps(context["params"]["force"] or [])
         result = self.work(context, OVERRIDES=lines, COMMIT=settings.commit, FORCED=forced)
         note = describe_plan(result)
         if any(stage["runs"] for stage in result["stages"].values()):
             alerts.add_note(settings, context["ti"], note)
             return result
-        others = self.get_flat_relative_ids(upstream=False)
+        others = set(self.get_flat_relative_ids(upstream=False))
         if recorded := result["recorded"]:
             self.mlflow_url = recorded["mlflow_url"] or ""
             note = f"{note}\n\n{describe_record(recorded)}"
@@ -125,15 +136,28 @@ class Plan(Worker):
         context["ti"].xcom_push("return_value", result)
         raise DownstreamTasksSkipped(tasks=sorted(others))
 
+    def _skip_backfill(self, context: Any) -> NoReturn:
+        """Skip all of a run for a past date: it would train and judge on the data and the code of today.
+
+        A backfill of three days has three such runs, which Airflow may start at the same time.
+        """
+        reason = "a backfill has nothing to do: a run of any date takes the data and the commit of today"
+        self.log.info("skipped_backfill reason=%s", reason)
+        alerts.add_task_note(config.load(), context["ti"], f"Skipped: {code(reason)}")
+        alerts.add_note(config.load(), context["ti"], f"Skipped: {code(reason)}")
+        raise DownstreamTasksSkipped(tasks=sorted(self.get_flat_relative_ids(upstream=False)))
+
 
 class RunStage(Worker):
     """Brings a stage up to date; of a foreach stage, a member."""
 
     action = "stage"
     template_fields = ("member",)
+    _result: Mapping[str, Any] | None = None
 
     def __init__(self, *, stage: str, settings: Settings, member: str = "", **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        self.asset = Asset(f"convoy-{stage}")
+        super().__init__(outlets=[self.asset], **kwargs)
         self.stage, self.settings, self.member = stage, settings, member
 
     def execute(self, context: Any) -> dict[str, Any]:
@@ -141,27 +165,37 @@ class RunStage(Worker):
         plan = context["ti"].xcom_pull(task_ids=PLAN)
         address = f"{self.stage}@{self.member}" if self.member else self.stage
         planned = plan["stages"].get(address, {"runs": True, "reason": ""})
-        if not planned["runs"] and not self._follows_forced(plan):
+        if not may_run(self, plan, address):
             # A worker would come to the same result, in seconds instead of none.
             skip(context, f"{address}: {planned['reason']}")
         result = self.work(
             context,
             address,
             STAGE=address,
-            PARAMS=plan["params"],
+            PARAMS=params_of(self, context, plan),
             COMMIT=plan["commit"],
             MESSAGES=json.dumps(self.settings.messages),
             FORCED=json.dumps([address] if planned.get("forced") else []),
         )
+        self._result = result
         for fields in result["events"]:
             alerts.post(config.load(), context, fields["event"], **fields)
+            alerts.add_note(config.load(), context["ti"], describe_event(address, fields))
+        context["outlet_events"][self.asset].extra = {
+            "run": run_name(context["dag_run"]),
+            "stage": address,
+            "commit": plan["commit"],
+            "outputs": result["outputs"],
+            "event": result["last_event"],
+        }
         reason = "; ".join(filter(None, [planned["reason"], result["reason"]]))
         return result | {"reason": reason}
 
-    def _follows_forced(self, plan: Mapping[str, Any]) -> bool:
-        """Whether a stage that was forced may have changed an input: only the worker can say."""
-        forced = {name.partition("@")[0] for name, stage in plan["stages"].items() if stage["forced"]}
-        return bool(forced & self.get_flat_relative_ids(upstream=True))
+    def get_openlineage_facets_on_complete(self, _: Any) -> Any:
+        """Return inputs and outputs to OpenLineage's provider, which calls this by its name."""
+        from pipelines import lineage
+
+        return self._result and lineage.facets(without_login(config.load().repository), self._result)
 
 
 class Record(Worker):
@@ -175,7 +209,8 @@ class Record(Worker):
         """Return the worker's result, and put the links into the run's note too."""
         plan, settings, run = context["ti"].xcom_pull(task_ids=PLAN), config.load(), context["dag_run"]
         url = f"{settings.airflow_url}/dags/{run.dag_id}/runs/{run.run_id}" if settings.airflow_url else ""
-        variables = {"PARAMS": plan["params"], "COMMIT": plan["commit"], "RUN_URL": url}
+        params = params_of(self, context, plan)
+        variables = {"PARAMS": params, "COMMIT": plan["commit"], "RUN_URL": url}
         result = self.work(context, MLFLOW_URL=settings.mlflow_url, **variables)
         self.mlflow_url = result["mlflow_url"] or ""
         alerts.add_note(settings, context["ti"], describe_record(result))
@@ -205,6 +240,25 @@ class CleanUp(Worker):
         return result
 
 
+def may_run(task: Any, plan: Mapping[str, Any], address: str) -> bool:
+    """Whether a stage may have something to do: it is planned, or comes after one that was forced.
+
+    Only the worker of a stage after a forced one can say whether an input has changed.
+    """
+    stages = plan["stages"]
+    forced = {name.partition("@")[0] for name, stage in stages.items() if stage["forced"]}
+    planned = address not in stages or stages[address]["runs"]
+    return planned or bool(forced & task.get_flat_relative_ids(upstream=True))
+
+
+def params_of(task: Any, context: Any, plan: Mapping[str, Any]) -> str:
+    """The text of a run's params.yaml: the plan's, or the one that a person's answer left."""
+    answer = None
+    if APPROVE in task.get_flat_relative_ids(upstream=True):
+        answer = context["ti"].xcom_pull(task_ids=APPROVE)
+    return str((answer or plan)["params"])
+
+
 def skip(context: Any, reason: str) -> NoReturn:
     """End a task as skipped, with the reason where people look: the open part of the log and the task's note.
 
@@ -227,6 +281,12 @@ def describe_plan(plan: Mapping[str, Any]) -> str:
         f"- **{name}**: {code(stage['reason'])}" for name, stage in plan["stages"].items() if stage["runs"]
     ]
     return "\n".join([f"Plan: {plan['reason']}", "", *lines])
+
+
+def describe_event(address: str, fields: Mapping[str, str]) -> str:
+    """Write an event of a stage's log as a note."""
+    details = [f"{key} {code(value)}" for key, value in fields.items() if key != "event" and value]
+    return f"**{address}**: {', '.join([fields['event'], *details])}"
 
 
 def describe_record(recorded: Mapping[str, Any]) -> str:

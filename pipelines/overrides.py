@@ -40,8 +40,13 @@ def from_form(values: Mapping[str, Any]) -> list[str]:
     """Turn a filled form into Hydra overrides, those of the fields first.
 
     Raises:
-        FormError: A field and an override set the same param to different values.
+        FormError: A field and an override set the same param to different values, or a field has no meaning
+            with another.
     """
+    if values.get("gpus") is not None and values.get("runner") == "process":
+        raise FormError(
+            "gpus is for the runners docker and kubernetes: with process, a stage sees all GPUs of the host"
+        )
     size = values.get("image_size")
     from_fields = [
         *(f"{key}={values[name]}" for name, key in FIELD_KEYS.items() if values.get(name) is not None),

@@ -45,7 +45,8 @@ The exit status says how it ended, the result (JSON; missing only if the worker 
     143  stopped by SIGTERM  with all that it had started
 
     {"outcome": "ran", "reason": "…", "seconds": 12.3, "peak_memory_mb": 1890, "metrics": {…},
-     "events": [{"event": …, FIELD: …}]}
+     "events": [{"event": …, FIELD: …}], "last_event": {"event": …, FIELD: …},
+     "inputs", "outputs": {PATH: {"digest": …, "bytes": …, "files": …}}}
     plan adds   "commit", "params" (text),
                 "stages": {ADDRESS: {"runs": …, "reason": …, "seconds": … or null, "forced": …}},
                 "recorded": what record returned for the same run before, or null

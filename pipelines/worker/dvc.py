@@ -27,11 +27,12 @@ class Repro:
 
     `mistake` is the first error that a stage reported itself, `error` the first that DVC did. `permanent`:
     the stage's exit status says that a retry cannot help. `events`: those of the stage whose names are among
-    `messages`.
+    `messages`; `last_event`: whichever came last.
     """
 
     messages: list[str] = field(default_factory=list)
     events: list[dict[str, str]] = field(default_factory=list)
+    last_event: dict[str, str] = field(default_factory=dict)
     restored: list[str] = field(default_factory=list)
     ran: list[str] = field(default_factory=list)
     mistake: str = ""
@@ -47,8 +48,10 @@ class Repro:
         if event := _EVENT.match(line):
             ran, restored = event["ran"], event["restored"]
             (self.ran if ran else self.restored).append(ran or restored)
-        if self.messages and (fields := event_in(line)) and fields["event"] in self.messages:
-            self.events.append({key: without_login(value) for key, value in fields.items()})
+        if fields := event_in(line):
+            self.last_event = {key: without_login(value) for key, value in fields.items()}
+            if fields["event"] in self.messages:
+                self.events.append(self.last_event)
         self.mistake = self.mistake or mistake_in(line) or ""
         self.permanent = self.permanent or bool(_PERMANENT.match(line))
         self.error = self.error or line.removeprefix("ERROR: ") * line.startswith("ERROR: ")

@@ -65,7 +65,19 @@ def stage(job: Job) -> dict[str, Any]:
             "peak_memory_mb": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024,
             "metrics": metrics(root, [job.stage]),
             "events": done.events,
+            "last_event": done.last_event,
+            **_files(root, job.stage),
         }
+
+
+def _files(root: Path, stage: str) -> dict[str, dict[str, Any]]:
+    """By path, what DVC's lock says of a stage's inputs and outputs: digest, bytes, number of files."""
+    entry = yaml.safe_load((root / LOCK).read_text(encoding="utf-8"))["stages"][stage]
+    keys = {"digest": "md5", "bytes": "size", "files": "nfiles"}
+    return {
+        name: {row["path"]: {key: row.get(keys[key], 1) for key in keys} for row in entry.get(kind, [])}
+        for name, kind in (("inputs", "deps"), ("outputs", "outs"))
+    }
 
 
 def _prefer_in_run_cache(root: Path, job: Job) -> None:

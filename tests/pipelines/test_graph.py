@@ -93,3 +93,19 @@ def test_what_cannot_become_tasks_is_refused(load: Any) -> None:
         load("  a: {matrix: {x: [1]}, cmd: x}\n")
     with pytest.raises(graph.GraphError, match="a: foreach must name a section of the params"):
         load("  a: {foreach: [1, 2], do: {cmd: x}}\n")
+
+
+def test_a_runs_gpus_are_those_of_the_stages_whose_image_can_use_them() -> None:
+    train, data = graph.Settings(image="train", gpu=1), graph.Settings()
+    assert (train.with_gpus(2).gpu, train.with_gpus(0).gpu, train.with_gpus(None).gpu) == (2, 0, 1)
+    assert data.with_gpus(2) == data
+    assert (train.with_gpus(2).slots, data.slots) == (2, 1), "slots of its pool"
+
+
+def test_one_stage_may_wait_for_a_person(load: Any) -> None:
+    stages = load("  a: {cmd: x, meta: {approval: dry}}\n  b: {cmd: x}\n")
+    assert (stages["a"].settings.approval, stages["b"].settings.approval) == ("dry", "")
+    with pytest.raises(graph.GraphError, match=r"a, b: one stage, without foreach, may have meta\.approval"):
+        load("  a: {cmd: x, meta: {approval: dry}}\n  b: {cmd: x, meta: {approval: dry}}\n")
+    with pytest.raises(graph.GraphError, match="a: one stage, without foreach"):
+        load('  a: {foreach: "${m}", do: {cmd: x, meta: {approval: dry}}}\n')

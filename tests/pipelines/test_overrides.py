@@ -33,6 +33,12 @@ def test_a_field_that_the_form_lacks_is_refused_with_the_nearest() -> None:
         overrides.check_field_names(["epoch"], ["recipe", "epochs"])
 
 
+def test_gpus_are_refused_with_a_runner_that_does_not_give_them() -> None:
+    assert overrides.from_form({**EMPTY, "gpus": 1, "runner": "docker"}) == ["recipe=digits"]
+    with pytest.raises(overrides.FormError, match="gpus is for the runners docker and kubernetes"):
+        overrides.from_form({**EMPTY, "gpus": 0, "runner": "process"})
+
+
 def test_a_grid_has_every_combination() -> None:
     assert overrides.grid(["a=1,2", "b=[1,2],[3]"], []) == [
         ["a=1", "b=[1,2]"],

@@ -96,6 +96,20 @@ class Airflow:
             " ".join(map(str, line.values())) if isinstance(line, dict) else line for line in lines
         )
 
+    def note(self, dag: str, run: str, task: str, index: int = -1) -> str:
+        """The note of a task."""
+        page = f"dags/{dag}/dagRuns/{run}/taskInstances/{task}"
+        return str(self.ask("GET", page if index < 0 else f"{page}/{index}")["note"])
+
+    def open_log(self, dag: str, run: str, task: str, index: int = -1) -> str:
+        """The lines that a task's page shows at once: those outside of its groups, which are closed."""
+        lines, depth = [], 0
+        for line in self.log(dag, run, task, index=index).splitlines():
+            depth += ("::group::" in line) - ("::endgroup::" in line)
+            if depth == 0:
+                lines.append(line)
+        return "\n".join(lines)
+
     def result(self, dag: str, run: str, task: str, index: int = -1) -> Any:
         """What the task returned."""
         path = f"dags/{dag}/dagRuns/{run}/taskInstances/{task}/xcomEntries/return_value?map_index={index}"

@@ -22,8 +22,12 @@ from tests.ports import free_port
 
 # On a machine that does other work as well.
 SECONDS_TO_START = 600
-# At once. More only take longer: each is a task of its own, on two cores one or two at a time.
+# More only take longer: each is a task of its own, on two cores one or two at a time.
 MEMBERS = int(os.environ.get("CONVOY_TEST_MEMBERS", "6"))
+# How many of them at most.
+AT_ONCE = 6
+# A folder with OpenLineage's provider, where there is one.
+LINEAGE = os.environ.get("CONVOY_TEST_OPENLINEAGE", "")
 
 
 class Local:
@@ -41,7 +45,7 @@ class Local:
             **inherited,
             "CONVOY_PYTHON": sys.executable,
             **environment,
-            "PYTHONPATH": str(repository),
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(repository), LINEAGE])),
         }
         self._process: subprocess.Popen[bytes] | None = None
         self._airflow: Airflow | None = None
@@ -144,14 +148,14 @@ def tiny(
     """The pipeline of seconds, in a repository with Airflow's part of this one; not started yet."""
     repository = make(tmp_path_factory.mktemp("tiny"))
     members = "".join(f"  m{number}: {{c: {number}}}\n" for number in range(MEMBERS))
-    graph = (repository.root / "dvc.yaml").read_text(encoding="utf-8")
-    repository.write("dvc.yaml", graph.replace("  judge:\n", "  judge:\n    meta: {messages: [started]}\n"))
+    add_judge_that_waits(repository)
     repository.write("conf/recipe/many.yaml", f"# @package _global_\n# Many members.\nmodels:\n{members}")
     add_airflow(repository)
     (repository.shared / "images").mkdir(parents=True)
     local = Local(
         repository.root,
-        AIRFLOW__CORE__PARALLELISM=str(MEMBERS + 2),
+        AIRFLOW__CORE__PARALLELISM=str(min(MEMBERS, AT_ONCE) + 2),
+        **lineage_variables(repository.shared / "lineage.jsonl"),
         CONVOY_RETRAIN_CRON="* * * * *",
         CONVOY_WEBHOOK=webhook.url,
         CONVOY_WATCH=str(repository.shared / "images"),
@@ -159,6 +163,24 @@ def tiny(
     )
     yield repository, local
     local.stop()
+
+
+def add_judge_that_waits(repository: Repository) -> None:
+    """Let the last stage report an event, and wait for a person where a run wants that."""
+    graph = (repository.root / "dvc.yaml").read_text(encoding="utf-8")
+    graph = graph.replace("  judge:\n", "  judge:\n    meta: {messages: [started], approval: rejected}\n")
+    repository.write("dvc.yaml", graph.replace("params: [models]", "params: [models, rejected]"))
+    work = (repository.root / "work.py").read_text(encoding="utf-8")
+    repository.write("work.py", work.replace("**values}", '"rejected": params["rejected"], **values}'))
+    for name in ("conf/config.yaml", "params.yaml"):
+        text = (repository.root / name).read_text(encoding="utf-8")
+        repository.write(name, text.replace("base: 1\n", "base: 1\nrejected: false\n"))
+
+
+def lineage_variables(events: Path) -> dict[str, str]:
+    """Send OpenLineage's events to a file, where its provider is installed."""
+    transport = {"type": "file", "log_file_path": str(events), "append": True}
+    return {"AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(transport)} if LINEAGE else {}
 
 
 @pytest.fixture
