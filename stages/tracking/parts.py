@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from stages.common.errors import ConvoyError
 from stages.common.redaction import redact
+from stages.tracking import view
 from stages.tracking.executions import PARENT, STAGE
 from stages.tracking.record import Record
 from stages.tracking.server import TrackingError, Unreachable, resolve
@@ -139,6 +140,8 @@ def log_parent(
         log_tags(client, target, {f"run.{name}": member for name, member in links.items()})
     pages = {**links, "evaluation": run_id}
     lines = [f"- [{name}](#/experiments/{experiment}/runs/{page})" for name, page in pages.items()]
+    executions = view.save(client, experiment, headline["metrics"], headline["params"], values["ended"])
+    lines.append(f"- [all executions]({executions})")
     note = "\n".join([headline["note"], "", "Runs:", "", *lines])
     log_tags(client, parent, {"mlflow.note.content": note})
     log_epochs(client, parent, {"0": (values["ended"], headline["metrics"])})

@@ -158,12 +158,13 @@ def test_stages_do_not_get_the_password_of_mlflows_admin(checkout: Path) -> None
     assert values["MLFLOW_ADMIN_PASSWORD"] not in variables.values()
 
 
-def test_webhook_and_clock_reach_the_tasks_and_the_webhook_gets_out(checkout: Path) -> None:
+def test_webhook_clock_and_approval_reach_the_tasks_and_the_webhook_gets_out(checkout: Path) -> None:
     _up(checkout)
     with _env(checkout).open("a", encoding="utf-8") as file:
         file.write(
             "CONVOY_WEBHOOK='https://chat.example.com/hook?a=1&b=2'\nCONVOY_RETRAIN_CRON='0 3 * * *'\n"
             "CONVOY_CLEAN_UP_CRON='0 4 1 * *'\n"
+            "CONVOY_APPROVAL='1'\n"
         )
     composed = _composed(checkout)
     for name in ("scheduler", "dag-processor"):
@@ -171,6 +172,7 @@ def test_webhook_and_clock_reach_the_tasks_and_the_webhook_gets_out(checkout: Pa
         assert variables["CONVOY_WEBHOOK"] == "https://chat.example.com/hook?a=1&b=2"
         assert variables["CONVOY_RETRAIN_CRON"] == "0 3 * * *"
         assert variables["CONVOY_CLEAN_UP_CRON"] == "0 4 1 * *"
+        assert variables["CONVOY_APPROVAL"] == "1"
     networks = composed["services"]["scheduler"]["networks"]
     assert any(not (composed["networks"][name] or {}).get("internal") for name in networks)
 

@@ -109,3 +109,12 @@ def test_one_stage_may_wait_for_a_person(load: Any) -> None:
         load("  a: {cmd: x, meta: {approval: dry}}\n  b: {cmd: x, meta: {approval: dry}}\n")
     with pytest.raises(graph.GraphError, match="a: one stage, without foreach"):
         load('  a: {foreach: "${m}", do: {cmd: x, meta: {approval: dry}}}\n')
+
+
+def test_the_stage_that_waits_for_a_person_depends_on_the_param_of_a_rejection() -> None:
+    (waiting,) = [stage for stage in graph.load(ROOT / "dvc.yaml").values() if stage.settings.approval]
+    section, _, key = waiting.settings.approval.partition(".")
+    declared = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"][waiting.name]
+    assert section in declared["params"]
+    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    assert params[section][key] is False

@@ -4,6 +4,7 @@ In the order of the file, as Airflow's start and what the first run leaves in th
 """
 
 import re
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -80,13 +81,23 @@ def ended(airflow: Airflow, kind: str) -> list[dict[str, Any]]:
     return [run for run in airflow.runs("retrain") if run["run_type"] == kind and run["state"] in ENDED]
 
 
-def test_many_members_at_once(airflow: Airflow, tiny: tuple[Repository, Local], webhook: Webhook) -> None:
+def test_many_members_at_once(
+    airflow: Airflow,
+    tiny: tuple[Repository, Local],
+    webhook: Webhook,
+    record_property: Callable[[str, object], None],
+) -> None:
     run = airflow.trigger("train", recipe="many")
     assert airflow.ended("train", run, seconds=300 + 30 * MEMBERS) == "success"
     tasks = airflow.tasks("train", run)
     members = [task for task in tasks if task.name == "train"]
     assert {task.address: task.tries for task in members} == {f"train@m{n}": 1 for n in range(MEMBERS)}
     begun, over = ([getattr(task, when) for task in members] for when in ("started", "ended"))
+    seconds = sorted((task.ended - task.started).total_seconds() for task in members)
+    whole = (max(over) - min(begun)).total_seconds()
+    # In the file of `pytest --junitxml`.
+    record_property("seconds of all members", round(whole))
+    record_property("seconds of a member's task", seconds[MEMBERS // 2])
     latest_begun = sorted(begun)[: min(MEMBERS, AT_ONCE)][-1]
     assert latest_begun < min(over), "the first ones at the same time"
     assert next(task.state for task in tasks if task.name == "first") == "skipped"
