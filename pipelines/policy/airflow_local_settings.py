@@ -4,12 +4,15 @@ No template of a task can set them: Airflow reads them before it fills a task's 
 when a run's tasks are created, with the run.
 """
 
-from functools import cache
+import logging
+from functools import lru_cache
 from typing import Any
 
 from pipelines import graph
-from pipelines.config import DVC_YAML
+from pipelines.config import CODE, DVC_YAML
 
+log = logging.getLogger(__name__)
+_DAGS = {path.stem for path in (CODE / "pipelines" / "dags").glob("*.py")}
 # More than the weight of any task of one run: how many tasks come after it.
 _STEP = 1000
 _DEFAULT_POOL = "default_pool"
@@ -23,17 +26,25 @@ def task_instance_mutation_hook(task_instance: Any, dag_run: Any = None) -> None
         dag_run: The run; None where Airflow does not have it, and calls again.
     """
     conf = (dag_run and dag_run.conf) or {}
+    if task_instance.dag_id not in _DAGS:
+        return
     if priority := conf.get("priority"):
         task_instance.priority_weight = priority * _STEP + task_instance.priority_weight % _STEP
-    stage = _stages().get(task_instance.task_id)
-    if stage is None or task_instance.operator != "RunStage":
+    pool, gpus = conf.get("pool"), conf.get("gpus")
+    if task_instance.operator != "RunStage" or (not pool and gpus is None):
         return
-    settings = stage.settings.with_gpus(conf.get("gpus"))
+    try:
+        settings = _stages(DVC_YAML.stat().st_mtime_ns)[task_instance.task_id].settings.with_gpus(gpus)
+    except Exception as error:
+        # It would end the scheduler. A person may just be editing dvc.yaml.
+        log.warning("skipped_pool task=%s reason=%s", task_instance.task_id, error)
+        return
     task_instance.pool_slots = settings.slots
-    if (pool := conf.get("pool")) and settings.pool == _DEFAULT_POOL:
+    if pool and settings.pool == _DEFAULT_POOL:
         task_instance.pool = pool
 
 
-@cache
-def _stages() -> dict[str, graph.Stage]:
+@lru_cache(maxsize=1)
+def _stages(_: int) -> dict[str, graph.Stage]:
+    """The graph as dvc.yaml has had it since that time; a scheduler runs for weeks."""
     return graph.load(DVC_YAML)
