@@ -94,9 +94,9 @@ def test_many_members_at_once(
     assert {task.address: task.tries for task in members} == {f"train@m{n}": 1 for n in range(MEMBERS)}
     begun, over = ([getattr(task, when) for task in members] for when in ("started", "ended"))
     seconds = sorted((end - start).total_seconds() for start, end in zip(begun, over, strict=True))
-    whole = (max(over) - min(begun)).total_seconds()
+    all_seconds = (max(over) - min(begun)).total_seconds()
     # In the file of `pytest --junitxml`.
-    record_property("seconds of all members", round(whole))
+    record_property("seconds of all members", round(all_seconds))
     record_property("seconds of a member's task", seconds[MEMBERS // 2])
     latest_begun = sorted(begun)[: min(MEMBERS, AT_ONCE)][-1]
     assert latest_begun < min(over), "the first ones at the same time"
