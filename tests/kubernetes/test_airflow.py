@@ -92,6 +92,7 @@ def test_a_training_whose_pod_is_deleted_resumes_and_the_run_ends_green(site: Si
     site.cluster.kubectl("--namespace", NAMESPACE, "delete", "pod", site.training())
     assert site.airflow.ended("train", run, 40 * MINUTES) == "success"
     tasks = {task.address: task for task in site.airflow.tasks("train", run)}
+    assert tasks.pop("approve").state == "skipped", "the form asks for no approval"
     assert {task.state for task in tasks.values()} == {"success"}
     training = tasks["train@lenet"]
     assert training.tries == 2

@@ -83,6 +83,7 @@ def test_from_the_form_to_mlflow_and_again(person: Person, own: tuple[Path, Airf
     run = person.triggers("digits", 1, OVERRIDES)
     assert airflow.ended("train", run, SECONDS_FOR_A_RUN) == "success"
     tasks = {task.address: task for task in airflow.tasks("train", run)}
+    assert tasks.pop("approve").state == "skipped", "the form asks for no approval"
     assert {task.state for task in tasks.values()} == {"success"}
     trainings = [tasks["train@lenet"], tasks["train@hog_logistic"]]
     started = [task.started for task in trainings if task.started]
