@@ -50,7 +50,7 @@ def _extraction(settings: Settings) -> list[Row]:
     prepare = keras.applications.mobilenet_v2.preprocess_input
     inside = keras.Model(pixels, network(prepare(keras.ops.cast(pixels, "float32"))))
     features, photographs = settings.work / "features.h5", settings.work / "photographs.h5"
-    with Reader(_images(photographs, (settings.count(1_024, 64), *network.input_shape[1:]))) as rows:
+    with Reader(packed_noise(photographs, (settings.count(1_024, 64), *network.input_shape[1:]))) as rows:
         batches = _batches(rows)
         run = extractors.prepare(params, rows.shape[1:])
         ways: Ways = {
@@ -76,7 +76,7 @@ def _prediction(settings: Settings) -> list[Row]:
     network = networks.build("lenet", shape=(28, 28, 1), classes=_CLASSES, statistics=None)
     learner = cnn.Network(network, None)
     probabilities, digits = settings.work / "probabilities.h5", settings.work / "digits.h5"
-    with Reader(_images(digits, (settings.count(20_000, 512), 28, 28, 1))) as rows:
+    with Reader(packed_noise(digits, (settings.count(20_000, 512), 28, 28, 1))) as rows:
         ways: Ways = {
             "ours": lambda: write_probabilities(probabilities, rows, learner.predict_proba, "lenet"),
             "bound": partial(_forward, network, _batches(rows)),
@@ -86,7 +86,7 @@ def _prediction(settings: Settings) -> list[Row]:
     return [Row("prediction, LeNet, 28²", "images/s", measured["ours"], bound=measured["bound"])]
 
 
-def _images(path: Path, shape: tuple[int, ...]) -> Path:
+def packed_noise(path: Path, shape: tuple[int, ...]) -> Path:
     """A packed file of noise: what the images show changes nothing."""
     ids = [str(number) for number in range(shape[0])]
     classes = [str(number) for number in range(_CLASSES)]
