@@ -43,7 +43,9 @@ _START_IT = "start it from this stage's commit and image"
 # What a call raises whose scheduler is gone. The first two are of Dask's own tasks and of its event loop.
 _LOST = (CancelledError, asyncio.CancelledError, CommClosedError, ClosedClientError)
 # The code of both ends, which no stage's fingerprint counts.
-_WIRE = ("stages/common/dask_workers.py", "stages/common/executor.py")
+_WIRE = {
+    name: digest(fingerprint.ROOT / "stages" / "common" / name) for name in ("dask_workers.py", "executor.py")
+}
 # A worker computes one call and has the next, while the stage reads for further ones.
 _CALLS_PER_WORKER_THREAD, _MIN_THREADS, _MAX_THREADS = 3, 8, 256
 
@@ -195,23 +197,30 @@ class _Workers(Executor):
 def perform(work: Run, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Answer:
     """Make a call: this runs on a worker."""
     worker = str(get_worker().name)
-    if _own_digest(work.token, work) != work.digest:
-        return Answer(worker, None, [], _identity(work.follows_from, work.args))
+    own = _own_identity(work)
+    if fingerprint.digest(own) != work.digest:
+        return Answer(worker, None, [], own)
     with log.collected() as lines:
         result = function(*args, **kwargs)
     return Answer(worker, result, lines, None)
 
 
-def _own_digest(token: str, work: Run) -> str:
-    """What this worker has, computed once per token: `work` holds values that cannot be hashed."""
-    own = _DIGESTS.get(token)
-    if own is None:
-        _DIGESTS.clear()
-        own = _DIGESTS[token] = fingerprint.digest(_identity(work.follows_from, work.args))
-    return own
+def _own_identity(work: Run) -> dict[str, Any]:
+    """What decides a result on this worker, looked up once per token: `work` holds what cannot be hashed."""
+    identity = _IDENTITIES.get(work.token)
+    if identity is None:
+        identity = _identity(work.follows_from, work.args)
+        # Of a file that is edited while the worker runs, the code that was loaded counts.
+        loaded = {path: _LOADED.setdefault(path, seen) for path, seen in identity.get("code", {}).items()}
+        identity |= {"code": loaded} if loaded else {}
+        _IDENTITIES.clear()
+        _IDENTITIES[work.token] = identity
+    return identity
 
 
-_DIGESTS: dict[str, str] = {}
+# Token → identity of the last run; path → digest of a file of code when this worker first looked at it.
+_IDENTITIES: dict[str, dict[str, Any]] = {}
+_LOADED: dict[str, str] = {}
 
 
 def _identity(follows_from: Callable[..., Mapping[str, object]], args: tuple[object, ...]) -> dict[str, Any]:
@@ -219,7 +228,7 @@ def _identity(follows_from: Callable[..., Mapping[str, object]], args: tuple[obj
     values = {
         "python": ".".join(platform.python_version_tuple()[:2]),
         "distributed": version("distributed"),
-        "wire": {path: digest(fingerprint.ROOT / path) for path in _WIRE},
+        "wire": _WIRE,
         **follows_from(*args),
     }
     plain: dict[str, Any] = json.loads(json.dumps(values, sort_keys=True, default=str))

@@ -186,15 +186,18 @@ def test_a_scheduler_that_is_lost_is_transient_and_the_next_try_resumes(
 
 def test_a_worker_with_other_code_is_refused(tmp_path: Path, source: Path, workers: Cluster) -> None:
     shutil.copytree(ROOT / "stages", tmp_path / "code" / "stages")
-    with (tmp_path / "code" / "stages" / "data" / "profile.py").open("a", encoding="utf-8") as file:
-        file.write("\n# Another version.\n")
+    edited = tmp_path / "code" / "stages" / "data" / "profile.py"
+    text = edited.read_text(encoding="utf-8")
+    edited.write_text(f"{text}\n# Another version.\n", encoding="utf-8")
     workers.start_worker("other", tmp_path / "code")
     workers.wait(3)
+    refused = r"worker other of tcp://\S+ is no copy of this stage: code\.stages/data/profile\.py is"
     try:
-        with pytest.raises(
-            WorkerError,
-            match=r"worker other of tcp://\S+ is no copy of this stage: code\.stages/data/profile\.py is",
-        ):
+        with pytest.raises(WorkerError, match=refused):
+            ingest(Project(tmp_path, source))
+        # What the worker has loaded counts, not what its files have become.
+        edited.write_text(text, encoding="utf-8")
+        with pytest.raises(WorkerError, match=refused):
             ingest(Project(tmp_path, source))
     finally:
         workers.stop("other")
