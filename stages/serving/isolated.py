@@ -40,7 +40,7 @@ def serve(uris: Sequence[str], rows: Sequence[Row], source: Path, blob: Path) ->
     labels = [row.label for row in rows]
     ids = np.asarray([row.id for row in rows])
     served = []
-    for answers in _classify(uris, [_place(row, source, blob) for row in rows], None):
+    for answers in _classify(uris, [_place(row, source, blob) for row in rows], None, timed=True):
         probabilities = np.asarray(answers["probabilities"], np.float64)
         predictions, classes = aligned(ids, labels, answers["classes"], probabilities)
         served.append(Served(predictions, classes, tuple(answers["latencies_ms"]), int(answers["bytes"])))
@@ -56,18 +56,17 @@ def classify(uri: str, images: Sequence[Place], params: Mapping[str, str] | None
         params: The model's own params, such as `crops`.
 
     Returns:
-        What `judge.py` writes of a model: `classes`, `probabilities` (a row per image), `latencies_ms` and
-        `bytes`.
+        What `judge.py` writes of a model: `classes`, `probabilities` (a row per image) and `bytes`.
 
     Raises:
         InterruptedServingError: As `serve`.
         ServingError: As `serve`.
     """
-    return _classify([uri], images, params)[0]
+    return _classify([uri], images, params, timed=False)[0]
 
 
 def _classify(
-    uris: Sequence[str], images: Sequence[Place], params: Mapping[str, str] | None
+    uris: Sequence[str], images: Sequence[Place], params: Mapping[str, str] | None, *, timed: bool
 ) -> list[dict[str, Any]]:
     """The answers of each model, from as many processes as there are changes of code."""
     written: list[dict[str, Any]] = []
@@ -75,7 +74,7 @@ def _classify(
         waiting = uris[len(written) :]
         with tempfile.TemporaryDirectory() as folder:
             job, answers = Path(folder) / "job.json", Path(folder) / "answers.json"
-            write_json(job, {"models": waiting, "pictures": images, "params": params})
+            write_json(job, {"models": waiting, "pictures": images, "params": params, "timed": timed})
             judge = str(Path(__file__).with_name("judge.py"))
             command = [sys.executable, "-I", judge, str(job), str(answers)]
             process = subprocess.run(command, capture_output=True, text=True, check=False)

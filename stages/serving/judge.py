@@ -23,8 +23,8 @@ def main(job: str, answers: str) -> None:
     """Classify the images of a job.
 
     Args:
-        job: A JSON file with `models`, MLflow's URIs; `pictures`, a list of [file, offset, bytes]; and
-            `params`, the models' own.
+        job: A JSON file with `models`, MLflow's URIs; `pictures`, a list of [file, offset, bytes]; `params`,
+            the models' own; and `timed`, whether to time the answers to single images.
         answers: The JSON file to write: a list with an entry per model, in order. An entry has `classes`,
             `probabilities` (a row per image), `latencies_ms` (one number per timed image) and `bytes`, the
             size of the model's files. The list ends before the first model that was logged with other code
@@ -44,7 +44,8 @@ def main(job: str, answers: str) -> None:
         if first_code is not None and code != first_code:
             break
         first_code = code
-        written.append(_classified(folder, images, task["params"]))
+        timed = images[: _WARM_UP + _TIMED] if task["timed"] else []
+        written.append(_classified(folder, images, task["params"], timed))
         Path(answers).write_text(json.dumps(written), encoding="utf-8")
 
 
@@ -77,7 +78,9 @@ def _code(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
-def _classified(folder: Path, images: list[tuple[Any, ...]], params: dict[str, str] | None) -> dict[str, Any]:
+def _classified(
+    folder: Path, images: list[tuple[Any, ...]], params: dict[str, str] | None, timed: list[tuple[Any, ...]]
+) -> dict[str, Any]:
     import mlflow
     import pandas as pd
 
@@ -91,7 +94,7 @@ def _classified(folder: Path, images: list[tuple[Any, ...]], params: dict[str, s
     return {
         "classes": list(rows[0]),
         "probabilities": [list(row.values()) for row in rows],
-        "latencies_ms": _latencies(model, [_read(*place) for place in images[: _WARM_UP + _TIMED]]),
+        "latencies_ms": _latencies(model, [_read(*place) for place in timed]),
         "bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
     }
 

@@ -60,7 +60,8 @@ def test_models_with_the_same_code_share_a_process(
     (temporary := tmp_path / "temporary").mkdir()
     monkeypatch.setenv("TMPDIR", str(temporary))
     uris = [saved("first", "SHARE = 0.5"), saved("second", "SHARE = 0.5"), saved("third", "SHARE = 0.25")]
-    first, second, third = isolated._classify(uris, [image], None)
+    first, second, third = isolated._classify(uris, [image], None, timed=True)
+    assert [len(answers["latencies_ms"]) for answers in (first, second, third)] == [1, 1, 1]
     assert first["classes"] == second["classes"] != third["classes"]
     # Each judgement left the models it had downloaded.
     assert not list(temporary.iterdir())
@@ -71,7 +72,7 @@ def test_models_with_the_same_code_share_a_process(
 def test_the_error_names_the_model_that_cannot_be_used(saved: Any, image: isolated.Place) -> None:
     uris = [saved("sound", "SHARE = 0.5"), (Path(image[0]).parent / "absent").as_uri()]
     with pytest.raises(ServingError, match=r"absent cannot be used: "):
-        isolated._classify(uris, [image], None)
+        isolated._classify(uris, [image], None, timed=False)
 
 
 # In place of Python: what the process does with its arguments.
