@@ -64,6 +64,17 @@ def test_a_repository_over_https_with_a_login(
         assert "hunter3" not in output + result["reason"]
 
 
+def test_a_repository_on_the_claim_that_another_user_owns(
+    driven: Driven, cluster: Cluster, project: Path
+) -> None:
+    folder = cluster.folder()
+    folder.chmod(0o755)
+    theirs = servers.bare(project, folder)
+    assert theirs.stat().st_uid != 1000
+    result, output = driven("first", CONVOY_REPOSITORY=str(theirs))
+    assert result["outcome"] == "ran", output
+
+
 def test_a_repository_over_ssh_with_a_key(
     driven: Driven, cluster: Cluster, secret: str, project: Path, tmp_path: Path
 ) -> None:
