@@ -98,7 +98,10 @@ class Kubernetes:
             if pod.status.phase == "Running":
                 output.follow()
             elif pod.status.phase in ("Failed", "Succeeded"):
-                return _failed(f"the pod ended without its container: {describe(pod)}")
+                # The node has removed the container already; the log may still have the worker's last lines.
+                output.read_rest()
+                words = describe(pod)
+                return _failed(f"the pod ended without its container: {words}") if words else self._gone()
             else:
                 reason = waiting(pod, self._warning(api))
                 if reason.text and reason.text != shown:

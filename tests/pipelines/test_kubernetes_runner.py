@@ -95,6 +95,8 @@ def test_the_pod_of_an_earlier_try_is_waited_for(tmp_path: Path) -> None:
         ([cluster.ended(137)], "failed", "killed (SIGKILL) from outside"),
         ([cluster.ended(1)], "failed", "exit status 1; last lines: one | two"),
         ([RUNNING, None], "failed", "the pod was deleted while it ran"),
+        # What a node may say of a pod that it has removed.
+        ([RUNNING, {"phase": "Failed"}], "failed", "the pod was deleted while it ran"),
         (
             [{"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."}],
             "failed",
@@ -133,9 +135,10 @@ def test_the_result_says_how_a_pod_ended(
 
 def test_a_worker_that_was_stopped_and_not_by_airflow_was_deleted_with_its_pod(tmp_path: Path) -> None:
     stopped = at(1, "convoy-result: " + json.dumps({"outcome": "stopped", "reason": "SIGTERM"}))
-    result, _ = run(Cluster([RUNNING, cluster.ended(143)], [stopped]), tmp_path)
-    assert result["outcome"] == "stopped"
-    assert result["reason"].startswith("the pod was deleted while it ran: its node was drained")
+    for last in (cluster.ended(143), {"phase": "Succeeded"}):
+        result, _ = run(Cluster([RUNNING, last], [stopped]), tmp_path)
+        assert result["outcome"] == "stopped"
+        assert result["reason"].startswith("the pod was deleted while it ran: its node was drained")
 
 
 def test_a_queue_for_a_node_ends_at_our_own_timeout_with_the_clusters_reason(tmp_path: Path) -> None:
