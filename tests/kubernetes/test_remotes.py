@@ -69,9 +69,9 @@ def test_a_repository_on_the_claim_that_another_user_owns(
 ) -> None:
     folder = cluster.folder()
     folder.chmod(0o755)
-    theirs = servers.bare(project, folder)
-    assert theirs.stat().st_uid != 1000
-    result, output = driven("first", CONVOY_REPOSITORY=str(theirs))
+    owned_by_root = servers.bare(project, folder)
+    assert owned_by_root.stat().st_uid != 1000
+    result, output = driven("first", CONVOY_REPOSITORY=str(owned_by_root))
     assert result["outcome"] == "ran", output
 
 
