@@ -1,9 +1,9 @@
 """Work on single images by one and by two workers of one core each, in images per second.
 
-A Dask scheduler and two workers run on this machine, each worker on a core of its own. `extract` is
-MobileNetV2's features at 224²; `decode` is what `ingest` computes of a photograph, with the resized image for
-`resize`. The rows "CPU of …" have the seconds of processor time for 1,000 images in the worker, and in the
-stage and the scheduler together: their quotient is the number of workers that one stage can employ.
+Dask schedulers and workers run on this machine, each worker on a core of its own. `extract` is MobileNetV2's
+features at 224²; `decode` is what `ingest` computes of a photograph, with the resized image for `resize`. The
+rows "a worker's CPU vs the wire's" have seconds of processor time for 1,000 images: of the workers, and of
+the stage and the scheduler when they send as many bytes to a function that does nothing.
 """
 
 import os
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import keras
+import numpy as np
 import psutil
 
 from benchmarks import bench_extract, harness, images
@@ -35,6 +36,7 @@ from stages.models.feature_identity import follows_from
 _SIDE = 224
 _VIEW = View(256, 256, "rgb", True, "exact")
 _IMAGES_PER_CALL = 16
+_BATCH, _BATCHES = 32, 75
 
 Work = Callable[[Executor], int]
 
@@ -42,39 +44,71 @@ Work = Callable[[Executor], int]
 def measure(settings: Settings) -> list[Row]:
     """Extraction and decoding, by one worker and by two."""
     return [
-        *_measured("extract", _extraction(settings), settings),
-        *_measured("decode", _decodes(settings), settings),
+        *_measured("extract", _extraction(settings), _send_batches, settings),
+        *_measured("decode", _decodes(settings), _send_files, settings),
     ]
 
 
-def _measured(name: str, work: Work, settings: Settings) -> list[Row]:
+def _measured(name: str, work: Work, send: Work, settings: Settings) -> list[Row]:
     cores = sorted(os.sched_getaffinity(0))[:2]
     with _cluster(settings.work, cores[:1]) as one_worker, _cluster(settings.work, cores) as two_workers:
-        processes = [*one_worker.processes, *two_workers.processes, ("stage", psutil.Process())]
         # The first time, workers load what they need.
         count = work(one_worker.executor) and work(two_workers.executor)
-        before = [_seconds(process) for _, process in processes]
+        workers = _Seconds([*one_worker.workers, *two_workers.workers])
         ways = {"one": partial(work, one_worker.executor), "two": partial(work, two_workers.executor)}
         rates = harness.rates(settings.repeats, ways)
-        used = [_seconds(process) - earlier for (_, process), earlier in zip(processes, before, strict=True)]
-    thousands = 2 * settings.repeats * count / 1000
-    workers = sum(seconds for (kind, _), seconds in zip(processes, used, strict=True) if kind == "worker")
-    return [
-        Row(f"{name}, 2 workers of a core vs 1", "images/s", rates["two"], bound=rates["one"]),
-        Row(
-            f"{name}, CPU of the workers vs CPU of stage and scheduler",
-            "s/1000",
-            workers / thousands,
-            bound=(sum(used) - workers) / thousands,
-        ),
-    ]
+        computed = workers.used() / (2 * settings.repeats * count)
+        wire = _Seconds([two_workers.scheduler, psutil.Process()])
+        sent = send(two_workers.executor)
+        return [
+            Row(f"{name}, 2 workers of a core vs 1", "images/s", rates["two"], bound=rates["one"]),
+            Row(
+                f"{name}, a worker's CPU vs the wire's",
+                "s/1000",
+                computed * 1000,
+                bound=wire.used() / sent * 1000,
+            ),
+        ]
+
+
+def _send_batches(pool: Executor) -> int:
+    """As many bytes as batches of 224² have, to a function that does nothing."""
+    batch = np.zeros((_BATCH, _SIDE, _SIDE, 3), np.uint8)
+    for _ in pool.mapped(lambda _: pool.call(len, batch), range(_BATCHES)):
+        pass
+    return _BATCH * _BATCHES
+
+
+def _send_files(pool: Executor) -> int:
+    """As many bytes as JPEGs of 180 kB and resized images have."""
+    shard = [(None, (b"x" * 180_000, _VIEW.height * _VIEW.width * 3))] * _IMAGES_PER_CALL
+    for _ in pool.mapped(lambda _: list(pool.each(bytes.ljust, shard)), range(_BATCHES)):
+        pass
+    return _IMAGES_PER_CALL * _BATCHES
+
+
+class _Seconds:
+    """Processor time that processes use from now on."""
+
+    def __init__(self, processes: list[psutil.Process]) -> None:
+        self._processes = processes
+        self._before = self._total()
+
+    def used(self) -> float:
+        """Seconds since the start."""
+        return self._total() - self._before
+
+    def _total(self) -> float:
+        times = [process.cpu_times() for process in self._processes]
+        return float(sum(time.user + time.system for time in times))
 
 
 class _Cluster(NamedTuple):
-    """A scheduler and its workers, the processes with what they are, and an executor that uses them."""
+    """An executor, and the processes that it uses."""
 
     executor: Executor
-    processes: list[tuple[str, psutil.Process]]
+    scheduler: psutil.Process
+    workers: list[psutil.Process]
 
 
 @contextmanager
@@ -99,7 +133,8 @@ def _cluster(folder: Path, cores: list[int]) -> Iterator[_Cluster]:
         os.environ[VARIABLE] = address
         with executors.opened(dict) as pool:
             del os.environ[VARIABLE]
-            yield _Cluster(pool, [(kind, psutil.Process(child.pid)) for kind, child in children])
+            scheduler, *workers = (psutil.Process(child.pid) for _, child in children)
+            yield _Cluster(pool, scheduler, workers)
     finally:
         for _, child in children:
             child.kill()
@@ -110,11 +145,6 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def _seconds(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
 
 
 def _wait(address: str, workers: int) -> None:

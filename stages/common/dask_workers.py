@@ -88,6 +88,9 @@ def connected(
         raise TransientError(
             f"{VARIABLE}: no Dask scheduler answers at {address} ({_line(error)}); start one, or unset it"
         ) from None
+    except (RuntimeError, TypeError, ValueError) as error:
+        # Dask's own settings: certificates that are missing, a port that is no number.
+        raise UsageError(f"{VARIABLE} is {address!r}: {_line(error)}") from None
     workers = _Workers(client, address, follows_from, args)
     try:
         workers.wait_for_one()
