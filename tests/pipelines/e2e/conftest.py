@@ -77,6 +77,8 @@ class Local:
         match = re.search(r"Airflow  (\S+)  user admin, password (\S+)\nMLflow   (\S+)", self.output)
         assert match is not None, self.output
         self._airflow = airflow = Airflow(*match.groups())
+        health = airflow.ask("GET", "monitor/health")
+        assert health["scheduler"]["status"] == "healthy", "it says where it is when tasks can run"
         wait_until(lambda: len(airflow.ask("GET", "dags")["dags"]) == 4, SECONDS_TO_START, "the DAGs")
         return airflow
 
