@@ -104,7 +104,7 @@ def test_a_training_whose_pod_is_deleted_resumes_and_the_run_ends_green(site: Si
     assert "event=resumed_training" in output
     assert "hunter2" not in output
     assert "might not work" not in output, "what Kubernetes' client prints"
-    assert site.cluster.pods() == []
+    assert site.cluster.pods_that_stay() == []
     # record has pushed to the repository.
     words = ["git", "for-each-ref", "--format=%(refname)", "refs/exps"]
     pushed = subprocess.run(words, cwd=site.repository, capture_output=True, text=True, check=True).stdout

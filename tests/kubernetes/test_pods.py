@@ -105,7 +105,7 @@ def test_a_retry_waits_for_the_pod_of_an_earlier_try(driven: Driven, cluster: Cl
     assert len(cluster.pods()) == 1
     result, output = driven("train@a", **work)
     assert result["outcome"] == "ran", output
-    assert cluster.pods() == []
+    assert cluster.pods_that_stay() == []
 
 
 def test_two_pods_run_at_once_on_a_node_of_two_cores(driven: Driven, cluster: Cluster) -> None:
