@@ -18,7 +18,7 @@ need = $(if $($(1)),:,echo 'error: name $(2): make $@ $(1)=$(3)' >&2; exit 1)
 start = python -m stages.tools.check $(if $(RECIPE),recipe=$(RECIPE) && dvc exp run -S recipe=$(RECIPE),&& dvc repro)
 
 .DEFAULT_GOAL := help
-.PHONY: help run explain new audit docs results-cache accept-data reproduce find-learning-rate sweep sync-tracking preview predict test test-fast \
+.PHONY: help run explain new audit docs results-cache accept-data reproduce find-learning-rate sweep sync-tracking preview predict test test-fast test-jax \
 	images up down e2e-docker e2e-kubernetes bench plan airflow e2e-airflow replay lint format pins clean clean-up
 
 help:  ## Show this list
@@ -87,6 +87,9 @@ BACKEND := tensorflow
 
 test-fast: $(VENV)/dev.installed $(if $(filter jax,$(BACKEND)),$(VENV)/jax.installed)  ## Run the tests that take seconds (BACKEND=jax)
 	@KERAS_BACKEND=$(BACKEND) pytest $(PARALLEL) -m "not slow"
+
+test-jax: $(VENV)/jax.installed  ## Run the tests of networks with Keras on JAX, several devices and processes among them
+	@KERAS_BACKEND=jax pytest -rs -n 2 --dist loadfile tests/models tests/data/test_loader.py tests/common/test_launcher.py
 
 images:  ## Build the containers' images (see docker/)
 	@docker/images.sh

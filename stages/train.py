@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from stages import cli, tracking
-from stages.common import fingerprint, log, machine
+from stages.common import fingerprint, launcher, log, machine, ranks
 from stages.common.files import read_json, replace_folder_atomically, write_json
 from stages.common.history import CHECKPOINTS, History
 from stages.data import portions, store
@@ -46,7 +46,9 @@ _TRAIN_SAMPLE = 2_000
 def train(name: str, *, params: LearnerParams, recipe: str, data: Path, model: Path) -> None:
     """Fit one member on the train split and measure it on the val split; the test split is not read.
 
-    A network's training that was killed resumes from its last checkpoint, in the same MLflow run.
+    A network's training that was killed resumes from its last checkpoint, in the same MLflow run. A network
+    is trained on all devices, and by CONVOY_PROCESSES processes of this host or by those that Keras'
+    KERAS_DISTRIBUTION_… variables name; rank 0 writes.
 
     Args:
         name: The member's name, a key of `models`.
@@ -63,7 +65,31 @@ def train(name: str, *, params: LearnerParams, recipe: str, data: Path, model: P
         LearnerError: The data do not suit the params, or the loss is not a number.
         LockedError: Another process is training the same.
         TrainingInterruptedError: SIGTERM came; the same command resumes.
+        LostRankError: Another process of this training is gone; the same command resumes.
     """
+    launcher.relaunch()
+    place = ranks.read()
+    if place.count > 1:
+        log.name_rank(place.rank)
+    if place.rank:
+        _assist(name, params, data)
+    else:
+        _train(name, params, recipe, data, model)
+
+
+def _assist(name: str, params: LearnerParams, data: Path) -> None:
+    """Compute a rank's share of a network's training, and write nothing."""
+    learner = learners.create(params)
+    if not isinstance(learner, Resumable):
+        # Rank 0 fits it alone.
+        return
+    with store.Reader(data / "train.h5") as rows, store.Reader(data / "val.h5") as val:
+        learner.checkpoints = checkpoints.path_of(name, _identity(params, rows))
+        learner.fit(rows, val, lambda *_: None)
+
+
+def _train(name: str, params: LearnerParams, recipe: str, data: Path, model: Path) -> None:
+    """Fit a member, by itself or as rank 0 of several processes, and write and log all there is of it."""
     with (
         store.Reader(data / "train.h5") as rows,
         store.Reader(data / "val.h5") as val,

@@ -24,6 +24,11 @@ ROOT = Path(__file__).parents[1]
 PARAMS: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 MODULES = sorted((ROOT / "stages").rglob("*.py"))
 # Where Keras may be imported; everything else must work, and start fast, without it.
+# Keras has no call of its own for several processes, nor for several GPUs under TensorFlow.
+BACKENDS = {
+    "stages/models/training/distribution.py": {"jax", "tensorflow"},
+    "stages/models/training/processes.py": {"jax"},
+}
 KERAS_ROOMS = (
     "stages/common/keras_import.py",
     "stages/models/learners/cnn.py",
@@ -286,9 +291,10 @@ def test_only_evaluate_and_predict_are_given_the_test_split_to_judge() -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_stages_import_only_what_they_may(path: Path) -> None:
-    imported = packages(path)
-    assert not imported & {"pipelines", "airflow", "tensorflow", "jax", "torch"}
-    if not path.relative_to(ROOT).as_posix().startswith(KERAS_ROOMS):
+    imported, place = packages(path), path.relative_to(ROOT).as_posix()
+    assert not imported & {"pipelines", "airflow", "torch"}
+    assert imported & {"tensorflow", "jax"} <= BACKENDS.get(place, set())
+    if not place.startswith(KERAS_ROOMS):
         assert "keras" not in imported
 
 

@@ -74,6 +74,7 @@ RUN_BY = {
     "make sync-tracking": "tests/tracking/test_outage.py: sync_tracking",
     "make test": ".ci/run: make test",
     "make test-fast": ".github/workflows/ci.yml: make test-fast",
+    "make test-jax": ".github/workflows/ci.yml: make test-jax",
     "make up": "tests/docker/stack.py: docker/up.sh",
     "mlflow gc": "tests/tools/test_clean_up.py: deleted_long_ago_are_purged",
     "mlflow models serve": "tests/serving/test_server.py: \"models\", \"serve\"",

@@ -70,6 +70,10 @@ class LockedError(TransientError):
     """Another process holds what this one needs."""
 
 
+class TrainingInterruptedError(TransientError):
+    """SIGTERM stopped a training; the same command resumes at its checkpoint."""
+
+
 class UsageError(ConvoyError):
     """The command line, or a variable of the environment, is wrong."""
 

@@ -2,9 +2,10 @@
 
 Keras loads scikit-learn for its wrappers, matplotlib for its galleries, pandas for data frames as input, and
 SciPy: 1.7 of the 3.8 CPU seconds of `import keras`. All four are optional for Keras, so they count as not
-installed while it is imported. Afterwards every module imports them as usual.
+installed while it is imported. Afterwards every module imports them as usual. JAX needs SciPy itself.
 """
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,8 @@ def import_keras() -> None:
     Not for threads: another thread's import of one of the four packages would fail meanwhile.
     """
     if "keras" not in sys.modules:
-        with _not_installed(*_OPTIONAL):
+        needed = "scipy" if os.environ.get("KERAS_BACKEND") == "jax" else ""
+        with _not_installed(*(package for package in _OPTIONAL if package != needed)):
             import_module("keras")
 
 

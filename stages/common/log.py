@@ -20,6 +20,8 @@ from stages.common import events
 from stages.common.redaction import redact
 
 _LOGGER = logging.getLogger("convoy")
+# Of several processes that train together: `rank` and its number.
+_RANK: dict[str, object] = {}
 _SECONDS_BETWEEN_LINES = 5.0
 _SECONDS_BETWEEN_EVENTS = 0.2
 
@@ -35,6 +37,16 @@ def configure(stage: str) -> None:
     _LOGGER.handlers[:] = [handler, _Recorder(stage)] if events.enabled() else [handler]
     _LOGGER.setLevel(logging.INFO)
     _LOGGER.propagate = False
+
+
+def name_rank(rank: int) -> None:
+    """Name this process's rank in each line from now on; of ranks above 0, events and progress are left out.
+
+    All ranks of a training have the same events.
+    """
+    _RANK["rank"] = rank
+    if rank:
+        _LOGGER.setLevel(logging.WARNING)
 
 
 @contextmanager
@@ -109,7 +121,7 @@ class Progress:
         self._activity, self._total = activity, total
         self._done = 0
         self._started = self._logged = self._recorded = time.monotonic()
-        on_terminal = sys.stderr.isatty()
+        on_terminal = sys.stderr.isatty() and not _RANK.get("rank")
         self._bar: tqdm[Any] | None = (
             tqdm(total=total, unit=f" {unit}", desc=activity, leave=False) if on_terminal else None
         )
@@ -192,7 +204,7 @@ class _KeyValue(_Terminal):
 
 
 def _pairs(record: logging.LogRecord) -> str:
-    fields: dict[str, object] = getattr(record, "fields", {})
+    fields: dict[str, object] = _RANK | getattr(record, "fields", {})
     return "".join(f" {key}={_quoted(str(value))}" for key, value in fields.items())
 
 

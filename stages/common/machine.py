@@ -57,8 +57,11 @@ def device() -> str:
 
     Keras is looked up among the loaded modules: importing it would take ten seconds.
     """
-    keras = sys.modules.get("keras")
-    return ", ".join(keras.distribution.list_devices("gpu")) or "cpu" if keras else "cpu"
+    if (keras := sys.modules.get("keras")) is None:
+        return "cpu"
+    # Of all kinds: asked for "gpu", JAX raises an error where there is none.
+    names = [name for name in keras.distribution.list_devices() if name.startswith("gpu")]
+    return ", ".join(names) or "cpu"
 
 
 def _processor() -> str:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import keras
 import numpy as np
@@ -18,12 +18,23 @@ from numpy.typing import NDArray
 
 from stages.common.limits import cores
 from stages.data import crops, order
-from stages.data.augment import Augment, augment_batch, mix
+from stages.data.augment import ALL, Augment, augment_batch, mix
 from stages.data.crops import Patch, Pixels
 from stages.data.order import Order
 from stages.data.store import Reader
 
-Batch = tuple[Pixels, NDArray[Any]]
+# Images, labels and, where there are class weights, the weight of each image.
+Batch = tuple[NDArray[Any], ...]
+
+
+class Share(Protocol):
+    """The rows of a batch that this process computes, where several train together."""
+
+    def rows(self, images: int) -> slice:
+        """The rows of a batch of so many images."""
+
+    def place(self, batch: Batch, images: int) -> Batch:
+        """Put these rows where the backend wants them; the whole batch has so many images."""
 
 
 class Loader(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
@@ -31,7 +42,10 @@ class Loader(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
 
     With a seed, for training: each image once per epoch in an order by seed and epoch (or, `balanced`,
     as many of each class), with random patches and augmentation. Without: in the file's order, centre
-    patches. The last batch is shorter where the number does not divide. `with` stops the threads.
+    patches. The last batch is shorter where the number does not divide. With `class_weights` (K,), a batch
+    has the weight of each image, too: that of its class, of mixed labels that of the largest share.
+    With a `share`, a batch has this process's rows of the batch that one process would have, with the same
+    augmentation. `with` stops the threads.
     """
 
     def __init__(
@@ -44,6 +58,8 @@ class Loader(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
         patch: Patch | None = None,
         balanced: bool = False,
         soft: bool = False,
+        class_weights: NDArray[np.float32] | None = None,
+        share: Share | None = None,
         workers: int | None = None,
     ) -> None:
         super().__init__()
@@ -51,6 +67,7 @@ class Loader(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
         self.soft = soft or (augment is not None and augment.soft)
         self._rows, self._size, self._seed = rows, batch_size, seed
         self._augment, self._patch, self._balanced = augment, patch, balanced
+        self._class_weights, self._share = class_weights, share
         self.labels = rows.column("labels")
         self.classes = len(rows.provenance["classes"])
         workers = workers or cores()
@@ -67,7 +84,7 @@ class Loader(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
         return math.ceil(self.images / self._size)
 
     def length(self, number: int) -> int:
-        """How many images the batch of this number has."""
+        """How many images the batch of this number has, over all processes."""
         return min(self._size, self.images - number * self._size)
 
     def __getitem__(self, number: int) -> Batch:
@@ -77,7 +94,7 @@ class Loader(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
             self._submit(*divmod(ahead, len(self)))
         batch = self._waiting.pop((self._epoch, number)).result()
         self._times[number] = started, time.monotonic()
-        return batch
+        return self._share.place(batch, self.length(number)) if self._share else batch
 
     def begin(self, epoch: int) -> None:
         """Go to this epoch, from 0. Its first batches are on their way if it is the next one.
@@ -140,21 +157,30 @@ class Loader(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
             labels = np.eye(self.classes, dtype=np.float32)[labels]
         # From 1, because to a seed sequence [seed, epoch] and [seed, epoch, 0] are the same.
         rng = np.random.default_rng([self._seed or 0, epoch, number + 1])
-        pixels = self._pixels(_Images(self._rows, chosen), rng)
+        images = _Images(self._rows, chosen)
+        part = self._share.rows(len(chosen)) if self._share else ALL
         if self._augment and self._augment.soft:
-            return mix(pixels, labels, self._augment, rng)
-        return pixels, labels
+            # An image may be blended with any other of its batch: all are made, and then divided.
+            mixed, labels = mix(self._pixels(images, rng, ALL), labels, self._augment, rng)
+            return self._weighted(mixed[part], labels[part])
+        return self._weighted(self._pixels(images, rng, part), labels[part])
 
-    def _pixels(self, images: "_Images", rng: np.random.Generator) -> Pixels:
+    def _weighted(self, pixels: Pixels, labels: NDArray[Any]) -> Batch:
+        if self._class_weights is None:
+            return pixels, labels
+        return pixels, labels, self._class_weights[labels.argmax(axis=1) if self.soft else labels]
+
+    def _pixels(self, images: "_Images", rng: np.random.Generator, part: slice) -> Pixels:
         if self._augment:
-            return augment_batch(images, self._augment, rng, self._patch)
+            return augment_batch(images, self._augment, rng, self._patch, part)
         if not self._patch:
-            return self._rows.take(images.numbers)
+            return self._rows.take(images.numbers[part])
         if self._seed is None:
             corners = np.tile(crops.room(images, self._patch) // 2, (len(images), 1))
         else:
             corners = crops.random_corners(images, self._patch, rng)
-        return crops.cut(images, self._patch, corners, np.zeros((len(images), 2), np.bool_))
+        flips = np.zeros((len(images), 2), np.bool_)
+        return crops.cut(images[part], self._patch, corners[part], flips[part])
 
     def _forget(self, before: int) -> None:
         """Drop what was prepared for epochs before this one."""
@@ -176,6 +202,9 @@ class _Images:
 
     def __len__(self) -> int:
         return len(self.numbers)
+
+    def __getitem__(self, part: slice) -> "_Images":
+        return _Images(self.rows, self.numbers[part])
 
     def __iter__(self) -> Iterator[Pixels]:
         return self.rows.each(self.numbers)

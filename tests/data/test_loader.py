@@ -152,3 +152,54 @@ def test_closing_stops_the_threads(rows: store.Reader) -> None:
         loader[0]
         assert any(thread.name.startswith("loader") for thread in threading.enumerate())
     assert not any(thread.name.startswith("loader") for thread in threading.enumerate())
+
+
+class Half:
+    """The share of one of two processes; batches of an odd number are whole on both."""
+
+    def __init__(self, rank: int) -> None:
+        self.rank = rank
+        self.placed: list[int] = []
+
+    def rows(self, images: int) -> slice:
+        return slice(None) if images % 2 else slice(self.rank * images // 2, (self.rank + 1) * images // 2)
+
+    def place(self, batch: Any, images: int) -> Any:
+        self.placed.append(images)
+        return batch
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"horizontal_flip": True, "elastic": 0.05, "pca_colour": 0.1, "cutout": 0.3, "brightness": 0.2},
+        {"rotation": 30.0, "shift": 0.1, "resized_crop": 0.5, "contrast": 0.2},
+        {"mixup": 0.2, "cutmix": 1.0, "zoom": 0.2},
+    ],
+)
+def test_the_shares_of_two_processes_are_the_batches_of_one(
+    rows: store.Reader, changes: dict[str, Any]
+) -> None:
+    options = {"seed": 3, "patch": (9, 10), "class_weights": np.array([0.5, 1, 2], np.float32)}
+    if changes:
+        options["augment"] = Augment(**OFF | changes)
+    # Eight batches of 6 and one of 2, or seven of 7 and one of 1.
+    for size in (6, 7):
+        (batches,) = epochs(Loader(rows, size, **options), 1)
+        shares = [Half(0), Half(1)]
+        first, second = (epochs(Loader(rows, size, **options, share=share), 1)[0] for share in shares)
+        assert shares[0].placed == shares[1].placed == [len(batch[0]) for batch in batches]
+        for batch, first_share, second_share in zip(batches, first, second, strict=True):
+            for array, upper, lower in zip(batch, first_share, second_share, strict=True):
+                joined = upper if len(array) % 2 else np.concatenate([upper, lower])
+                np.testing.assert_array_equal(joined, array)
+
+
+def test_class_weights_come_with_the_batch_and_go_by_the_largest_share(rows: store.Reader) -> None:
+    weights = np.array([0.25, 3, 10], np.float32)
+    (batches,) = epochs(Loader(rows, 50, seed=1, class_weights=weights), 1)
+    _, labels, weighted = batches[0]
+    np.testing.assert_array_equal(weighted, weights[labels])
+    (soft,) = epochs(Loader(rows, 50, seed=1, class_weights=weights, soft=True), 1)
+    np.testing.assert_array_equal(soft[0][2], weighted)

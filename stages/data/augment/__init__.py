@@ -17,6 +17,8 @@ from stages.data import crops
 from stages.data.augment import colour, geometry
 from stages.data.crops import Images, Patch, Pixels
 
+# The part of a batch that is all of it.
+ALL = slice(None)
 Strength = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -57,7 +59,11 @@ class Augment(Section):
 
 
 def augment_batch(
-    images: Images, params: Augment, rng: np.random.Generator, patch: Patch | None = None
+    images: Images,
+    params: Augment,
+    rng: np.random.Generator,
+    patch: Patch | None = None,
+    part: slice = ALL,
 ) -> Pixels:
     """Augment the images of a batch.
 
@@ -68,21 +74,24 @@ def augment_batch(
         params: What may happen.
         rng: Draws everything.
         patch: (h, w), cut out at a random place; None: the whole image.
+        part: Which images to compute. Changes are drawn for the whole batch, so that an image is changed in
+            the same way whatever part is computed.
 
     Returns:
-        uint8 (N, h, w, C).
+        uint8 (n, h, w, C), the n images of the part.
     """
     shape = patch or (images.shape[1], images.shape[2])
     flips = rng.random((len(images), 2)) < np.multiply(0.5, (params.horizontal_flip, params.vertical_flip))
     if geometry.moves(params):
         places = geometry.matrices(params, images, shape, flips, rng)
-        pixels = geometry.warp(images, places, shape, params.fill)
+        pixels = geometry.warp(images[part], places[part], shape, params.fill)
     else:
-        pixels = crops.cut(images, shape, crops.random_corners(images, shape, rng), flips)
+        corners = crops.random_corners(images, shape, rng)
+        pixels = crops.cut(images[part], shape, corners[part], flips[part])
     if params.elastic:
-        geometry.deform(pixels, params.elastic, params.fill, rng)
-    colour.change(pixels, params, rng)
-    _cut_out(pixels, params.cutout, rng)
+        geometry.deform(pixels, params.elastic, params.fill, rng, len(images), part)
+    colour.change(pixels, params, rng, len(images), part)
+    _cut_out(pixels, params.cutout, rng, len(images), part)
     return pixels
 
 
@@ -104,13 +113,13 @@ def mix(
     return mixed, share * labels + np.float32(1 - share) * labels[partner]
 
 
-def _cut_out(pixels: Pixels, fraction: float, rng: np.random.Generator) -> None:
+def _cut_out(pixels: Pixels, fraction: float, rng: np.random.Generator, count: int, part: slice) -> None:
     """Grey out a square whose side is this fraction of the shorter one; its centre may be anywhere."""
     if not fraction:
         return
     height, width = pixels.shape[1:3]
     side = max(1, round(fraction * min(height, width)))
-    corners = rng.integers(0, (height, width), (len(pixels), 2)) - side // 2
-    for image, (top, left) in zip(pixels, corners.tolist(), strict=True):
+    corners = rng.integers(0, (height, width), (count, 2)) - side // 2
+    for image, (top, left) in zip(pixels, corners[part].tolist(), strict=True):
         # Mid-grey, because black would be an extreme after normalization.
         image[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)] = 127

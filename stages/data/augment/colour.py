@@ -19,13 +19,17 @@ _COMPONENTS = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], 
 _COMPONENTS *= np.array([0.2175, 0.0188, 0.0045])
 
 
-def change(pixels: Pixels, params: "Augment", rng: np.random.Generator) -> None:
-    """Change the colours of images uint8 (N, H, W, C) in place, each by its own draw."""
+def change(pixels: Pixels, params: "Augment", rng: np.random.Generator, count: int, part: slice) -> None:
+    """Change the colours of images uint8 (n, H, W, C) in place, each by its own draw.
+
+    They are the `part` of a batch of `count` images, for all of which is drawn.
+    """
     if not (params.brightness or params.contrast or params.saturation or params.pca_colour):
         return
     import cv2
 
-    for image, matrix in zip(pixels, matrices(params, len(pixels), pixels.shape[3], rng), strict=True):
+    drawn = matrices(params, count, pixels.shape[3], rng)
+    for image, matrix in zip(pixels, drawn[part], strict=True):
         cv2.transform(image, matrix, dst=image)
 
 

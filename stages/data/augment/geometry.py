@@ -66,9 +66,12 @@ def warp(images: Images, places: Array, shape: Patch, fill: str) -> Pixels:
     return out
 
 
-def deform(pixels: Pixels, strength: float, fill: str, rng: np.random.Generator) -> None:
-    """Move the pixels of images (N, h, w, C) in place, each image by a smooth random field.
+def deform(
+    pixels: Pixels, strength: float, fill: str, rng: np.random.Generator, count: int, part: slice
+) -> None:
+    """Move the pixels of images (n, h, w, C) in place, each image by a smooth random field.
 
+    They are the `part` of a batch of `count` images, for all of which is drawn.
     `strength` is the root mean square of the moves' lengths, as a share of the shorter side. The
     field is noise under a Gaussian of a seventh of that side, as wide as the paper's 4 pixels of 28.
     """
@@ -78,8 +81,11 @@ def deform(pixels: Pixels, strength: float, fill: str, rng: np.random.Generator)
     side = min(height, width)
     y, x = np.mgrid[:height, :width].astype(np.float32)
     border = getattr(cv2, f"BORDER_{_BORDERS[fill]}")
-    for image in pixels:
+    computed = dict(zip(range(count)[part], pixels, strict=True))
+    for number in range(count):
         noise = rng.uniform(-1, 1, (height, width, 2)).astype(np.float32)
+        if (image := computed.get(number)) is None:
+            continue
         field = cv2.GaussianBlur(noise, (0, 0), side / 7, borderType=cv2.BORDER_REFLECT)
         field *= strength * side / np.sqrt((field**2).sum(axis=2).mean())
         moved = cv2.remap(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.common import ranks
 from stages.common.errors import LearnerError
 from stages.common.history import History, OnEpoch
 from stages.common.keras_import import import_keras
@@ -23,6 +24,7 @@ from stages.models.training.settings import Settings
 if TYPE_CHECKING:
     import keras
 
+    from stages.data.loader import Share
     from stages.models.training.continuation import Earlier
     from stages.models.training.loop import Trainer
     from stages.models.training.range_test import RangeTest
@@ -47,6 +49,7 @@ class Network:
         self.draw_curves: Draw | None = None
         self.on_built: Callable[[Network], None] | None = None
         self._earlier: Earlier | None = None
+        self._share: Share | None = None
 
     def fit(self, train: Reader, val: Reader, on_epoch: OnEpoch) -> History:
         """Build the network for these images, or patches of them, and train it.
@@ -60,17 +63,31 @@ class Network:
         """
         assert self._params is not None
         settings = self._params.train
-        patch = self._build(self._params, train)
         with ExitStack() as stack:
             if settings.keep == "snapshots" and self.checkpoints is None:
                 self.checkpoints = Path(stack.enter_context(TemporaryDirectory(prefix="convoy-snapshots-")))
-            trainer = stack.enter_context(
-                self._training(settings, self._params.augment, patch, train, val, on_epoch)
-            )
-            trainer.fit(self._params.optimizer, settings)
-            if settings.keep == "snapshots":
+            with self._on_all_devices(settings):
+                patch = self._build(self._params, train)
+                with self._training(settings, self._params.augment, patch, train, val, on_epoch) as trainer:
+                    trainer.fit(self._params.optimizer, settings)
+            if settings.keep == "snapshots" and ranks.is_first():
                 self._average_snapshots()
         return trainer.history
+
+    @contextmanager
+    def _on_all_devices(self, settings: Settings) -> Iterator[None]:
+        """Build and train in this block; afterwards the network is this process's own."""
+        import_keras()
+        from stages.models.training import computing, distribution
+
+        if settings.deterministic:
+            # Before a device is looked for: TensorFlow reads the setting once.
+            computing.deterministic()
+        with distribution.over_all_devices(settings.batch_size) as devices:
+            self._share = devices.share
+            yield
+        assert self._model is not None
+        self._model = devices.local(self._model)
 
     def _average_snapshots(self) -> None:
         from stages.models.training import snapshots
@@ -129,17 +146,30 @@ class Network:
     ) -> "Iterator[Trainer]":
         """Open the batches and yield the trainer of the network, which is built."""
         from stages.data.loader import Loader
+        from stages.models.training import regularization
         from stages.models.training.loop import Trainer
 
-        size, soft = settings.batch_size, settings.label_smoothing > 0
+        size, soft, share = settings.batch_size, settings.label_smoothing > 0, self._share
         seed, balanced = settings.seed, settings.balanced
+        labels, classes = train.column("labels"), len(train.provenance["classes"])
+        weights = (
+            regularization.class_weights(labels, classes) if settings.class_weights == "balanced" else None
+        )
         if self.on_built:
             self.on_built(self)
         with (
             Loader(
-                train, size, seed=seed, augment=augment, patch=patch, balanced=balanced, soft=soft
+                train,
+                size,
+                seed=seed,
+                augment=augment,
+                patch=patch,
+                balanced=balanced,
+                soft=soft,
+                class_weights=weights,
+                share=share,
             ) as batches,
-            Loader(val, size, patch=patch, soft=batches.soft) as val_batches,
+            Loader(val, size, patch=patch, soft=batches.soft, share=share) as val_batches,
         ):
             yield Trainer(
                 self._model,

@@ -18,7 +18,6 @@ from pydantic_core import PydanticCustomError
 
 from stages.common.errors import LearnerError
 from stages.common.history import History, OnEpoch
-from stages.common.keras_import import import_keras
 from stages.common.section import Positive, Section
 from stages.data.augment import Augment
 from stages.data.store import Reader
@@ -115,14 +114,15 @@ class FineTuned(cnn.Network):
             ParamsError: the backbone cannot be built, see `backbones.attach`.
             LearnerError: the backbone has no layer of the name to unfreeze from, or the loss is not a number.
         """
-        import_keras()
+        with self._on_all_devices(self._tuning.train):
+            return self._fit(train, val, on_epoch)
+
+    def _fit(self, train: Reader, val: Reader, on_epoch: OnEpoch) -> History:
         import keras
 
         from stages.models.training import computing
 
         params, settings = self._tuning, self._tuning.train
-        if settings.deterministic:
-            computing.deterministic()
         keras.utils.set_random_seed(settings.seed)
         with computing.precision(settings.precision):
             self._model, body = build(params, train.shape[1:], len(train.provenance["classes"]))

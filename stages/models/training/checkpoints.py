@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stages.common import log
+from stages.common import log, ranks
 from stages.common.errors import LockedError
 from stages.common.files import read_json, remove, write_json
 from stages.common.history import History
@@ -70,6 +70,12 @@ class State:
     best: Arrays | None
 
 
+def path_of(member: str, identity: Mapping[str, Any]) -> Path:
+    """The folder of one training's checkpoints, which may not exist; arguments as of `reserved`."""
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    return Path(os.environ.get(VARIABLE) or ".checkpoints") / f"{member}-{digest}"
+
+
 @contextmanager
 def reserved(member: str, identity: Mapping[str, Any]) -> Iterator[Path]:
     """Reserve the checkpoint folder of one training; an earlier attempt at it may have left its state there.
@@ -84,9 +90,7 @@ def reserved(member: str, identity: Mapping[str, Any]) -> Iterator[Path]:
     Raises:
         LockedError: another process is training the same.
     """
-    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-    chosen = os.environ.get(VARIABLE)
-    folder = Path(chosen or ".checkpoints") / f"{member}-{digest}"
+    folder = path_of(member, identity)
     if not folder.exists():
         _report_others(folder, member, identity)
     folder.mkdir(parents=True, exist_ok=True)
@@ -98,7 +102,7 @@ def reserved(member: str, identity: Mapping[str, Any]) -> Iterator[Path]:
             raise LockedError(f"{folder}: another process is training the same member") from None
         write_json(folder / _IDENTITY, identity)
         yield folder
-        if not chosen:
+        if not os.environ.get(VARIABLE):
             remove(folder)
 
 
@@ -143,7 +147,8 @@ def fits(state: State, shapes: list[tuple[int, ...]], folder: Path) -> bool:
     if [array.shape for array in state.variables[: len(shapes)]] == shapes:
         return True
     log.warning("ignored_checkpoint", path=folder / _LAST, reason="its weights have other shapes")
-    remove(folder / _LAST)
+    if ranks.is_first():
+        remove(folder / _LAST)
     return False
 
 

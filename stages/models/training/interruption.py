@@ -12,12 +12,10 @@ from contextlib import contextmanager
 
 import keras
 
-from stages.common.errors import TransientError
+from stages.common import ranks
+from stages.common.errors import TrainingInterruptedError
 from stages.data.loader import Batch, Loader
-
-
-class TrainingInterruptedError(TransientError):
-    """SIGTERM stopped a training; the same command resumes at its checkpoint."""
+from stages.models.training import processes
 
 
 class Interruption:
@@ -30,6 +28,20 @@ class Interruption:
         """Note the signal."""
         self.requested = True
 
+    def look(self) -> None:
+        """Take in what has come; called once after each batch."""
+
+
+class SharedInterruption(Interruption):
+    """Whether SIGTERM has come to any of the processes that train together.
+
+    All see it after the same batch: one that stopped alone would leave the others waiting for it in the next.
+    """
+
+    def look(self) -> None:
+        """Ask the others."""
+        self.requested = self.requested or processes.stop_requested()
+
 
 @contextmanager
 def noted() -> Iterator[Interruption]:
@@ -40,6 +52,9 @@ def noted() -> Iterator[Interruption]:
     Raises:
         TrainingInterruptedError: the signal came after the last batch, or the block raised this on seeing it.
     """
+    if ranks.read().count > 1:
+        yield SharedInterruption()
+        return
     interruption = Interruption()
     if threading.current_thread() is not threading.main_thread():
         yield interruption

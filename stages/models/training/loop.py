@@ -7,7 +7,8 @@ from pathlib import Path
 
 import keras
 
-from stages.common import log
+from stages.common import log, ranks
+from stages.common.errors import TrainingInterruptedError
 from stages.common.history import History, OnEpoch
 from stages.data.loader import Loader
 from stages.models.training import (
@@ -17,6 +18,7 @@ from stages.models.training import (
     continuation,
     interruption,
     phases,
+    processes,
     range_test,
     regularization,
 )
@@ -24,7 +26,7 @@ from stages.models.training.callbacks import Span
 from stages.models.training.checkpoints import State
 from stages.models.training.continuation import Earlier
 from stages.models.training.durations import Duration
-from stages.models.training.interruption import Interruption, Remainder, TrainingInterruptedError
+from stages.models.training.interruption import Interruption, Remainder
 from stages.models.training.monitor import Draw, Monitor
 from stages.models.training.optimizers import AnyOptimizer
 from stages.models.training.phases import Phase, Shared
@@ -71,11 +73,13 @@ class Trainer:
         self.history: History = {name: list(values) for name, values in self._earlier.history.items()}
         self._model, self._settings = model, settings
         self._train, self._val = train, val
-        self._folder, self._monitor = folder, Monitor(folder, draw_curves)
+        self._folder, self._monitor = folder, Monitor(folder if ranks.is_first() else None, draw_curves)
         self._phase = 0
         self._best = callbacks.Best(settings.monitor) if settings.keep == "best" else None
         self._shared = Shared(settings, train, self.history, on_epoch, folder, self._monitor, self._best)
         self._saved = self._read(model.variables)
+        progress = self._saved.progress if self._saved else None
+        processes.check_agreement("the training or its checkpoint", f"{folder and folder.name} {progress}")
         for number, epoch in enumerate(self.history.get("epoch", [])):
             on_epoch(
                 int(epoch), {name: series[number] for name, series in self.history.items() if name != "epoch"}
@@ -143,10 +147,8 @@ class Trainer:
     def _finish_epoch(self, phase: Phase, state: State) -> State | None:
         """Train what is missing of an epoch that was interrupted within; returns the state at its end.
 
-        The state passes through the folder: Keras overwrites weights with their moving average at the end of
-        each `fit`.
+        It has to be restored: Keras overwrites weights with their moving average at the end of each `fit`.
         """
-        assert self._folder is not None
         span = replace(phase.span, first_batch=state.progress.batch)
         phase = replace(phase, span=span)
         epoch = len(self.history.get("epoch", []))
@@ -162,7 +164,8 @@ class Trainer:
             self._validate(
                 epoch, state.progress.logs, keras.callbacks.CallbackList(chosen, model=self._model)
             )
-        return checkpoints.read(self._folder)
+        state_at_end: State | None = chosen[-1].written
+        return state_at_end
 
     def _keras_fit(
         self,
@@ -176,7 +179,6 @@ class Trainer:
             validation_data=self._val,
             initial_epoch=epoch,
             epochs=end,
-            class_weight=self._class_weights(),
             shuffle=False,  # The loader shuffles by itself: Keras would only reorder whole batches.
             verbose=0,
             callbacks=chosen,
@@ -221,8 +223,3 @@ class Trainer:
             return None
         shapes = [tuple(variable.shape) for variable in variables]
         return state if checkpoints.fits(state, shapes, self._folder) else None
-
-    def _class_weights(self) -> dict[int, float] | None:
-        if self._settings.class_weights == "none":
-            return None
-        return regularization.class_weights(self._train.labels, self._train.classes)

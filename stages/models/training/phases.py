@@ -5,7 +5,7 @@ from pathlib import Path
 
 import keras
 
-from stages.common import log
+from stages.common import log, ranks
 from stages.common.history import CHECKPOINTS, History, OnEpoch
 from stages.data.loader import Loader
 from stages.models.training import callbacks, epoch_checkpoints, saving, schedules, snapshots
@@ -41,7 +41,7 @@ class Phase:
 
 
 def callbacks_of(shared: Shared, phase: Phase, state: State | None) -> list[keras.callbacks.Callback]:
-    """Make the callbacks for one `fit` of a phase.
+    """Make the callbacks for one `fit` of a phase; saving.Checkpoint is the last.
 
     Args:
         shared: what all phases have.
@@ -65,10 +65,10 @@ def callbacks_of(shared: Shared, phase: Phase, state: State | None) -> list[kera
     chosen += [callbacks.Draw(shared.monitor, history), *replayed]
     if shared.folder is None:
         return chosen
-    if settings.save_epochs:
+    if settings.save_epochs and ranks.is_first():
         folder = shared.folder / CHECKPOINTS
         chosen.append(epoch_checkpoints.Save(folder, settings.save_epochs, settings.monitor, history))
-    if settings.keep == "snapshots":
+    if settings.keep == "snapshots" and ranks.is_first():
         every = (span.end - span.first) // schedules.cycles(schedule)
         folder = shared.folder / snapshots.FOLDER
         chosen.append(epoch_checkpoints.Save(folder, every, settings.monitor, history, span.first))

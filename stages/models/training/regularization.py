@@ -16,12 +16,14 @@ def penalize(model: keras.Model, l2: float) -> None:
             weight.regularizer = keras.regularizers.L2(l2)
 
 
-def class_weights(labels: NDArray[np.integer], classes: int) -> dict[int, float]:
-    """Class index → images / (classes x its images); 1 on average, so that the learning rate means the same.
+def class_weights(labels: NDArray[np.integer], classes: int) -> NDArray[np.float32]:
+    """Images / (classes x images of the class), float32 (K,); 1 on average over the images.
+
+    So the learning rate means the same with and without them.
 
     Args:
         labels: class indices (N,) of the train split.
         classes: their number.
     """
     counts = np.bincount(labels, minlength=classes)
-    return {label: len(labels) / (classes * max(int(count), 1)) for label, count in enumerate(counts)}
+    return np.asarray(len(labels) / (classes * np.maximum(counts, 1)), np.float32)

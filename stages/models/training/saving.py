@@ -8,12 +8,14 @@ from typing import Any
 
 import keras
 
+from stages.common import ranks
+from stages.common.errors import TrainingInterruptedError
 from stages.common.history import History
 from stages.models.training import checkpoints
 from stages.models.training.array_files import Arrays
 from stages.models.training.callbacks import Best, Span, arrays, assign, state_variables
 from stages.models.training.checkpoints import Progress, State
-from stages.models.training.interruption import Interruption, TrainingInterruptedError
+from stages.models.training.interruption import Interruption
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,10 @@ class Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]
         averaging: what swaps averaged weights in for validation, if anything does.
         state: what to restore; None starts from the network as it is.
         interruption: whether SIGTERM has come.
+
+    Attributes:
+        written: the state that was written last; None before. Of several processes, rank 0 alone writes the
+            file.
     """
 
     def __init__(
@@ -59,6 +65,7 @@ class Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]
         self._schedule, self._span, self._history, self._best = schedule, span, history, best
         self._replayed, self._averaging, self._state = replayed, averaging, state
         self._interruption = interruption
+        self.written: State | None = None
         self._batch = span.first_batch
         self._logs: dict[str, Any] = state.progress.logs if state else {}
         self._written = time.monotonic()
@@ -81,6 +88,7 @@ class Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         self._batch = self._span.first_batch + batch + 1
         self._logs = logs or {}
+        self._interruption.look()
         minutes = self._schedule.minutes
         due = minutes is not None and time.monotonic() - self._written >= 60 * minutes
         if due or self._interruption.requested:
@@ -89,6 +97,7 @@ class Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]
         self._stop_if_requested()
 
     def on_test_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self._interruption.look()
         if not self._interruption.requested:
             return
         self._sync()
@@ -118,8 +127,9 @@ class Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]
         logs = {name: float(value) for name, value in self._logs.items()} if batch else {}
         progress = Progress(self._span.phase, over, best, self._history, batch, logs)
         weights = self._best.weights if self._best else None
-        state = State(progress, arrays(state_variables(self.model)), metrics or [], weights)
-        checkpoints.write(self._schedule.folder, state)
+        self.written = State(progress, arrays(state_variables(self.model)), metrics or [], weights)
+        if ranks.is_first():
+            checkpoints.write(self._schedule.folder, self.written)
         self._written = time.monotonic()
 
     def _stop_if_requested(self) -> None:

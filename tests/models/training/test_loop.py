@@ -11,12 +11,12 @@ import keras
 import numpy as np
 import pytest
 
+from stages.common.errors import TrainingInterruptedError
 from stages.common.history import History
 from stages.data.loader import Loader
 from stages.data.store import Reader
 from stages.models.training import callbacks
 from stages.models.training.durations import Duration
-from stages.models.training.interruption import TrainingInterruptedError
 from stages.models.training.loop import Trainer
 from stages.report.figures import charts
 from tests.networks import optimizer, params
