@@ -18,6 +18,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from stages.params import Params
 
 DEBUG_VARIABLE = "CONVOY_DEBUG"
+_SECONDS_OF_ONE_REQUEST = 2.0
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -121,15 +123,23 @@ def error_boundary(name: str) -> Iterator[None]:
 def _raising_on_sigterm() -> Iterator[None]:
     """Raise Terminated in the block on SIGTERM, so that partial outputs go and MLflow's run ends as KILLED.
 
-    A second SIGTERM ends the process at once, as does the first by Python's default. A training has a handler
-    of its own inside (stages/models/training/interruption.py). Python sets handlers in its main thread only.
+    A later SIGTERM ends the process at once, as does the first by Python's default. One that comes within two
+    seconds is the same request: who stops a process group often signals its members too. A training has
+    another handler inside (stages/models/training/interruption.py). Python sets handlers in its main thread.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def stop(*_: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        first = time.monotonic()
+
+        def stop_again(*_: object) -> None:
+            if time.monotonic() - first > _SECONDS_OF_ONE_REQUEST:
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+                signal.raise_signal(signal.SIGTERM)
+
+        signal.signal(signal.SIGTERM, stop_again)
         raise Terminated
 
     previous = signal.signal(signal.SIGTERM, stop)

@@ -2,8 +2,11 @@
 
 import errno
 import importlib
+import os
 import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +156,35 @@ def test_sigterm_is_one_line_and_leaves_no_unfinished_output(
     assert 'level=error stage=test_cli event="stopped by SIGTERM; run it again"' in line
     assert not list(tmp_path.iterdir())
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+STOPPED_TWICE = """
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from stages import cli
+from stages.common.files import replace_atomically
+with cli.error_boundary("test"), replace_atomically(Path("output")):
+    try:
+        signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.raise_signal(signal.SIGTERM)
+"""
+
+
+def test_sigterm_to_a_group_and_to_its_members_is_one_request(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", STOPPED_TWICE],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 143
+    assert len(done.stderr.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("how", ["bug", "full", "locked", "missing"])

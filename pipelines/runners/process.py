@@ -60,7 +60,9 @@ class Process:
         """Send SIGTERM to the worker, which stops its stage and itself; after a while, SIGKILL to all."""
         if self._process is None:
             return
-        _signal(self._process.pid, signal.SIGTERM)
+        # Not to its group: the worker does that, and a stage that gets the signal twice would end at once.
+        with suppress(ProcessLookupError):
+            os.kill(self._process.pid, signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(_SECONDS_TO_STOP)
         _signal(self._process.pid, signal.SIGKILL)

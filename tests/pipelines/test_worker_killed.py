@@ -18,6 +18,7 @@ import pytest
 from mlflow import MlflowClient
 
 from tests.pipelines.conftest import ROOT, Repository
+from tests.pipelines.driven import Driven, ended, upto
 
 pytestmark = pytest.mark.slow
 
@@ -55,7 +56,7 @@ STAGE = """
 import os, signal, sys
 sys.path.insert(0, os.environ["PROJECT"])
 from pathlib import Path
-from stages import tracking
+from stages import cli, tracking
 from stages.models.learners import sgd
 from stages.train import train
 
@@ -66,15 +67,24 @@ def die_after_first_epoch(run, number, values):
     run._live.close()
     os.killpg(0, signal.SIGKILL)
 
+def wait_after_first_epoch(run, number, values):
+    epoch(run, number, values)
+    print("waiting", flush=True)
+    while True:
+        signal.pause()
+
 if point == "fitting":
     tracking.Run.epoch = die_after_first_epoch
+elif point == "cancelled":
+    tracking.Run.epoch = wait_after_first_epoch
 params = sgd.Params(
     kind="sgd", code="stages/models/learners/sgd.py", input="features/pixels", normalize=None,
     loss="log_loss",
     penalty="l2", l1_ratio=0.15, alpha=0.0001, learning_rate=0.01, epochs=2,
     seed=1,
 )
-train("net", params=params, recipe="killed", data=Path(os.environ["FEATURES"]), model=model)
+with cli.error_boundary("train"):
+    train("net", params=params, recipe="killed", data=Path(os.environ["FEATURES"]), model=model)
 print("learned", (model / "history.json").read_text().split(), flush=True)
 if point == "moved":
     os.killpg(0, signal.SIGKILL)
@@ -101,14 +111,12 @@ def attempt(repository: Repository, point: str) -> tuple[int, str]:
     return process.returncode, output
 
 
-def test_a_task_killed_at_every_point_in_turn_ends_with_one_run_and_the_same_result(
-    repository: Repository, features: Path, empty_database: Path, tmp_path: Path
-) -> None:
+@pytest.fixture
+def training(repository: Repository, features: Path, empty_database: Path, tmp_path: Path) -> MlflowClient:
+    """MLflow, where the repository's one stage tracks a real training; a remote, no shared cache."""
     repository.write("train.py", STAGE)
-    repository.write(
-        "dvc.yaml",
-        "stages:\n  train:\n    cmd: python train.py\n    deps: [train.py]\n    outs: [models/net]\n",
-    )
+    graph = "cmd: python train.py, deps: [train.py], outs: [models/net]"
+    repository.write("dvc.yaml", f"stages:\n  train: {{{graph}}}\n")
     repository.write(".gitignore", "/models/\n/.tracking\n")
     repository.write(
         ".dvc/config", f"[core]\n    analytics = false\n['remote \"far\"']\n    url = {tmp_path}/far\n"
@@ -125,6 +133,32 @@ def test_a_task_killed_at_every_point_in_turn_ends_with_one_run_and_the_same_res
         "PROJECT": str(ROOT),
         "FEATURES": str(features),
     }
+    return MlflowClient(store)
+
+
+def test_a_cancelled_training_and_its_parent_are_over_in_mlflow(
+    repository: Repository, training: MlflowClient
+) -> None:
+    """SIGTERM to the process runner, as Airflow cancels; tests/pipelines/e2e/test_cancel.py has Airflow."""
+    driven = Driven("process", repository)
+    names = ("MLFLOW_TRACKING_URI", "PROJECT", "FEATURES")
+    driven.environment = {name: repository.variables[name] for name in names} | {"KILL_AT": "cancelled"}
+    with driven.started("train", CONVOY_PARAMS="base: 1\n") as process:
+        assert process.stdout is not None
+        upto(process.stdout, "waiting")
+        experiment = training.get_experiment_by_name("killed").experiment_id
+        assert {run.info.status for run in training.search_runs([experiment])} == {"RUNNING"}
+        process.send_signal(signal.SIGTERM)
+        result, output = ended(process)
+    assert result["outcome"] == "stopped", output
+    runs = training.search_runs([experiment])
+    assert [run.info.status for run in runs] == ["KILLED", "KILLED"], "the training and its parent"
+    assert driven.remains("train") == []
+
+
+def test_a_task_killed_at_every_point_in_turn_ends_with_one_run_and_the_same_result(
+    repository: Repository, training: MlflowClient
+) -> None:
     result, histories = repository.shared / "result.json", set()
     for point in POINTS:
         result.unlink(missing_ok=True)
@@ -140,13 +174,12 @@ def test_a_task_killed_at_every_point_in_turn_ends_with_one_run_and_the_same_res
     recorded, _ = repository.work("record")
     assert recorded["reason"] == "all 1 stages restored from the cache"
 
-    client = MlflowClient(store)
-    experiment = client.get_experiment_by_name("killed").experiment_id
-    runs = client.search_runs([experiment])
+    experiment = training.get_experiment_by_name("killed").experiment_id
+    runs = training.search_runs([experiment])
     assert {run.info.status for run in runs} == {"FINISHED"}
     (member,) = (run for run in runs if run.data.tags.get("member") == "net")
     (parent,) = (run for run in runs if run.data.tags.get("convoy.run") == "run-1")
     assert member.data.tags["mlflow.parentRunId"] == parent.info.run_id
-    assert [point.step for point in client.get_metric_history(member.info.run_id, "loss")] == [1, 2]
-    models = client.search_logged_models([experiment])
+    assert [point.step for point in training.get_metric_history(member.info.run_id, "loss")] == [1, 2]
+    models = training.search_logged_models([experiment])
     assert [(model.source_run_id, model.status) for model in models] == [(member.info.run_id, "READY")]
