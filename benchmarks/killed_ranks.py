@@ -75,7 +75,7 @@ class Training:
 
         client = MlflowClient(f"sqlite:///{self.folder}/mlflow.db")
         experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-        return [run.info.status for run in client.search_runs(experiments)]
+        return [run.info.status for run in client.search_runs(experiments, f"tags.stage = 'train@{_MEMBER}'")]
 
 
 def main(trials: int, seed: int = 0) -> None:

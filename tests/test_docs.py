@@ -86,6 +86,8 @@ RUN_BY = {
     "python -m benchmarks.bench_storage": "tests/benchmarks/test_benchmarks.py: bench_storage",
     "python -m benchmarks.bench_workers": "not run: minutes; common/test_dask_workers.py has such workers",
     "python -m benchmarks.drift": "not run: minutes; tests/data/test_drift.py simulates fewer runs",
+    "python -m benchmarks.killed_ranks": "not run: half an hour; test_distribution.py sends four signals",
+    "python -m benchmarks.rank_speed": "not run: wants two idle cores and JAX",
     "python -m benchmarks.promotion_rules": "not run: minutes; scoring/test_promotion_rates.py simulates it",
     "python -m benchmarks.scale": "tests/benchmarks/test_scale.py: scale",
     "python -m stages.tools.check": "tests/tools/test_check.py: check",

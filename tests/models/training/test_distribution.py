@@ -145,8 +145,8 @@ def test_ranks_are_killed_and_the_training_resumes_with_other_numbers_of_ranks(
     run = read_json(tmp_path / "models" / "net" / "run.json")["run_id"]
     assert MlflowClient().get_run(run).info.status == "FINISHED"
     # The undisturbed one, and one for all five attempts.
-    (experiment,) = {MlflowClient().get_run(run).info.experiment_id}
-    assert len(MlflowClient().search_runs([experiment])) == 2
+    experiment = MlflowClient().get_run(run).info.experiment_id
+    assert len(MlflowClient().search_runs([experiment], "tags.stage = 'train@net'")) == 2
 
 
 # Two logical devices of the CPU in the place of two GPUs.
