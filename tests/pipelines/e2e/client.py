@@ -69,7 +69,14 @@ class Airflow:
         return answer
 
     def tasks(self, dag: str, run: str) -> list[Task]:
-        tasks = self.ask("GET", f"dags/{dag}/dagRuns/{run}/taskInstances?limit=500")["task_instances"]
+        tasks: list[dict[str, Any]] = []
+        # A page has 100 tasks at most, whatever its limit.
+        while True:
+            path = f"dags/{dag}/dagRuns/{run}/taskInstances?order_by=id&limit=100&offset={len(tasks)}"
+            page = self.ask("GET", path)
+            tasks += page["task_instances"]
+            if len(tasks) >= page["total_entries"]:
+                break
         return [
             Task(
                 task["task_id"],
