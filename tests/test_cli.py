@@ -217,7 +217,7 @@ PROGRAMS = [
     for room in ("stages", "apps")
     for path in sorted((ROOT / room).rglob("*.py"))
     # Run by its path in a process of its own, with the code of another version beside it.
-    if "__main__" in path.read_text(encoding="utf-8")
+    if 'if __name__ == "__main__":' in path.read_text(encoding="utf-8")
     and path.name not in ("cli.py", "judge.py", "plugins.py")
 ]
 
