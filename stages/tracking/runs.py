@@ -17,7 +17,7 @@ from stages.tracking import executions, upload
 from stages.tracking.live import Live
 from stages.tracking.record import Record, now, waiting
 from stages.tracking.run import Run
-from stages.tracking.server import Unreachable
+from stages.tracking.server import TrackingError, Unreachable
 
 # In a stage's outputs, beside the record: the run that made them.
 LINK = "run.json"
@@ -93,6 +93,14 @@ def _finish(record: Record, live: Live, status: str, keep: Path | None) -> None:
     except Exception as error:
         # Whatever a server or a proxy answers must not cost a training that is done.
         live.warn(error)
+    except BaseException:
+        # SIGTERM or Ctrl-C. The stage ends without its outputs, and the run would stay RUNNING.
+        record.values["status"] = "KILLED"
+        record.save()
+        with suppress(TrackingError):
+            upload.end_stopped(record)
+        record.close()
+        raise
     if keep is not None:
         write_json(keep / LINK, record.link)
         record.move(keep / upload.FOLDER)

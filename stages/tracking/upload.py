@@ -145,9 +145,26 @@ def upload(record: Record) -> set[str]:
                 # One part that a server never takes must not keep the others from it.
                 log.warning("skipped_refused_part", part=name, reason=str(error))
                 refused.add(name)
-        client.set_terminated(run_id, values["status"], values["ended"])
+        _end(client, record, where, run_id)
         client.set_tag(run_id, mark, ended)
-        # Another stage may have made an older parent meanwhile.
-        parent = executions.adopt(client, where, Execution(**values["execution"]), run_id)
-        executions.follow(client, where, parent, values["status"])
         return refused
+
+
+def end_stopped(record: Record) -> None:
+    """End the run of a stage that was stopped during its upload; what is missing waits in the record.
+
+    Raises:
+        TrackingError: The server does not answer, or refuses.
+    """
+    with connected() as client:
+        run_id, where, _ = open_run(client, record)
+        _end(client, record, where, run_id)
+
+
+def _end(client: "MlflowClient", record: Record, where: str, run_id: str) -> None:
+    """End the run, and its execution's parent with the last run below it."""
+    values = record.values
+    client.set_terminated(run_id, values["status"], values["ended"])
+    # Another stage may have made an older parent meanwhile.
+    parent = executions.adopt(client, where, Execution(**values["execution"]), run_id)
+    executions.follow(client, where, parent, values["status"])

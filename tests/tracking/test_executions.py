@@ -12,6 +12,7 @@ from mlflow import MlflowClient
 from mlflow.entities import ViewType
 
 from stages import tracking
+from stages.common.errors import Terminated
 from stages.tracking import executions
 from stages.tracking.executions import EXECUTION, PARENT, Execution
 
@@ -187,3 +188,27 @@ def test_the_parent_of_killed_runs_does_not_stay_running(tracked: Path) -> None:
     child = client.create_run(experiment, tags={PARENT: parent, executions.PROCESS: dead}).info.run_id
     tracking.end_killed_everywhere()
     assert [client.get_run(run_id).info.status for run_id in (child, parent)] == ["KILLED", "KILLED"]
+
+
+def test_sigterm_during_the_upload_leaves_nothing_running(
+    tracked: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stage ended, and its run and the parent stayed RUNNING for ever."""
+    monkeypatch.setenv("CONVOY_RUN", "stopped")
+
+    def stop(*_: object) -> None:
+        raise Terminated
+
+    with monkeypatch.context() as patched, pytest.raises(Terminated):  # noqa: PT012
+        patched.setattr("stages.tracking.parts.log_artifacts", stop)
+        with tracking.run("tiny", "stopped", {"stage": "train@stopped"}) as opened:
+            pass
+    client = MlflowClient()
+    states = {client.get_run(str(opened.link["run_id"])).info.status}
+    states |= {client.get_run(parent_of(opened.link)).info.status}
+    assert states == {"KILLED"}
+    # The next stage uploads what was missing.
+    with tracking.run("tiny", "next", {"stage": "train@next"}):
+        pass
+    assert client.list_artifacts(str(opened.link["run_id"]))
+    assert client.get_run(str(opened.link["run_id"])).info.status == "KILLED"
