@@ -15,12 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import psutil
 import yaml
 
-from benchmarks import images
 from benchmarks.pipeline import Pipeline
 from stages.common import launcher
 from stages.common.files import read_json
@@ -107,12 +105,7 @@ def main(trials: int, seed: int = 0) -> None:
 
 
 def _prepare(work: Path) -> Training:
-    for number in range(_IMAGES):
-        path = work / "source" / "ab"[number % 2] / f"{number}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(path), images.image(number, _SIZE, _SIZE))
-    pipeline = Pipeline.create(work / "source", work, _SIZE)
-    pipeline.run("ingest", "resize", "mean", "pack")
+    pipeline = Pipeline.of_two_classes(work, _IMAGES, _SIZE)
     values: dict[str, Any] = yaml.safe_load((work / "params.yaml").read_text(encoding="utf-8"))
     values["models"][_MEMBER]["train"] |= {"epochs": _EPOCHS, "batch_size": 8, "checkpoint_every": 1}
     (work / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")

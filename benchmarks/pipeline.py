@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import cv2
 import yaml
 
+from benchmarks import images
 from stages import params
 from stages.cli import Command
 from stages.common.files import remove
@@ -43,6 +45,17 @@ class Pipeline:
         """With ingest already run, which is no part of any comparison."""
         pipeline = cls.create(source, root, size, quality)
         pipeline.run("ingest")
+        return pipeline
+
+    @classmethod
+    def of_two_classes(cls, work: Path, count: int, size: int) -> Self:
+        """A source of `count` images that are drawn, in two classes, packed."""
+        for number in range(count):
+            path = work / "source" / "ab"[number % 2] / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), images.image(number, size, size))
+        pipeline = cls.create(work / "source", work, size)
+        pipeline.run("ingest", "resize", "mean", "pack")
         return pipeline
 
     @property

@@ -14,10 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-import cv2
 import yaml
 
-from benchmarks import images
 from benchmarks.pipeline import Pipeline
 from stages.common.launcher import free_port
 from stages.common.ranks import Ranks
@@ -32,7 +30,7 @@ def main() -> None:
     """Measure, and print a line."""
     cores = sorted(os.sched_getaffinity(0))[:2]
     with tempfile.TemporaryDirectory(prefix="convoy-ranks-") as work:
-        packed = _prepare(Path(work))
+        packed = Pipeline.of_two_classes(Path(work), _IMAGES, _SIZE).packed
         (alone,) = _run(packed, cores[:1])
         paired = _run(packed, cores)
     step = alone["seconds"] / alone["steps"]
@@ -41,16 +39,6 @@ def main() -> None:
         f"{alone['seconds'] / paired[0]['seconds']:.2f} times as fast by seconds, "
         f"{alone['cpu'] / max(rank['cpu'] for rank in paired):.2f} by CPU seconds"
     )
-
-
-def _prepare(work: Path) -> Path:
-    for number in range(_IMAGES):
-        path = work / "source" / "ab"[number % 2] / f"{number}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(path), images.image(number, _SIZE, _SIZE))
-    pipeline = Pipeline.create(work / "source", work, _SIZE)
-    pipeline.run("ingest", "resize", "mean", "pack")
-    return pipeline.packed
 
 
 def _run(packed: Path, cores: list[int]) -> list[dict[str, float]]:
