@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -29,18 +29,26 @@ class Parts:
             # Become the parent of orphans, so that `stop` can end them.
             ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
-    def start(self, name: str, words: list[str], *, ends_last: bool = False) -> None:
+    def start(
+        self,
+        name: str,
+        words: list[str],
+        variables: Mapping[str, str] | None = None,
+        *,
+        ends_last: bool = False,
+    ) -> None:
         """Start a program in a process group of its own, so that Ctrl-C reaches only this process.
 
         Args:
             name: What messages and the log call it.
             words: The command.
+            variables: Of its environment, beside those of all programs.
             ends_last: Stop it after all others, which need it until their end.
         """
         with (self._logs / f"{name}.log").open("ab") as file:
             self._children[name] = subprocess.Popen(
                 words,
-                env=self._environment,
+                env=self._environment | dict(variables or {}),
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,

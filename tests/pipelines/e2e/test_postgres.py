@@ -6,6 +6,7 @@ import stat
 import subprocess
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import psutil
 import psycopg2
 import pytest
 
+from pipelines.postgres import PATIENT
 from tests.pipelines.conftest import AIRFLOW_PYTHON, ROOT
 from tests.pipelines.e2e.client import wait_until
 from tests.ports import free_port
@@ -116,6 +118,37 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
         os.chown(home, 65534, 65534)
     with running(home, user) as server:
         yield server
+
+
+def test_a_deadlock_cancels_the_side_that_tries_again(tmp_path: Path) -> None:
+    """A cancel in Airflow's UI got HTTP 500: the side that waits first is cancelled first."""
+    with running(tmp_path / "airflow", []) as server:
+        server.execute("CREATE TABLE rows AS SELECT * FROM generate_series(1, 2) AS number")
+        options = PATIENT["PGOPTIONS"]
+        with (
+            closing(psycopg2.connect(server.url, options=options)) as api,
+            closing(psycopg2.connect(server.url)) as scheduler,
+            api.cursor() as first,
+            scheduler.cursor() as second,
+            ThreadPoolExecutor(1) as thread,
+        ):
+            update = "UPDATE rows SET number = number WHERE number = %s"
+            first.execute(update, (1,))
+            second.execute(update, (2,))
+            waiting = thread.submit(first.execute, update, (2,))
+            blocked = "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = %s"
+            with closing(psycopg2.connect(server.url)) as watcher, watcher.cursor() as look:
+
+                def is_blocked() -> bool:
+                    look.execute(blocked, (api.info.backend_pid,))
+                    return bool(look.fetchone()[0])
+
+                watcher.autocommit = True
+                wait_until(is_blocked, 10, "the wait of the API")
+            with pytest.raises(psycopg2.errors.DeadlockDetected):
+                second.execute(update, (1,))
+            scheduler.rollback()
+            assert waiting.result(30) is None
 
 
 def test_only_this_machine_and_only_with_the_password(server: Server) -> None:
