@@ -3,15 +3,15 @@
 import fcntl
 import json
 import os
-import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from pipelines.worker import leftovers, locks
-from tests.pipelines.conftest import ROOT, Repository
+from pipelines.worker import clean_up, leftovers, locks
+from tests.pipelines.conftest import Repository
 from tests.pipelines.worker_runs import planned, run
 
 OLD = time.time() - 40 * 86_400
@@ -78,18 +78,26 @@ def test_tasks_share_the_lock_and_a_clean_up_has_it_alone(tmp_path: Path) -> Non
         assert not alone, "without a state folder nobody knows"
 
 
-def clean_up(repository: Repository, *words: str, status: int = 0) -> str:
-    """`make clean-up` in the repository; returns its output."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pipelines.worker.clean_up", *words],
-        cwd=repository.root,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "DOCKER_HOST": "tcp://127.0.0.1:1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == status, done.stdout + done.stderr
-    return done.stdout + done.stderr
+CleanUp = Callable[..., str]
+
+
+@pytest.fixture(name="clean_up")
+def _clean_up(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> CleanUp:
+    """`make clean-up` in the repository, with an exit status to expect; returns its output."""
+    monkeypatch.chdir(repository.root)
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
+    monkeypatch.delenv("CONVOY_HOME", raising=False)
+
+    def run_main(*words: str, status: int = 0) -> str:
+        monkeypatch.setattr(sys, "argv", ["clean_up", *words])
+        ended = clean_up.main()
+        output = "".join(capsys.readouterr())
+        assert ended == status, output
+        return output
+
+    return run_main
 
 
 def objects(repository: Repository) -> set[str]:
@@ -107,7 +115,9 @@ def run_with(repository: Repository, base: int) -> None:
 
 
 @pytest.mark.slow
-def test_dvcs_cache_keeps_what_git_the_workspace_and_recent_runs_name(repository: Repository) -> None:
+def test_dvcs_cache_keeps_what_git_the_workspace_and_recent_runs_name(
+    repository: Repository, clean_up: CleanUp
+) -> None:
     """Bases 1 to 5: a run of long ago, one in git's history, a saved, a recent one, the working tree's."""
     repository.write("conf/config.yaml", "base: 1\n")
     run_with(repository, 1)
@@ -127,7 +137,7 @@ def test_dvcs_cache_keeps_what_git_the_workspace_and_recent_runs_name(repository
     cached = objects(repository)
     assert all(f'{{"base": {base}}}' in cached for base in range(1, 6))
 
-    listed = clean_up(repository)
+    listed = clean_up()
     # judge.json names the base alone, as the members do: the outputs of all three stages are one object.
     assert "objects of DVC's cache                    1 " in listed
     assert "1 experiments, 0 plans and 6 results of stages of the last 30 days" in listed
@@ -136,17 +146,17 @@ def test_dvcs_cache_keeps_what_git_the_workspace_and_recent_runs_name(repository
 
     held = {"out/first.json": {"write": {"pid": os.getpid(), "cmd": "dvc repro"}}}
     (repository.root / ".dvc/tmp/rwlock").write_text(json.dumps(held), encoding="utf-8")
-    assert "its cache stays as it is" in clean_up(repository, "--remove")
+    assert "its cache stays as it is" in clean_up("--remove")
     (repository.root / ".dvc/tmp/rwlock").unlink()
     with locks.shared(repository.root / ".convoy"):
-        assert "tasks run: their clones and DVC's cache stay as they are" in clean_up(repository, "--remove")
+        assert "tasks run: their clones and DVC's cache stay as they are" in clean_up("--remove")
     lock = (repository.root / "dvc.lock").read_text(encoding="utf-8")
     repository.write("dvc.lock", f"<<<<<<< HEAD\n{lock}")
-    assert "dvc.lock is no file of DVC" in clean_up(repository, "--remove", status=1)
+    assert "dvc.lock is no file of DVC" in clean_up("--remove", status=1)
     repository.write("dvc.lock", lock)
     assert objects(repository) == cached
 
-    clean_up(repository, "--remove")
+    clean_up("--remove")
     assert cached - objects(repository) == {'{"base": 1}'}
     assert "brought by a person" in objects(repository)
     assert "up to date" in repository.dvc("repro")
