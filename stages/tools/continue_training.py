@@ -2,14 +2,19 @@
 
     python -m stages.tools.continue_training lenet --epochs 5 --learning-rate 0.001
     python -m stages.tools.continue_training lenet --epochs 5 --learning-rate 0.001 --from-epoch 10
+    python -m stages.tools.continue_training lenet --epochs 5 --run lr-0.01
 
-It copies the member of this workspace, or the checkpoint of an epoch (`train.save_epochs`), into `datasets/`
-and runs the pipeline with `start_from`. All other params stay those of this workspace; `make replay RUN=NAME`
-brings it back to an earlier run first. The history and the MLflow run of the result have both halves.
+It copies the member of this workspace or of another run, or its checkpoint of an epoch (`train.save_epochs`),
+into `datasets/` and runs the pipeline with `start_from`. All other params stay those of this workspace. The
+history and the MLflow run of the result have both halves.
 """
 
 import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from stages import cli, params
 from stages.common import log
@@ -31,6 +36,7 @@ def continue_training(
     epochs: int,
     learning_rate: float | None = None,
     from_epoch: int | None = None,
+    run: str | None = None,
     set: list[str] | None = None,  # noqa: A002 (the option's name)
 ) -> None:
     """Train a finished network on, and run the stages after it.
@@ -41,10 +47,13 @@ def continue_training(
         learning_rate: The rate to go on with, constant; none: the params' rate and schedule.
         from_epoch: Go on from the checkpoint of this epoch, with the optimizer's state; none: from the last
             weights, where the optimizer starts anew unless the last epoch has a checkpoint.
+        run: Go on from the member of this run: a name of `dvc exp list --all`, or a commit; none: from the
+            workspace's.
         set: KEY=VALUE, as -S of `dvc exp run`; may be repeated.
 
     Raises:
-        ParamsError: When the member is no network, or has no such checkpoint, or a param is wrong.
+        ParamsError: When the member is no network, the run has none, or it has no such checkpoint, or a param
+            is wrong.
         SourceError: When DVC cannot read the source.
         ConvoyError: When the run fails.
     """
@@ -55,7 +64,8 @@ def continue_training(
         raise ParamsError(
             f"{member} is no network of this workspace; allowed: {', '.join(networks) or 'none'}"
         )
-    origin = _copied(Path("models") / member, from_epoch)
+    with _folder(member, run) as folder:
+        origin = _copied(folder, from_epoch)
     changes = {"start_from": origin, "train.epochs": str(epochs), "train.steps": "null"}
     if learning_rate is not None:
         changes |= {"optimizer.learning_rate": str(learning_rate), "optimizer.schedule": "constant"}
@@ -68,6 +78,24 @@ def continue_training(
     after = [f"{key}={value}" for key, value in zip(replaced, changes.values(), strict=True)]
     words = [f"recipe={checked.recipe}", *before, *after, *(set or [])]
     _experiment.run(words)
+
+
+@contextmanager
+def _folder(member: str, run: str | None) -> Iterator[Path]:
+    """The member's folder in the workspace, or a temporary copy of what a run has made, from DVC's cache."""
+    folder = Path("models") / member
+    if run is None:
+        yield folder
+        return
+    with TemporaryDirectory() as aside:
+        copy = Path(aside) / member
+        # The other forms of these words would be options or another repository.
+        words = ["dvc", "get", f"--rev={run}", f"--out={copy}", "--", ".", str(folder)]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        if done.returncode:
+            reason = done.stderr.strip().removeprefix("ERROR: ").splitlines()[:1]
+            raise ParamsError(f"run {run} has no {folder} in DVC's cache: {' '.join(reason)}")
+        yield copy
 
 
 def _copied(folder: Path, epoch: int | None) -> str:

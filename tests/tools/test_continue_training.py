@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,39 @@ def test_a_mistake_is_one_line(
         cli.main(continue_training.continue_training, words)
     assert message in capsys.readouterr().err
     assert not commands
+
+
+@pytest.mark.slow
+def test_a_member_of_another_run_is_continued(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A member of a commit, whose params and outputs the workspace no longer has."""
+    (workspace / "dvc.yaml").write_text(
+        """
+stages:
+  train:
+    cmd: mkdir -p models/lenet && cp rate models/lenet/model.keras && cp epochs models/lenet/history.json
+    deps: [rate, epochs]
+    outs: [models/lenet]
+""",
+        encoding="utf-8",
+    )
+    write_json(workspace / "epochs", {"epoch": [1]})
+    shutil.rmtree(workspace / "models")
+    for words in (["git", "init", "-q"], ["dvc", "init", "-q"]):
+        subprocess.run(words, check=True)
+    for rate in ("fast", "slow"):
+        (workspace / "rate").write_text(rate, encoding="utf-8")
+        subprocess.run(["dvc", "repro", "-q"], check=True)
+        subprocess.run(["git", "add", "."], check=True)
+        author = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
+        subprocess.run(["git", *author, "commit", "-qm", rate], check=True)
+        subprocess.run(["git", "tag", rate], check=True)
+
+    with continue_training._folder("lenet", "fast") as folder:
+        assert (folder / "model.keras").read_text(encoding="utf-8") == "fast"
+        assert read_json(folder / "history.json") == {"epoch": [1]}
+    for run in ("medium", "--help"):
+        with pytest.raises(SystemExit):
+            cli.main(continue_training.continue_training, ["lenet", "--epochs", "5", f"--run={run}"])
+        error = capsys.readouterr().err
+        assert f"run {run} has no models/lenet in DVC's cache: " in error
+        assert error.count("\n") == 1
