@@ -50,7 +50,7 @@ RUN_BY = {
     "make airflow": "tests/pipelines/e2e/conftest.py: pipelines.local",
     "make audit": ".ci/run: make audit",
     "make bench": "tests/benchmarks/test_benchmarks.py: benchmarks",
-    "make clean-up": "tests/pipelines/test_clean_up.py: pipelines.worker.clean_up",
+    "make clean-up": "tests/pipelines/test_clean_up.py: clean_up.main()",
     "make docs": ".ci/run: make docs",
     "make down": "tests/docker/stack.py: docker/compose.sh",
     "make e2e-airflow": ".ci/run: make e2e-airflow",
