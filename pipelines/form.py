@@ -77,6 +77,15 @@ def fields(config: Config) -> dict[str, Param]:
             section=_RESOURCES,
             default="as dvc.yaml says",
         ),
+        "nodes": _number(
+            "integer",
+            "Nodes",
+            "Processes that train each network together, with the runner process and KERAS_BACKEND=jax.",
+            1,
+            64,
+            section=_RESOURCES,
+            default="as dvc.yaml says",
+        ),
         "priority": _number(
             "integer",
             "Priority",

@@ -17,11 +17,14 @@ import yaml
 _LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TEMPLATE = re.compile(r"\$\{[^}]*\}")
 _OUTPUT_KEYS = ("outs", "metrics", "plots")
+# The commands that CONVOY_PROCESSES starts as several processes which train together.
+_TRAINS = re.compile(r"\bpython -m stages\.train\b")
 SETTINGS: dict[str, type] = {
     "image": str,
     "cpu": float,
     "memory": str,
     "gpu": int,
+    "nodes": int,
     "pool": str,
     "retries": int,
     "timeout": int,
@@ -42,7 +45,8 @@ class Settings:
         image: A target of docker/stage.Dockerfile, or any image by its full name.
         cpu: Cores; None for no limit.
         memory: A number with a unit that Docker and Kubernetes both accept: 4Gi; None for no limit.
-        gpu: Number of GPUs.
+        gpu: Number of GPUs of each process.
+        nodes: Number of processes that train a network together; 1 for every stage that trains none.
         pool: The Airflow pool whose slots the task takes.
         retries: How often a transient error is retried.
         timeout: Minutes after which the task is stopped.
@@ -50,26 +54,33 @@ class Settings:
         approval: A boolean param with which the stage changes nothing outside of the run. The stage waits for
             a person where the run's form asks for it, and a person who rejects sets the param. At most one
             stage has it.
+        trains: Whether the stage's command trains networks; no key of `meta:`.
     """
 
     image: str = "data"
     cpu: float | None = None
     memory: str | None = None
     gpu: int = 0
+    nodes: int = 1
     pool: str = "default_pool"
     retries: int = 2
     timeout: int = 24 * 60
     messages: tuple[str, ...] = ()
     approval: str = ""
+    trains: bool = False
 
     def with_gpus(self, gpus: int | None) -> "Settings":
         """The same with a run's number of GPUs, where that is not None and the stage's image can use them."""
         return self if gpus is None or self.image != "train" else replace(self, gpu=gpus)
 
+    def with_nodes(self, nodes: int | None) -> "Settings":
+        """The same with a run's number of processes, where that is not None and the stage trains networks."""
+        return self if nodes is None or not self.trains else replace(self, nodes=nodes)
+
     @property
     def slots(self) -> int:
-        """How many slots of its pool a task takes: one for each GPU."""
-        return max(1, self.gpu)
+        """How many slots of its pool a task takes: one for each GPU of each process."""
+        return max(1, self.gpu) * self.nodes
 
 
 @dataclass(frozen=True)
@@ -125,7 +136,7 @@ def load(path: Path) -> dict[str, Stage]:
             members=_members_key(name, declared[name]),
             upstream=(upstream := _without_transitive(ancestors[name], ancestors)),
             paired=frozenset(other for other in upstream if _pairs(declared[other], declared[name])),
-            settings=_settings(name, declared[name].get("meta", bodies[name].get("meta", {}))),
+            settings=_settings(name, declared[name].get("meta", bodies[name].get("meta", {})), bodies[name]),
         )
         for name in bodies
     }
@@ -166,7 +177,7 @@ def _check_approval(stages: Mapping[str, Stage]) -> None:
         raise GraphError(f"dvc.yaml: {names}: one stage, without foreach, may have meta.approval")
 
 
-def _settings(name: str, meta: Mapping[str, Any]) -> Settings:
+def _settings(name: str, meta: Mapping[str, Any], body: Mapping[str, Any]) -> Settings:
     """Check a stage's `meta`."""
     for key, value in meta.items():
         if key not in SETTINGS:
@@ -175,7 +186,12 @@ def _settings(name: str, meta: Mapping[str, Any]) -> Settings:
         if not isinstance(value, allowed) or isinstance(value, bool):
             raise GraphError(f"dvc.yaml: {name}: meta.{key} is {value!r}; must be {SETTINGS[key].__name__}")
     values: dict[str, Any] = {**meta, "messages": tuple(meta.get("messages", ()))}
-    return Settings(**values)
+    # A `cmd` may be a list of commands.
+    settings = Settings(**values, trains=bool(_TRAINS.search(str(body.get("cmd", "")))))
+    if settings.nodes < 1 or (settings.nodes > 1 and not settings.trains):
+        must = "a number from 1" if settings.trains else "1, as the stage trains no network"
+        raise GraphError(f"dvc.yaml: {name}: meta.nodes is {settings.nodes}; must be {must}")
+    return settings
 
 
 def _feeds(producer: Mapping[str, Any], consumer: Mapping[str, Any], certain: bool) -> bool:

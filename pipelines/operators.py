@@ -59,7 +59,7 @@ class Worker(BaseOperator):
         environment = {f"CONVOY_{key}": value for key, value in (common | variables).items()}
         label = address or self.action
         name = re.sub(r"[^A-Za-z0-9.-]+", "-", f"convoy-{run}-{label}")
-        limits = self.settings.with_gpus(context["params"].get("gpus"))
+        limits = settings_of(self, context)
         work = runners.Work(name, environment | settings.passed_variables, limits)
         result = self._runner.run(work, context)
         if result is None:
@@ -105,9 +105,13 @@ class Plan(Worker):
         try:
             overrides.check_field_names(context["dag_run"].conf or {}, self.dag.params)
             lines = json.dumps(overrides.from_form(context["params"]))
+            settings = config.load()
+            stages = [task for task in self.dag.tasks if isinstance(task, RunStage)]
+            nodes = {task.stage: settings_of(task, context).nodes for task in stages}
+            backend = settings.passed_variables.get("KERAS_BACKEND", "")
+            overrides.check_nodes(nodes, context["params"]["runner"], backend)
         except overrides.FormError as error:
             raise AirflowFailException(f"plan: {error}") from None
-        settings = config.load()
         for pool in {task.pool for task in self.dag.tasks} | {context["params"]["pool"] or self.pool}:
             # Airflow would let its tasks wait for ever, without a word on any page.
             if not alerts.has_pool(settings, pool):
@@ -238,6 +242,12 @@ class CleanUp(Worker):
         )
         alerts.add_note(settings, context["ti"], result["reason"])
         return result
+
+
+def settings_of(task: Worker, context: Any) -> Settings:
+    """How a task runs in this run: as dvc.yaml says, or the run's form."""
+    params = context["params"]
+    return task.settings.with_gpus(params.get("gpus")).with_nodes(params.get("nodes"))
 
 
 def may_run(task: Any, plan: Mapping[str, Any], address: str) -> bool:

@@ -57,6 +57,30 @@ def from_form(values: Mapping[str, Any]) -> list[str]:
     return [f"recipe={values['recipe']}", *from_fields, *written]
 
 
+def check_nodes(nodes: Mapping[str, int], runner: str, backend: str) -> None:
+    """Refuse several processes where the runner or Keras' backend cannot train so.
+
+    Args:
+        nodes: By stage, as how many processes it runs.
+        runner: The runner's name.
+        backend: KERAS_BACKEND of the stages; empty for Keras' own default.
+
+    Raises:
+        FormError: With the first such stage.
+    """
+    for stage, count in nodes.items():
+        if count > 1 and runner != "process":
+            raise FormError(
+                f"nodes of {stage} is {count}; several processes need the runner process, and this run has "
+                f"{runner}"
+            )
+        if count > 1 and backend != "jax":
+            raise FormError(
+                f"nodes of {stage} is {count}; several processes train under JAX alone, and KERAS_BACKEND is "
+                f"{backend or 'not set'}: start Airflow with KERAS_BACKEND=jax"
+            )
+
+
 def grid(lines: list[str], common: list[str]) -> list[list[str]]:
     """List the overrides of every point of a grid.
 

@@ -30,11 +30,12 @@ def task_instance_mutation_hook(task_instance: Any, dag_run: Any = None) -> None
         return
     if priority := conf.get("priority"):
         task_instance.priority_weight = priority * _STEP + task_instance.priority_weight % _STEP
-    pool, gpus = conf.get("pool"), conf.get("gpus")
-    if task_instance.operator != "RunStage" or (not pool and gpus is None):
+    pool, gpus, nodes = conf.get("pool"), conf.get("gpus"), conf.get("nodes")
+    if task_instance.operator != "RunStage" or (not pool and gpus is None and nodes is None):
         return
     try:
-        settings = _stages(DVC_YAML.stat().st_mtime_ns)[task_instance.task_id].settings.with_gpus(gpus)
+        stage = _stages(DVC_YAML.stat().st_mtime_ns)[task_instance.task_id]
+        settings = stage.settings.with_gpus(gpus).with_nodes(nodes)
     except Exception as error:
         # It would end the scheduler. A person may just be editing dvc.yaml.
         log.warning("skipped_pool task=%s reason=%s", task_instance.task_id, error)

@@ -20,7 +20,8 @@ _SECONDS_TO_STOP = 15
 class Process:
     """A child of the task, in a process group of its own.
 
-    The `cpu`, `memory`, `gpu` and `image` of a stage's meta are for the other runners.
+    The `cpu`, `memory`, `gpu` and `image` of a stage's meta are for the other runners. `nodes` are processes
+    of this host, which the stage starts itself (`stages/common/launcher.py`).
     """
 
     def __init__(self, config: Config) -> None:
@@ -35,7 +36,7 @@ class Process:
         with subprocess.Popen(
             [self._config.python, *COMMAND],
             cwd=CODE,
-            env=_inherited() | work.variables | {"CONVOY_RESULT": str(path)},
+            env=_inherited() | work.variables | _nodes(work) | {"CONVOY_RESULT": str(path)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -76,6 +77,12 @@ def create(config: Config) -> Process:
 def _inherited() -> dict[str, str]:
     """This process's environment without Airflow's: it holds keys and passwords."""
     return {key: value for key, value in os.environ.items() if not key.startswith(("AIRFLOW", "CONVOY_"))}
+
+
+def _nodes(work: Work) -> dict[str, str]:
+    """What says as how many processes the stage runs; empty for one: the stages' own default."""
+    nodes = work.settings.nodes
+    return {"CONVOY_PROCESSES": str(nodes)} if nodes > 1 else {}
 
 
 def _signal(group: int, number: signal.Signals) -> None:

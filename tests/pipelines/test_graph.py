@@ -102,6 +102,38 @@ def test_a_runs_gpus_are_those_of_the_stages_whose_image_can_use_them() -> None:
     assert (train.with_gpus(2).slots, data.slots) == (2, 1), "slots of its pool"
 
 
+def test_a_runs_nodes_are_those_of_the_stages_that_train_networks(load: Any) -> None:
+    stages = load(
+        """
+  train: {foreach: "${models}", do: {cmd: python -m stages.train x, meta: {nodes: 2}}}
+  resize: {cmd: python -m stages.resize}
+"""
+    )
+    train, resize = stages["train"].settings, stages["resize"].settings
+    assert (train.nodes, train.with_nodes(3).nodes, train.with_nodes(None).nodes) == (2, 3, 2)
+    assert (train.slots, train.with_gpus(4).slots) == (2, 2), "slots of its pool; its image has no GPUs"
+    assert resize.with_nodes(3) == resize
+
+
+@pytest.mark.parametrize(
+    ("command", "nodes", "says"),
+    [
+        ("python -m stages.resize", 2, "meta.nodes is 2; must be 1, as the stage trains no network"),
+        ("python -m stages.train x", 0, "meta.nodes is 0; must be a number from 1"),
+    ],
+)
+def test_nodes_are_refused_of_a_stage_that_trains_nothing(
+    load: Any, command: str, nodes: int, says: str
+) -> None:
+    with pytest.raises(graph.GraphError, match=f"dvc.yaml: a: {says}"):
+        load(f"  a: {{cmd: {command}, meta: {{nodes: {nodes}}}}}\n")
+
+
+def test_train_is_a_stage_that_trains_networks() -> None:
+    stages = graph.load(ROOT / "dvc.yaml")
+    assert [name for name, stage in stages.items() if stage.settings.trains] == ["train"]
+
+
 def test_one_stage_may_wait_for_a_person(load: Any) -> None:
     stages = load("  a: {cmd: x, meta: {approval: dry}}\n  b: {cmd: x}\n")
     assert (stages["a"].settings.approval, stages["b"].settings.approval) == ("dry", "")

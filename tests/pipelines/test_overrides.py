@@ -39,6 +39,21 @@ def test_gpus_are_refused_with_a_runner_that_does_not_give_them() -> None:
         overrides.from_form({**EMPTY, "gpus": 0, "runner": "process"})
 
 
+@pytest.mark.parametrize(
+    ("nodes", "runner", "backend", "says"),
+    [
+        (2, "process", "", "nodes of train is 2; .*KERAS_BACKEND is not set: start Airflow with"),
+        (2, "process", "tensorflow", "KERAS_BACKEND is tensorflow"),
+        (2, "docker", "jax", "several processes need the runner process, and this run has docker"),
+    ],
+)
+def test_nodes_are_refused_where_they_cannot_train(nodes: int, runner: str, backend: str, says: str) -> None:
+    overrides.check_nodes({"resize": 1, "train": nodes}, "process", "jax")
+    overrides.check_nodes({"resize": 1, "train": 1}, runner, backend)
+    with pytest.raises(overrides.FormError, match=says):
+        overrides.check_nodes({"resize": 1, "train": nodes}, runner, backend)
+
+
 def test_a_grid_has_every_combination() -> None:
     assert overrides.grid(["a=1,2", "b=[1,2],[3]"], []) == [
         ["a=1", "b=[1,2]"],

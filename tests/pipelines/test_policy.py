@@ -31,6 +31,8 @@ def test_a_run_sets_priority_pool_and_slots_and_twice_is_once() -> None:
     for _ in range(2):
         policy.task_instance_mutation_hook(task, run)
     assert (task.priority_weight, task.pool, task.pool_slots) == (3007, "gpu", 2)
+    policy.task_instance_mutation_hook(task, Run({"gpus": 2, "nodes": 3}))
+    assert task.pool_slots == 6, "a slot for each GPU of each process"
     ingest = Task("ingest")
     policy.task_instance_mutation_hook(ingest, run)
     assert (ingest.pool, ingest.pool_slots) == ("gpu", 1), "its image has no use for GPUs"

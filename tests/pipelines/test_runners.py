@@ -63,6 +63,21 @@ def test_the_same_command_with_the_works_variables_above_all_others(driven: Driv
     assert re.search(r"cwd \S+/clone\b", output), "a clone of its own"
 
 
+def test_nodes_reach_the_stage_and_run_nothing_again(tmp_path: Path) -> None:
+    """By the process runner; `plan` refuses them with the others."""
+    driven = Driven("process", make(tmp_path))
+    driven.repository.write("dvc.yaml", "stages:\n  show: {cmd: env >out, deps: [input], outs: [out]}\n")
+    driven.repository.write("input", "")
+    driven.repository.commit()
+    result, _ = driven("show", settings={"nodes": 2})
+    assert result["outcome"] == "ran"
+    cached = driven.repository.shared / "cache" / "files" / "md5"
+    outputs = [path.read_text() for path in cached.glob("*/*")]
+    assert any("CONVOY_PROCESSES=2\n" in output for output in outputs)
+    assert driven("show")[0]["outcome"] == "restored"
+    assert driven("show", settings={"nodes": 4})[0]["outcome"] == "restored"
+
+
 def test_the_result_says_how_it_ended(driven: Driven) -> None:
     assert driven("first")[0]["outcome"] == "ran"
     again, _ = driven("first")
