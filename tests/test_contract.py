@@ -29,6 +29,7 @@ MODULES = sorted((ROOT / "stages").rglob("*.py"))
 BACKENDS = {
     "stages/models/training/distribution.py": {"jax", "tensorflow"},
     "stages/models/training/processes.py": {"jax"},
+    "stages/models/training/rank_figures.py": {"jax"},
 }
 KERAS_ROOMS = (
     "stages/common/keras_import.py",

@@ -13,6 +13,7 @@ from stages.common import log
 from stages.common.errors import DivergedError
 from stages.common.history import History, OnEpoch
 from stages.data.loader import Loader
+from stages.models.training import rank_figures
 from stages.models.training.array_files import Arrays
 from stages.models.training.monitor import Monitor
 
@@ -79,13 +80,19 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no typ
         values["phase"] = float(self._span.phase)
         for name, value in {"epoch": float(epoch + 1), **values}.items():
             self._history.setdefault(name, []).append(value)
-        self._on_epoch(epoch + 1, values)
+        # No series of the history: a training may resume with another number of processes.
+        self._on_epoch(epoch + 1, values | self._of_ranks(values["data_wait_share"]))
         shown = {name: f"{values[name]:.4f}" for name in _SHOWN}
         rate = f"{values['images_per_second']:.0f}/s"
         wait = f"{values['data_wait_share']:.0%}"
         log.event(
             "finished_epoch", number=f"{epoch + 1}/{self._span.end}", **shown, images=rate, data_wait=wait
         )
+
+    def _of_ranks(self, data_wait_share: float) -> dict[str, float]:
+        steps = len(self._batch_ends)
+        seconds = (self._batch_ends[-1] - self._started) / steps if steps else 0.0
+        return rank_figures.measure(self.model, seconds, data_wait_share)
 
     def _speed(self) -> dict[str, float]:
         """Images per second, and the share of time without a ready batch, of this process's batches.

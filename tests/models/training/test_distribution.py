@@ -66,6 +66,12 @@ def test_two_devices_and_two_processes_train_as_one(
             assert history[series] == pytest.approx(expected[series], abs=1e-5), series
         for name, array in weights.items():
             np.testing.assert_allclose(others[name], array, atol=1e-4)
+    assert not [key for key in read_json(tmp_path / "devices" / "reported.json")[0] if "/" in key]
+    for values in read_json(tmp_path / "processes" / "reported.json"):
+        for rank in (0, 1):
+            assert values[f"rank{rank}/step_ms"] > 0
+            assert 0 < values[f"rank{rank}/collectives_share"] <= 1
+            assert 0 <= values[f"rank{rank}/data_wait_share"] <= 1
 
 
 def start(folder: Path, packed: Path, environment: dict[str, str], processes: int) -> "subprocess.Popen[str]":
@@ -144,6 +150,9 @@ def test_ranks_are_killed_and_the_training_resumes_with_other_numbers_of_ranks(
         assert history[series] == pytest.approx(expected[series], abs=1e-5), series
     run = read_json(tmp_path / "models" / "net" / "run.json")["run_id"]
     assert MlflowClient().get_run(run).info.status == "FINISHED"
+    steps = {measured.step for measured in MlflowClient().get_metric_history(run, "rank1/step_ms")}
+    assert 6 in steps, "two ranks trained this epoch"
+    assert 2 not in steps, "one process trained this epoch"
     # The undisturbed one, and one for all five attempts.
     experiment = MlflowClient().get_run(run).info.experiment_id
     assert len(MlflowClient().search_runs([experiment], "tags.stage = 'train@net'")) == 2

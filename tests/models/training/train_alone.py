@@ -77,9 +77,11 @@ def main(case: str, packed: Path, folder: Path) -> None:
     fine_tuning.build = tiny_backbone
     learner: Any = learners.create(params(case))
     with Reader(packed / "train.h5") as train, Reader(packed / "val.h5") as val:
-        history = learner.fit(train, val, lambda *_: None)
+        reported: list[dict[str, float]] = []
+        history = learner.fit(train, val, lambda _, values: reported.append(dict(values)))
         if ranks.is_first():
             learner.save(folder)
+            write_json(folder / "reported.json", reported)
             write_json(folder / "history.json", history)
             predicted = learner.predict_proba(val.read(0, len(val)))
             weights = learner._model.get_weights()
