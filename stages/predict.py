@@ -1,7 +1,6 @@
 """predict: one member → its class probabilities on the val and the test split."""
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages import cli
+from stages.common import executor as executors
 from stages.common import log
-from stages.common.files import read_json, replace_folder_atomically
-from stages.data import crops, portions, store
-from stages.data.crops import Patch, Pixels
+from stages.common.executor import LOCAL, Executor
+from stages.common.files import replace_folder_atomically
+from stages.data import portions, store
 from stages.data.manifest import HELD_OUT
-from stages.models import learners
-from stages.models.protocols import Learner
+from stages.models import learners, predicting
 from stages.params import Predict
 
 
@@ -23,7 +22,8 @@ from stages.params import Predict
 def predict(name: str, *, params: Predict, model: Path, data: Path, predictions: Path) -> None:
     """Classify the val and test splits by one member.
 
-    The probabilities of ten crops are averaged. A member without a patch sees the whole image, once.
+    The probabilities of ten crops are averaged. A member without a patch sees the whole image, once. With
+    CONVOY_DASK, workers compute them.
 
     Args:
         name: The member.
@@ -36,19 +36,27 @@ def predict(name: str, *, params: Predict, model: Path, data: Path, predictions:
     Raises:
         LearnerError: The folder holds no member of this version.
         StoreError: The images or features are missing or damaged.
+        WorkerError: A worker has other code, packages or another processor.
     """
-    learner = learners.load(model)
-    patch = read_json(model / learners.SPEC).get("patch") if params.crops == "ten" else None
-    work = partial(_ten_crops, learner, patch) if patch else learner.predict_proba
-    with replace_folder_atomically(predictions, [f"{split}.h5" for split in HELD_OUT]) as folder:
+    spec = learners.read_spec(model)
+    patch = spec.get("patch") if params.crops == "ten" else None
+    with (
+        executors.opened(predicting.follows_from, spec["kind"]) as executor,
+        replace_folder_atomically(predictions, [f"{split}.h5" for split in HELD_OUT]) as folder,
+    ):
+        work = predicting.Predictor(executor, model, patch)
         for split in HELD_OUT:
             with store.Reader(data / f"{split}.h5") as rows:
-                count = write_probabilities(folder / f"{split}.h5", rows, work, name)
+                count = write_probabilities(folder / f"{split}.h5", rows, work, name, executor)
             log.event("predicted_split", split=split, images=count)
 
 
 def write_probabilities(
-    path: Path, rows: store.Reader, work: Callable[[NDArray[Any]], NDArray[np.float32]], name: str
+    path: Path,
+    rows: store.Reader,
+    work: Callable[[NDArray[Any]], NDArray[np.float32]],
+    name: str,
+    executor: Executor = LOCAL,
 ) -> int:
     """Write the predictions of one split.
 
@@ -57,6 +65,7 @@ def write_probabilities(
         rows: The images or features.
         work: Computes class probabilities (n, K) of n rows.
         name: The member.
+        executor: What `work` makes its calls by.
 
     Returns:
         The number of images.
@@ -69,18 +78,12 @@ def write_probabilities(
         log.Progress(f"predicting {path.stem}", total=len(rows), unit="image") as progress,
     ):
         start = 0
-        for probabilities in portions.mapped(work, rows):
+        for probabilities in portions.mapped(work, rows, executor):
             out.write(start, probabilities)
             start += len(probabilities)
             progress.advance(len(probabilities))
         out.columns["labels"] = rows.column("labels")
     return start
-
-
-def _ten_crops(learner: Learner, patch: Patch, pixels: Pixels) -> NDArray[np.float32]:
-    """The mean over crops, one crop of all images at a time: ten at once take ten times the memory."""
-    of_crops = [learner.predict_proba(crop) for crop in crops.ten(pixels, patch)]
-    return np.asarray(np.mean(of_crops, axis=0), np.float32)
 
 
 if __name__ == "__main__":

@@ -80,6 +80,10 @@ class Executor:
             yield subject, None if args is None else next(results)
 
 
+# This process, where nothing else is said.
+LOCAL = Executor()
+
+
 def call_each(function: Callable[..., Result], calls: Iterable[Sequence[Any]]) -> list[Result | ImageError]:
     """The function's result for each list of arguments; an ImageError is a result."""
     results: list[Result | ImageError] = []

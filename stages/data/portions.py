@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 
-from stages.common import parallel
+from stages.common.executor import LOCAL, Executor
 from stages.data.store import Reader
 
 Result = TypeVar("Result")
@@ -17,7 +17,9 @@ _MIN_ROWS, _MAX_ROWS, _PIXELS = 32, 256, 2**20
 _AHEAD = 2
 
 
-def mapped(function: Callable[[NDArray[Any]], Result], rows: Reader) -> Iterator[Result]:
+def mapped(
+    function: Callable[[NDArray[Any]], Result], rows: Reader, executor: Executor = LOCAL
+) -> Iterator[Result]:
     """Yield function(portion) over all rows, in the file's order.
 
     Threads read the next portions and prepare them while a device computes one.
@@ -25,13 +27,14 @@ def mapped(function: Callable[[NDArray[Any]], Result], rows: Reader) -> Iterator
     Args:
         function: Called with arrays (n, …), by as many threads as there are cores.
         rows: The file.
+        executor: What the function makes its calls by; it says how many threads wait for them.
     """
     count = size(rows.shape)
 
     def work(start: int) -> Result:
         return function(rows.read(start, start + count))
 
-    return parallel.mapped(work, range(0, len(rows), count), ahead=_AHEAD)
+    return executor.mapped(work, range(0, len(rows), count), ahead=_AHEAD)
 
 
 def size(shape: tuple[int, ...]) -> int:

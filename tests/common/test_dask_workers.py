@@ -15,11 +15,15 @@ import pytest
 
 from stages.common import executor, log
 from stages.common.errors import TransientError, WorkerError
-from stages.data import candidates
+from stages.common.files import write_json
+from stages.data import candidates, store
 from stages.data.sources import Image
 from stages.extract import extract
+from stages.models import learners
 from stages.models.extractors import hog
-from stages.params import Resize
+from stages.models.learners import logistic_regression
+from stages.params import Predict, Resize
+from stages.predict import predict
 from tests.common.test_faults import visible
 from tests.conftest import Project, write_images
 
@@ -68,14 +72,41 @@ def workers(cluster: Cluster, monkeypatch: pytest.MonkeyPatch, image_results: Pa
 
 
 def run(project: Project) -> None:
-    """Ingest, audit, resize and extract; `resize` decodes again."""
+    """Ingest, audit, resize, extract and predict; `resize` decodes again."""
     ingest(project)
     project.audit()
     project.resize(**SIZE | {"quality": "fast"})
     project.mean()
     project.pack()
     params = hog.Params(kind="hog", cell=8, block=2, bins=9)
-    extract("hog", params=params, packed=project.packed, features=project.root / "features")
+    features = project.root / "features"
+    extract("hog", params=params, packed=project.packed, features=features)
+    # Its file has the time in it.
+    member = fitted(features, project.root / ".member")
+    predictions = project.root / "predictions"
+    predict("one", params=Predict(crops="center"), model=member, data=features, predictions=predictions)
+
+
+def fitted(features: Path, folder: Path) -> Path:
+    """A classifier's folder, as `train` leaves it."""
+    folder.mkdir()
+    learner = learners.create(
+        logistic_regression.Params(
+            kind="logistic_regression",
+            code="stages/models/learners/logistic_regression.py",
+            input="features/hog",
+            normalize="standardize",
+            c=[0.1],
+            folds=2,
+            max_iter=100,
+            seed=1,
+        )
+    )
+    with store.Reader(features / "train.h5") as train, store.Reader(features / "val.h5") as val:
+        learner.fit(train, val, lambda *_: None)
+    learner.save(folder)
+    write_json(folder / learners.SPEC, {"kind": "logistic_regression"})
+    return folder
 
 
 def ingest(project: Project) -> None:

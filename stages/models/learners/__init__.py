@@ -4,7 +4,10 @@ A file holds a `Params` class (`kind: Literal["NAME"]`, a subclass of protocols.
 functions: `create(params)`, a learner that is not fitted, and `load(folder)`, a fitted one.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -38,13 +41,27 @@ def load(folder: Path) -> Learner:
     Raises:
         LearnerError: the folder holds no learner, or one of another version.
     """
+    with _refusing_others(folder):
+        learner: Learner = plugins.module(__name__, read_json(folder / SPEC)["kind"]).load(folder)
+    return learner
+
+
+def read_spec(folder: Path) -> dict[str, Any]:
+    """Read what `train` says of a fitted learner: its `kind` and what it reads; raises as `load` does."""
+    with _refusing_others(folder):
+        spec: dict[str, Any] = read_json(folder / SPEC)
+        plugins.module(__name__, spec["kind"])
+    return spec
+
+
+@contextmanager
+def _refusing_others(folder: Path) -> Iterator[None]:
+    """Raise LearnerError where a folder holds no learner of this version."""
     try:
-        kind = read_json(folder / SPEC)["kind"]
-        learner: Learner = plugins.module(__name__, kind).load(folder)
+        yield
     # skops raises a TypeError for types it does not trust.
     except (OSError, ValueError, KeyError, TypeError, ModuleNotFoundError, BadZipFile) as error:
         raise LearnerError(f"{folder} holds no model of this version: {error!r}; run train again") from error
-    return learner
 
 
 def predict_all(learner: Learner, rows: Reader) -> NDArray[np.float32]:
