@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from pipelines.postgres import PATIENT
 from tests.docker.conftest import ROOT
 from tests.docker.stack import AWKWARD, settings
 
@@ -145,7 +146,7 @@ def test_every_service_has_bounds(checkout: Path) -> None:
         assert service["mem_limit"], name
         assert service["pids_limit"], name
         assert service["read_only"] is True, name
-        once = name in ("migrate", "mlflow-user")
+        once = name in ("database-rights", "migrate", "mlflow-user")
         assert service["restart"] == ("no" if once else "unless-stopped"), name
 
 
@@ -156,6 +157,18 @@ def test_stages_do_not_get_the_password_of_mlflows_admin(checkout: Path) -> None
     assert variables["MLFLOW_TRACKING_USERNAME"] == "stages"
     assert variables["MLFLOW_TRACKING_PASSWORD"] == values["MLFLOW_STAGES_PASSWORD"]
     assert values["MLFLOW_ADMIN_PASSWORD"] not in variables.values()
+
+
+def test_the_api_alone_waits_longer_for_a_deadlock_and_may_do_so(checkout: Path) -> None:
+    _up(checkout)
+    services = _composed(checkout)["services"]
+    patient = {name for name, service in services.items() if "PGOPTIONS" in service.get("environment", {})}
+    assert patient == {"airflow"}
+    assert services["airflow"]["environment"].items() >= PATIENT.items()
+    assert services["airflow"]["environment"].items() > services["scheduler"]["environment"].items()
+    # PostgreSQL refuses the connection of a role that may not set what it asks for.
+    assert "database-rights" in services["migrate"]["depends_on"]
+    assert "migrate" in services["airflow"]["depends_on"]
 
 
 def test_webhook_clock_and_approval_reach_the_tasks_and_the_webhook_gets_out(checkout: Path) -> None:

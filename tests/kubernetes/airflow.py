@@ -100,7 +100,7 @@ def _has_dags(url: str, password: str) -> bool:
 
 
 def _database(cluster: Cluster, release: Release, protocol: str) -> str:
-    """Start PostgreSQL; returns its URL as the chart writes it."""
+    """Start PostgreSQL; returns its URL as the chart writes it: with a superuser."""
     image = build_postgres(f"{cluster.registry}/convoy/postgres:test")
     script = (ROOT / "docker" / "postgres.sh").read_text(encoding="utf-8")
     setup = f"cat >/docker-entrypoint-initdb.d/convoy.sh <<'END'\n{script}\nEND\nexec start.sh"
@@ -120,7 +120,7 @@ def _database(cluster: Cluster, release: Release, protocol: str) -> str:
             return probe.connect_ex((address, 5432)) == 0
 
     wait_until(listens, 300, "PostgreSQL")
-    return f"{protocol}://airflow:{password}@{address}:5432/airflow?sslmode=disable"
+    return f"{protocol}://postgres:{password}@{address}:5432/airflow?sslmode=disable"
 
 
 def _config(release: Release, values: dict[str, Any]) -> dict[str, Any]:
@@ -167,7 +167,7 @@ def _pod(release: Release, values: dict[str, Any], database: str) -> dict[str, A
             "name": name,
             "image": f"{image['repository']}:{image['tag']}",
             "args": arguments,
-            "env": environment,
+            "env": [*environment, *values[component].get("env", [])],
             "resources": values[component]["resources"],
             "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
             "volumeMounts": [
