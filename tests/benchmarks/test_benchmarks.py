@@ -10,6 +10,7 @@ import pytest
 from benchmarks import (
     bench_batches,
     bench_change,
+    bench_checkpoint,
     bench_data,
     bench_extract,
     bench_memory,
@@ -53,6 +54,13 @@ def test_memory_is_measured_for_every_data_stage_and_a_classifier(tiny: Settings
     )
     # An interpreter with NumPy alone takes more than 20 MiB; a parent with TensorFlow would show as 500.
     assert all(20 < row.ours < 400 for row in report[:-1])
+
+
+@pytest.mark.slow
+def test_a_checkpoint_has_the_weights_and_two_averages_of_each() -> None:
+    cost = bench_checkpoint.measure(bench_checkpoint.NETWORKS["MobileNetV2, 224²"])
+    assert 3 * 2.2e6 * 4 < cost.size < 3 * 2.4e6 * 4
+    assert cost.seconds > 0
 
 
 @pytest.mark.slow
