@@ -25,7 +25,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from distributed import Client, KilledWorker, get_worker
 from distributed.client import ClosedClientError
-from distributed.comm import CommClosedError
+from distributed.comm import CommClosedError, connect
+from distributed.security import Security
 
 from stages.common import fingerprint, log
 from stages.common.errors import TransientError, UsageError, WorkerError
@@ -83,6 +84,8 @@ def connected(
     if not address.startswith(("tcp://", "tls://")):
         raise UsageError(f"{VARIABLE} is {address!r}; allowed: tcp://HOST:PORT, tls://HOST:PORT")
     try:
+        # Dask's client ends at once after an OSError alone; after the errors below, its end takes 30 s.
+        asyncio.run(_knock(address))
         client = Client(address, timeout=_SECONDS_TO_CONNECT, set_as_default=False)
     except (OSError, CommClosedError) as error:
         raise TransientError(
@@ -97,6 +100,13 @@ def connected(
         yield workers
     finally:
         workers.close()
+
+
+async def _knock(address: str) -> None:
+    """Open a connection to a scheduler and close it; raises what Dask says of its settings."""
+    arguments = Security().get_connection_args("client")
+    connection = await connect(address, timeout=_SECONDS_TO_CONNECT, **arguments)
+    connection.abort()
 
 
 class _Workers(Executor):

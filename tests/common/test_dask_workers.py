@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -265,6 +266,23 @@ def test_a_scheduler_without_workers_is_transient(workers: Cluster, monkeypatch:
     monkeypatch.setattr(dask_workers, "_SECONDS_WITHOUT_WORKERS", 0.5)
     with pytest.raises(TransientError, match="has no worker; start one there"), executor.opened(dict):
         pass
+
+
+def test_an_address_without_the_encryption_that_is_required_is_refused_at_once() -> None:
+    # As a command of its own: the end of a client that Dask left open would delay its exit by 30 s.
+    script = "from stages.common import executor\nwith executor.opened(dict): pass"
+    variables = {executor.VARIABLE: "tcp://127.0.0.1:1", "DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "True"}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        timeout=25,
+        check=False,
+    )
+    expected = f"UsageError: {executor.VARIABLE} is 'tcp://127.0.0.1:1': encryption required by Dask"
+    assert expected in done.stderr.splitlines()[-1]
 
 
 def test_the_first_difference_is_named() -> None:
