@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import time
 from contextlib import suppress
 from functools import partial
@@ -27,6 +28,8 @@ _SECONDS_TO_STOP = 15
 _SECONDS_TO_RECONNECT = 1
 _SECONDS_TO_REMOVE = 60
 _UNREACHABLE = (RequestException, HTTPError, ConnectionError)
+# What an engine says at the start: without NVIDIA's runtime; with it, and no GPU, or fewer than wanted.
+_NO_GPU = re.compile("device driver|nvidia|GPU vendor", re.IGNORECASE)
 
 
 class Docker:
@@ -86,7 +89,7 @@ class Docker:
                 raise
             return {"outcome": "refused", "reason": f"the engine refuses the container: {error.explanation}"}
         try:
-            ended = self._to_its_end(client, self._container)
+            ended = self._to_its_end(client, self._container, work.settings.gpu)
         finally:
             _remove(client, self._container)
         if result.exists():
@@ -106,12 +109,16 @@ class Docker:
             with suppress(NotFound):
                 _connect().stop(self._container, timeout=_SECONDS_TO_STOP)
 
-    def _to_its_end(self, client: APIClient, container: str) -> dict[str, Any]:
+    def _to_its_end(self, client: APIClient, container: str, gpus: int) -> dict[str, Any]:
         """Start a container and log what it says; return a result for one whose worker leaves none."""
         try:
             client.start(container)
         except APIError as error:
-            return {"outcome": "failed", "reason": f"the container does not start: {error.explanation}"}
+            reason = " ".join(str(error.explanation).split())
+            if gpus and _NO_GPU.search(reason):
+                hint = "gpus in the form, or gpu under meta: in dvc.yaml, says how many"
+                return {"outcome": "refused", "reason": f"the engine gives no {gpus} GPUs: {reason}; {hint}"}
+            return {"outcome": "failed", "reason": f"the container does not start: {reason}"}
         tail, since = _ended.Tail(), 0.0
         try:
             while (state := patiently(lambda: client.inspect_container(container), _passes))["State"][

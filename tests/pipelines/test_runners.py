@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docker.conftest import base_image, engine, image, proxy_image, started_proxy  # noqa: F401
+from tests.docker.conftest import base_image, docker, engine, image, proxy_image, started_proxy  # noqa: F401
 from tests.kubernetes.conftest import cluster, data_image  # noqa: F401
 from tests.pipelines.conftest import make
 from tests.pipelines.driven import Driven, ended, params, upto
@@ -131,6 +131,18 @@ def test_an_image_that_is_missing_and_a_wrong_limit_are_refused(driven: Driven) 
     result, _ = driven("first", settings={"memory": "much"})
     assert result["outcome"] == "refused"
     assert "memory is 'much'; allowed: a number with" in result["reason"]
+
+
+def test_an_engine_without_gpus_refuses_a_stage_that_wants_some(driven: Driven) -> None:
+    if driven.kind != "docker":
+        pytest.skip("only an engine starts containers; a pod waits for a node with GPUs")
+    if "nvidia" in docker("info", "--format", "{{.Runtimes}}"):
+        pytest.skip("this engine may have GPUs")
+    result, _ = driven("first", settings={"image": "convoy/data:test", "gpu": 2})
+    assert result["outcome"] == "refused", "another try would end the same"
+    assert result["reason"].startswith("the engine gives no 2 GPUs: ")
+    assert "gpus in the form" in result["reason"]
+    assert driven.remains("first") == []
 
 
 def test_a_container_that_a_person_removes_is_reported(driven: Driven) -> None:

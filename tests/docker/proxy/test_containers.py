@@ -59,6 +59,18 @@ def test_a_limit_above_the_hosts_becomes_the_hosts(house: House) -> None:
     house.proxy.send("DELETE", f"/containers/{answer['Id']}")
 
 
+def test_a_runs_count_of_gpus_reaches_the_engine(house: House) -> None:
+    status, answer = house.create(spec.request(replace(house.container(), gpus=3)))
+    assert status == 201, answer
+    (gpus,) = house.inspected(answer["Id"])["HostConfig"]["DeviceRequests"]
+    assert (gpus["Count"], gpus["Capabilities"]) == (3, [["gpu"]])
+    if "nvidia" not in docker("info", "--format", "{{.Runtimes}}"):
+        status, refusal = house.proxy.send("POST", f"/containers/{answer['Id']}/start")
+        assert status == 500
+        assert "gpu" in refusal["message"]
+    house.proxy.send("DELETE", f"/containers/{answer['Id']}")
+
+
 def test_record_writes_to_the_repository_but_not_to_what_git_runs(house: House) -> None:
     git = house.root / "repository" / ".git"
     script = f"""
