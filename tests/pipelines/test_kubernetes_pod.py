@@ -2,12 +2,14 @@
 
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
 import pytest
 
+from pipelines.graph import Settings
 from tests.pipelines.driven import ended
 from tests.pipelines.kubernetes_work import VARIABLES, started
 
@@ -23,15 +25,16 @@ def pod_of(**options: Any) -> dict[str, Any]:
     return pod
 
 
-def test_a_pod_has_what_the_stage_asks_for() -> None:
-    pod = pod_of(settings={"image": "train", "cpu": 2, "memory": "4Gi", "gpu": 1})
+def test_a_pod_has_what_the_stage_and_the_run_ask_for() -> None:
+    stage_of_a_run = Settings(image="train", cpu=2, memory="4Gi", gpu=1).with_gpus(3)
+    pod = pod_of(settings=asdict(stage_of_a_run))
     (stage,) = pod["spec"]["containers"]
     assert pod["metadata"]["namespace"] == "convoy"
     assert pod["metadata"]["name"] == "convoy-train-one-train-lenet"
     assert pod["metadata"]["labels"]["convoy-run"] == "train-one"
     assert stage["image"] == "registry.example.com/convoy/train-gpu:1"
-    assert stage["resources"]["requests"] == {"cpu": "2", "memory": "4Gi", "nvidia.com/gpu": "1"}
-    assert stage["resources"]["limits"] == {"memory": "4Gi", "nvidia.com/gpu": "1"}
+    assert stage["resources"]["requests"] == {"cpu": "2", "memory": "4Gi", "nvidia.com/gpu": "3"}
+    assert stage["resources"]["limits"] == {"memory": "4Gi", "nvidia.com/gpu": "3"}
 
 
 def test_a_pod_meets_the_restricted_standard_with_one_container() -> None:
