@@ -20,8 +20,10 @@ from stages.common.errors import INTERRUPTED, TERMINATED, TRANSIENT, UsageError
 from stages.common.ranks import PROCESSES, Ranks
 
 VARIABLE = "CONVOY_PROCESSES"
-# What the others have to end by themselves when one has failed, and then between SIGTERM and SIGKILL.
+# What the others have to end by themselves when one has failed, and between SIGTERM and SIGKILL. A rank that
+# waits for the failed one in a library's code does not see SIGTERM.
 PATIENCE_SECONDS = 10.0
+_SECONDS_TO_KILL = 5.0
 _PAUSE_SECONDS = 0.05
 # What a shell reports of a process that ended by a signal. Statuses of Convoy's own are not among them.
 _BY_SIGNAL = 128
@@ -70,7 +72,7 @@ def run(command: Sequence[str], count: int) -> int:
                 return status
             if requested or time.monotonic() > deadline:
                 # A training takes its time to write a checkpoint when SIGTERM came from outside.
-                deadline = math.inf if requested else time.monotonic() + PATIENCE_SECONDS
+                deadline = math.inf if requested else time.monotonic() + _SECONDS_TO_KILL
                 _signal(running, signals[0])
                 requested.clear()
                 signals = signals[-1:]

@@ -79,7 +79,8 @@ def test_the_best_epochs_weights_are_kept(packed: Any, ema: float | None) -> Non
     network, history = trained(packed, optimizer=harmful, train={"epochs": 5, "keep": "best"})
     best = int(np.argmin(history["val_loss"]))
     assert best < 4
-    assert val_loss(network, packed) == pytest.approx(history["val_loss"][best], rel=1e-4)
+    # Keras takes no probability for larger than 1 - 1e-7.
+    assert val_loss(network, packed) == pytest.approx(history["val_loss"][best], rel=1e-4, abs=2e-7)
 
 
 def test_the_average_of_the_weights_is_what_is_validated_and_kept(packed: Any) -> None:
