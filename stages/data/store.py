@@ -28,6 +28,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from stages.common.errors import StoreError
 from stages.common.files import replace_atomically
+from stages.data import parts
 
 # Puts rows into a file, from a row number on.
 Put = Callable[[int, NDArray[Any]], None]
@@ -100,22 +101,63 @@ def create(
             writer = Writer(put, shape, dtype)
             yield writer
         with h5py.File(aside, "r+", libver="latest") as file:
-            for name, values in writer.columns.items():
-                file.create_dataset(name, data=values, track_times=False)
+            columns = dict(writer.columns)
             if _LABELS in writer.columns and _CLASSES in provenance:
                 # For programs that read HDF5 alone, under the name of the books' files.
-                file.create_dataset(_NAMES, data=_texts(provenance[_CLASSES]), track_times=False)
-            file.create_dataset(_CHECKSUMS, data=writer.checksums, track_times=False)
-            file.attrs[_FORMAT] = _VERSION
-            file.attrs[_REST] = np.uint64(_rest_checksum(file, key, _columns(file, key)))
-            file.attrs[_COMPLETE] = True
+                columns[_NAMES] = _texts(provenance[_CLASSES])
+            _complete(file, key, columns | {_CHECKSUMS: writer.checksums})
+
+
+def join(path: Path, files: Sequence[Path]) -> None:
+    """Write an index of files, in whose rows `Reader` reads as if they were one file's.
+
+    Args:
+        path: The index.
+        files: The parts, in the same folder; written by `create` with the same provenance, and each with
+            rows.
+
+    Raises:
+        StoreError: The parts do not fit together.
+    """
+    readers = [Reader(file) for file in files]
+    first = readers[0]
+    kinds = {(file.parent, reader.key, reader.shape[1:], str(reader.dtype), json.dumps(reader.provenance))
+             for file, reader in zip(files, readers, strict=True)}  # fmt: skip
+    for reader in readers:
+        reader.close()
+    if len(kinds) > 1 or files[0].parent != path.parent:
+        raise StoreError(f"{path}: its parts differ in folder, shape, type or provenance")
+    layout = h5py.VirtualLayout((sum(map(len, readers)), *first.shape[1:]), first.dtype)
+    start = 0
+    for reader in readers:
+        source = h5py.VirtualSource(reader.path.name, first.key, reader.shape, first.dtype)
+        layout[start : start + len(reader)] = source
+        start += len(reader)
+    columns = {name: np.concatenate([reader._columns[name] for reader in readers]) for name in first._columns}
+    if _NAMES in columns:
+        columns[_NAMES] = first._columns[_NAMES]
+    columns["ids"] = np.concatenate([reader._ids for reader in readers])
+    columns[_CHECKSUMS] = np.concatenate([reader._checksums for reader in readers])
+    with replace_atomically(path) as aside, _new_file(aside) as file:
+        file.attrs["provenance"] = json.dumps(first.provenance, sort_keys=True, ensure_ascii=False)
+        file.create_virtual_dataset(first.key, layout)
+        _complete(file, first.key, columns)
+
+
+def _complete(file: h5py.File, key: Key, columns: Mapping[str, NDArray[Any]]) -> None:
+    """Add the columns, and mark the file as complete."""
+    for name, values in columns.items():
+        file.create_dataset(name, data=values, track_times=False)
+    file.attrs[_FORMAT] = _VERSION
+    file.attrs[_REST] = np.uint64(_rest_checksum(file, key, _columns(file, key)))
+    file.attrs[_COMPLETE] = True
 
 
 class Reader:
     """Reads rows by number; threads may share it. `with` closes the file.
 
     Attributes:
-        path: The file.
+        path: The file; of rows in several parts the index.
         key: What the rows are.
         shape: (rows, …).
         dtype: Of the values.
@@ -135,9 +177,7 @@ class Reader:
                 self.key: Key = next(key for key in KEYS if key in file)
                 self.shape: tuple[int, ...] = file[self.key].shape
                 self.dtype = file[self.key].dtype
-                if file[self.key].chunks is not None:
-                    raise StoreError(f"{path} is compressed, as older versions wrote it; run its stage again")
-                self._offset = file[self.key].id.get_offset()
+                places = parts.locate(file[self.key], path)
                 self.provenance: dict[str, Any] = json.loads(file.attrs["provenance"])
                 self._columns = _columns(file, self.key)
                 if version > 1 and _rest_checksum(file, self.key, self._columns) != int(file.attrs[_REST]):
@@ -151,10 +191,9 @@ class Reader:
             raise StoreError(f"{path} does not exist; run the stage that makes it") from None
         except _NOT_OURS as error:
             raise StoreError(f"{path} was not written by this pipeline, or is damaged: {error!r}") from None
-        self._size = int(np.prod(self.shape[1:])) * self.dtype.itemsize
         # Bytes and not NumPy, whose access to one element takes a part of the time of reading the row.
         self._checked = bytearray(len(self))
-        self._descriptor = os.open(path, os.O_RDONLY)
+        self._rows = parts.Rows(places, int(np.prod(self.shape[1:])) * self.dtype.itemsize)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -208,9 +247,7 @@ class Reader:
 
     def prefetch(self, start: int, stop: int) -> None:
         """Let the system begin to read rows start to stop (exclusive); nothing without posix_fadvise."""
-        if hasattr(os, "posix_fadvise"):
-            place, length = self._offset + start * self._size, (stop - start) * self._size
-            os.posix_fadvise(self._descriptor, place, length, os.POSIX_FADV_WILLNEED)
+        self._rows.prefetch(start, stop)
 
     def batches(self, size: int) -> Iterator[NDArray[Any]]:
         """All rows in order, `size` at a time; the last batch may be shorter."""
@@ -221,7 +258,7 @@ class Reader:
         if not 0 <= start <= len(self) - len(rows):
             raise IndexError(f"row {start} is not in {self.path}, which has {len(self)}")
         if rows.size:
-            _read_all(self._descriptor, rows.data.cast("B"), self._offset + start * self._size, self.path)
+            self._rows.fill(rows, start)
         self._check(rows, start)
 
     def _check(self, rows: NDArray[Any], start: int) -> None:
@@ -237,7 +274,7 @@ class Reader:
 
     def close(self) -> None:
         """Close the file; rows can no longer be read."""
-        os.close(self._descriptor)
+        self._rows.close()
 
     def __enter__(self) -> Self:
         return self
@@ -322,12 +359,4 @@ def _write_all(descriptor: int, data: memoryview, offset: int) -> None:
     # One call writes at most 2 GiB.
     while data:
         done = os.pwrite(descriptor, data, offset)
-        data, offset = data[done:], offset + done
-
-
-def _read_all(descriptor: int, data: memoryview, offset: int, path: Path) -> None:
-    while data:
-        done = os.preadv(descriptor, [data], offset)
-        if not done:
-            raise StoreError(f"{path} is shorter than it says; delete it and run its stage again")
         data, offset = data[done:], offset + done
