@@ -33,6 +33,10 @@ class Stack:
     def up(self) -> None:
         """Start all services, and wait until Airflow has read its DAGs."""
         self._make_passwords()
+        self.start()
+
+    def start(self) -> None:
+        """`make up`, also of services that run."""
         self._docker("docker/up.sh")
         self.wait(lambda: self._knows("train"), 240)
 

@@ -24,6 +24,35 @@ DETERMINISTIC = ("ingest", "audit", "resize", "mean", "pack", "extract")
 # After one epoch; weights differ in their last bits from one build of the libraries to another.
 TOLERANCE = 0.01
 MINUTES = 60
+# In the API server's container: the API waits for the scheduler's row, then the scheduler for the API's.
+DEADLOCK = """
+import threading, psycopg2
+def connected(**options):
+    return psycopg2.connect(host="postgres", user="airflow", dbname="airflow", **options)
+api, scheduler, watcher = connected(), connected(options=" "), connected()
+watcher.autocommit = True
+with watcher.cursor() as cursor:
+    cursor.execute("CREATE TABLE deadlock AS SELECT * FROM generate_series(1, 2) AS number")
+def update(connection, number):
+    connection.cursor().execute("UPDATE deadlock SET number = number WHERE number = %s", (number,))
+update(api, 1)
+update(scheduler, 2)
+waiting = threading.Thread(target=update, args=(api, 2))
+waiting.start()
+with watcher.cursor() as cursor:
+    blocked = False
+    while not blocked:
+        state = "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = %s"
+        cursor.execute(state, (api.info.backend_pid,))
+        blocked = cursor.fetchone()[0]
+try:
+    update(scheduler, 1)
+except psycopg2.errors.DeadlockDetected:
+    print("the scheduler is cancelled")
+scheduler.rollback()
+waiting.join()
+update(api, 1)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +135,14 @@ def test_the_same_again_is_skipped_with_reasons(stack: Stack, first: dict[str, T
     note = stack.airflow.run("train", "again")["note"]
     assert "nothing to do" in note
     assert name_of("first") in note, "where the same run was recorded"
+
+
+def test_the_api_may_wait_longer_for_a_deadlock_also_on_a_volume_of_an_earlier_version(stack: Stack) -> None:
+    revoke = "REVOKE SET ON PARAMETER deadlock_timeout FROM airflow"
+    stack.docker("exec", stack.container("postgres"), "psql", "--username=postgres", f"--command={revoke}")
+    stack.start()
+    said = stack.docker("exec", stack.container("airflow"), "python", "-c", DEADLOCK)
+    assert said.strip() == "the scheduler is cancelled"
 
 
 def test_a_training_survives_its_containers_end_and_the_schedulers(stack: Stack) -> None:
