@@ -137,6 +137,19 @@ def test_the_same_again_is_skipped_with_reasons(stack: Stack, first: dict[str, T
     assert name_of("first") in note, "where the same run was recorded"
 
 
+def test_gpus_that_the_engine_does_not_have_end_a_run_at_once(stack: Stack, first: dict[str, Task]) -> None:
+    if "nvidia" in stack.docker("info", "--format", "{{.Runtimes}}"):
+        pytest.skip("this engine may have GPUs")
+    if not stack.docker("images", "--quiet", "convoy/train-gpu"):
+        # The engine asks for GPUs only when it starts a container of the image, whatever is in it.
+        stack.docker("tag", "convoy/train", "convoy/train-gpu")
+    stack.airflow.trigger("train", "gpus", **FORM | {"epochs": 2}, gpus=2)
+    tasks = stack.ended("gpus", 5 * MINUTES)
+    trainings = [tasks[name] for name in ("train@lenet", "train@minivggnet")]
+    assert [(task.state, task.tries) for task in trainings] == [("failed", 1)] * 2
+    assert "the engine gives no 2 GPUs: " in stack.airflow.run("train", "gpus")["note"]
+
+
 def test_the_api_may_wait_longer_for_a_deadlock_also_on_a_volume_of_an_earlier_version(stack: Stack) -> None:
     revoke = "REVOKE SET ON PARAMETER deadlock_timeout FROM airflow"
     stack.docker("exec", stack.container("postgres"), "psql", "--username=postgres", f"--command={revoke}")
