@@ -154,8 +154,8 @@ def test_the_api_may_wait_longer_for_a_deadlock_also_on_a_volume_of_an_earlier_v
     revoke = "REVOKE SET ON PARAMETER deadlock_timeout FROM airflow"
     stack.docker("exec", stack.container("postgres"), "psql", "--username=postgres", f"--command={revoke}")
     stack.start()
-    said = stack.docker("exec", stack.container("airflow"), "python", "-c", DEADLOCK)
-    assert said.strip() == "the scheduler is cancelled"
+    output = stack.docker("exec", stack.container("airflow"), "python", "-c", DEADLOCK)
+    assert output.strip() == "the scheduler is cancelled"
 
 
 def test_a_training_survives_its_containers_end_and_the_schedulers(stack: Stack) -> None:
