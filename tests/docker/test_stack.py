@@ -144,7 +144,7 @@ def test_gpus_that_the_engine_does_not_have_end_a_run_at_once(stack: Stack, firs
         # The engine asks for GPUs only when it starts a container of the image, whatever is in it.
         stack.docker("tag", "convoy/train", "convoy/train-gpu")
     stack.airflow.trigger("train", "gpus", **FORM | {"epochs": 2}, gpus=2)
-    tasks = stack.ended("gpus", 5 * MINUTES)
+    tasks = stack.ended("gpus", 10 * MINUTES)
     trainings = [tasks[name] for name in ("train@lenet", "train@minivggnet")]
     assert [(task.state, task.tries) for task in trainings] == [("failed", 1)] * 2
     assert "the engine gives no 2 GPUs: " in stack.airflow.run("train", "gpus")["note"]
