@@ -97,6 +97,10 @@ class Clone:
         inside[last] = value
         path.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
 
+    def git(self, *words: str) -> str:
+        """What `git WORDS` says."""
+        return subprocess.check_output(["git", *words], cwd=self.root, text=True)
+
     def json(self, path: str) -> Any:
         return json.loads((self.root / path).read_text(encoding="utf-8"))
 
@@ -243,6 +247,35 @@ def test_other_epochs_run_that_member_again_and_what_follows_from_it(clone: Clon
     assert clone.json("models/hog_logistic/run.json") == again.links["hog_logistic"]
     assert clone.json("models/lenet/run.json") != again.links["lenet"]
     assert clone.repro() == []
+
+
+def test_an_experiment_in_a_temporary_workspace_is_promoted_in_the_project(
+    clone: Clone, again: Again, tmp_path: Path
+) -> None:
+    client = MlflowClient(f"sqlite:///{clone.root}/mlflow.db")
+    # So that the challenger has to beat nobody.
+    client.delete_registered_model_alias("digits", "champion")
+    overrides = [*TINY, f"{EPOCHS}=3", "models.hog_logistic.c=[0.02]"]
+    options = [word for override in overrides for word in ("-S", override)]
+    ran_there = ran(clone.dvc("exp", "run", "--temp", "--name", "temporary", *options))
+    assert {"train@hog_logistic", "promote", "summarize"} <= set(ran_there)
+    assert "ingest" not in ran_there
+    assert not list((clone.root / ".dvc" / "tmp" / "exps").rglob("dvc.yaml")), "the workspace is deleted"
+
+    (reference,) = clone.git("for-each-ref", "--format=%(refname)", "refs/exps/**/temporary").split()
+    verdict = tmp_path / "promotion.json"
+    clone.dvc("get", ".", "reports/promotion.json", "--rev", reference, "--out", str(verdict))
+    promotion = json.loads(verdict.read_text(encoding="utf-8"))
+    assert promotion["decision"] == "promoted"
+    champion = client.get_model_version_by_alias("digits", "champion")
+    assert promotion["challenger"]["uri"] == f"models:/digits/{champion.version}"
+    run = client.get_run(champion.run_id)
+    assert run.info.status == "FINISHED"
+    assert Path(run.info.artifact_uri.removeprefix("file://")).is_relative_to(clone.root / "mlruns")
+    model = client.get_model_version_download_uri("digits", champion.version)
+    assert (Path(model.removeprefix("file://")) / "MLmodel").is_file()
+    assert Path(model.removeprefix("file://")).is_relative_to(clone.root)
+    assert clone.repro() == [], "the workspace is as before"
 
 
 def test_another_size_is_resized_and_not_taken_from_the_run_cache(clone: Clone) -> None:
