@@ -40,6 +40,7 @@ RUN_BY = {
     "dvc gc": "tests/pipelines/test_clean_up.py: objects of DVC's cache",
     "dvc plots show": "tests/test_pipeline.py: \"plots\", \"show\"",
     "dvc queue start": "not run: a grid of whole pipelines; tests/test_source_paths.py runs a queue",
+    "dvc remote": "tests/kubernetes/test_remotes.py: \"dvc\", \"remote\"",
     "dvc repro": "tests/test_pipeline.py: \"repro\"",
     "helm repo": "not run: Helm is in no registry within reach; tests/kubernetes/page.py has a stand-in",
     "helm upgrade": "not run: as above; tests/kubernetes/airflow.py starts what the chart would",

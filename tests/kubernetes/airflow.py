@@ -18,7 +18,7 @@ import yaml
 from tests.docker.conftest import ROOT, build_postgres
 from tests.kubernetes import servers
 from tests.kubernetes.cluster import Cluster
-from tests.kubernetes.page import VALUES, Release
+from tests.kubernetes.page import Release
 from tests.pipelines.conftest import clone_working_tree
 from tests.pipelines.e2e.client import Airflow, wait_until
 
@@ -76,12 +76,6 @@ def started(cluster: Cluster, release: Release, password: str) -> Airflow:
 def removed(cluster: Cluster, release: Release) -> None:
     """Remove what `started` has started."""
     cluster.kubectl("--namespace", release.namespace, "delete", "pods", "--all")
-
-
-def settings_of_the_chart() -> dict[str, str]:
-    """The variables of airflow.yaml."""
-    values = yaml.safe_load((ROOT / VALUES).read_text(encoding="utf-8"))
-    return {item["name"]: item["value"] for item in values["env"]}
 
 
 def project(folder: Path) -> Path:
@@ -154,8 +148,11 @@ def _pod(release: Release, values: dict[str, Any], database: str) -> dict[str, A
         "AIRFLOW__CORE__FERNET_KEY": "",
         "AIRFLOW__API__SECRET_KEY": secret_key,
         "AIRFLOW__API_AUTH__JWT_SECRET": secret_key,
+        # Of a name of the chart's service.
+        "CONVOY_AIRFLOW_API": "http://127.0.0.1:8080",
     }
-    environment = [*values["env"], *({"name": name, "value": value} for name, value in built_in.items())]
+    environment = [item for item in values["env"] if item["name"] not in built_in]
+    environment += [{"name": name, "value": value} for name, value in built_in.items()]
     for item in values["secret"]:
         reference = {"name": item["secretName"], "key": item["secretKey"]}
         environment.append({"name": item["envName"], "valueFrom": {"secretKeyRef": reference}})

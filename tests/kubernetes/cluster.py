@@ -81,6 +81,15 @@ class Cluster:
         """Delete a Secret, if there is one of this name."""
         self.kubectl("--namespace", NAMESPACE, "delete", "secret", name, "--ignore-not-found")
 
+    def can(
+        self, verb: str, resource: str, namespace: str = NAMESPACE, kubeconfig: Path | None = None
+    ) -> str:
+        """Whether Airflow, or the user of another kubeconfig, may do so: `yes` or `no`."""
+        kind, _, subresource = resource.partition("/")
+        words = ["auth", "can-i", verb, kind, f"--subresource={subresource}"]
+        words += ["--namespace", namespace] if namespace else []
+        return self.try_kubectl(*words, kubeconfig=kubeconfig or self.kubeconfig).stdout.strip()
+
     def pods_that_stay(self, seconds: float = 60) -> list[str]:
         """The names of those that still exist after a while: the end of a pod takes its node some seconds."""
         deadline = time.monotonic() + seconds

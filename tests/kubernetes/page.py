@@ -13,8 +13,9 @@ import yaml
 from tests.docker.conftest import ROOT
 
 PAGE = ROOT / "docs" / "kubernetes.md"
-# From here on, the page is about this cluster.
-OWN_CLUSTER = "## Try it without a cluster"
+# The end of the steps to a first run.
+AFTER_STEPS = "## What to know"
+OUTSIDE = "## Airflow outside of the cluster"
 VALUES = Path("docker/kubernetes/airflow.yaml")
 # Helm is in no registry within reach. The stand-in writes down how it is called.
 HELM = '#!/bin/sh\nprintf "%s\\n" "$*" >>"$HELM_CALLS"\n'
@@ -38,8 +39,31 @@ class Release:
 
 def commands() -> list[str]:
     """The code blocks that lead to a first run, in their order."""
-    text = PAGE.read_text(encoding="utf-8").partition(OWN_CLUSTER)[0]
-    return re.findall(r"^```\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return _blocks(PAGE.read_text(encoding="utf-8").partition(AFTER_STEPS)[0])
+
+
+def exported(names: dict[str, str], home: Path) -> dict[str, str]:
+    """Run what the page has before `make airflow` outside of the cluster.
+
+    Args:
+        names: What the page has for the reader's own, and what to type in its place.
+        home: The reader's home.
+
+    Returns:
+        The variables that `make airflow` then has, and nothing else of the reader's shell.
+
+    Raises:
+        AssertionError: A command failed; with its output.
+    """
+    block = _blocks(PAGE.read_text(encoding="utf-8").partition(OUTSIDE)[2])[0]
+    script, start, _ = _typed(block, names).partition("make airflow")
+    assert start, block
+    words = ["bash", "-euo", "pipefail", "-c", f"{{ {script}}} >&2\nenv --null"]
+    environment = {**os.environ, "HOME": str(home)}
+    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{block}\n{done.stderr}"
+    variables = dict(item.split("=", 1) for item in done.stdout.split("\0") if item)
+    return {name: variables[name] for name in re.findall(r"\b([A-Z_]+)=", script)}
 
 
 def with_names(repository: Path, names: dict[str, str], **variables: str) -> None:
@@ -80,11 +104,8 @@ def follow(repository: Path, names: dict[str, str]) -> Release:
     calls = programs / "calls"
     environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "HELM_CALLS": str(calls)}
     for block in commands():
-        script = block
-        for old, new in names.items():
-            script = script.replace(old, new)
         done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", script],
+            ["bash", "-euo", "pipefail", "-c", _typed(block, names)],
             cwd=repository,
             env=environment,
             stdout=subprocess.PIPE,
@@ -98,3 +119,14 @@ def follow(repository: Path, names: dict[str, str]) -> Release:
     words = shlex.split(call)
     options = dict(pairwise(words))
     return Release(options["--install"], options["--namespace"], repository / options["--values"])
+
+
+def _blocks(text: str) -> list[str]:
+    return re.findall(r"^```\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def _typed(block: str, names: dict[str, str]) -> str:
+    """A block with the reader's own names."""
+    for old, new in names.items():
+        block = block.replace(old, new)
+    return block

@@ -54,6 +54,9 @@ def site(cluster: Cluster, base_image: None, tmp_path_factory: pytest.TempPathFa
     typed = registry | {
         "https://USER:TOKEN@git.example.com/team/project.git": f"https://{LOGIN}@{servers.GIT_HOST}/{project.name}",
         "ADMIN_PASSWORD": password,
+        # A Secret of any files: test_remotes.py clones over SSH.
+        "=KEY": "=datasets/own/0.png",
+        "=KNOWN_HOSTS": "=datasets/own/0.png",
     }
     page.with_names(clone, registry, CONVOY_PASSES="GIT_SSL_CAINFO", GIT_SSL_CAINFO="/convoy/git.crt")
     with (
@@ -70,7 +73,8 @@ def site(cluster: Cluster, base_image: None, tmp_path_factory: pytest.TempPathFa
             yield Site(cluster, client, Mlflow(mlflow), project)
         finally:
             airflow.removed(cluster, release)
-            cluster.delete_secret("convoy-login")
+            for name in ("convoy-login", "convoy-ssh"):
+                cluster.delete_secret(name)
             # Of a run that a failed test has left.
             cluster.kubectl("--namespace", NAMESPACE, "delete", "pods", "--all")
 
@@ -104,6 +108,9 @@ def test_a_training_whose_pod_is_deleted_resumes_and_the_run_ends_green(site: Si
     assert "hunter2" not in output
     assert "might not work" not in output, "what Kubernetes' client prints"
     assert site.cluster.pods_that_stay() == []
+    note = site.airflow.run("train", run)["note"]
+    assert f"DVC experiment `{name}`" in note
+    assert "(http://127.0.0.1:5000/#/experiments/" in note, "MLflow, as a browser reaches it"
     # record has pushed to the repository.
     words = ["git", "for-each-ref", "--format=%(refname)", "refs/exps"]
     pushed = subprocess.run(words, cwd=site.repository, capture_output=True, text=True, check=True).stdout

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
-from tests.kubernetes import servers
-from tests.kubernetes.airflow import settings_of_the_chart
+from tests.kubernetes import page, servers
 from tests.kubernetes.cluster import Cluster
 from tests.pipelines.conftest import add_airflow, make
 from tests.pipelines.e2e.client import Airflow
@@ -21,17 +21,18 @@ LOGIN = "robot:hunter2"
 def airflow(
     cluster: Cluster, data_image: str, airflow_environment: None, tmp_path: Path
 ) -> Iterator[Airflow]:
-    """Airflow on the pipeline of seconds, with the settings of airflow.yaml."""
+    """Airflow on the pipeline of seconds, with the variables that docs/kubernetes.md has for it."""
     repository = make(tmp_path)
     add_airflow(repository)
     project = servers.bare(repository.root, tmp_path)
-    settings = settings_of_the_chart() | {
-        "KUBECONFIG": str(cluster.kubeconfig),
-        "CONVOY_IMAGES": cluster.images,
-        "CONVOY_REPOSITORY": "",
-        "CONVOY_PASSES": "GIT_SSL_CAINFO",
-        "GIT_SSL_CAINFO": "/convoy/git.crt",
-    }
+    images = {"registry.example.com/convoy/{target}:latest": cluster.images}
+    trusted = {"CONVOY_PASSES": "GIT_SSL_CAINFO", "GIT_SSL_CAINFO": "/convoy/git.crt"}
+    settings = page.exported(images, tmp_path) | trusted
+    kubeconfig = Path(settings["KUBECONFIG"])
+    assert cluster.can("create", "pods", kubeconfig=kubeconfig) == "yes"
+    assert cluster.can("get", "secrets", kubeconfig=kubeconfig) == "no", "Airflow's rights and no others"
+    (user,) = yaml.safe_load(kubeconfig.read_text(encoding="utf-8"))["users"]
+    assert user["name"] == "airflow-outside", "the reader's own login is not in it"
     with servers.git_over_https(cluster.host, tmp_path, LOGIN) as certificate:
         shutil.copy(certificate, cluster.volume / "git.crt")
         address = f"https://{LOGIN}@{servers.GIT_HOST}/{project.name}"

@@ -100,8 +100,8 @@ def test_a_remote_on_s3_takes_the_claims_place(
     image = build("data", ROOT, f"{cluster.registry}/convoy/data-s3:test", "--build-arg", "PLUGINS=dvc-s3")
     repository = driven.repository
     with servers.s3(cluster.host, tmp_path) as endpoint:
-        remote = f'[remote "store"]\n    url = s3://convoy/results\n    endpointurl = {endpoint}\n'
-        repository.write(".dvc/config", f"[core]\n    analytics = false\n{remote}")
+        for words in (["add", "store", "s3://convoy/results"], ["modify", "store", "endpointurl", endpoint]):
+            subprocess.run(["dvc", "remote", *words], cwd=repository.root, check=True)
         repository.commit()
         project = servers.bare(repository.root, tmp_path)
         address = f"https://{LOGIN}@{servers.GIT_HOST}/{project.name}"

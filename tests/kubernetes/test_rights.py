@@ -26,12 +26,12 @@ DENIED = [
 
 @pytest.mark.parametrize(("verb", "resource"), ALLOWED)
 def test_airflow_may_run_pods(cluster: Cluster, verb: str, resource: str) -> None:
-    assert _can(cluster, verb, resource, NAMESPACE) == "yes"
+    assert cluster.can(verb, resource) == "yes"
 
 
 @pytest.mark.parametrize(("verb", "resource", "namespace"), DENIED)
 def test_airflow_may_nothing_else(cluster: Cluster, verb: str, resource: str, namespace: str) -> None:
-    assert _can(cluster, verb, resource, namespace) == "no"
+    assert cluster.can(verb, resource, namespace) == "no"
 
 
 def test_the_manifests_can_be_applied_again(cluster: Cluster) -> None:
@@ -67,10 +67,3 @@ def test_a_stage_is_an_ordinary_user_without_a_token_and_cannot_write_to_its_roo
     assert "cannot access '/var/run/secrets/kubernetes.io'" in output
     assert "Read-only file system" in output
     assert "\ntini\n" in output
-
-
-def _can(cluster: Cluster, verb: str, resource: str, namespace: str) -> str:
-    kind, _, subresource = resource.partition("/")
-    words = ["auth", "can-i", verb, kind, f"--subresource={subresource}"]
-    words += ["--namespace", namespace] if namespace else []
-    return cluster.try_kubectl(*words, kubeconfig=cluster.kubeconfig).stdout.strip()
