@@ -42,8 +42,18 @@ def test_a_recipe_has_the_images_and_the_next_command(
     assert capsys.readouterr().out == "conf/recipe/flowers.yaml\nNext: make run RECIPE=flowers\n"
     composing.compose(Path("conf"), ["recipe=flowers"], composing.NEXT)
     checked = params.load(composing.NEXT)
-    assert (checked.recipe, checked.ingest.source.path) == ("flowers", root)
+    # Relative: a clone, a container and a pod have the repository in another place.
+    assert (checked.recipe, checked.ingest.source.path) == ("flowers", Path("My images: ä"))
     assert checked.extractors["mobilenet_v2"].model_dump()["options"] == {"alpha": 0.35}
+
+
+def test_images_outside_of_the_repository_have_their_whole_path(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    root = files(tmp_path_factory.mktemp("images"), *(f"{name}/{n}.jpg" for name in "ab" for n in range(5)))
+    cli.main(new_recipe, ["flowers", "--base", "images_from_scratch", "--data", str(root)])
+    composing.compose(Path("conf"), ["recipe=flowers"], composing.NEXT)
+    assert params.load(composing.NEXT).ingest.source.path == root
 
 
 def test_each_commented_key_can_be_switched_on(workspace: Path) -> None:
