@@ -27,8 +27,10 @@ flock --nonblock "$lock" || { rmdir "$run"; unavailable "another engine runs in 
 # A bridge of its own: two engines on docker0 would assign the same addresses.
 bridge=convoy$((BASHPID % 100000))
 ip link add name "$bridge" type bridge || unavailable "no bridge can be created here"
+# Not by `ip | grep --quiet`: grep ends at the first match, and the pipe then fails where ip still writes.
+addresses=$(ip -o address)
 for third in $(seq 0 254); do
-  ip -o address | grep --quiet " 10\.217\.$third\." || break
+  [[ $addresses == *" 10.217.$third."* ]] || break
 done
 ip address add "10.217.$third.1/24" dev "$bridge"
 # A bridge without a MAC address takes that of a port, and changes it when that container ends. Packets to this

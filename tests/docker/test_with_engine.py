@@ -43,6 +43,23 @@ def test_what_is_missing_is_printed_in_one_line(tmp_path: Path) -> None:
     assert "none can be started: " in done.stderr
 
 
+def test_a_second_engine_gets_a_subnet_of_its_own(tmp_path: Path) -> None:
+    calls = tmp_path / "calls"
+    addresses = "echo '1: convoy1 inet 10.217.0.1/24'; yes '2: other' | head -100000"
+    programs = {
+        "id": "echo 0",
+        "ip": f'echo "$@" >>{calls}; if [ "$1" = -o ]; then {addresses}; fi',
+        "docker": "exit 1",
+        "dockerd": "echo no engine here; exit 1",
+        "iptables": "",
+    }
+    for name, text in programs.items():
+        _program(tmp_path / "programs", name, text)
+    done = _run("true", PATH=f"{tmp_path / 'programs'}:{os.environ['PATH']}")
+    assert (done.returncode, "dockerd ended: no engine here" in done.stderr) == (69, True)
+    assert "address add 10.217.1.1/24" in calls.read_text(encoding="utf-8")
+
+
 @pytest.mark.slow
 def test_a_throwaway_engine_leaves_nothing_behind(tmp_path: Path) -> None:
     folder = tmp_path / "engine"
