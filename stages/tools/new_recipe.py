@@ -80,9 +80,9 @@ def _source(data: Path, base: str) -> list[str]:
     files = layout.count(source)
     checking.check_classes(source, files)
     images = sum(files.by_class.values())
-    path, here = recognized.path, Path.cwd()
+    path, repository = recognized.path, Path.cwd()
     # A clone, a container and a pod have this repository in another place.
-    path = path.relative_to(here) if path.is_relative_to(here) else path
+    path = path.relative_to(repository) if path.is_relative_to(repository) else path
     values = {"kind": recognized.kind, "path": str(path), **recognized.settings}
     lines = [
         "",
