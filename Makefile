@@ -157,6 +157,8 @@ pins: $(VENV)/uv.installed  ## Renew requirements/ from pyproject.toml
 	@$(PIN) --extra bench -c requirements/dev.txt pyproject.toml -o requirements/bench.txt
 	@$(PIN) --extra sweep -c requirements/stages.txt pyproject.toml -o requirements/sweep.txt
 	@$(PIN) --extra jax -c requirements/dev.txt pyproject.toml -o requirements/jax.txt
+	@$(PIN) --extra data --extra train-jax --extra tracking --extra dask -c requirements/stages.txt \
+		-c requirements/jax.txt pyproject.toml -o requirements/train-jax.txt
 	@$(PIN) --group airflow -o requirements/airflow.txt
 	@$(PIN) --group airflow-local -c requirements/airflow.txt -o requirements/airflow-local.txt
 

@@ -1,6 +1,7 @@
 # The stages' images. Targets:
 #   data       every stage that needs no TensorFlow
 #   train      the same and Keras on TensorFlow, CPU
+#   train-jax  the same on JAX instead of TensorFlow, CPU: for a training in several processes
 #   train-gpu  the same with CUDA's libraries as wheels: the host brings the driver alone
 #
 #   make images        or        docker build -f docker/stage.Dockerfile --target train -t convoy/train .
@@ -61,6 +62,11 @@ ARG PLUGINS
 RUN --mount=type=cache,target=/var/cache/uv --mount=source=requirements/stages.txt,target=/requirements.txt \
     /uv/bin/uv pip install --quiet -r /requirements.txt ${PLUGINS} && slim.sh
 
+FROM builder AS train-jax-packages
+ARG PLUGINS
+RUN --mount=type=cache,target=/var/cache/uv --mount=source=requirements/train-jax.txt,target=/requirements.txt \
+    /uv/bin/uv pip install --quiet -r /requirements.txt ${PLUGINS} && KERAS_BACKEND=jax slim.sh
+
 FROM builder AS train-gpu-packages
 ARG PLUGINS
 RUN --mount=type=cache,target=/var/cache/uv --mount=source=requirements/train-gpu.txt,target=/requirements.txt \
@@ -85,6 +91,16 @@ COPY --from=code / ./
 USER 1000
 ARG COMMIT=unknown
 LABEL org.opencontainers.image.title="convoy/train" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.revision="${COMMIT}"
+
+FROM system AS train-jax
+COPY --from=train-jax-packages /opt/venv /opt/venv
+COPY --from=code / ./
+ENV KERAS_BACKEND=jax
+USER 1000
+ARG COMMIT=unknown
+LABEL org.opencontainers.image.title="convoy/train-jax" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.revision="${COMMIT}"
 

@@ -16,4 +16,7 @@ def image(config: Config, target: str, gpus: int) -> str:
     """
     if not target.isidentifier():
         return target
-    return config.images.format(target=f"{target}-gpu" if gpus else target)
+    if gpus:
+        return config.images.format(target=f"{target}-gpu")
+    on_jax = target == "train" and config.passed_variables.get("KERAS_BACKEND") == "jax"
+    return config.images.format(target=f"{target}-jax" if on_jax else target)
