@@ -3,6 +3,7 @@
 import os
 import shutil
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -95,7 +96,7 @@ def _train(name: str, params: LearnerParams, recipe: str, data: Path, model: Pat
         store.Reader(data / "val.h5") as val,
         checkpoints.reserved(name, _identity(params, rows)) as attempt,
         replace_folder_atomically(model, _WRITTEN) as folder,
-        tracking.run(recipe, name, _tags(name, rows), keep=folder, resume=_earlier(attempt)) as run,
+        tracking.run(recipe, name, _tags(name, rows), keep=folder, resume=_record(attempt)) as run,
     ):
         write_json(attempt / tracking.LINK, run.link)
         run.params(params.model_dump())
@@ -140,10 +141,16 @@ def _identity(params: LearnerParams, rows: store.Reader) -> dict[str, Any]:
     }
 
 
-def _earlier(attempt: Path) -> str | None:
-    """The record of an earlier attempt at the same training, which was killed."""
+def _record(attempt: Path) -> str:
+    """The record of an earlier attempt at the same training, which was killed, or that of this first one.
+
+    It is on disk before MLflow has a run: an attempt that is killed between the two would leave a run of its
+    own.
+    """
     path = attempt / tracking.LINK
-    return str(read_json(path)["record"]) if path.exists() else None
+    if not path.exists():
+        write_json(path, {"record": uuid.uuid4().hex})
+    return str(read_json(path)["record"])
 
 
 @contextmanager

@@ -44,12 +44,12 @@ def run(
     Raises:
         TrackingError: The server refuses, or MLFLOW_TRACKING_URI is none.
     """
-    record = _record(recipe, name, {**_tags(), "recipe": recipe, **tags}, resume)
+    record, is_new = _record(recipe, name, {**_tags(), "recipe": recipe, **tags}, resume)
     live = Live(record)
     try:
         live.open()
     except BaseException:
-        record.close() if record.values["resumed"] else record.delete()
+        record.delete() if is_new else record.close()
         raise
     opened = Run(record, live)
     try:
@@ -63,18 +63,18 @@ def run(
     _finish(record, live, "FINISHED", keep)
 
 
-def _record(recipe: str, name: str, tags: dict[str, str], resume: str | None) -> Record:
-    """The record of the attempt to resume, if it is on this machine, or a new one."""
+def _record(recipe: str, name: str, tags: dict[str, str], resume: str | None) -> tuple[Record, bool]:
+    """The record of the attempt to resume, if it is on this machine, or a new one; and whether it is new."""
     execution = asdict(executions.current())
     record = Record.claim(waiting() / resume) if resume else None
-    if record is None:
+    if is_new := record is None:
         about = {"recipe": recipe, "name": name, "tags": tags, "execution": execution}
         record = Record.create(resume or uuid.uuid4().hex, **about)
     else:
         record.values |= {"tags": record.values["tags"] | tags, "execution": execution}
     record.values |= {"resumed": resume is not None, "status": "RUNNING", "ended": None}
     record.save()
-    return record
+    return record, is_new
 
 
 def _finish(record: Record, live: Live, status: str, keep: Path | None) -> None:

@@ -43,7 +43,9 @@ def logged(kept):
     finish(kept)
     die()
 
-if point == "fitting":
+if point == "opened":
+    runs._describe = die
+elif point == "fitting":
     tracking.Run.epoch = fitting
 elif point == "logged":
     upload.upload = logged
@@ -68,6 +70,7 @@ def train(features: Path, point: str, recipe: str) -> int:
 @pytest.mark.parametrize(
     ("point", "machine"),
     [
+        ("opened", "the same machine"),
         ("fitting", "the same machine"),
         ("fitting", "another machine"),
         ("logged", "the same machine"),
