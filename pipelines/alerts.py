@@ -3,6 +3,7 @@
 import json
 import logging
 import urllib.request
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 from urllib.error import HTTPError
@@ -80,6 +81,25 @@ def has_pool(config: Config, name: str) -> bool:
     except OSError as error:
         log.warning("skipped_pool_check reason=%s", error)
     return True
+
+
+def answer_to_earlier_try(config: Config, ti: Any) -> dict[str, Any] | None:
+    """A person's answer to a question of a task's last try; None without one, or where it cannot be known."""
+    if ti.try_number < 2:
+        return None
+    question = f"taskInstances/{quote(ti.task_id)}/{ti.map_index}/hitlDetails/tries/{ti.try_number - 1}"
+    try:
+        if (access := _access(config)) is None:
+            return None
+        api, header = access
+        page = f"{api}/dags/{quote(ti.dag_id)}/dagRuns/{quote(ti.run_id)}/{question}"
+        answer: dict[str, Any] = _request(page, "GET", None, header)
+    except OSError as error:
+        log.warning("skipped_earlier_answer reason=%s", error)
+        return None
+    if not answer["response_received"]:
+        return None
+    return answer | {"responded_at": datetime.fromisoformat(answer["responded_at"])}
 
 
 def _annotate(config: Config, ti: Any, text: str, path: str) -> None:
