@@ -47,8 +47,8 @@ class Approve(HITLOperator):
         plan = ti.xcom_pull(task_ids=PLAN)
         if not may_run(self, plan, self.stage):
             skip(context, f"{APPROVE}: {self.stage} has nothing to do")
-        # Where the answer comes before the scheduler has heard of the process's end, Airflow takes the task for
-        # killed and tries it again. A task that a person cleared has more tries: it asks again.
+        # Airflow takes a task for killed whose answer comes before it has heard of the process's end.
+        # A person's *Clear* gives a task more tries than its own; then the question is asked again.
         if ti.max_tries == self.retries and (answer := alerts.answer_to_earlier_try(settings, ti)):
             return self.execute_complete(context, answer)
         # Of a mapped task, a list: members' own metrics are too many for a question.
