@@ -87,7 +87,8 @@ def answer_to_earlier_try(config: Config, ti: Any) -> dict[str, Any] | None:
     """A person's answer to a question of a task's last try; None without one, or where it cannot be known."""
     if ti.try_number < 2:
         return None
-    question = f"taskInstances/{quote(ti.task_id)}/{ti.map_index}/hitlDetails/tries/{ti.try_number - 1}"
+    # A question belongs to the task and not to a try: it has the last answer until it is asked again.
+    question = f"taskInstances/{quote(ti.task_id)}/{ti.map_index}/hitlDetails"
     try:
         if (access := _access(config)) is None:
             return None

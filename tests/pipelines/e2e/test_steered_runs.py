@@ -1,6 +1,7 @@
 """What a person chooses in the trigger form: forced stages, approval, priority, pool; and a backfill."""
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -202,9 +203,12 @@ def test_a_person_decides_before_the_stage_runs(
     run = airflow.trigger("train", overrides=[f"models.b.c={len(answer)}"], approval=True)
     states = ("running", "awaiting_input")
     wait_until(lambda: airflow.states("train", run).get("approve") in states, 300, "the question")
-    # The answer comes before the scheduler has heard that the task's process has ended, and tries it again.
+    # The answer comes before the scheduler has heard that the task's process has ended: it tries it again.
     with held(tiny[1].process("scheduler")):
         wait_until(lambda: airflow.states("train", run)["approve"] == "awaiting_input", 60, "the question")
+        log = tiny[0].root / ".convoy" / "airflow" / "logs" / "scheduler.log"
+        over = re.compile(rf"Workload finished.*workload_id={tasks_of(airflow, run)['approve']['id']}")
+        wait_until(lambda: over.search(log.read_text(encoding="utf-8")), 60, "the end of the process")
         _answers(airflow, webhook, run, answer)
     assert airflow.ended("train", run) == "success"
     approved = answer == "Approve"
