@@ -46,21 +46,14 @@ class Workspace:
             extractor: A section of `extractors`.
             size: Height and width of the resized images.
         """
-        subprocess.run(["git", "clone", "-q", _ROOT, root], check=True)
+        clone(root)
         values: dict[str, Any] = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
         # Files that are no images are left out, however many.
         values["ingest"].update(source={"kind": "folder", "path": "images"}, max_reject_fraction=1.0)
         values["resize"].update(size=[size, size], keep_aspect=True, color="rgb", quality="exact")
         values["extractors"][_EXTRACTOR] = dict(extractor)
         (root / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
-        # What DVC knows of files by their inodes belongs to the workspace, too.
-        (root / ".dvc" / "config.local").write_text(f"[core]\nsite_cache_dir = {root}/.dvc/site\n")
-        environment = os.environ | {
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            events.VARIABLE: str(root / ".convoy" / "events"),
-            results_store.FOLDER_VARIABLE: str(root / ".convoy" / "image_results"),
-        }
-        return cls(root, environment)
+        return cls(root, environment(root))
 
     def add(self, source: Path, files: Sequence[Path]) -> None:
         """Copy files of a folder into the source."""
@@ -77,18 +70,56 @@ class Workspace:
         """
         reader = events.Reader(self.root / ".convoy" / "events")
         reader.read()
-        os.sync()
-        start, cpu = time.perf_counter(), _cpu_of_children()
         command = ["dvc", "repro", "-q", "audit", f"extract@{_EXTRACTOR}"]
-        run = subprocess.run(
-            command, cwd=self.root, env=self.environment, stderr=subprocess.PIPE, text=True, check=False
-        )
-        seconds, cpu = time.perf_counter() - start, _cpu_of_children() - cpu
-        if run.returncode:
-            raise ConvoyError(f"{' '.join(command)} failed: {run.stderr.strip().splitlines()[-1:]}")
+        seconds, cpu = timed(command, self.root, self.environment)
         fields = [record["fields"] for record in reader.read() if record["kind"] == "event"]
         decodes, passes = (sum(int(each.get(key, 0)) for each in fields) for key in ("decoded", "computed"))
         return Cost(seconds, cpu, decodes, passes)
+
+
+def clone(root: Path, commit: str = "HEAD") -> None:
+    """Clone the repository's commit; what DVC knows of files by their inodes belongs to the clone, too."""
+    subprocess.run(["git", "clone", "-q", _ROOT, root], check=True)
+    resolved = subprocess.run(
+        ["git", "rev-parse", commit], cwd=_ROOT, check=True, capture_output=True, text=True
+    ).stdout.strip()
+    subprocess.run(["git", "checkout", "-q", resolved], cwd=root, check=True)
+    (root / ".dvc" / "config.local").write_text(f"[core]\nsite_cache_dir = {root}/.dvc/site\n")
+
+
+def environment(root: Path) -> dict[str, str]:
+    """The variables of a run in a clone: this Python, and no services or folders of anything else."""
+    inherited = {
+        key: value for key, value in os.environ.items() if not key.startswith(("CONVOY_", "MLFLOW_"))
+    }
+    return inherited | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        events.VARIABLE: str(root / ".convoy" / "events"),
+        results_store.FOLDER_VARIABLE: str(root / ".convoy" / "image_results"),
+    }
+
+
+def timed(command: Sequence[str], root: Path, variables: Mapping[str, str]) -> tuple[float, float]:
+    """Run a command in a folder; return its seconds, and the CPU seconds of all that it started.
+
+    Raises:
+        ConvoyError: The command failed.
+    """
+    os.sync()
+    start, cpu = time.perf_counter(), _cpu_of_children()
+    run = subprocess.run(
+        command,
+        cwd=root,
+        env=variables,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        check=False,
+    )
+    seconds, cpu = time.perf_counter() - start, _cpu_of_children() - cpu
+    if run.returncode:
+        raise ConvoyError(f"{' '.join(command)} failed: {run.stderr.strip().splitlines()[-1:]}")
+    return seconds, cpu
 
 
 def _cpu_of_children() -> float:
