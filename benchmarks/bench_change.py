@@ -15,8 +15,8 @@ from benchmarks import harness, images
 from benchmarks.harness import Row, Settings
 from benchmarks.workspace import Cost, Workspace
 
-_SIDE, _ALPHA = 224, 0.35
-_NEW = 100
+SIDE, NEW = 224, 100
+_ALPHA = 0.35
 _UNITS = {"seconds": "s", "cpu": "s", "decodes": "", "passes": ""}
 
 
@@ -53,17 +53,17 @@ def compare(settings: Settings, name: str, source: Path, extractor: Mapping[str,
 
 
 def _changed(root: Path, source: Path, extractor: Mapping[str, Any]) -> Cost:
-    workspace, files = Workspace.create(root, extractor, _SIDE), _files(source)
-    workspace.add(source, [path for number, path in enumerate(files) if number % _NEW])
+    workspace, files = Workspace.create(root, extractor, SIDE), _files(source)
+    workspace.add(source, [path for number, path in enumerate(files) if number % NEW])
     workspace.reproduce()
-    workspace.add(source, files[::_NEW])
+    workspace.add(source, files[::NEW])
     cost = workspace.reproduce()
     shutil.rmtree(root)
     return cost
 
 
 def _from_nothing(root: Path, source: Path, extractor: Mapping[str, Any]) -> Cost:
-    workspace = Workspace.create(root, extractor, _SIDE)
+    workspace = Workspace.create(root, extractor, SIDE)
     workspace.add(source, _files(source))
     cost = workspace.reproduce()
     shutil.rmtree(root)
@@ -74,21 +74,26 @@ def _files(source: Path) -> list[Path]:
     return sorted(path for path in source.rglob("*") if path.is_file())
 
 
-def _backbone(folder: Path) -> dict[str, Any]:
-    """A section of `extractors`: MobileNetV2. Random weights cost the same arithmetic."""
+def save_backbone(path: Path) -> None:
+    """Write the weights of `backbone`: random ones, which cost the same arithmetic."""
     import keras
 
-    weights = folder / "mobilenet.weights.h5"
     keras.applications.MobileNetV2(
-        include_top=False, weights=None, input_shape=(_SIDE, _SIDE, 3), alpha=_ALPHA
-    ).save_weights(weights)
+        include_top=False, weights=None, input_shape=(SIDE, SIDE, 3), alpha=_ALPHA
+    ).save_weights(path)
+
+
+def backbone(weights: Path) -> dict[str, Any]:
+    """A section of `extractors`: MobileNetV2 at width 0.35."""
     options = {"alpha": _ALPHA}
-    return {
-        "kind": "keras_applications",
-        "backbone": "MobileNetV2",
-        "weights": str(weights.absolute()),
-        "options": options,
-    }
+    file = str(weights.absolute())
+    return {"kind": "keras_applications", "backbone": "MobileNetV2", "weights": file, "options": options}
+
+
+def _backbone(folder: Path) -> dict[str, Any]:
+    weights = folder / "mobilenet.weights.h5"
+    save_backbone(weights)
+    return backbone(weights)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """The default recipe from an empty cache, at this commit and at an earlier one, in turn.
 
-Each run is `dvc repro` in a new clone with a cache of its own and no bytecode of Convoy's, so the figures hold
-all that a first run waits for. CPU seconds are those of DVC and of all stages; unlike seconds, they can be
-compared on a busy machine. Both commits use the packages that are installed here.
+Each run is `dvc repro` in a new clone with a cache of its own and no bytecode of Convoy's, so the figures
+hold all that a first run waits for. CPU seconds are those of DVC and of all stages; unlike seconds, they can
+be compared on a busy machine. Both commits use the packages that are installed here.
 """
 
 import json
@@ -38,8 +38,8 @@ def compare(*, base: str, repeats: int = 1) -> None:
     runs: dict[str, list[Run]] = {base: [], "HEAD": []}
     with tempfile.TemporaryDirectory(prefix="convoy-bench-") as work:
         for number in range(repeats):
-            for commit in runs:
-                runs[commit].append(_run(Path(work) / f"{commit}-{number}", commit))
+            for commit, finished in runs.items():
+                finished.append(_run(Path(work) / f"{commit}-{number}", commit))
     before, now = runs[base], runs["HEAD"]
     rows = [
         _row("seconds", [run.seconds for run in before], [run.seconds for run in now]),

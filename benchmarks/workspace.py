@@ -17,7 +17,7 @@ from stages.common import events
 from stages.common.errors import ConvoyError
 from stages.data import results_store
 
-_ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[1]
 _EXTRACTOR = "measured"
 
 
@@ -47,12 +47,7 @@ class Workspace:
             size: Height and width of the resized images.
         """
         clone(root)
-        values: dict[str, Any] = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
-        # Files that are no images are left out, however many.
-        values["ingest"].update(source={"kind": "folder", "path": "images"}, max_reject_fraction=1.0)
-        values["resize"].update(size=[size, size], keep_aspect=True, color="rgb", quality="exact")
-        values["extractors"][_EXTRACTOR] = dict(extractor)
-        (root / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+        (root / "params.yaml").write_text(params_text(extractor, "images", size), encoding="utf-8")
         return cls(root, environment(root))
 
     def add(self, source: Path, files: Sequence[Path]) -> None:
@@ -77,11 +72,27 @@ class Workspace:
         return Cost(seconds, cpu, decodes, passes)
 
 
+def params_text(extractor: Mapping[str, Any], source: str, size: int) -> str:
+    """The project's own params with the extractor `measured`, for images of a folder; as YAML.
+
+    Args:
+        extractor: A section of `extractors`.
+        source: The folder, seen from the workspace.
+        size: Height and width of the resized images.
+    """
+    values: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    # Files that are no images are left out, however many.
+    values["ingest"].update(source={"kind": "folder", "path": source}, max_reject_fraction=1.0)
+    values["resize"].update(size=[size, size], keep_aspect=True, color="rgb", quality="exact")
+    values["extractors"][_EXTRACTOR] = dict(extractor)
+    return yaml.safe_dump(values)
+
+
 def clone(root: Path, commit: str = "HEAD") -> None:
     """Clone the repository's commit; what DVC knows of files by their inodes belongs to the clone, too."""
-    subprocess.run(["git", "clone", "-q", _ROOT, root], check=True)
+    subprocess.run(["git", "clone", "-q", ROOT, root], check=True)
     resolved = subprocess.run(
-        ["git", "rev-parse", commit], cwd=_ROOT, check=True, capture_output=True, text=True
+        ["git", "rev-parse", commit], cwd=ROOT, check=True, capture_output=True, text=True
     ).stdout.strip()
     subprocess.run(["git", "checkout", "-q", resolved], cwd=root, check=True)
     (root / ".dvc" / "config.local").write_text(f"[core]\nsite_cache_dir = {root}/.dvc/site\n")
