@@ -1,6 +1,7 @@
 """The pipeline's own data stages on a folder of images, with the arguments that dvc.yaml gives them."""
 
 import importlib
+import os
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from benchmarks import images
 from stages import params
 from stages.cli import Command
 from stages.common.files import remove
+from stages.data import results_store
 from stages.data.manifest import Manifest, Row
 from stages.data.sizing import Quality
 from stages.params import Params
@@ -72,7 +74,8 @@ class Pipeline:
         return [row for row in self._manifest().rows() if row.plain]
 
     def run(self, *names: str) -> None:
-        """Run stages as functions in this process."""
+        """Run stages as functions in this process, with a store of results of their own."""
+        os.environ[results_store.FOLDER_VARIABLE] = str(self.root / "image_results")
         for name in names:
             stage: Command[..., Any] = getattr(importlib.import_module(f"stages.{name}"), name)
             checked = {argument: self.params.at(key) for argument, key in stage.reads.items()}
@@ -90,7 +93,8 @@ class Pipeline:
         return [str(self.root / word) if "/" in word else word for word in words]
 
     def forget(self) -> None:
-        """Remove the outputs of the stages after ingest, so that these start from nothing."""
+        """Remove the outputs of the stages after ingest and all results, so that these start from nothing."""
+        remove(self.root / "image_results")
         outputs = {self.root / out for out in _definition("ingest")["outs"]}
         for path in (self.root / "data").iterdir():
             if path not in outputs:

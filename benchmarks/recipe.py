@@ -1,4 +1,4 @@
-"""The default recipe from an empty cache, at this commit and at an earlier one, in turn.
+"""The default recipe, or the first pass over a folder, from nothing: at this commit and at an earlier one.
 
 Each run is `dvc repro` in a new clone with a cache of its own and no bytecode of Convoy's, so the figures
 hold all that a first run waits for. CPU seconds are those of DVC and of all stages; unlike seconds, they can
@@ -7,11 +7,13 @@ be compared on a busy machine. Both commits use the packages that are installed 
 
 import json
 import os
+import shutil
 import statistics
-import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import yaml
 
 from benchmarks.harness import markdown
 from benchmarks.workspace import clone, environment, timed
@@ -28,18 +30,19 @@ class Run(NamedTuple):
     accuracies: dict[str, float]
 
 
-def compare(*, base: str, repeats: int = 1) -> None:
+def compare(*, base: str, data: Path | None = None, repeats: int = 1) -> None:
     """Print what both commits take, the shares, and the accuracies.
 
     Args:
         base: The earlier commit.
+        data: A folder per class: measure `ingest`, `audit` and `resize` of its images to 256² instead.
         repeats: Take the median of this many.
     """
     runs: dict[str, list[Run]] = {base: [], "HEAD": []}
     with tempfile.TemporaryDirectory(prefix="convoy-bench-") as work:
         for number in range(repeats):
             for commit, finished in runs.items():
-                finished.append(_run(Path(work) / f"{commit}-{number}", commit))
+                finished.append(_run(Path(work) / f"{commit}-{number}", commit, data))
     before, now = runs[base], runs["HEAD"]
     rows = [
         _row("seconds", [run.seconds for run in before], [run.seconds for run in now]),
@@ -51,13 +54,26 @@ def compare(*, base: str, repeats: int = 1) -> None:
     print(f"\nmedian of {repeats}, load {os.getloadavg()[1]:.1f} on {os.cpu_count()} cores")
 
 
-def _run(root: Path, commit: str) -> Run:
+def _run(root: Path, commit: str, data: Path | None) -> Run:
     clone(root, commit)
-    seconds, cpu = timed(["dvc", "repro", "-q"], root, environment(root))
-    metrics: dict[str, Any] = json.loads((root / _METRICS).read_text(encoding="utf-8"))
-    members = {name: values["accuracy"] for name, values in metrics.items() if "accuracy" in values}
-    subprocess.run(["rm", "-rf", root], check=True)
-    return Run(seconds, cpu, members)
+    if data is not None:
+        _read_folder(root, data)
+    stages = [] if data is None else ["audit", "resize"]
+    seconds, cpu = timed(["dvc", "repro", "-q", *stages], root, environment(root))
+    metrics: dict[str, Any] = {}
+    if data is None:
+        metrics = json.loads((root / _METRICS).read_text(encoding="utf-8"))
+    shutil.rmtree(root)
+    return Run(seconds, cpu, {name: values["accuracy"] for name, values in metrics.items()})
+
+
+def _read_folder(root: Path, data: Path) -> None:
+    """Let the params name a copy of the folder; every commit compared has these keys."""
+    shutil.copytree(data, root / "images")
+    values: dict[str, Any] = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
+    values["ingest"].update(source={"kind": "folder", "path": "images"}, max_reject_fraction=1.0)
+    values["resize"].update(size=[256, 256], keep_aspect=True, color="rgb", quality="exact")
+    (root / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
 
 
 def _row(name: str, before: list[float], now: list[float]) -> tuple[str, ...]:

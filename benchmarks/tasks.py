@@ -2,16 +2,19 @@
 
 A task is `python -m pipelines.worker` with the variables that every runner sets: a fresh clone, one DVC cache
 and one store of results for all. With --image it runs in a container, which mounts the shared folder and the
-repository. Airflow itself is left out: it waits. Decodes and forward passes are what the stages report.
-CPU seconds are those of the worker and of all that it starts.
+repository. Airflow itself is left out: it waits. Decodes and forward passes are what the stages report. CPU
+seconds are those of the worker and of all that it starts. The seconds to a stage's start count from the start
+of the process or the container; a task that only imports DVC is their yardstick.
 """
 
 import json
+import math
 import os
 import re
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,15 +26,18 @@ from stages import cli
 from stages.common.errors import ConvoyError
 
 _STAGES = ("ingest", "audit", "resize", "mean", "pack", "extract@measured")
+_FOLDERS = ("cache", "state", "work", "data")
 _EVENTS = ("ingested_images", "audited_data", "resized_images", "extracted_features")
+_HEADER = ("task", "CPU s, 1 % new", "from nothing", "share", "s to its start", "decodes", "passes")
 # Of the shell and of its children: minutes and seconds, user and system.
 _TIMES = re.compile(r"^(\d+)m([\d.]+)s (\d+)m([\d.]+)s$", re.MULTILINE)
 
 
 class Task(NamedTuple):
-    """CPU seconds, images decoded, images through the extractor."""
+    """CPU seconds, seconds until DVC starts the stage, images decoded, images through the extractor."""
 
     cpu: float
+    start: float
     decodes: int
     passes: int
 
@@ -63,7 +69,8 @@ def measure(*, count: int = 2_000, weights: Path | None = None, image: str = "")
         nothing = _Tasks(work / "nothing", file, image)
         nothing.add(source, files)
         print(_table(new, nothing.run()))
-    print(f"\n{count} images, load {os.getloadavg()[1]:.1f} on {os.cpu_count()} cores")
+        print(f"\nseconds to import DVC, likewise: {nothing.imported():.1f}")
+    print(f"{count} images, load {os.getloadavg()[1]:.1f} on {os.cpu_count()} cores")
 
 
 class _Tasks:
@@ -71,7 +78,7 @@ class _Tasks:
 
     def __init__(self, root: Path, weights: Path, image: str) -> None:
         self._root, self._image = root, image
-        for name in ("cache", "state", "work", "data"):
+        for name in _FOLDERS:
             (root / name).mkdir(parents=True)
         shutil.copyfile(weights, root / weights.name)
         extractor = bench_change.backbone(root / weights.name)
@@ -88,6 +95,10 @@ class _Tasks:
         """Run each stage in turn, as a task."""
         return {stage: self._task(stage) for stage in _STAGES}
 
+    def imported(self) -> float:
+        """Seconds until a task that only imports DVC has done so."""
+        return self._started("python -c 'import dvc.repo; print(1)'", {}, "1")[0]
+
     def _task(self, stage: str) -> Task:
         result = self._root / "result.json"
         variables = {
@@ -97,26 +108,34 @@ class _Tasks:
             "CONVOY_MESSAGES": json.dumps(_EVENTS),
             "CONVOY_REPOSITORY": str(ROOT),
             "CONVOY_RESULT": str(result),
-            **{
-                f"CONVOY_{name.upper()}": str(self._root / name)
-                for name in ("cache", "state", "work", "data")
-            },
+            **{f"CONVOY_{name.upper()}": str(self._root / name) for name in _FOLDERS},
         }
         script = "python -m pipelines.worker; code=$?; times; exit $code"
-        done = subprocess.run(
+        start, output = self._started(script, variables, "Running stage")
+        events: list[dict[str, Any]] = json.loads(result.read_text(encoding="utf-8"))["events"]
+        decodes, passes = (sum(int(event.get(key, 0)) for event in events) for key in ("decoded", "computed"))
+        minutes, seconds, more, rest = map(float, _TIMES.findall(output)[-1])
+        return Task(60 * (minutes + more) + seconds + rest, start, decodes, passes)
+
+    def _started(self, script: str, variables: dict[str, str], line: str) -> tuple[float, str]:
+        """Run a script to its end; return the seconds until it prints a line, and all that it prints."""
+        start, seconds, output = time.perf_counter(), math.nan, ""
+        with subprocess.Popen(
             [*self._container(variables), "sh", "-c", script],
             cwd=ROOT,
             env=environment(self._root) | variables,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise ConvoyError(f"the task {stage} failed: {(done.stdout + done.stderr)[-500:]}")
-        events: list[dict[str, Any]] = json.loads(result.read_text(encoding="utf-8"))["events"]
-        decodes, passes = (sum(int(event.get(key, 0)) for event in events) for key in ("decoded", "computed"))
-        minutes, seconds, more, rest = map(float, _TIMES.findall(done.stdout)[-1])
-        return Task(60 * (minutes + more) + seconds + rest, decodes, passes)
+        ) as process:
+            assert process.stdout is not None
+            for text in process.stdout:
+                output += text
+                if math.isnan(seconds) and text.startswith(line):
+                    seconds = time.perf_counter() - start
+        if process.returncode:
+            raise ConvoyError(f"{script} failed: {output[-500:]}")
+        return seconds, output
 
     def _container(self, variables: dict[str, str]) -> list[str]:
         if not self._image:
@@ -136,14 +155,20 @@ class _Tasks:
 
 
 def _table(new: dict[str, Task], nothing: dict[str, Task]) -> str:
-    rows = [
-        (stage, f"{task.cpu:.1f}", f"{nothing[stage].cpu:.1f}", str(task.decodes), str(task.passes))
-        for stage, task in new.items()
-    ]
-    one, other = (sum(task.cpu for task in tasks.values()) for tasks in (new, nothing))
-    decodes, passes = (sum(getattr(task, key) for task in new.values()) for key in ("decodes", "passes"))
-    rows.append(("all", f"{one:.1f} ({one / other:.0%})", f"{other:.1f}", str(decodes), str(passes)))
-    return markdown(("task", "CPU s, 1 % new", "CPU s, from nothing", "decoded", "through the network"), rows)
+    def row(name: str, task: Task, other: Task) -> tuple[str, ...]:
+        share = f"{task.cpu / other.cpu:.0%}"
+        return (
+            *(name, f"{task.cpu:.1f}", f"{other.cpu:.1f}", share),
+            *(f"{task.start:.1f}", str(task.decodes), str(task.passes)),
+        )
+
+    rows = [row(stage, task, nothing[stage]) for stage, task in new.items()]
+    rows.append(row("all", _together(new), _together(nothing)))
+    return markdown(_HEADER, rows)
+
+
+def _together(tasks: dict[str, Task]) -> Task:
+    return Task(*(sum(values) for values in zip(*tasks.values(), strict=True)))
 
 
 if __name__ == "__main__":

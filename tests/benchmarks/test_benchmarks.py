@@ -21,6 +21,8 @@ from benchmarks import (
 )
 from benchmarks.formats import FORMATS
 from benchmarks.harness import Benchmark, Row, Settings
+from benchmarks.pipeline import Pipeline
+from stages.data import results_store
 
 
 @pytest.fixture
@@ -43,6 +45,13 @@ def test_measures_everything_it_names(benchmark: Benchmark, rows: int, tiny: Set
     report = benchmark(tiny)
     assert len({row.name for row in report}) == len(report) == rows
     assert all(math.isfinite(row.ours) and row.ours > 0 for row in report)
+
+
+def test_a_rate_of_resize_is_not_that_of_stored_results(tiny: Settings, image_results: Path) -> None:
+    pipeline = Pipeline.ingested(images.small(tiny), tiny.work / "exact", 32)
+    assert results_store.held(), "ingest stores the pixels that its decode gives"
+    pipeline.forget()
+    assert not results_store.held()
 
 
 @pytest.mark.slow
