@@ -79,4 +79,6 @@ def create(params: Params) -> NearestNeighbors:
 
 def load(folder: Path) -> NearestNeighbors:
     """Load a fitted learner."""
-    return NearestNeighbors(None, read(folder))
+    from sklearn.neighbors import KNeighborsClassifier
+
+    return NearestNeighbors(None, read(folder, KNeighborsClassifier))

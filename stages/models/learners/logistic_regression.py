@@ -97,4 +97,6 @@ def create(params: Params) -> LogisticRegression:
 
 def load(folder: Path) -> LogisticRegression:
     """Load a fitted learner."""
-    return LogisticRegression(None, read(folder))
+    from sklearn.linear_model import LogisticRegression as Fitted
+
+    return LogisticRegression(None, read(folder, Fitted))

@@ -72,4 +72,7 @@ def create(params: Params) -> Mlp:
 
 def load(folder: Path) -> Mlp:
     """Load a fitted learner."""
-    return Mlp(None, read(folder))
+    from sklearn.neural_network import MLPClassifier
+    from sklearn.preprocessing import LabelBinarizer
+
+    return Mlp(None, read(folder, MLPClassifier, LabelBinarizer))

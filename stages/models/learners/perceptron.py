@@ -35,4 +35,6 @@ def create(params: Params) -> Perceptron:
 
 def load(folder: Path) -> Perceptron:
     """Load a fitted learner."""
-    return Perceptron(None, read(folder))
+    from sklearn.linear_model import Perceptron as Fitted
+
+    return Perceptron(None, read(folder, Fitted))

@@ -87,7 +87,10 @@ def load(folder: Path) -> RandomForest:
     Raises:
         ValueError: a tree of the file points outside of itself.
     """
-    pipeline = read(folder, [_TREE])
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.tree import DecisionTreeClassifier
+
+    pipeline = read(folder, RandomForestClassifier, DecisionTreeClassifier, trusted=[_TREE])
     for estimator in pipeline.named_steps["classify"].estimators_:
         _check(estimator.tree_)
     return RandomForest(None, pipeline)

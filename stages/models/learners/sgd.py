@@ -63,4 +63,6 @@ def create(params: Params) -> Sgd:
 
 def load(folder: Path) -> Sgd:
     """Load a fitted learner."""
-    return Sgd(None, read(folder))
+    from sklearn.linear_model import SGDClassifier
+
+    return Sgd(None, read(folder, SGDClassifier))

@@ -1,6 +1,8 @@
 """The scikit-learn classifiers: what all of them promise, on images and on features."""
 
 import logging
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +84,32 @@ def test_a_separable_set_of_images_is_learnt_and_survives_saving(
     # On raw pixels every step of gradient descent overshoots: Starter Bundle ch. 9 got to 55 %.
     if (kind, normalize) != ("sgd", None):
         assert (probabilities.argmax(axis=1) == labels).all()
+
+
+def test_a_new_process_loads_every_kind_and_imports_no_other_estimators(packed: Any, tmp_path: Path) -> None:
+    for kind, normalize in zip(KINDS, ["scale", "standardize", "l2", None] * 2, strict=False):
+        learner, _ = fit(packed.packed, kind, normalize=normalize)
+        (tmp_path / kind).mkdir()
+        learner.save(tmp_path / kind)
+        write_json(tmp_path / kind / "spec.json", {"kind": kind})
+    script = """
+import sys
+from pathlib import Path
+from stages.models import learners
+print(*(type(learners.load(Path(sys.argv[1]) / kind)).__name__ for kind in sys.argv[2:]))
+print(*(name for name in ("sklearn.gaussian_process", "sklearn.mixture") if name in sys.modules))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, tmp_path, *KINDS],
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    loaded, others = done.stdout.splitlines()
+    assert len(loaded.split()) == len(KINDS)
+    assert not others
 
 
 @pytest.mark.parametrize("kind", KINDS)
