@@ -82,6 +82,9 @@ test: $(VENV)/dev.installed lint  ## Check style and types, run every test, meas
 	@printf 'Coverage of pipelines/ in %%, at least 85: '
 	@coverage report --include='pipelines/*' --format=total --fail-under=85
 
+# Its image, Keras on JAX, has 1.5 GB: `make test-jax` builds it, CI does not.
+RANKS := tests/docker/test_ranks.py
+
 # Keras' backend in the fast tests: tensorflow, or jax (an extra).
 BACKEND := tensorflow
 
@@ -90,6 +93,7 @@ test-fast: $(VENV)/dev.installed $(if $(filter jax,$(BACKEND)),$(VENV)/jax.insta
 
 test-jax: $(VENV)/jax.installed  ## Run the tests of networks with Keras on JAX, several devices and processes among them
 	@KERAS_BACKEND=jax pytest -rs -n 2 --dist loadfile tests/models tests/data/test_loader.py tests/common/test_launcher.py
+	@docker/with-engine.sh pytest -rs $(RANKS)
 
 images:  ## Build the containers' images (see docker/)
 	@docker/images.sh
@@ -101,7 +105,7 @@ down:  ## Stop them; runs, artifacts and users stay
 	@docker/compose.sh down
 
 e2e-docker: $(VENV)/dev.installed  ## Run the pipeline in containers, on a throwaway engine where there is none
-	@docker/with-engine.sh pytest -rs tests/docker tests/pipelines/test_runners.py
+	@docker/with-engine.sh pytest -rs tests/docker tests/pipelines/test_runners.py --ignore $(RANKS)
 
 e2e-kubernetes: $(VENV)/dev.installed $(AIRFLOW)/installed  ## Run the pipeline as pods, on a throwaway Kubernetes cluster
 	@docker/with-cluster.sh pytest -rs -k kubernetes tests/kubernetes tests/pipelines/test_runners.py
