@@ -20,7 +20,10 @@ admin_username = admin
 auth_cache_ttl_seconds = 60
 INI
 export MLFLOW_AUTH_CONFIG_PATH
+# A worker that does not answer for this long is replaced. With uvicorn's 5 seconds, workers of a busy machine were
+# replaced while they started, for ever.
 exec mlflow server --app-name basic-auth --host 0.0.0.0 --port 5000 --workers 2 \
+  --uvicorn-opts "--timeout-worker-healthcheck 60" \
   --backend-store-uri "$MLFLOW_DATABASE" \
   --artifacts-destination "${MLFLOW_ARTIFACTS:-/artifacts}" \
   --allowed-hosts "$MLFLOW_ALLOWED_HOSTS"
