@@ -37,7 +37,7 @@ if [ ! -e "$CONVOY_ENV" ]; then
   home=${CONVOY_HOME:-$repository/.convoy}
   directory "$home"
   directory "$repository/datasets"
-  if docker info --format '{{.SecurityOptions}}' 2>/dev/null | grep --quiet rootless; then uid=0 gid=0; fi
+  if [[ $(docker info --format '{{.SecurityOptions}}' 2>/dev/null) == *rootless* ]]; then uid=0 gid=0; fi
   mkdir -p "$(dirname "$CONVOY_ENV")"
   (
     umask 077

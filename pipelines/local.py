@@ -21,7 +21,7 @@ from typing import IO
 
 from pipelines.config import CODE, load
 from pipelines.parts import Parts
-from pipelines.postgres import PATIENT, Postgres
+from pipelines.postgres import DEADLOCK_TIMEOUT, Postgres
 
 
 def main() -> None:
@@ -61,7 +61,7 @@ def main() -> None:
         postgres.execute("UPDATE job SET state = 'failed' WHERE state = 'running'")
         port = airflow.rpartition(":")[2]
         words = [*_AIRFLOW, "api-server", "--port", port, "--host", "127.0.0.1"]
-        parts.start("api-server", words, PATIENT)
+        parts.start("api-server", words, DEADLOCK_TIMEOUT)
         parts.start("dag-processor", [*_AIRFLOW, "dag-processor"])
         parts.start("triggerer", [*_AIRFLOW, "triggerer", *_NO_LOG_SERVER])
         parts.wait_for(f"{airflow}/api/v2/monitor/health")

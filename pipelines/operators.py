@@ -245,7 +245,7 @@ class CleanUp(Worker):
 
 
 def settings_of(task: Worker, context: Any) -> Settings:
-    """How a task runs in this run: as dvc.yaml says, or the run's form."""
+    """Settings of a task in a run: those of dvc.yaml, or of the run's form."""
     params = context["params"]
     return task.settings.with_gpus(params.get("gpus")).with_nodes(params.get("nodes"))
 

@@ -28,10 +28,9 @@ _SETTINGS = {
     "io_method": "sync",
     "max_logical_replication_workers": "0",
 }
-# For the environment of a client that answers people: it waits longer than others before it looks for a
-# deadlock, so the other side is cancelled. Airflow's scheduler tries again; its API answers a cancel of a run
-# that meets the scheduler in a deadlock with HTTP 500.
-PATIENT = {"PGOPTIONS": "-c deadlock_timeout=10s"}
+# For the environment of Airflow's API: it waits longer than the scheduler before it looks for a deadlock, so
+# PostgreSQL cancels the scheduler's statement. The scheduler tries again; the API would answer HTTP 500.
+DEADLOCK_TIMEOUT = {"PGOPTIONS": "-c deadlock_timeout=10s"}
 
 
 class Postgres:

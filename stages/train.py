@@ -96,9 +96,8 @@ def _train(name: str, params: LearnerParams, recipe: str, data: Path, model: Pat
         store.Reader(data / "val.h5") as val,
         checkpoints.reserved(name, _identity(params, rows)) as attempt,
         replace_folder_atomically(model, _WRITTEN) as folder,
-        tracking.run(recipe, name, _tags(name, rows), keep=folder, resume=_record(attempt)) as run,
+        _tracked(name, recipe, rows, attempt, folder) as run,
     ):
-        write_json(attempt / tracking.LINK, run.link)
         run.params(params.model_dump())
         run.dataset(rows.provenance["manifest"], "train", {"train": len(rows), "val": len(val)})
         if sheet := augmented.sheet(rows, getattr(params, "augment", None), getattr(params, "patch", None)):
@@ -141,16 +140,23 @@ def _identity(params: LearnerParams, rows: store.Reader) -> dict[str, Any]:
     }
 
 
-def _record(attempt: Path) -> str:
-    """The record of an earlier attempt at the same training, which was killed, or that of this first one.
+@contextmanager
+def _tracked(
+    name: str, recipe: str, rows: store.Reader, attempt: Path, folder: Path
+) -> Iterator[tracking.Run]:
+    """Open the MLflow run of a training, or that of an earlier attempt at it, which was killed.
 
-    It is on disk before MLflow has a run: an attempt that is killed between the two would leave a run of its
-    own.
+    The record's id is on disk before MLflow has a run: an attempt that is killed between the two would leave
+    a run of its own.
     """
-    path = attempt / tracking.LINK
-    if not path.exists():
-        write_json(path, {"record": uuid.uuid4().hex})
-    return str(read_json(path)["record"])
+    link = attempt / tracking.LINK
+    if not (resumes := link.exists()):
+        write_json(link, {"record": uuid.uuid4().hex})
+    record = str(read_json(link)["record"])
+    tags = _tags(name, rows)
+    with tracking.run(recipe, name, tags, keep=folder, identity=record, resume=resumes) as run:
+        write_json(link, run.link)
+        yield run
 
 
 @contextmanager

@@ -61,6 +61,8 @@ def test_a_member_says_what_it_is_and_how_to_feed_it(member: Path, features: Pat
     assert spec["provenance"]["classes"] == ["cat", "dog", "panda"]
     assert read_json(member / "history.json")["c"] == [0.1, 1.0]
     assert isinstance(learners.load(member), logistic_regression.LogisticRegression)
+    # MLflow is asked for what an earlier attempt has logged only where there was one.
+    assert read_json(member / "tracking" / "record.json")["resumed"] is False
 
 
 def test_its_run_is_tagged_with_the_commit_the_data_and_the_stage(

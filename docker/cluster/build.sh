@@ -28,7 +28,7 @@ if [ -e "$folder/bin/complete" ]; then
   exit
 fi
 export PATH=/usr/lib/go-1.19/bin:$PATH
-go version 2>/dev/null | grep --quiet 'go1\.19' || unavailable "Go 1.19 is missing (Debian: apt-get install golang-1.19-go)"
+[[ $(go version 2>/dev/null) == *go1.19* ]] || unavailable "Go 1.19 is missing (Debian: apt-get install golang-1.19-go)"
 reflect2=/usr/share/gocode/src/github.com/modern-go/reflect2
 [ -e "$reflect2" ] || unavailable "$reflect2 is missing (Debian: apt-get install golang-github-modern-go-reflect2-dev)"
 

@@ -16,10 +16,13 @@ done
 [ -n "$token" ] || { echo "error: the Secret airflow-outside has no token after 20 s" >&2; exit 1; }
 umask 077
 mkdir -p "$(dirname "$file")"
-kubectl config view --minify --flatten >"$file"
-export KUBECONFIG=$file
-# The copy has your own login too.
+# Beside FILE, and moved at the end: until then the copy has your own login.
+partial=$(mktemp "$file.XXXXXX")
+trap 'rm -f "$partial"' EXIT
+kubectl config view --minify --flatten >"$partial"
+export KUBECONFIG=$partial
 kubectl config unset users >/dev/null
 kubectl config set-credentials airflow-outside --token "$token" >/dev/null
 kubectl config set-context --current --user airflow-outside --namespace convoy >/dev/null
+mv "$partial" "$file"
 echo "wrote $file"

@@ -117,7 +117,10 @@ class Docker:
             reason = " ".join(str(error.explanation).split())
             if gpus and _NO_GPU.search(reason):
                 hint = "gpus in the form, or gpu under meta: in dvc.yaml, says how many"
-                return {"outcome": "refused", "reason": f"the engine gives no {gpus} GPUs: {reason}; {hint}"}
+                return {
+                    "outcome": "refused",
+                    "reason": f"the engine does not have {gpus} GPUs: {reason}; {hint}",
+                }
             return {"outcome": "failed", "reason": f"the container does not start: {reason}"}
         tail, since = _ended.Tail(), 0.0
         try:

@@ -85,7 +85,7 @@ def connected(
         raise UsageError(f"{VARIABLE} is {address!r}; allowed: tcp://HOST:PORT, tls://HOST:PORT")
     try:
         # Dask's client ends at once after an OSError alone; after the errors below, its end takes 30 s.
-        asyncio.run(_knock(address))
+        asyncio.run(_check_connection(address))
         client = Client(address, timeout=_SECONDS_TO_CONNECT, set_as_default=False)
     except (OSError, CommClosedError) as error:
         raise TransientError(
@@ -102,7 +102,7 @@ def connected(
         workers.close()
 
 
-async def _knock(address: str) -> None:
+async def _check_connection(address: str) -> None:
     """Open a connection to a scheduler and close it; raises what Dask says of its settings."""
     arguments = Security().get_connection_args("client")
     connection = await connect(address, timeout=_SECONDS_TO_CONNECT, **arguments)

@@ -1,4 +1,4 @@
-"""Rows at known places: of one HDF5 file, or of several parts behind one index.
+"""Read rows of one HDF5 file, or of several parts behind one index.
 
 An index is an HDF5 file whose dataset of rows is virtual: it says which rows are in which part, a file of its
 own in the same folder. Parts of bounded size suit file systems, remotes and caches with a limit.

@@ -15,8 +15,7 @@ of ids and columns, and is read all the same; a file of a later version is refus
 """
 
 import json
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
@@ -28,10 +27,9 @@ from numpy.typing import DTypeLike, NDArray
 
 from stages.common.errors import StoreError
 from stages.common.files import replace_atomically
-from stages.data import parts
+from stages.data import contiguous, parts
+from stages.data.contiguous import Put
 
-# Puts rows into a file, from a row number on.
-Put = Callable[[int, NDArray[Any]], None]
 Key = Literal["images", "features", "probabilities", "results"]
 KEYS: tuple[Key, ...] = get_args(Key)
 _CHECKSUMS, _COMPLETE = "checksums", "complete"
@@ -94,10 +92,10 @@ def create(
             `classes` of rows with labels become the dataset `label_names` too.
     """
     with replace_atomically(path) as aside:
-        with _new_file(aside) as file:
+        with contiguous.new_file(aside) as file:
             file.create_dataset("ids", data=np.asarray(ids, dtype="S"), track_times=False)
             file.attrs["provenance"] = json.dumps(provenance, sort_keys=True, ensure_ascii=False)
-        with _contiguous(aside, key, shape, dtype) as put:
+        with contiguous.rows(aside, key, shape, dtype) as put:
             writer = Writer(put, shape, dtype)
             yield writer
         with h5py.File(aside, "r+", libver="latest") as file:
@@ -138,7 +136,7 @@ def join(path: Path, files: Sequence[Path]) -> None:
         columns[_NAMES] = first._columns[_NAMES]
     columns["ids"] = np.concatenate([reader._ids for reader in readers])
     columns[_CHECKSUMS] = np.concatenate([reader._checksums for reader in readers])
-    with replace_atomically(path) as aside, _new_file(aside) as file:
+    with replace_atomically(path) as aside, contiguous.new_file(aside) as file:
         file.attrs["provenance"] = json.dumps(first.provenance, sort_keys=True, ensure_ascii=False)
         file.create_virtual_dataset(first.key, layout)
         _complete(file, first.key, columns)
@@ -313,50 +311,3 @@ def _texts(values: Sequence[str]) -> NDArray[np.bytes_]:
     """Strings of one length in UTF-8, as a variable length would add HDF5's heap to the file."""
     encoded = [value.encode() for value in values]
     return np.array(encoded, h5py.string_dtype("utf-8", max(map(len, encoded))))
-
-
-def _new_file(path: Path) -> h5py.File:
-    """An empty file in HDF5's latest format, which takes attributes above 64 kB, without a time of creation.
-
-    h5py's own way stamps the root group, and the same images would give other bytes every second.
-    """
-    creation = h5py.h5p.create(h5py.h5p.FILE_CREATE)
-    creation.set_obj_track_times(False)
-    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
-    access.set_libver_bounds(h5py.h5f.LIBVER_LATEST, h5py.h5f.LIBVER_LATEST)
-    return h5py.File(h5py.h5f.create(os.fsencode(path), h5py.h5f.ACC_TRUNC, fcpl=creation, fapl=access))
-
-
-@contextmanager
-def _contiguous(path: Path, key: Key, shape: tuple[int, ...], dtype: DTypeLike) -> Iterator[Put]:
-    """Add an uncompressed dataset whose rows are written at their place, in any order."""
-    with h5py.File(path, "r+", libver="latest") as file:
-        offset = _allocate(file, key, shape, np.dtype(dtype))
-    size = int(np.prod(shape[1:])) * np.dtype(dtype).itemsize
-    descriptor = os.open(path, os.O_RDWR)
-    try:
-        yield lambda start, rows: _write_all(descriptor, rows.data.cast("B"), offset + start * size)
-        # Not forced to disk: that took a third of `resize` and two thirds of `pack`, and what a power cut
-        # loses has a wrong checksum, which the next reader finds.
-    finally:
-        os.close(descriptor)
-
-
-def _allocate(file: h5py.File, key: Key, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
-    """Reserve the dataset's place without filling it; h5py's own interface allocates at the first write."""
-    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    properties.set_layout(h5py.h5d.CONTIGUOUS)
-    properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-    properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-    properties.set_obj_track_times(False)
-    space = h5py.h5s.create_simple(shape)
-    kind = h5py.h5t.py_create(dtype, logical=True)
-    # An empty dataset has no place at all.
-    return h5py.h5d.create(file.id, key.encode(), kind, space, dcpl=properties).get_offset() or 0
-
-
-def _write_all(descriptor: int, data: memoryview, offset: int) -> None:
-    # One call writes at most 2 GiB.
-    while data:
-        done = os.pwrite(descriptor, data, offset)
-        data, offset = data[done:], offset + done

@@ -1,4 +1,4 @@
-"""What rounds a float as it does: the versions of packages, Keras' backend, and the kind of processor."""
+"""What decides how floats are rounded: versions of packages, Keras' backend, the kind of processor."""
 
 import os
 import platform

@@ -1,7 +1,7 @@
-"""Class probabilities of a fitted learner, by this process or by workers that are sent its files once.
+"""Class probabilities of a fitted learner, computed by this process or by Dask's workers.
 
-Rows are computed a portion at a time, and no portion needs another one. So workers share the rows without a
-word between them, and the probabilities are those of one process to the byte.
+Rows are computed a portion at a time, and no portion needs another one. So workers do not communicate, and
+the probabilities are those of one process to the byte. A worker that lacks the learner is sent its files.
 """
 
 import io

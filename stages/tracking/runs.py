@@ -27,7 +27,13 @@ _CODE = (":/", ":!params.yaml", ":!dvc.lock")
 
 @contextmanager
 def run(
-    recipe: str, name: str, tags: Mapping[str, str], *, keep: Path | None = None, resume: str | None = None
+    recipe: str,
+    name: str,
+    tags: Mapping[str, str],
+    *,
+    keep: Path | None = None,
+    identity: str | None = None,
+    resume: bool = False,
 ) -> Iterator[Run]:
     """Open a run; it ends as FAILED if the block raises, and as KILLED if the block is stopped.
 
@@ -39,12 +45,13 @@ def run(
         name: The run's name.
         tags: The run's tags; `stage` and `manifest` are what others look for.
         keep: A folder that the block makes: the record and the link to the run are left there.
-        resume: The `record` of a link. That run goes on: what a killed attempt has logged stays.
+        identity: The record's id, as a link has it; None: a new one.
+        resume: An earlier attempt had this record: what it has logged stays, and its run goes on.
 
     Raises:
         TrackingError: The server refuses, or MLFLOW_TRACKING_URI is none.
     """
-    record, is_new = _record(recipe, name, {**_tags(), "recipe": recipe, **tags}, resume)
+    record, is_new = _record(recipe, name, {**_tags(), "recipe": recipe, **tags}, identity, resume=resume)
     live = Live(record)
     try:
         live.open()
@@ -63,16 +70,18 @@ def run(
     _finish(record, live, "FINISHED", keep)
 
 
-def _record(recipe: str, name: str, tags: dict[str, str], resume: str | None) -> tuple[Record, bool]:
+def _record(
+    recipe: str, name: str, tags: dict[str, str], identity: str | None, *, resume: bool
+) -> tuple[Record, bool]:
     """The record of the attempt to resume, if it is on this machine, or a new one; and whether it is new."""
     execution = asdict(executions.current())
-    record = Record.claim(waiting() / resume) if resume else None
+    record = Record.claim(waiting() / identity) if identity and resume else None
     if is_new := record is None:
         about = {"recipe": recipe, "name": name, "tags": tags, "execution": execution}
-        record = Record.create(resume or uuid.uuid4().hex, **about)
+        record = Record.create(identity or uuid.uuid4().hex, **about)
     else:
         record.values |= {"tags": record.values["tags"] | tags, "execution": execution}
-    record.values |= {"resumed": resume is not None, "status": "RUNNING", "ended": None}
+    record.values |= {"resumed": resume, "status": "RUNNING", "ended": None}
     record.save()
     return record, is_new
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pipelines.postgres import PATIENT
+from pipelines.postgres import DEADLOCK_TIMEOUT
 from tests.docker.conftest import ROOT
 from tests.docker.stack import AWKWARD, settings
 
@@ -164,7 +164,7 @@ def test_the_api_alone_waits_longer_for_a_deadlock_and_may_do_so(checkout: Path)
     services = _composed(checkout)["services"]
     patient = {name for name, service in services.items() if "PGOPTIONS" in service.get("environment", {})}
     assert patient == {"airflow"}
-    assert services["airflow"]["environment"].items() >= PATIENT.items()
+    assert services["airflow"]["environment"].items() >= DEADLOCK_TIMEOUT.items()
     assert services["airflow"]["environment"].items() > services["scheduler"]["environment"].items()
     # PostgreSQL refuses the connection of a role that may not set what it asks for.
     assert "database-rights" in services["migrate"]["depends_on"]

@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 from pipelines.config import ALWAYS_PASSED, Config, load
-from pipelines.postgres import PATIENT
+from pipelines.postgres import DEADLOCK_TIMEOUT
 from tests.docker.conftest import ROOT
 
 FIELDS = {f"CONVOY_{name.upper()}" for name in Config.__dataclass_fields__} | {*ALWAYS_PASSED}
@@ -35,4 +35,4 @@ def test_kubernetes() -> None:
     )
     assert config.secrets, "logins come from a Secret"
     assert not [name for name in variables if "PASSWORD" in name]
-    assert {item["name"]: item["value"] for item in values["apiServer"]["env"]} == PATIENT
+    assert {item["name"]: item["value"] for item in values["apiServer"]["env"]} == DEADLOCK_TIMEOUT

@@ -147,7 +147,7 @@ def test_gpus_that_the_engine_does_not_have_end_a_run_at_once(stack: Stack, firs
     tasks = stack.ended("gpus", 10 * MINUTES)
     trainings = [tasks[name] for name in ("train@lenet", "train@minivggnet")]
     assert [(task.state, task.tries) for task in trainings] == [("failed", 1)] * 2
-    assert "the engine gives no 2 GPUs: " in stack.airflow.run("train", "gpus")["note"]
+    assert "the engine does not have 2 GPUs: " in stack.airflow.run("train", "gpus")["note"]
 
 
 def test_the_api_may_wait_longer_for_a_deadlock_also_on_a_volume_of_an_earlier_version(stack: Stack) -> None:

@@ -140,7 +140,7 @@ def test_an_engine_without_gpus_refuses_a_stage_that_wants_some(driven: Driven) 
         pytest.skip("this engine may have GPUs")
     result, _ = driven("first", settings={"image": "convoy/data:test", "gpu": 2})
     assert result["outcome"] == "refused", "another try would end the same"
-    assert result["reason"].startswith("the engine gives no 2 GPUs: ")
+    assert result["reason"].startswith("the engine does not have 2 GPUs: ")
     assert "gpus in the form" in result["reason"]
     assert driven.remains("first") == []
 

@@ -95,6 +95,7 @@ def test_a_killed_training_is_run_again_in_the_same_run(
     experiment = client.get_experiment_by_name(recipe).experiment_id
     members = client.search_runs([experiment], "tags.member = 'net'")
     link = read_json(tmp_path / "models" / "net" / LINK)
+    assert read_json(tmp_path / "models" / "net" / "tracking" / "record.json")["resumed"] is True
     assert [(run.info.run_id, run.info.status) for run in members] == [(link["run_id"], "FINISHED")]
     history = read_json(tmp_path / "models" / "net" / "history.json")
     for name in ("loss", "val_loss"):

@@ -240,6 +240,10 @@ def test_a_server_that_answers_nothing_ends_no_training(
         warnings = [record.getMessage() for record in caplog.records if record.name == log._LOGGER.name]
         assert sum("unreachable" in line for line in warnings) == 1
         gate.open.set()
+        # A stage's thread ends with its process; here it would open the run at the same time as `sync`.
+        for thread in threading.enumerate():
+            if isinstance(thread, live.Live):
+                thread.join(60)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
     tracking.sync([folder])
     complete("hanging", folder)

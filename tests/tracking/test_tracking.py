@@ -217,7 +217,7 @@ def test_a_run_that_was_killed_goes_on(tracked: Path, same_machine: bool) -> Non
     if not same_machine:
         shutil.rmtree(record.waiting())
     client = MlflowClient()
-    with tracking.run("tiny", "long", {"stage": "train@long"}, resume=identity) as again:
+    with tracking.run("tiny", "long", {"stage": "train@long"}, identity=identity, resume=True) as again:
         # From the checkpoint of epoch 1.
         again.epoch(2, {"loss": 0.25})
         again.epoch(3, {"loss": 0.125})
@@ -231,7 +231,7 @@ def test_a_run_that_was_killed_goes_on(tracked: Path, same_machine: bool) -> Non
 
 
 def test_a_run_that_this_server_does_not_have_is_begun_anew(tracked: Path) -> None:
-    with tracking.run("tiny", "long", {"stage": "train@long"}, resume="f" * 32) as run:
+    with tracking.run("tiny", "long", {"stage": "train@long"}, identity="f" * 32, resume=True) as run:
         run.epoch(2, {"loss": 0.25})
     logged = MlflowClient().get_run(str(run.link["run_id"]))
     assert logged.info.run_id != "f" * 32

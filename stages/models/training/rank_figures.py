@@ -1,4 +1,4 @@
-"""How fast each of several processes is that train together, for MLflow: `rank0/step_ms` and so on.
+"""Speed of each process of a training in several processes, for MLflow: `rank0/step_ms` and so on.
 
 A step ends on all ranks at the same time, as each waits for the others' gradients. So the figures that tell
 ranks apart are what a rank waits for: its data, and the network.

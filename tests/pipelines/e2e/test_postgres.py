@@ -14,7 +14,7 @@ import psutil
 import psycopg2
 import pytest
 
-from pipelines.postgres import PATIENT
+from pipelines.postgres import DEADLOCK_TIMEOUT
 from tests.pipelines.conftest import AIRFLOW_PYTHON, ROOT
 from tests.pipelines.e2e.client import wait_until
 from tests.ports import free_port
@@ -124,7 +124,7 @@ def test_a_deadlock_cancels_the_side_that_tries_again(tmp_path: Path) -> None:
     """A cancel in Airflow's UI got HTTP 500: the side that waits first is cancelled first."""
     with running(tmp_path / "airflow", []) as server:
         server.execute("CREATE TABLE rows AS SELECT * FROM generate_series(1, 2) AS number")
-        options = PATIENT["PGOPTIONS"]
+        options = DEADLOCK_TIMEOUT["PGOPTIONS"]
         with (
             closing(psycopg2.connect(server.url, options=options)) as api,
             closing(psycopg2.connect(server.url)) as scheduler,
