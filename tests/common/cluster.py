@@ -14,6 +14,8 @@ from tests.ports import free_port
 ROOT = Path(__file__).parents[2]
 # The scheduler takes a worker for lost after as many seconds; Dask allows no fewer than 5.
 TTL = 5
+# A busy machine, or a paused virtual one, may take half a minute to answer.
+PATIENCE = 120
 
 
 @dataclass
@@ -46,8 +48,8 @@ class Cluster:
         self._start(name, ["worker", self.address, *words], code)
 
     def wait(self, workers: int) -> None:
-        with Client(self.address, timeout=30, set_as_default=False) as client:
-            client.wait_for_workers(workers, timeout=30)
+        with Client(self.address, timeout=PATIENCE, set_as_default=False) as client:
+            client.wait_for_workers(workers, timeout=PATIENCE)
 
     def signal(self, name: str, number: signal.Signals) -> None:
         self.processes[name].send_signal(number)
