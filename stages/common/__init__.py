@@ -2,7 +2,7 @@
 
 import os
 
-from stages.common import limits, starting
+from stages.common import collector, limits, starting
 
 # TensorFlow prints a page of notices on every import, before it can be configured. Here, as every module that
 # imports Keras, served models included, imports one of these helpers first.
@@ -10,3 +10,4 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 limits.limit_threads(os.environ)
 if name := starting.command_name():
     starting.end_on_sigterm(name)
+    collector.skip_at_exit()

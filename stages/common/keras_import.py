@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 
+from stages.common import collector
+
 _OPTIONAL = ("matplotlib", "pandas", "scipy", "sklearn")
 
 
@@ -21,7 +23,8 @@ def import_keras() -> None:
     """
     if "keras" not in sys.modules:
         needed = "scipy" if os.environ.get("KERAS_BACKEND") == "jax" else ""
-        with _not_installed(*(package for package in _OPTIONAL if package != needed)):
+        blocked = (package for package in _OPTIONAL if package != needed)
+        with collector.paused(), _not_installed(*blocked):
             import_module("keras")
 
 

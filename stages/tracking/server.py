@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.common import git
+from stages.common import collector, git
 from stages.common.errors import ConvoyError, TransientError
 from stages.common.redaction import redact
 
@@ -92,6 +92,7 @@ def connected() -> Iterator["MlflowClient"]:
         TrackingError: The server refuses, or the address cannot be used. The text names no credentials.
     """
     uri = export_address()
+    collector.import_packages("mlflow", "sqlalchemy.exc")
     import mlflow
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import OperationalError, SQLAlchemyError
