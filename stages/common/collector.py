@@ -1,7 +1,7 @@
 """Python's garbage collector, which imports and the end of a process need not wait for.
 
-`import keras` makes 400,000 objects that live as long as the process. While they are made, the collector looks
-at all of them six times, and twice more when the process ends: 0.8 of 2.6 CPU seconds, and nothing to collect.
+`import keras` makes 400,000 objects that live as long as the process. While they are made, the collector
+looks at all of them six times, and twice more at the process's end: 0.8 of 2.6 CPU seconds for nothing.
 """
 
 import atexit

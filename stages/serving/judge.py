@@ -40,7 +40,7 @@ def main(job: str, answers: str) -> None:
     first_code: dict[str, bytes] | None = None
     written: list[dict[str, Any]] = []
     for number, uri in enumerate(task["models"]):
-        # Importing MLflow and TensorFlow makes a million objects, none of them garbage; `_classified` goes on.
+        # MLflow and TensorFlow make a million objects, none of them garbage. `_classified` collects again.
         gc.disable()
         folder = _download(uri, Path(answers).with_name(f"model-{number}"))
         code = _code(folder)
