@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from pipelines.worker import complete_runs, dvc, timings
+from pipelines.worker import complete_runs, declared, dvc, timings
 from pipelines.worker.clone import LOCK, cloned
 from pipelines.worker.compose import check, compose
 from pipelines.worker.files import write
@@ -44,10 +44,12 @@ def plan(job: Job) -> dict[str, Any]:
         The result: commit, params, the plan of each stage, and where the same run was recorded before.
 
     Raises:
-        RefusedError: The params are not allowed.
+        RefusedError: The params are not allowed, or dvc.yaml cannot be read.
         FailedError: DVC failed.
     """
     with cloned(job) as root:
+        # DVC would say it in several lines, and the task would be tried three times.
+        declared.stages(root)
         composes = (root / "conf").is_dir()
         if composes:
             compose(root, job.overrides)
@@ -130,7 +132,7 @@ def planned(root: Path, job: Job) -> dict[str, Planned]:
     for name, changes in changed.items():
         reason = "; ".join(_reasons(changes, before.get(name), params)) or "its outputs are not in the cache"
         stages[name] = Planned(True, reason, timings.last(job.state, name))
-    order = list(yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"])
+    order = list(declared.stages(root))
     return dict(sorted(stages.items(), key=lambda item: order.index(item[0].partition("@")[0])))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from pipelines.worker import dvc, timings
+from pipelines.worker import declared, dvc, timings
 from pipelines.worker.clone import LOCK, cloned
 from pipelines.worker.job import FailedError, Job, RefusedError
 from pipelines.worker.plan import RAN_BEFORE
@@ -128,7 +128,7 @@ def _save_outputs(root: Path, job: Job) -> str:
 
 def _declared(root: Path, addresses: Iterable[str]) -> list[dict[str, Any]]:
     """Stages as dvc.yaml has them, their templates not filled in."""
-    stages: dict[str, Any] = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    stages = declared.stages(root)
     bodies = [stages[address.partition("@")[0]] for address in addresses]
     return [body.get("do", body) for body in bodies]
 

@@ -44,6 +44,23 @@ def test_an_unknown_commit_is_refused_and_an_unknown_repository_fails(repository
     assert result["reason"] == "CONVOY_OVERRIDES is base=1; must be a JSON list of texts"
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("stages:\n  base:\n   - cmd: [\n", "dvc.yaml, line 4, column 1: "),
+        ("stages: {}\n", "dvc.yaml has no stages"),
+        ("# Later.\n", "dvc.yaml has no stages"),
+    ],
+)
+def test_a_dvc_yaml_that_cannot_be_read_is_refused(repository: Repository, text: str, says: str) -> None:
+    repository.write("dvc.yaml", text)
+    repository.commit()
+    result, output = repository.work("plan", status=2)
+    assert result["outcome"] == "refused"
+    assert result["reason"].startswith(says)
+    assert "Traceback" not in output
+
+
 def test_a_wrong_login_is_refused_and_shown_nowhere(repository: Repository) -> None:
     class Refuses(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
