@@ -1,5 +1,6 @@
 """A small project in a folder of its own, brought as far through the data stages as a test asks."""
 
+import gc
 import shutil
 import subprocess
 import urllib.request
@@ -40,6 +41,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("slow") and pipelines not in item.path.parents:
             item.add_marker("no_cover")
+
+
+def pytest_collection_finish() -> None:
+    """Exempt what the tests' modules have imported from garbage collection: an eighth of a training's tests."""
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """End the process without a last collection, which takes up to ten seconds after trainings."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
