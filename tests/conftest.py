@@ -44,7 +44,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Exempt what the tests' modules have imported from garbage collection: an eighth of a training's tests."""
+    """Exempt what the modules of tests have imported from garbage collection: an eighth of some tests."""
     gc.freeze()
 
 
