@@ -31,7 +31,7 @@ def test_a_command_that_is_stopped_while_it_imports_says_so(tmp_path: Path, modu
         assert process.stdout is not None
         assert process.stdout.readline() == "importing\n"
         process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=180)
     (line,) = errors.splitlines()
     command = module.rpartition(".")[2]
     assert f'level=error stage={command} event="stopped by SIGTERM; run it again"' in line

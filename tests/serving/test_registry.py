@@ -86,7 +86,7 @@ def race(server: str, registry: Registry, versions: list[Version]) -> list[bool]
     for process in processes:
         process.stdin.write("go\n")
         process.stdin.flush()
-    return [process.communicate(timeout=60)[0] == "True\n" for process in processes]
+    return [process.communicate(timeout=180)[0] == "True\n" for process in processes]
 
 
 def test_one_of_many_first_promotions_wins(server: Server, registry: Registry) -> None:

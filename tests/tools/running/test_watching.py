@@ -80,13 +80,13 @@ def test_ctrl_c_waits_for_the_stage_and_says_that_the_work_is_not_lost(tmp_path:
         text=True,
         start_new_session=True,
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while not Path("started").exists():
         assert time.monotonic() < deadline
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(0.05)
     # As a terminal does: to the program and to the stage.
     os.killpg(process.pid, signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=180)
     assert process.returncode == 130
     assert output.splitlines() == ["Stopped. The same command resumes: what is finished is not done again."]
