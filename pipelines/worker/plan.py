@@ -48,8 +48,6 @@ def plan(job: Job) -> dict[str, Any]:
         FailedError: DVC failed.
     """
     with cloned(job) as root:
-        # DVC would say it in several lines, and the task would be tried three times.
-        declared.stages(root)
         composes = (root / "conf").is_dir()
         if composes:
             compose(root, job.overrides)
@@ -117,6 +115,8 @@ def _still_there(root: Path, recorded: dict[str, Any] | None) -> dict[str, Any] 
 
 def planned(root: Path, job: Job) -> dict[str, Planned]:
     """Plan every stage, by its address, against the clone's dvc.lock; restore what is cached."""
+    # Before DVC, which says several lines of a dvc.yaml that cannot be read; the task would be tried again.
+    order = list(declared.stages(root))
     before = _lock(root)
     dvc.fetch(root, job)
     done = dvc.restore(root, job)
@@ -132,7 +132,6 @@ def planned(root: Path, job: Job) -> dict[str, Planned]:
     for name, changes in changed.items():
         reason = "; ".join(_reasons(changes, before.get(name), params)) or "its outputs are not in the cache"
         stages[name] = Planned(True, reason, timings.last(job.state, name))
-    order = list(declared.stages(root))
     return dict(sorted(stages.items(), key=lambda item: order.index(item[0].partition("@")[0])))
 
 

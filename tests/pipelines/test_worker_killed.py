@@ -106,7 +106,7 @@ def attempt(repository: Repository, point: str) -> tuple[int, str]:
     folder = str(repository.root.parent)
     left_over = [other for other in psutil.process_iter(["cwd"]) if str(other.info["cwd"]).startswith(folder)]
     # The kernel takes a moment to end those of the group.
-    _, orphans = psutil.wait_procs(left_over, timeout=120)
+    _, orphans = psutil.wait_procs(left_over, timeout=20)
     assert not orphans, f"{point}: {orphans}"
     return process.returncode, output
 
