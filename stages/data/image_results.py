@@ -89,9 +89,15 @@ def examine(
     pixels: Pixels = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
     look = profile.look(pixels)
     resized = None
-    # Gray and reduced decodes give other pixels than this one. Of damaged images nothing is stored.
-    if ahead and facts.damage is None and ahead.color == "rgb" and ahead.quality == "exact":
-        sized = to_size(pixels, ahead.height, ahead.width, keep_aspect=ahead.keep_aspect, quality="exact")
+    # Reduced decodes and gray ones of coloured images give other pixels. Of damaged images nothing is stored.
+    if (
+        ahead
+        and facts.damage is None
+        and ahead.quality == "exact"
+        and (ahead.color == "rgb" or image.mode == "L")
+    ):
+        seen = pixels if ahead.color == "rgb" else np.asarray(image)[:, :, None]
+        sized = to_size(seen, ahead.height, ahead.width, keep_aspect=ahead.keep_aspect, quality="exact")
         resized = Resized.from_pixels(sized)
     return Examined(facts, look if small else replace(look, small=_NO_PIXELS), resized)
 

@@ -15,13 +15,16 @@ from PIL import ExifTags, Image
 from stages.common import fingerprint
 from stages.data import decoding, profile, results_store, sources
 from stages.data.decoding import Facts
-from stages.data.image_results import examine, looks, resized_images
+from stages.data.decoding.types import Color
+from stages.data.image_results import examine, looks, resize, resized_images
 from stages.data.sizing import View
 from stages.params import Resize
 from tests.conftest import Images, Project
 from tests.data.decoding.samples import photograph
 
 SIZE: dict[str, Any] = {"size": [16, 16], "keep_aspect": True, "color": "rgb", "quality": "exact"}
+# Of `odd_files`, those without colours.
+GRAY = ("jpeg gray", "png gray", "png 16 bits")
 EVENTS = ("ingested_images", "audited_data", "resized_images")
 
 
@@ -32,7 +35,7 @@ def run(project: Project, caplog: pytest.LogCaptureFixture) -> Callable[..., lis
     def data_stages(ahead: bool = True, resize: dict[str, Any] | None = None, **params: Any) -> list[int]:
         caplog.clear()
         with caplog.at_level("INFO"):
-            project.ingest(ahead=Resize(**SIZE) if ahead else None, **params)
+            project.ingest(ahead=Resize(**SIZE | (resize or {})) if ahead else None, **params)
             project.audit()
             project.resize(**(resize or {}))
         fields = {record.getMessage(): vars(record)["fields"] for record in caplog.records}
@@ -60,6 +63,14 @@ def test_one_decode_serves_ingest_and_audit_and_resize(images: Images, run: Any)
     images({"cat": 30, "dog": 30})
     assert run() == [60, 0, 0]
     assert run() == [0, 0, 0]
+
+
+def test_one_decode_serves_all_of_gray_files_in_a_gray_recipe(project: Project, run: Any) -> None:
+    for number in range(20):
+        path = project.source / str(number % 2) / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(photograph(number, 20, 20)).convert("L").save(path)
+    assert run(resize={"color": "gray"}) == [20, 0, 0]
 
 
 def test_a_new_image_costs_one_decode_and_the_result_is_that_of_a_run_from_scratch(
@@ -211,6 +222,18 @@ def test_what_one_decode_gives_is_what_the_stages_decode(name: str) -> None:
     facts, image = decoding.examine(data, 10**6, hashed=True)
     pixels = np.asarray(image.convert("RGB"))
     np.testing.assert_array_equal(pixels, decoding.decode(data, "rgb", plain=facts.plain))
+
+
+@pytest.mark.parametrize("name", odd_files())
+@pytest.mark.parametrize("color", ["rgb", "gray"])
+def test_what_is_resized_in_that_decode_is_what_resize_makes(name: str, color: Color) -> None:
+    data, view = odd_files()[name], View(20, 30, color, True, "exact")
+    facts, _, resized = examine(data, ahead=view, damaged=False)
+    assert (resized is None) == (color == "gray" and name not in GRAY)
+    if resized is not None:
+        alone = resize(data, facts.height, facts.width, view=view, plain=facts.plain)
+        for actual, expected in zip(resized, alone, strict=True):
+            np.testing.assert_array_equal(actual, expected)
 
 
 def test_facts_and_figures_come_back_as_they_were() -> None:
