@@ -220,20 +220,23 @@ def perform(work: Run, function: Callable[..., Any], args: tuple[Any, ...], kwar
 
 def _own_identity(work: Run) -> dict[str, Any]:
     """What decides a result on this worker, looked up once per token: `work` holds what cannot be hashed."""
-    identity = _IDENTITIES.get(work.token)
-    if identity is None:
-        identity = _identity(work.follows_from, work.args)
-        # Of a file that is edited while the worker runs, the code that was loaded counts.
-        loaded = {path: _LOADED.setdefault(path, seen) for path, seen in identity.get("code", {}).items()}
-        identity |= {"code": loaded} if loaded else {}
-        _IDENTITIES.clear()
-        _IDENTITIES[work.token] = identity
+    with _LOOKING_UP:
+        identity = _IDENTITIES.get(work.token)
+        if identity is None:
+            identity = _identity(work.follows_from, work.args)
+            # Of a file that is edited while the worker runs, the code that was loaded counts.
+            loaded = {path: _LOADED.setdefault(path, seen) for path, seen in identity.get("code", {}).items()}
+            identity |= {"code": loaded} if loaded else {}
+            _IDENTITIES.clear()
+            _IDENTITIES[work.token] = identity
     return identity
 
 
 # Token → identity of the last run; path → digest of a file of code when this worker first looked at it.
 _IDENTITIES: dict[str, dict[str, Any]] = {}
 _LOADED: dict[str, str] = {}
+# `ast.parse` in two threads at once fails in Python 3.11: "AST constructor recursion depth mismatch".
+_LOOKING_UP = threading.Lock()
 
 
 def _identity(follows_from: Callable[..., Mapping[str, object]], args: tuple[object, ...]) -> dict[str, Any]:

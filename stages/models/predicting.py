@@ -5,17 +5,20 @@ the probabilities are those of one process to the byte. A worker that lacks the 
 """
 
 import io
+import platform
 import threading
 import uuid
 import zipfile
+from contextlib import ExitStack
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stages.common import fingerprint
+from stages.common.errors import TransientError
 from stages.common.executor import Executor
 from stages.data import crops
 from stages.data.crops import Patch, Pixels
@@ -47,7 +50,8 @@ class Predictor:
         self._key = uuid.uuid4().hex
         self._files: bytes | None = None
         self._reading = threading.Lock()
-        _hold(self._key, learners.load(member))
+        with _LOCK:
+            _hold(self._key, learners.load(member))
 
     def __call__(self, rows: NDArray[Any]) -> NDArray[np.float32]:
         """Compute the probabilities of rows (n, …)."""
@@ -88,27 +92,38 @@ def probabilities(
 
     Returns:
         float32 (n, K); None where this process does not hold the learner, and needs its files.
+
+    Raises:
+        TransientError: The learner's files cannot be written to this machine.
     """
+    # Loading in the lock: Keras cannot be imported by two threads at once, and the learner is loaded once.
     with _LOCK:
         learner = _LOADED.get(key)
-    if learner is None:
-        if files is None:
-            return None
-        learner = _hold(key, _unpacked(files))
+        if learner is None:
+            if files is None:
+                return None
+            learner = _hold(key, _unpacked(files))
     return _ten_crops(learner, patch, rows) if patch else learner.predict_proba(rows)
 
 
 def _hold(key: str, learner: Learner) -> Learner:
     """Hold a learner in the place of the last one."""
-    with _LOCK:
-        _LOADED.clear()
-        _LOADED[key] = learner
+    _LOADED.clear()
+    _LOADED[key] = learner
     return learner
 
 
 def _unpacked(files: bytes) -> Learner:
-    with TemporaryDirectory(prefix="convoy-member-") as folder:
-        zipfile.ZipFile(io.BytesIO(files)).extractall(folder)
+    """Load a learner of its files, by way of this machine's folder for temporary files."""
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(TemporaryDirectory(prefix="convoy-member-"))
+            zipfile.ZipFile(io.BytesIO(files)).extractall(folder)
+        except OSError as error:
+            raise TransientError(
+                f"{platform.node()} cannot write the member into {gettempdir()}: {error.strerror}; "
+                "free space there, or stop the worker"
+            ) from None
         return learners.load(Path(folder))
 
 

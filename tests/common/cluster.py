@@ -34,17 +34,17 @@ class Cluster:
         """Start what does not run of the scheduler and two workers."""
         if "scheduler" not in self.processes:
             self.start_scheduler()
-        for name in ("first", "second"):
+        for name, threads in (("first", 1), ("second", 2)):
             if name not in self.processes:
-                self.start_worker(name)
+                self.start_worker(name, threads=threads)
         self.wait(2)
 
     def start_scheduler(self) -> None:
         self._start("scheduler", ["scheduler", "--port", str(self.port)], ROOT)
 
-    def start_worker(self, name: str, code: Path = ROOT) -> None:
+    def start_worker(self, name: str, code: Path = ROOT, threads: int = 1) -> None:
         """Start a worker that imports the stages of the folder `code`."""
-        words = ["--name", name, "--nthreads", "1", "--no-nanny", "--memory-limit", "0"]
+        words = ["--name", name, "--nthreads", str(threads), "--no-nanny", "--memory-limit", "0"]
         self._start(name, ["worker", self.address, *words], code)
 
     def wait(self, workers: int) -> None:

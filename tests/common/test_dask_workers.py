@@ -1,30 +1,36 @@
 """Stages with a Dask scheduler and two workers, each a process with a folder of its own."""
 
 import os
+import resource
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import types
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 
-from stages.common import executor, log
+from stages.common import executor, fingerprint, log
 from stages.common.errors import TransientError, WorkerError
+from stages.common.executor import LOCAL
 from stages.common.files import write_json
-from stages.data import candidates, store
+from stages.data import candidates, portions, store
 from stages.data.sources import Image
 from stages.extract import extract
-from stages.models import learners
+from stages.models import learners, predicting
 from stages.models.extractors import hog
 from stages.models.learners import logistic_regression
 from stages.params import Predict, Resize
 from stages.predict import predict
+from tests import networks
 from tests.common.test_faults import visible
 from tests.conftest import Project, write_images
 
@@ -35,9 +41,10 @@ from tests.common.cluster import ROOT, Cluster
 pytestmark = pytest.mark.slow
 
 SIZE: dict[str, Any] = {"size": [32, 32], "keep_aspect": True, "color": "rgb", "quality": "exact"}
+CENTER = Predict(crops="center")
 IMAGES = 640
-# Batches of 16 that may be open when the source has been read up to an image: those of all threads.
-OPEN = 16 * dask_workers._MIN_THREADS * dask_workers._Workers.ahead
+# Batches of 16 that may be open when the source has been read up to an image: those of three threads.
+OPEN = 16 * 3 * dask_workers._CALLS_PER_WORKER_THREAD * dask_workers._Workers.ahead
 
 
 @pytest.fixture(scope="module")
@@ -57,10 +64,16 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def by_threads(tmp_path_factory: pytest.TempPathFactory, source: Path) -> dict[str, str]:
-    """The digests of what the stages write without workers."""
+def project(tmp_path_factory: pytest.TempPathFactory, source: Path) -> Project:
+    """What the stages write without workers."""
     project = Project(tmp_path_factory.mktemp("threads"), source)
     run(project)
+    return project
+
+
+@pytest.fixture(scope="module")
+def by_threads(project: Project) -> dict[str, str]:
+    """The digests of what the stages write without workers."""
     return visible(project)
 
 
@@ -85,7 +98,7 @@ def run(project: Project) -> None:
     # Its file has the time in it.
     member = fitted(features, project.root / ".member")
     predictions = project.root / "predictions"
-    predict("one", params=Predict(crops="center"), model=member, data=features, predictions=predictions)
+    predict("one", params=CENTER, model=member, data=features, predictions=predictions)
 
 
 def fitted(features: Path, folder: Path) -> Path:
@@ -146,6 +159,68 @@ def test_outputs_are_those_of_threads(
     run(project)
     assert visible(project) == by_threads
     assert not list(workers.folder.rglob("*.h5"))
+
+
+def test_a_worker_with_a_full_disk_decodes(
+    tmp_path: Path, source: Path, workers: Cluster, by_threads: dict[str, str]
+) -> None:
+    # A process that may write no byte into a file.
+    first = psutil.Process(workers.processes["first"].pid)
+    first.rlimit(psutil.RLIMIT_FSIZE, (0, first.rlimit(psutil.RLIMIT_FSIZE)[1]))
+    project = Project(tmp_path, source)
+    try:
+        ingest(project)
+    finally:
+        workers.stop("first")
+    assert visible(project).items() <= by_threads.items()
+
+
+def test_a_full_disk_that_takes_no_model_is_transient(project: Project) -> None:
+    predictor = predicting.Predictor(LOCAL, project.root / ".member", None)
+    files = predictor._packed()
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limit[1]))
+    try:
+        with pytest.raises(TransientError, match=r"cannot write the member into /\S+: File too large; free"):
+            predicting.probabilities(np.zeros((1, 2)), "another key", None, files)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+
+
+def test_threads_of_a_worker_look_at_its_code_once() -> None:
+    looks, together = [], threading.Barrier(4)
+
+    def look() -> dict[str, Any]:
+        looks.append(1)
+        return predicting.follows_from("cnn")
+
+    def call(_: int) -> str:
+        together.wait()
+        return fingerprint.digest(dask_workers._own_identity(work))
+
+    work = dask_workers.Run("a run of this test", look, (), "")
+    with ThreadPoolExecutor(4) as threads:
+        digests = set(threads.map(call, range(4)))
+    assert (len(looks), len(digests)) == (1, 1)
+
+
+def test_a_network_predicts_on_workers_as_in_threads(
+    tmp_path: Path, project: Project, workers: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Several calls for each worker.
+    monkeypatch.setattr(portions, "_MAX_ROWS", 16)
+    member = tmp_path / "member"
+    member.mkdir()
+    network, *_ = networks.fitted(project.packed, train={"epochs": 1, "batch_size": 64})
+    network.save(member)
+    write_json(member / learners.SPEC, {"kind": "cnn"})
+    place: dict[str, Any] = {"model": member, "data": project.packed}
+    predict("one", params=CENTER, predictions=tmp_path / "by_workers", **place)
+    monkeypatch.delenv(executor.VARIABLE)
+    predict("one", params=CENTER, predictions=tmp_path / "by_threads", **place)
+    for split in ("val", "test"):
+        first, second = (tmp_path / way / f"{split}.h5" for way in ("by_workers", "by_threads"))
+        assert first.read_bytes() == second.read_bytes()
 
 
 def test_all_ports_are_those_of_the_loopback_interface(workers: Cluster) -> None:
