@@ -74,8 +74,9 @@ predict: $(VENV)/stages.installed  ## Say what images show: FILES="a.jpg folder 
 # By file, as fixtures are shared within one; no more than four, as each worker may train and hold 2 GB.
 PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 
-test: $(VENV)/dev.installed lint  ## Check style and types, run every test, measure coverage
-	@pytest $(PARALLEL) --cov --cov-report=term:skip-covered
+test: $(VENV)/dev.installed lint  ## Check style and types, run the tests, measure coverage
+	@# Those under a real Airflow have a target of their own, e2e-airflow, and take as long again.
+	@pytest $(PARALLEL) --ignore tests/pipelines/e2e --cov --cov-report=term:skip-covered
 	@# pyproject.toml says which files run elsewhere and are left out.
 	@printf 'Coverage of stages/ and apps/ in %%, at least 85: '
 	@coverage report --include='stages/*,apps/*' --format=total --fail-under=85

@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 BEFORE = """
 import os, signal, sys, time
 from stages.common import launcher, ranks
+launcher.PATIENCE_SECONDS = 1.0
 launcher.relaunch()
 rank = ranks.read().rank
 def wait():

@@ -50,10 +50,19 @@ class Server:
     def post(self, body: bytes, content_type: str = "application/json") -> tuple[int, Any]:
         if not hasattr(self._local, "connection"):
             self._local.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
-        self._local.connection.request("POST", "/invocations", body, {"Content-Type": content_type})
-        answer = self._local.connection.getresponse()
+        try:
+            answer = self._request(body, content_type)
+        except (BrokenPipeError, ConnectionResetError, http.client.RemoteDisconnected):
+            # The server closes a connection that was idle for five seconds, as on a busy machine.
+            self._local.connection.close()
+            answer = self._request(body, content_type)
         text = answer.read().decode()
         return answer.status, json.loads(text) if text.startswith("{") else text
+
+    def _request(self, body: bytes, content_type: str) -> http.client.HTTPResponse:
+        connection: http.client.HTTPConnection = self._local.connection
+        connection.request("POST", "/invocations", body, {"Content-Type": content_type})
+        return connection.getresponse()
 
     def classify(self, *images: bytes) -> tuple[int, Any]:
         records = [{"image": base64.b64encode(image).decode()} for image in images]
