@@ -18,6 +18,9 @@ _UNCHANGED = re.compile(r"^Stage '(.+)' didn't change, skipping", re.MULTILINE)
 _RESTORED = re.compile(r"^Stage '(.+)' is cached - skipping run", re.MULTILINE)
 # Of DVC's output, the lines that say why it failed, when no stage has.
 _DVC_ERROR = re.compile(r"^ERROR: (?:unexpected error - )?(.+)", re.MULTILINE)
+# What it prints of a dvc.yaml or dvc.lock that it cannot read: the file, then each fault and an extract.
+_INVALID = re.compile(r"^'(?:\./)?(.+)' (?:is invalid|validation failed)", re.MULTILINE)
+_FAULT = re.compile(r"^\S.*, (?:in )?line \d+, column \d+$", re.MULTILINE)
 _LAST_LINES = 5
 
 
@@ -66,11 +69,18 @@ def run(command: Sequence[str], screen: Screen, *, verbose: bool) -> Outcome:
     if status == INTERRUPTED:
         return Outcome(status, [], [])
     if status and not screen.errors:
-        for line in _DVC_ERROR.findall(output) or output.splitlines()[-_LAST_LINES:]:
+        for line in _reasons(output):
             screen.text(f"error: {line}")
     if status:
         screen.text(f"All output is in {LOG}; VERBOSE=1 shows it.")
     return Outcome(status, _UNCHANGED.findall(output), _RESTORED.findall(output))
+
+
+def _reasons(output: str) -> list[str]:
+    """The lines of DVC's output that say why it failed; its last ones where none is known to."""
+    if (invalid := _INVALID.search(output)) and (faults := _FAULT.findall(output, invalid.end())):
+        return [f"{invalid[1]}: {fault}" for fault in faults]
+    return _DVC_ERROR.findall(output) or output.splitlines()[-_LAST_LINES:]
 
 
 def _watch(process: "subprocess.Popen[bytes]", reader: events.Reader, screen: Screen) -> int:

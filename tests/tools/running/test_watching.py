@@ -62,6 +62,35 @@ def test_an_error_of_dvc_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.splitlines()[0] == "error: the disk is gone"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (
+            "stages:\n  a: [\n  b: 1\n",
+            ["While parsing a flow sequence, in line 2, column 6"],
+        ),
+        (
+            "stages:\n  a:\n    cmdd: x\n",
+            [
+                "extra keys not allowed, in stages -> a -> cmdd, line 3, column 5",
+                "required key not provided, in stages -> a -> cmd, line 3, column 5",
+            ],
+        ),
+    ],
+)
+def test_a_file_that_dvc_cannot_read_is_named_with_its_lines(
+    text: str, shown: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dvc = [sys.executable, "-m", "dvc"]
+    subprocess.run([*dvc, "init", "--no-scm", "--quiet"], check=True)
+    (tmp_path / "dvc.yaml").write_text(text, encoding="utf-8")
+    assert watching.run([*dvc, "repro"], Screen([]), verbose=False).status
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[: len(shown)] == [f"error: dvc.yaml: {line}" for line in shown]
+    assert all(line.startswith(("error: dvc.yaml: ", "All output is in ")) for line in lines)
+
+
 def test_ctrl_c_waits_for_the_stage_and_says_that_the_work_is_not_lost(tmp_path: Path) -> None:
     stage = "import os, signal, time\nopen('started', 'w').close()\ntime.sleep(60)"
     program = (
