@@ -80,7 +80,7 @@ def fields(config: Config) -> dict[str, Param]:
         "nodes": _number(
             "integer",
             "Nodes",
-            "Processes that train each network together, with the runner process and KERAS_BACKEND=jax.",
+            "Processes, containers or pods that train each network together, with KERAS_BACKEND=jax.",
             1,
             64,
             section=_RESOURCES,

@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+from pipelines.graph import Settings
+
 # Field of the form → the params it sets; `*` is every member that has the rest of the key.
 FIELD_KEYS = {
     "epochs": "models.*.train.epochs",
@@ -57,27 +59,27 @@ def from_form(values: Mapping[str, Any]) -> list[str]:
     return [f"recipe={values['recipe']}", *from_fields, *written]
 
 
-def check_nodes(nodes: Mapping[str, int], runner: str, backend: str) -> None:
-    """Refuse several processes where the runner or Keras' backend cannot train so.
+def check_nodes(stages: Mapping[str, Settings], runner: str, backend: str) -> None:
+    """Refuse several processes where Keras' backend, or the image that a runner would start, cannot train so.
 
     Args:
-        nodes: By stage, as how many processes it runs.
+        stages: By name, the settings of stages in this run.
         runner: The runner's name.
         backend: KERAS_BACKEND of the stages; empty for Keras' own default.
 
     Raises:
         FormError: With the first such stage.
     """
-    for stage, count in nodes.items():
-        if count > 1 and runner != "process":
+    for stage, settings in stages.items():
+        if settings.nodes > 1 and backend != "jax":
             raise FormError(
-                f"nodes of {stage} is {count}; several processes need the runner process, and this run has "
-                f"{runner}"
+                f"nodes of {stage} is {settings.nodes}; several processes train under JAX alone, and "
+                f"KERAS_BACKEND is {backend or 'not set'}: start Airflow with KERAS_BACKEND=jax"
             )
-        if count > 1 and backend != "jax":
+        if settings.nodes > 1 and settings.gpu and settings.image == "train" and runner != "process":
             raise FormError(
-                f"nodes of {stage} is {count}; several processes train under JAX alone, and KERAS_BACKEND is "
-                f"{backend or 'not set'}: start Airflow with KERAS_BACKEND=jax"
+                f"nodes of {stage} is {settings.nodes} and gpu {settings.gpu}; the image train-gpu has no "
+                f"JAX: name an image with JAX for GPUs under meta: of {stage} in dvc.yaml"
             )
 
 

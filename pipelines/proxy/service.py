@@ -211,4 +211,10 @@ def reduced(inspected: dict[str, Any]) -> dict[str, Any]:
         "State": {key: state[key] for key in keys if key in state},
         "Config": {"Tty": False},
         "HostConfig": {"Memory": inspected["HostConfig"]["Memory"]},
+        "NetworkSettings": {
+            "Networks": {
+                name: {"IPAddress": network.get("IPAddress", "")}
+                for name, network in inspected["NetworkSettings"]["Networks"].items()
+            }
+        },
     }

@@ -25,11 +25,13 @@ class Work:
             letters, digits, dots and dashes.
         variables: Environment variables of the worker; `pipelines/worker/__init__.py` lists them.
         settings: Image and limits, from the stage's `meta:` in dvc.yaml.
+        label: What each of its lines in the task's log begins with.
     """
 
     name: str
     variables: dict[str, str]
     settings: Settings
+    label: str = ""
 
     @property
     def writes_repository(self) -> bool:

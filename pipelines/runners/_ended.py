@@ -11,9 +11,10 @@ _LAST_LINES = 3
 
 
 class Tail:
-    """The last lines that a container said."""
+    """The last lines that a container said; `label` is what the log puts before each of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, label: str = "") -> None:
+        self.label = label
         self._lines: deque[str] = deque(maxlen=_LAST_LINES)
 
     def add(self, line: str) -> None:

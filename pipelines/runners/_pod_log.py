@@ -25,11 +25,11 @@ class Log:
         tail: The last lines.
     """
 
-    def __init__(self, api: Any, namespace: str, name: str) -> None:
+    def __init__(self, api: Any, namespace: str, name: str, label: str = "") -> None:
         self._api, self._namespace, self._name = api, namespace, name
         self._last, self._received = "", 0.0
         self._result: dict[str, Any] | None = None
-        self.tail = Tail()
+        self.tail = Tail(label)
 
     def follow(self) -> None:
         """Log what the container says, until it ends or the connection breaks."""
@@ -78,7 +78,7 @@ class Log:
             self._result = json.loads(text.removeprefix(RESULT_LINE))
             return
         self.tail.add(text)
-        log.info("%s", text)
+        log.info("%s%s", self.tail.label, text)
 
 
 def _padded(moment: str) -> str:

@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -18,9 +19,10 @@ from urllib3.exceptions import HTTPError
 
 from pipelines.config import Config
 from pipelines.proxy import spec
-from pipelines.runners import Work, _ended
+from pipelines.runners import Runner, Work, _ended
 from pipelines.runners._images import image
 from pipelines.runners._patience import patiently
+from pipelines.runners._ranks import Ranks, ignore_address
 
 log = logging.getLogger(__name__)
 # The worker gives its stage ten seconds to write a checkpoint.
@@ -41,10 +43,14 @@ class Docker:
 
     Docker's API is called directly. Airflow's DockerOperator cannot drop capabilities or limit processes,
     removes the container before its end can be read, and needs more calls than the proxy allows.
+
+    Args:
+        config: Where everything is.
+        on_running: Called with the container's address on its network when it runs, perhaps more than once.
     """
 
-    def __init__(self, config: Config) -> None:
-        self._config = config
+    def __init__(self, config: Config, on_running: Callable[[str], None] = ignore_address) -> None:
+        self._config, self._on_running = config, on_running
         self._container: str | None = None
         self._cancelled = False
 
@@ -89,7 +95,7 @@ class Docker:
                 raise
             return {"outcome": "refused", "reason": f"the engine refuses the container: {error.explanation}"}
         try:
-            ended = self._to_its_end(client, self._container, work.settings.gpu)
+            ended = self._to_its_end(client, self._container, work)
         finally:
             _remove(client, self._container)
         if result.exists():
@@ -109,8 +115,11 @@ class Docker:
             with suppress(NotFound):
                 _connect().stop(self._container, timeout=_SECONDS_TO_STOP)
 
-    def _to_its_end(self, client: APIClient, container: str, gpus: int) -> dict[str, Any]:
+    def _to_its_end(self, client: APIClient, container: str, work: Work) -> dict[str, Any]:
         """Start a container and log what it says; return a result for one whose worker leaves none."""
+        gpus = work.settings.gpu
+        if self._cancelled:
+            return {"outcome": "stopped", "reason": "cancelled"}
         try:
             client.start(container)
         except APIError as error:
@@ -122,13 +131,17 @@ class Docker:
                     "reason": f"the engine does not have {gpus} GPUs: {reason}; {hint}",
                 }
             return {"outcome": "failed", "reason": f"the container does not start: {reason}"}
-        tail, since = _ended.Tail(), 0.0
+        if self._cancelled:
+            # Before it ran, so that `cancel` had nothing to stop.
+            client.stop(container, timeout=_SECONDS_TO_STOP)
+        tail, since = _ended.Tail(work.label), 0.0
         try:
             while (state := patiently(lambda: client.inspect_container(container), _passes))["State"][
                 "Running"
             ]:
                 if since:
                     time.sleep(_SECONDS_TO_RECONNECT)
+                self._on_running(_address(state, self._config.docker_network))
                 since = _follow(client, container, since, tail)
         except NotFound:
             return {"outcome": "failed", "reason": "the container was removed while it ran (docker rm?)"}
@@ -145,14 +158,20 @@ class Docker:
         return Path(self._config.state) / "results" / f"{work.name}.json"
 
 
-def create(config: Config) -> Docker:
-    """The runner, for one work."""
-    return Docker(config)
+def create(config: Config) -> Runner:
+    """The runner, for one work, or for one in several containers."""
+    return Ranks(partial(Docker, config), shares_host=config.docker_network == "host")
 
 
 def _connect() -> APIClient:
     """A client of the engine that DOCKER_HOST names."""
     return APIClient(**kwargs_from_env(), version="auto")
+
+
+def _address(state: Any, network: str) -> str:
+    """A running container's address; that of this host where it has its network."""
+    networks = state["NetworkSettings"]["Networks"]
+    return networks.get(network, {}).get("IPAddress") or "127.0.0.1"
 
 
 def _remove(client: APIClient, name: str) -> None:
@@ -195,7 +214,7 @@ def _follow(client: APIClient, container: str, since: float, tail: _ended.Tail) 
 def _show(line: bytes, tail: _ended.Tail) -> None:
     text = line.decode(errors="replace").rstrip("\r")
     tail.add(text)
-    log.info("%s", text)
+    log.info("%s%s", tail.label, text)
 
 
 def _folders(config: Config, writes_repository: bool) -> dict[str, bool]:

@@ -9,7 +9,9 @@ import json
 import logging
 import os
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +21,11 @@ from urllib3.exceptions import HTTPError
 
 from pipelines.config import Config
 from pipelines.proxy.spec import bytes_of
-from pipelines.runners import Work, _ended, _pod
+from pipelines.runners import Runner, Work, _ended, _pod
 from pipelines.runners._patience import patiently
 from pipelines.runners._pod_log import Log
 from pipelines.runners._pod_status import Waiting, describe, terminated, waiting
+from pipelines.runners._ranks import Ranks, ignore_address
 
 log = logging.getLogger(__name__)
 _SECONDS_BETWEEN_LOOKS = 1.0
@@ -36,10 +39,14 @@ class Kubernetes:
 
     The result is the last line of the worker's output: the claim may be out of Airflow's reach, and a pod's
     termination message ends at 4 KiB, less than the params of a run.
+
+    Args:
+        settings: Namespace, claim, and what a pod has besides.
+        on_running: Called with the pod's address when it runs, perhaps more than once.
     """
 
-    def __init__(self, settings: Config) -> None:
-        self._config = settings
+    def __init__(self, settings: Config, on_running: Callable[[str], None] = ignore_address) -> None:
+        self._config, self._on_running = settings, on_running
         self._name = ""
         self._cancelled = False
 
@@ -59,7 +66,7 @@ class Kubernetes:
             patiently(lambda: self._create(api, pod), _passes)
         except ApiException as error:
             return _refused(f"the cluster refuses the pod: {_message(error)}")
-        output = Log(api, self._config.namespace, self._name)
+        output = Log(api, self._config.namespace, self._name, work.label)
         try:
             limit = _ended.size(bytes_of(_pod.memory_limit(self._config, work)))
             ended = self._to_its_end(api, output, limit)
@@ -96,6 +103,7 @@ class Kubernetes:
                     ended.exit_code, tail, out_of_memory=memory, limit=limit, detail=describe(pod)
                 )
             if pod.status.phase == "Running":
+                self._on_running(pod.status.pod_ip)
                 output.follow()
             elif pod.status.phase in ("Failed", "Succeeded"):
                 # The node has removed the container already; the log may still have the worker's last lines.
@@ -165,9 +173,9 @@ class Kubernetes:
             api.delete_namespaced_pod(self._name, self._config.namespace)
 
 
-def create(settings: Config) -> Kubernetes:
-    """The runner, for one work."""
-    return Kubernetes(settings)
+def create(settings: Config) -> Runner:
+    """The runner, for one work, or for one in several pods."""
+    return Ranks(partial(Kubernetes, settings))
 
 
 def _connect() -> Any:

@@ -1,23 +1,24 @@
 """What runs inside a task: `python -m pipelines.worker`, in the environment that the stages have.
 
 It needs Python 3.11, git, DVC and PyYAML (and hydra-core for the plan), and nothing of Airflow or `stages`.
-One call does one of four things, in a clone that is removed afterwards:
+One call does one of five things, in a clone that is removed afterwards:
 
     plan    compose and check the run's params; restore what the cache has; say what will run and why
     stage   `dvc repro STAGE`
+    rank    run the same stage as one more process of a training, whose rank 0 is a `stage`; save nothing
     record  prove that everything is in the cache; save the run as a DVC experiment; link it with MLflow
     clean_up  list what old runs left, and remove it where CONVOY_REMOVE says so
 
 Environment variables describe the job:
 
-    CONVOY_ACTION       plan, stage, record or clean_up
+    CONVOY_ACTION       plan, stage, rank, record or clean_up
     CONVOY_REPOSITORY   what to clone: a folder or a URL
     CONVOY_COMMIT       the branch, tag or commit to check out; HEAD if not set
     CONVOY_RESULT       the file that the result is written to; `-`: the last line of the output, after
                         `convoy-result: `
     CONVOY_RUN          the run's name: of the parent run in MLflow, and of the experiment in DVC
-    CONVOY_STAGE        the stage as DVC calls it: ingest, train@lenet                  (stage)
-    CONVOY_PARAMS       the text of the run's params.yaml, as the plan's result has it  (stage, record)
+    CONVOY_STAGE        the stage as DVC calls it: ingest, train@lenet                  (stage, rank)
+    CONVOY_PARAMS       the text of the run's params.yaml, as the plan's result has it  (stage, rank, record)
     CONVOY_MESSAGES     a JSON list: the names of the stage's events that the result has (stage)
     CONVOY_FORCED       a JSON list: stages that run although the cache has their outputs, train@lenet, or
                         train for all its members                                       (plan, stage)
@@ -33,8 +34,9 @@ Environment variables describe the job:
     CONVOY_RUN_URL      the page of this run, for the links                             (record)
     CONVOY_MLFLOW_URL   MLflow as a browser reaches it; MLFLOW_TRACKING_URI if not set  (record)
 
-The rest of the environment reaches the stage as it is (MLFLOW_TRACKING_URI, KERAS_BACKEND, CONVOY_DEBUG …);
-with CONVOY_STATE, CONVOY_CHECKPOINTS is set to a folder of this run and stage, which `record` clears.
+The rest of the environment reaches the stage as it is (MLFLOW_TRACKING_URI, KERAS_BACKEND, CONVOY_DEBUG …,
+and Keras' KERAS_DISTRIBUTION_… of a training in several processes); with CONVOY_STATE, CONVOY_CHECKPOINTS is
+set to a folder of this run and stage, which `record` clears.
 
 The exit status says how it ended, the result (JSON; missing only if the worker was killed) the rest:
 

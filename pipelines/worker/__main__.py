@@ -12,11 +12,12 @@ from pipelines.worker import files, job, locks, memory
 from pipelines.worker.clean_up import clean_up
 from pipelines.worker.lines import RESULT_LINE, without_login
 from pipelines.worker.plan import plan
+from pipelines.worker.rank import rank
 from pipelines.worker.record import record
 from pipelines.worker.shell import Stopped, stoppable
 from pipelines.worker.stage import stage
 
-ACTIONS = {"plan": plan, "stage": stage, "record": record, "clean_up": clean_up}
+ACTIONS = {"plan": plan, "stage": stage, "rank": rank, "record": record, "clean_up": clean_up}
 DONE, FAILED, REFUSED, NOTHING_TO_DO, STOPPED = 0, 1, 2, 99, 143
 
 

@@ -29,7 +29,9 @@ def cloned(job: Job) -> Iterator[Path]:
         RefusedError: There is no such commit, or the server refuses the login.
         FailedError: The repository cannot be cloned.
     """
-    prefix = f"convoy-{job.run}-{job.stage or job.action}-"
+    # No stage and no run has a second @ in its name: a rank's clone is no leftover of rank 0's.
+    rank = f"@rank{job.rank}" if job.rank else ""
+    prefix = f"convoy-{job.run}-{job.stage or job.action}{rank}-"
     if job.work:
         job.work.mkdir(parents=True, exist_ok=True)
         for leftover in job.work.glob(f"{prefix}*"):

@@ -6,16 +6,18 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from pipelines.worker import shell
-from pipelines.worker.job import Job, RefusedError
+from pipelines.worker.job import FailedError, Job, RefusedError
 from pipelines.worker.lines import event_in, mistake_in, without_login
 
 _DVC = [sys.executable, "-m", "dvc"]
 # A stage's exit status says whether its error is permanent (stages/common/errors.py): 1 bad params or data, 2
 # a wrong command line. Every other status is worth a retry: 75 transient, 70 unexpected, a signal's.
 _PERMANENT = re.compile(r"^ERROR: .*exited with [12]$")
+# What DVC says after a command that ended with 0 and wrote nothing.
+_NO_OUTPUT = re.compile(r"^ERROR: failed to reproduce '.*': output '.*' does not exist$")
 _EVENT = re.compile(r"^Stage '(?P<restored>.+)' is cached|^Running stage '(?P<ran>.+)':$")
 # DVC runs a stage by `$SHELL -c CMD`. With this one every stage fails at once that would have to run.
 _NO_SHELL = {"SHELL": "/bin/false"}
@@ -27,7 +29,8 @@ class Repro:
 
     `mistake` is the first error that a stage reported itself, `error` the first that DVC did. `permanent`:
     the stage's exit status says that a retry cannot help. `events`: those of the stage whose names are among
-    `messages`; `last_event`: whichever came last.
+    `messages`; `last_event`: whichever came last. `writes`: whether its stage has to write its outputs;
+    `lacks_output`: it ended with 0 and did not.
     """
 
     messages: list[str] = field(default_factory=list)
@@ -40,9 +43,14 @@ class Repro:
     permanent: bool = False
     status: int = 0
     shown: bool = True
+    writes: bool = True
+    lacks_output: bool = False
 
     def see(self, line: str) -> None:
         """Print one line of the output, and note what it says."""
+        if not self.writes and _NO_OUTPUT.match(line):
+            self.lacks_output = True
+            return
         if self.shown:
             print(without_login(line), flush=True)
         if event := _EVENT.match(line):
@@ -56,12 +64,29 @@ class Repro:
         self.permanent = self.permanent or bool(_PERMANENT.match(line))
         self.error = self.error or line.removeprefix("ERROR: ") * line.startswith("ERROR: ")
 
+    def fail(self, stage: str, note: str = "") -> NoReturn:
+        """Raise what an exit status other than 0 means.
+
+        Args:
+            stage: The stage that was to be brought up to date.
+            note: What the reason ends with.
+
+        Raises:
+            RefusedError: The stage reported a permanent error.
+            FailedError: It ended otherwise.
+        """
+        if self.mistake and self.permanent:
+            raise RefusedError(f"{self.mistake}{note}")
+        why = self.mistake or self.error or f"dvc repro {stage}: exit status {self.status}"
+        raise FailedError(f"{why}{note}")
+
 
 def repro(
     root: Path, job: Job, words: list[str], variables: Mapping[str, str], ran: Iterable[str] = ()
 ) -> Repro:
     """Run `dvc repro WORDS` after what has run already; a remote's part of it is pulled."""
-    return _repro(root, job, words, variables, Repro(messages=job.messages, ran=list(ran)))
+    done = Repro(messages=job.messages, ran=list(ran), writes=not job.rank)
+    return _repro(root, job, words, variables, done)
 
 
 def restore(root: Path, job: Job) -> Repro:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from pipelines.worker.lines import without_login
 
-ACTIONS = ("plan", "stage", "record", "clean_up")
+ACTIONS = ("plan", "stage", "rank", "record", "clean_up")
+# The number of a process among those that train one network: Keras' own variable.
+_RANK = "KERAS_DISTRIBUTION_PROCESS_ID"
 
 
 class RefusedError(Exception):
@@ -21,13 +23,17 @@ class FailedError(Exception):
 
 @dataclass(frozen=True)
 class Job:
-    """One task. The package's docstring says what each variable means; each field is one of them."""
+    """One task. The package's docstring says what each variable means; each field is one of them.
+
+    `rank`: 0 but for the action `rank`.
+    """
 
     action: str
     repository: str
     commit: str
     run: str
     stage: str
+    rank: int
     params: str
     overrides: list[str]
     messages: list[str]
@@ -73,8 +79,9 @@ def read(environment: Mapping[str, str] = os.environ) -> Job:
         repository=text("REPOSITORY"),
         commit=text("COMMIT", "HEAD"),
         run=text("RUN", "run"),
-        stage=text("STAGE") if action == "stage" else "",
-        params=text("PARAMS") if action in ("stage", "record") else "",
+        stage=text("STAGE") if action in ("stage", "rank") else "",
+        rank=_rank(environment.get(_RANK, "")) if action == "rank" else 0,
+        params=text("PARAMS") if action in ("stage", "rank", "record") else "",
         overrides=_texts("OVERRIDES", text("OVERRIDES", "[]")),
         messages=_texts("MESSAGES", text("MESSAGES", "[]")),
         forced=_texts("FORCED", text("FORCED", "[]")),
@@ -89,6 +96,12 @@ def read(environment: Mapping[str, str] = os.environ) -> Job:
         days=_days(text("DAYS", "30")),
         removes=text("REMOVE", "0") == "1",
     )
+
+
+def _rank(value: str) -> int:
+    if not (value.isascii() and value.isdecimal() and int(value) >= 1):
+        raise RefusedError(f"{_RANK} is {value[:20]!r}; must be a number from 1, as CONVOY_ACTION is rank")
+    return int(value)
 
 
 def _days(value: str) -> int:

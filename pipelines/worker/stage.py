@@ -12,7 +12,7 @@ import yaml
 
 from pipelines.worker import declared, dvc, timings
 from pipelines.worker.clone import LOCK, cloned
-from pipelines.worker.job import FailedError, Job, RefusedError
+from pipelines.worker.job import Job
 from pipelines.worker.plan import RAN_BEFORE
 
 # Bytes: reports, not data sets.
@@ -39,20 +39,16 @@ def stage(job: Job) -> dict[str, Any]:
     with cloned(job) as root:
         dvc.fetch(root, job)
         started = time.monotonic()
-        done = dvc.repro(root, job, [job.stage], variables=_variables(job))
+        done = dvc.repro(root, job, [job.stage], variables=variables(job))
         if job.forced and not done.status and job.stage not in done.ran:
             # Alone: --force without it would run all that the stage depends on as well.
             words = ["--force", "--single-item", job.stage]
-            done = dvc.repro(root, job, words, variables=_variables(job), ran=done.ran)
+            done = dvc.repro(root, job, words, variables=variables(job), ran=done.ran)
             if not done.status:
                 _prefer_in_run_cache(root, job)
         seconds = time.monotonic() - started
-        saved = _save_outputs(root, job) if done.status else ""
-        if done.mistake and done.permanent:
-            raise RefusedError(f"{done.mistake}{saved}")
         if done.status:
-            why = done.mistake or done.error or f"dvc repro {job.stage}: exit status {done.status}"
-            raise FailedError(f"{why}{saved}")
+            done.fail(job.stage, note=_save_outputs(root, job))
         if job.stage not in done.ran:
             return {"outcome": "restored", "reason": RAN_BEFORE}
         timings.save(job.state, job.stage, seconds)
@@ -61,8 +57,7 @@ def stage(job: Job) -> dict[str, Any]:
         return {
             "outcome": "ran",
             "reason": f"with {', '.join(others)}, which the cache lacked" if others else "",
-            # Of the largest process: the stage, not DVC.
-            "peak_memory_mb": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024,
+            "peak_memory_mb": peak_memory_mb(),
             "metrics": metrics(root, [job.stage]),
             "events": done.events,
             "last_event": done.last_event,
@@ -133,7 +128,7 @@ def _declared(root: Path, addresses: Iterable[str]) -> list[dict[str, Any]]:
     return [body.get("do", body) for body in bodies]
 
 
-def _variables(job: Job) -> dict[str, str]:
+def variables(job: Job) -> dict[str, str]:
     """Folders outside of the clone: this run's checkpoints, and the results of images that all runs share."""
     folder = checkpoints(job)
     if folder is None or job.state is None:
@@ -142,6 +137,11 @@ def _variables(job: Job) -> dict[str, str]:
         "CONVOY_CHECKPOINTS": str(folder / job.stage),
         "CONVOY_IMAGE_RESULTS": str(job.state / "image_results"),
     }
+
+
+def peak_memory_mb() -> int:
+    """Of the largest process that has ended: the stage, not DVC."""
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
 
 
 def metrics(root: Path, addresses: Iterable[str]) -> dict[str, Any]:

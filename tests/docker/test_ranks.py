@@ -1,4 +1,4 @@
-"""Two containers on a network train one network; what happens when one is cut off, and afterwards."""
+"""Two containers train one network: by hand, one is cut off; by the docker runner, one is killed."""
 
 import os
 import subprocess
@@ -17,6 +17,10 @@ from stages.common.files import read_json
 from stages.common.ranks import Ranks
 from tests.conftest import Project
 from tests.docker.conftest import ROOT, build, docker
+from tests.pipelines import driven_ranks
+from tests.pipelines.conftest import airflow_environment  # noqa: F401
+from tests.pipelines.driven import Driven
+from tests.pipelines.driven_ranks import TRAIN, Training
 
 pytestmark = pytest.mark.slow
 # JAX ends a process when another one has sent nothing for 20 s.
@@ -123,3 +127,48 @@ def test_a_container_is_cut_off_and_the_training_resumes_when_it_is_back(host: H
     for series in ("epoch", "loss", "val_loss", "accuracy"):
         expected = host.history("alone")[series]
         np.testing.assert_allclose(host.history("pair")[series], expected, atol=1e-5, err_msg=series)
+
+
+@pytest.fixture
+def driven(jax_image: str, airflow_environment: None, tmp_path: Path) -> Iterator[Driven]:  # noqa: F811
+    """The docker runner on a clone of this project, with a network of its own."""
+    driven = Driven("docker", driven_ranks.repository(tmp_path))
+    name = f"convoy-ranks-{os.getpid()}"
+    docker("network", "create", name)
+    driven.config["docker_network"] = name
+    try:
+        yield driven
+    finally:
+        docker("network", "rm", name)
+
+
+def test_nodes_of_a_task_are_containers_of_one_training(driven: Driven) -> None:
+    database = driven.repository.shared / "mlflow.db"
+    training = Training(driven, f"sqlite:///{database}")
+    assert training("pack", nodes=1)[0]["outcome"] == "ran"
+
+    killed, seconds, output = training.interrupted(["docker", "kill", f"{driven.name(TRAIN)}.rank1"])
+    assert killed["outcome"] == "failed", "which Airflow retries"
+    assert killed["reason"].startswith("rank 1: killed (SIGKILL) from outside")
+    print(f"ended {seconds:.1f} s after docker kill")
+    assert seconds < driven_ranks.SECONDS_TO_END
+    assert driven.remains(TRAIN) == []
+
+    pair, output = training()
+    assert pair["outcome"] == "ran", output
+    assert "event=resumed_training" in output, "from rank 0's checkpoint"
+    assert "rank 1: Running stage 'train@lenet':" in output
+    assert "does not exist" not in output, "that rank 1 writes nothing is no error"
+    assert driven.remains(TRAIN) == []
+    assert driven_ranks.runs_of_training(database) == 1
+    assert training(TRAIN)[0]["outcome"] == "restored", "the number of ranks is no param"
+
+    driven.config["docker_network"] = "host"
+    forced = {"CONVOY_FORCED": f'["{TRAIN}"]'}
+    on_host, output = training(CONVOY_RUN="host", **forced)
+    assert on_host["outcome"] == "ran", output
+    alone, _ = training(nodes=1, CONVOY_RUN="alone", **forced)
+    assert alone["outcome"] == "ran"
+    expected = training.history(alone)
+    driven_ranks.assert_same_losses(training.history(pair), expected)
+    driven_ranks.assert_same_losses(training.history(on_host), expected)

@@ -52,7 +52,7 @@ class Driven:
         self.kind, self.repository, self.cluster = kind, repository, cluster
         self.python = measured_python() if kind == "process" else [str(AIRFLOW_PYTHON)]
         self.environment: dict[str, str] = {}
-        self.config: dict[str, str] = {}
+        self.config: dict[str, Any] = {}
         if cluster is not None:
             self.environment["KUBECONFIG"] = str(cluster.kubeconfig)
             self.config = {"namespace": NAMESPACE, "claim": "convoy", "images": cluster.images}

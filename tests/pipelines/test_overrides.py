@@ -1,8 +1,12 @@
 """What a filled form means: overrides, contradictions, the points of a grid."""
 
+from dataclasses import replace
+
 import pytest
 
 from pipelines import overrides
+from pipelines.graph import Settings
+from pipelines.runners import RUNNERS
 
 EMPTY = {"recipe": "digits", "overrides": None}
 
@@ -40,18 +44,24 @@ def test_gpus_are_refused_with_a_runner_that_does_not_give_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("nodes", "runner", "backend", "says"),
+    ("gpus", "runner", "backend", "says"),
     [
-        (2, "process", "", "nodes of train is 2; .*KERAS_BACKEND is not set: start Airflow with"),
-        (2, "process", "tensorflow", "KERAS_BACKEND is tensorflow"),
-        (2, "docker", "jax", "several processes need the runner process, and this run has docker"),
+        (0, "process", "", "nodes of train is 2; .*KERAS_BACKEND is not set: start Airflow with"),
+        (0, "kubernetes", "tensorflow", "KERAS_BACKEND is tensorflow"),
+        (1, "docker", "jax", "nodes of train is 2 and gpu 1; the image train-gpu has no JAX"),
     ],
 )
-def test_nodes_are_refused_where_they_cannot_train(nodes: int, runner: str, backend: str, says: str) -> None:
-    overrides.check_nodes({"resize": 1, "train": nodes}, "process", "jax")
-    overrides.check_nodes({"resize": 1, "train": 1}, runner, backend)
+def test_nodes_are_refused_where_they_cannot_train(gpus: int, runner: str, backend: str, says: str) -> None:
+    train = Settings(image="train", gpu=gpus, nodes=2)
+    overrides.check_nodes({"train": replace(train, nodes=1)}, runner, backend)
     with pytest.raises(overrides.FormError, match=says):
-        overrides.check_nodes({"resize": 1, "train": nodes}, runner, backend)
+        overrides.check_nodes({"resize": Settings(), "train": train}, runner, backend)
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_every_runner_takes_nodes_under_jax(runner: str) -> None:
+    own = Settings(image="registry/own:1", gpu=1, nodes=2)
+    overrides.check_nodes({"train": Settings(image="train", nodes=2), "own": own}, runner, "jax")
 
 
 def test_a_grid_has_every_combination() -> None:
