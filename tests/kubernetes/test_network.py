@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.kubernetes import servers
-from tests.kubernetes.cluster import Cluster
+from tests.kubernetes.cluster import NAMESPACE, Cluster
 from tests.kubernetes.policy import allows
 from tests.pipelines.driven import Driven, ended, params, upto
 
@@ -47,6 +47,11 @@ def test_the_policy_allows_a_running_stage_what_it_needs(driven: Driven, cluster
     assert all(allows(policies, "Egress", pod, port, protocol) for protocol, port in NEEDED)
     assert not any(allows(policies, "Egress", pod, port) for port in OTHERS)
     assert not any(allows(policies, "Ingress", pod, port) for _, port in NEEDED)
+    # Ranks of a training connect to ports that the kernel chooses.
+    for direction in ("Egress", "Ingress"):
+        assert allows(policies, direction, pod, 45678, other=pod), "stages reach stages"
+        assert not allows(policies, direction, pod, 45678, "UDP", other=pod)
+        assert not allows(policies, direction, pod, 45678, other={"metadata": {"namespace": NAMESPACE}})
 
 
 def test_a_stage_runs_behind_a_filter_of_the_policys_ports(
@@ -86,8 +91,8 @@ def test_a_stage_runs_behind_a_filter_of_the_policys_ports(
 
 @contextmanager
 def _filtered(host: str, policy: dict[str, Any]) -> Iterator[None]:
-    """Drop what pods send to this machine, but for the ports of a policy's one egress rule."""
-    (rule,) = policy["spec"]["egress"]
+    """Drop what pods send to this machine, but for the ports of a policy's one egress rule to any address."""
+    (rule,) = [rule for rule in policy["spec"]["egress"] if "to" not in rule]
     network = f"{host}/24"
     allowed = [
         ["-p", port["protocol"].lower(), "--dport", str(port["port"]), "-j", "ACCEPT"]

@@ -89,7 +89,6 @@ def assert_same_losses(history: dict[str, Any], expected: dict[str, Any]) -> Non
     assert history["epoch"] == list(range(1, EPOCHS + 1))
     for series in ("loss", "val_loss", "accuracy"):
         difference = np.abs(np.subtract(history[series], expected[series])).max()
-        print(f"{series}: differs by {difference:.1e} at most")
         assert difference <= 1e-5, series
 
 

@@ -25,16 +25,18 @@ class Container:
         self._ended = threading.Event()
         self.started = threading.Event()
         self.cancelled = False
-        self._result = STOPPED
+        self._result: dict[str, Any] | Exception | None = STOPPED
 
-    def run(self, work: Work, context: Any) -> dict[str, Any]:
+    def run(self, work: Work, context: Any) -> dict[str, Any] | None:
         self.work = work
         self._on_running(self._address)
         self.started.set()
         assert self._ended.wait(60)
+        if isinstance(self._result, Exception):
+            raise self._result
         return self._result
 
-    def end(self, result: dict[str, Any]) -> None:
+    def end(self, result: dict[str, Any] | Exception | None) -> None:
         self._result = result
         self._ended.set()
 
@@ -155,22 +157,21 @@ def test_what_rank_0_has_saved_counts_though_another_rank_fails_then() -> None:
     assert judge({0: RAN, 1: LOST}) == RAN
 
 
-def test_a_runner_that_fails_itself_ends_the_others() -> None:
+def test_a_runner_without_a_result_ends_the_others() -> None:
     training = Training(2, patience=0.01)
     first, second = training.start(2)
-
-    def fail() -> None:
-        raise ConnectionError("the engine is gone")
-
-    second.end(None)  # type: ignore[arg-type]
+    second.end(None)
     assert training.result()["reason"] == "rank 1: left no result"
     assert first.cancelled
+
+
+def test_a_runner_that_raises_ends_the_others(caplog: pytest.LogCaptureFixture) -> None:
     training = Training(2, patience=0.01)
     first, second = training.start(2)
-    first.cancel = fail  # type: ignore[method-assign]
-    second.end(LOST)
-    first.end(LOST)
-    assert training.result()["outcome"] == "failed"
+    second.end(ConnectionError("the engine is gone"))
+    assert training.result()["reason"] == "rank 1: ConnectionError: the engine is gone"
+    assert first.cancelled
+    assert "failed_rank rank=1" in caplog.text
 
 
 def test_cancel_ends_all_from_a_signal_handler_while_run_waits() -> None:

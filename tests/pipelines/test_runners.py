@@ -64,7 +64,7 @@ def test_the_same_command_with_the_works_variables_above_all_others(driven: Driv
 
 
 def test_nodes_reach_the_stage_and_run_nothing_again(tmp_path: Path) -> None:
-    """By the process runner; `plan` refuses them with the others."""
+    """By the process runner, which has no works of their own for them."""
     driven = Driven("process", make(tmp_path))
     driven.repository.write("dvc.yaml", "stages:\n  show: {cmd: env >out, deps: [input], outs: [out]}\n")
     driven.repository.write("input", "")
@@ -76,6 +76,40 @@ def test_nodes_reach_the_stage_and_run_nothing_again(tmp_path: Path) -> None:
     assert any("CONVOY_PROCESSES=2\n" in output for output in outputs)
     assert driven("show")[0]["outcome"] == "restored"
     assert driven("show", settings={"nodes": 4})[0]["outcome"] == "restored"
+
+
+MEET = """
+import os, pathlib, socket, time
+host, _, port = os.environ["KERAS_DISTRIBUTION_JOB_ADDRESSES"].rpartition(":")
+if os.environ["KERAS_DISTRIBUTION_PROCESS_ID"] == "0":
+    with socket.create_server((host, int(port))) as server:
+        print("rank 0 met", server.accept()[0].recv(99).decode(), flush=True)
+    pathlib.Path("out").touch()
+else:
+    while True:
+        try:
+            connection = socket.create_connection((host, int(port)))
+            break
+        except ConnectionRefusedError:
+            time.sleep(0.1)
+    connection.sendall(b"another")
+    print("of", os.environ["CONVOY_RUN"], flush=True)
+"""
+
+
+def test_nodes_meet_at_the_address_of_rank_0(driven: Driven, request: pytest.FixtureRequest) -> None:
+    if driven.kind == "process" or request.node.callspec.id == "docker":
+        pytest.skip("behind the proxy and as pods; tests/docker/test_ranks.py trains without a proxy")
+    driven.repository.write(
+        "dvc.yaml", "stages:\n  meet: {cmd: python meet.py, deps: [meet.py], outs: [out]}\n"
+    )
+    driven.repository.write("meet.py", MEET)
+    driven.repository.commit()
+    result, output = driven("meet", settings={"nodes": 2})
+    assert result["outcome"] == "ran", output
+    assert "rank 0 met another" in output
+    assert "rank 1: of run-1" in output, "which rank says it"
+    assert driven.remains("meet") == []
 
 
 def test_the_result_says_how_it_ended(driven: Driven) -> None:

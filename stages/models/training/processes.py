@@ -20,6 +20,8 @@ from stages.common.ranks import Ranks
 
 # A process that has sent nothing for so long is taken for dead, and JAX ends the others with status 134.
 _HEARTBEAT_SECONDS = 20
+# How long a process waits for all others to join: a pod's node may have to boot and to pull the image.
+_JOINING_SECONDS = 900
 # How long a process waits for the others when it leaves.
 _LEAVING_SECONDS = 10
 # In messages of JAX about another process that is gone.
@@ -45,6 +47,7 @@ def joined(place: Ranks) -> Iterator[None]:
         place.coordinator,
         place.count,
         place.rank,
+        initialization_timeout=_JOINING_SECONDS,
         heartbeat_timeout_seconds=_HEARTBEAT_SECONDS,
         shutdown_timeout_seconds=_LEAVING_SECONDS,
         # By default rank 0 listens on all of the host's addresses.
