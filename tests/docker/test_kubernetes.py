@@ -58,6 +58,10 @@ def test_the_network_policy_allows_a_stage_names_git_and_mlflow_alone() -> None:
     assert allowed == [22, 53, 443, 5000]
     assert [port for port in range(1, 65536) if allows(policies, "Egress", stage, port, "UDP")] == [53]
     assert not any(allows(policies, "Ingress", stage, port) for port in range(1, 65536))
+    for direction in ("Egress", "Ingress"):
+        assert allows(policies, direction, stage, 45678, other=stage), "ranks of a training"
+        elsewhere = {"metadata": {**stage["metadata"], "namespace": "airflow"}}
+        assert not allows(policies, direction, stage, 45678, other=elsewhere)
     upload = _documents(UPLOAD)[0]
     assert allows(policies, "Egress", upload, 5432), "a pod of the namespace that is no stage is not limited"
     assert allows(policies, "Egress", {"metadata": {**stage["metadata"], "namespace": "airflow"}}, 5432)

@@ -147,7 +147,7 @@ def test_nodes_of_a_task_are_containers_of_one_training(driven: Driven) -> None:
     training = Training(driven, f"sqlite:///{database}")
     assert training("pack", nodes=1)[0]["outcome"] == "ran"
 
-    killed, seconds, output = training.interrupted(["docker", "kill", f"{driven.name(TRAIN)}.rank1"])
+    killed, seconds, output = training.interrupted(lambda: ["docker", "kill", f"{driven.name(TRAIN)}.rank1"])
     assert killed["outcome"] == "failed", "which Airflow retries"
     assert killed["reason"].startswith("rank 1: killed (SIGKILL) from outside")
     assert seconds < driven_ranks.SECONDS_TO_END

@@ -4,6 +4,7 @@ import json
 import sqlite3
 import subprocess
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,8 @@ class Training:
         with self.started(stage, nodes, **variables) as process:
             return ended(process)
 
-    def interrupted(self, rank: list[str]) -> tuple[dict[str, Any], float, str]:
-        """Run a command that ends a rank in the midst of the training.
+    def interrupted(self, command: Callable[[], list[str]]) -> tuple[dict[str, Any], float, str]:
+        """End a rank in the midst of the training, by the command that is returned then.
 
         Returns:
             The result, the seconds from the command to the runner's end, and the log's later lines.
@@ -61,8 +62,9 @@ class Training:
         with self.started() as process:
             assert process.stdout is not None
             upto(process.stdout, "number=2/")
-            subprocess.run(rank, check=True, capture_output=True)
+            words = command()
             began = time.monotonic()
+            subprocess.run(words, check=True, capture_output=True)
             result, output = ended(process)
             return result, time.monotonic() - began, output
 
