@@ -10,27 +10,24 @@ way. docs/scale.md says what an Indexed Job needs by hand.
 """
 
 import logging
-import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any
 
 from pipelines.runners import Runner, Work
+from pipelines.runners._rank import Result, judge, own_address, work_of
 
 log = logging.getLogger(__name__)
-Result = dict[str, Any]
 # What the other ranks have to end by themselves when one has ended; as stages/common/launcher.py has it.
 PATIENCE_SECONDS = 10.0
 # A stage gets ten seconds after SIGTERM, its worker a little more; then the runner has removed it.
 _SECONDS_TO_STOP = 60.0
 # A signal that the kernel gives to another thread is handled at the main thread's next look.
 _SECONDS_BETWEEN_LOOKS = 1.0
-# Of the coordinator in a network where nothing else listens at rank 0's address.
-_PORT = 4321
 
 
 def ignore_address(_: str) -> None:
@@ -89,11 +86,9 @@ class Ranks:
         if work.settings.nodes == 1:
             return self._first.run(work, context)
         self._several = True
-        port = _free_port() if self._shares_host else _PORT
-        # Rank 0 listens on all addresses of its own network, and reaches itself by any.
-        own = "127.0.0.1" if self._shares_host else "0.0.0.0"  # noqa: S104
+        host, port = own_address(shares_host=self._shares_host)
         try:
-            self._start(self._first, 0, _rank(work, 0, f"{own}:{port}"), context)
+            self._start(self._first, 0, work_of(0, work, f"{host}:{port}"), context)
             self._to_their_end(work, port, context)
         finally:
             # Airflow raises its timeout of a task in this thread.
@@ -120,7 +115,7 @@ class Ranks:
                 log.info("started_ranks count=%d coordinator=%s:%d", work.settings.nodes, event.address, port)
                 for rank in range(1, work.settings.nodes):
                     runner = self._runners[rank] = self._create(ignore_address)
-                    self._start(runner, rank, _rank(work, rank, f"{event.address}:{port}"), context)
+                    self._start(runner, rank, work_of(rank, work, f"{event.address}:{port}"), context)
             elif event.result is not None:
                 self._results[event.rank] = event.result
                 restored = event.result["outcome"] == "restored"
@@ -159,50 +154,8 @@ class Ranks:
                 Thread(target=_cancel, args=(rank, runner), daemon=True).start()
 
 
-def judge(results: dict[int, Result]) -> Result:
-    """The result of all ranks together.
-
-    Args:
-        results: By rank, in the order in which they ended.
-
-    Returns:
-        That of rank 0 where it has saved the outputs. Otherwise the first permanent error: the rank that has
-        it leaves the others with a transient one, which may come sooner. Otherwise the first error.
-    """
-    if results[0]["outcome"] in ("ran", "restored"):
-        return results[0]
-    failed = [(rank, result) for rank, result in results.items() if result["outcome"] != "ran"]
-    refused = [(rank, result) for rank, result in failed if result["outcome"] == "refused"]
-    rank, cause = (refused or failed)[0]
-    return cause | {"reason": f"rank {rank}: {cause['reason']}"}
-
-
-def _rank(work: Work, rank: int, coordinator: str) -> Work:
-    """The work of a rank; no other work has a name of this form."""
-    variables = work.variables | {
-        "KERAS_DISTRIBUTION_JOB_ADDRESSES": coordinator,
-        "KERAS_DISTRIBUTION_NUM_PROCESSES": str(work.settings.nodes),
-        "KERAS_DISTRIBUTION_PROCESS_ID": str(rank),
-    }
-    if rank == 0:
-        return replace(work, variables=variables)
-    return replace(
-        work,
-        name=f"{work.name}.rank{rank}",
-        variables=variables | {"CONVOY_ACTION": "rank"},
-        label=f"rank {rank}: ",
-    )
-
-
 def _cancel(rank: int, runner: Runner) -> None:
     try:
         runner.cancel()
     except Exception as error:
         log.warning("failed_to_cancel rank=%d reason=%s", rank, " ".join(str(error).split())[:300])
-
-
-def _free_port() -> int:
-    """A port of the loopback address that no program listens on."""
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return int(server.getsockname()[1])

@@ -9,7 +9,8 @@ import pytest
 
 from pipelines.graph import Settings
 from pipelines.runners import Work
-from pipelines.runners._ranks import Ranks, judge
+from pipelines.runners._rank import judge
+from pipelines.runners._ranks import Ranks
 
 RAN = {"outcome": "ran", "reason": ""}
 LOST = {"outcome": "failed", "reason": "another rank is gone"}
@@ -120,14 +121,14 @@ def test_the_others_are_ended_when_one_has_failed() -> None:
     assert [container.cancelled for container in containers] == [True, True, False]
 
 
-def test_a_rank_that_has_nothing_left_to_do_ends_no_other() -> None:
+def test_a_rank_that_has_trained_does_not_end_rank_0_which_still_saves() -> None:
     training = Training(patience=0.0)
     containers = training.start()
     containers[1].end(RAN)
     containers[2].end(RAN)
     containers[0].end(RAN)
     assert training.result() == RAN
-    assert not any(container.cancelled for container in containers)
+    assert not containers[0].cancelled
 
 
 def test_ranks_are_ended_at_once_when_rank_0_was_restored() -> None:
