@@ -78,7 +78,7 @@ class Log:
             self._result = json.loads(text.removeprefix(RESULT_LINE))
             return
         self.tail.add(text)
-        log.info("%s%s", self.tail.label, text)
+        log.info("%s", self.tail.label + text)
 
 
 def _padded(moment: str) -> str:

@@ -126,9 +126,9 @@ class Ranks:
     def _next(self, deadline: float | None) -> _Event | None:
         """The next event; None where the deadline comes first."""
         while deadline is None or time.monotonic() < deadline:
-            left = _SECONDS_BETWEEN_LOOKS if deadline is None else deadline - time.monotonic()
+            seconds = _SECONDS_BETWEEN_LOOKS if deadline is None else deadline - time.monotonic()
             with suppress(Empty):
-                return self._events.get(timeout=max(0.0, min(left, _SECONDS_BETWEEN_LOOKS)))
+                return self._events.get(timeout=max(0.0, min(seconds, _SECONDS_BETWEEN_LOOKS)))
         return None
 
     def _start(self, runner: Runner, rank: int, work: Work, context: Any) -> None:

@@ -214,7 +214,7 @@ def _follow(client: APIClient, container: str, since: float, tail: _ended.Tail) 
 def _show(line: bytes, tail: _ended.Tail) -> None:
     text = line.decode(errors="replace").rstrip("\r")
     tail.add(text)
-    log.info("%s%s", tail.label, text)
+    log.info("%s", tail.label + text)
 
 
 def _folders(config: Config, writes_repository: bool) -> dict[str, bool]:
