@@ -23,30 +23,35 @@ from stages.data.store import Reader
 from stages.models import learners
 from stages.models.learners.cnn import Params
 
-_MEMBER, _SIZE, _IMAGES, _BATCH, _EPOCHS = "minivggnet", 64, 480, 64, 4
+# With the side of images: 8.5 and 1.7 million weights, whose gradients are added up each step.
+_NETWORKS = {"minivggnet": 64, "minigooglenet": 32}
+_IMAGES, _BATCH, _EPOCHS = 480, 64, 4
 
 
 def main() -> None:
-    """Measure, and print a line."""
+    """Measure, and print a line per network."""
     cores = sorted(os.sched_getaffinity(0))[:2]
-    with tempfile.TemporaryDirectory(prefix="convoy-ranks-") as work:
-        packed = Pipeline.of_two_classes(Path(work), _IMAGES, _SIZE).packed
-        (alone,) = _run(packed, cores[:1])
-        paired = _run(packed, cores)
-    step = alone["seconds"] / alone["steps"]
-    print(
-        f"{_MEMBER} at {_SIZE}x{_SIZE}, batch {_BATCH}: one process {step * 1000:.0f} ms a step; two: "
-        f"{alone['seconds'] / paired[0]['seconds']:.2f} times as fast by seconds, "
-        f"{alone['cpu'] / max(rank['cpu'] for rank in paired):.2f} by CPU seconds"
-    )
+    for network, size in _NETWORKS.items():
+        with tempfile.TemporaryDirectory(prefix="convoy-ranks-") as work:
+            packed = Pipeline.of_two_classes(Path(work), _IMAGES, size).packed
+            (alone,) = _run(network, packed, cores[:1])
+            paired = _run(network, packed, cores)
+        step = alone["seconds"] / alone["steps"]
+        print(
+            f"{network} at {size}x{size}, batch {_BATCH}: one process {step * 1000:.0f} ms a step; two: "
+            f"{alone['seconds'] / paired[0]['seconds']:.2f} times as fast by seconds, "
+            f"{alone['cpu'] / max(rank['cpu'] for rank in paired):.2f} by CPU seconds",
+            flush=True,
+        )
 
 
-def _run(packed: Path, cores: list[int]) -> list[dict[str, float]]:
+def _run(network: str, packed: Path, cores: list[int]) -> list[dict[str, float]]:
     """Train by one process on each of these cores; what each reports."""
     coordinator = f"127.0.0.1:{free_port()}"
+    words = [sys.executable, "-m", "benchmarks.rank_speed", network, str(packed)]
     processes = [
         subprocess.Popen(
-            ["taskset", "--cpu-list", str(core), sys.executable, "-m", "benchmarks.rank_speed", str(packed)],
+            ["taskset", "--cpu-list", str(core), *words],
             env=os.environ | Ranks(rank, len(cores), coordinator).environment(),
             stdout=subprocess.PIPE,
         )
@@ -55,11 +60,12 @@ def _run(packed: Path, cores: list[int]) -> list[dict[str, float]]:
     return [json.loads(process.communicate()[0].splitlines()[-1]) for process in processes]
 
 
-def train(packed: Path) -> None:
+def train(network: str, packed: Path) -> None:
     """Train as one rank, and print seconds, CPU seconds and steps of all epochs but the first."""
     values: dict[str, Any] = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))["models"][
-        _MEMBER
+        "minivggnet"
     ]
+    values |= {"network": network, "code": f"stages/models/networks/{network}.py"}
     values["train"] |= {"epochs": _EPOCHS, "batch_size": _BATCH}
     learner = learners.create(Params.model_validate(values))
     ends: list[tuple[float, float]] = []
@@ -71,4 +77,4 @@ def train(packed: Path) -> None:
 
 
 if __name__ == "__main__":
-    train(Path(sys.argv[1])) if len(sys.argv) > 1 else main()
+    train(sys.argv[1], Path(sys.argv[2])) if len(sys.argv) > 1 else main()
