@@ -47,7 +47,7 @@ def test_the_forwarder_holds_each_packet_and_its_order() -> None:
 def test_a_link_has_its_rate_and_its_delay(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     with links.joined(link) as hosts:
-        figures = link_speed.measured(*hosts, size=5_000_000)
+        figures = link_speed.measured(*hosts, size=2_000_000)
     assert figures["round_trip_ms"] >= 2 * link.delay
     assert 0 < figures["mbit"] < 21
     names = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True).stdout
