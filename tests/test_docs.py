@@ -87,6 +87,7 @@ RUN_BY = {
     "python -m benchmarks.bench_workers": "not run: minutes; common/test_dask_workers.py has such workers",
     "python -m benchmarks.drift": "not run: minutes; tests/data/test_drift.py simulates fewer runs",
     "python -m benchmarks.killed_ranks": "not run: half an hour; test_distribution.py sends four signals",
+    "python -m benchmarks.rank_network": "not run: minutes, and JAX; benchmarks/test_links.py has such links",
     "python -m benchmarks.rank_speed": "not run: wants two idle cores and JAX",
     "python -m benchmarks.recipe": "not run: runs two commits' whole recipe",
     "python -m benchmarks.tasks": "not run: eighteen tasks of DVC, a minute",
