@@ -154,6 +154,9 @@ def test_nodes_of_a_task_are_containers_of_one_training(driven: Driven) -> None:
     # Its clone is removed by the next try.
     assert docker("ps", "--all", "--quiet", "--filter", f"name={driven.name(TRAIN)}") == ""
 
+    assert training.cancelled()["outcome"] == "stopped", "as a run that is cancelled in Airflow"
+    assert driven.remains(TRAIN) == []
+
     pair, output = training()
     assert pair["outcome"] == "ran", output
     assert "event=resumed_training" in output, "from rank 0's checkpoint"

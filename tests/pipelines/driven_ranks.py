@@ -68,6 +68,14 @@ class Training:
             result, output = ended(process)
             return result, time.monotonic() - began, output
 
+    def cancelled(self) -> dict[str, Any]:
+        """Cancel the work in the midst of the training, as Airflow does; the result."""
+        with self.started() as process:
+            assert process.stdout is not None
+            upto(process.stdout, "finished_epoch")
+            process.terminate()
+            return ended(process)[0]
+
     def history(self, result: dict[str, Any]) -> dict[str, Any]:
         """The history that a training has saved in the cache."""
         folder = self._cached(result["outputs"]["models/lenet"]["digest"])
