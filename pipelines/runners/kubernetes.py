@@ -113,7 +113,7 @@ class Kubernetes:
             else:
                 reason = waiting(pod, self._warning(api))
                 if reason.text and reason.text != shown:
-                    log.info("awaited_pod reason=%s", reason.text)
+                    log.info("awaited_pod reason=%s", output.tail.label + reason.text)
                     shown = reason.text
                 if (result := self._given_up(reason, deadline)) is not None:
                     return result

@@ -48,6 +48,8 @@ def joined(place: Ranks) -> Iterator[None]:
         place.count,
         place.rank,
         initialization_timeout=_JOINING_SECONDS,
+        # All of it is known; in a pod JAX would warn that it has no client of Kubernetes to ask.
+        cluster_detection_method="deactivate",
         heartbeat_timeout_seconds=_HEARTBEAT_SECONDS,
         shutdown_timeout_seconds=_LEAVING_SECONDS,
         # By default rank 0 listens on all of the host's addresses.
