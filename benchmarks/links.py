@@ -1,7 +1,7 @@
 """A link between two hosts, which are network namespaces of this machine, with a rate and a delay.
 
 `tc tbf` limits the rate. `tc netem` would delay, and kernels of many virtual machines lack it. So packets
-that are to be late go by way of two TUN devices and a process, which holds each for as long.
+that are to be late go by way of two TUN devices and of processes, which hold each for as long.
 """
 
 import os
@@ -9,13 +9,13 @@ import shutil
 import struct
 import subprocess
 import sys
-import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from fcntl import ioctl
 from pathlib import Path
-from queue import SimpleQueue
+from select import select
 from typing import NamedTuple
 
 DEVICE = "link0"
@@ -100,13 +100,21 @@ def _late_devices(first: Host, second: Host, delay: float) -> Iterator[None]:
             ioctl(file, _TUNSETIFF, struct.pack("16sH22x", name.encode(), _IFF_TUN_NO_PI))
             _run("ip", "link", "set", name, "netns", host.namespace, "name", DEVICE)
             files.append(file)
-        words = [sys.executable, "-m", "benchmarks.links", *map(str, files), str(delay)]
-        forwarder = subprocess.Popen(words, pass_fds=files)
+        # A process for each direction: one for both would pass on less than 100 Mbit/s of each.
+        near, far = files
+        forwarders = [forwarder(near, far, delay), forwarder(far, near, delay)]
         try:
             yield
         finally:
-            forwarder.kill()
-            forwarder.wait()
+            for process in forwarders:
+                process.kill()
+                process.wait()
+
+
+def forwarder(source: int, sink: int, delay: float) -> "subprocess.Popen[bytes]":
+    """Start a process that passes packets from one open file to another, milliseconds after each came."""
+    words = [sys.executable, "-m", "benchmarks.links", str(source), str(sink), str(delay)]
+    return subprocess.Popen(words, pass_fds=(source, sink))
 
 
 def bytes_sent() -> int:
@@ -116,26 +124,17 @@ def bytes_sent() -> int:
     return int(fields[9])
 
 
-def forward(first: int, second: int, delay: float) -> None:
-    """Pass packets between two open files, milliseconds after each came; ends with the process."""
-    for source, sink in ((first, second), (second, first)):
-        held: SimpleQueue[tuple[float, bytes]] = SimpleQueue()
-        threading.Thread(target=_take, args=(source, held, delay / 1000)).start()
-        threading.Thread(target=_pass_on, args=(held, sink)).start()
-
-
-def _take(source: int, held: "SimpleQueue[tuple[float, bytes]]", seconds: float) -> None:
-    while packet := os.read(source, _LARGEST_PACKET):
-        held.put((time.monotonic() + seconds, packet))
-
-
-def _pass_on(held: "SimpleQueue[tuple[float, bytes]]", sink: int) -> None:
+def _forward(source: int, sink: int, seconds: float) -> None:
+    """Pass packets on, in one thread: two take turns so slowly that packets wait; ends with the process."""
+    held: deque[tuple[float, bytes]] = deque()
     while True:
-        due, packet = held.get()
-        time.sleep(max(0.0, due - time.monotonic()))
-        # A device that is not up yet takes none.
-        with suppress(OSError):
-            os.write(sink, packet)
+        wait = max(0.0, held[0][0] - time.monotonic()) if held else None
+        if select([source], [], [], wait)[0]:
+            held.append((time.monotonic() + seconds, os.read(source, _LARGEST_PACKET)))
+        while held and held[0][0] <= time.monotonic():
+            # A device that is not up yet takes none.
+            with suppress(OSError):
+                os.write(sink, held.popleft()[1])
 
 
 def _run(*words: str) -> None:
@@ -145,4 +144,4 @@ def _run(*words: str) -> None:
 if __name__ == "__main__":
     # Before the trainings, which use all cores: a real link does not wait for them.
     os.nice(-10)
-    forward(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]))
+    _forward(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]) / 1000)

@@ -4,7 +4,6 @@ import os
 import re
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -17,26 +16,20 @@ ROOT = Path(__file__).parents[2]
 needs_namespaces = pytest.mark.skipif(links.missing() is not None, reason=f"a link: {links.missing()}")
 
 
-def test_the_forwarder_holds_each_packet_and_its_order() -> None:
-    (near, first), (far, second) = (
-        socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(2)
-    )
-    files = (first.fileno(), second.fileno())
-    words = [sys.executable, "-m", "benchmarks.links", *map(str, files), "50"]
-    process = subprocess.Popen(words, cwd=ROOT, pass_fds=files)
+def test_a_forwarder_holds_each_packet_and_their_order() -> None:
+    (near, source), (sink, far) = (socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(2))
     packets = [bytes([number]) * 1500 for number in range(20)]
-    try:
-        for source, sink in ((near, far), (far, near)):
+    with near, source, sink, far:
+        process = links.forwarder(source.fileno(), sink.fileno(), delay=50)
+        try:
             started = time.monotonic()
             for packet in packets:
-                source.send(packet)
-            assert [sink.recv(2**16) for _ in packets] == packets
+                near.send(packet)
+            assert [far.recv(2**16) for _ in packets] == packets
             assert time.monotonic() - started >= 0.05
-    finally:
-        process.kill()
-        process.wait()
-        for end in (near, first, far, second):
-            end.close()
+        finally:
+            process.kill()
+            process.wait()
 
 
 @pytest.mark.slow
