@@ -92,7 +92,7 @@ BACKEND := tensorflow
 test-fast: $(VENV)/dev.installed $(if $(filter jax,$(BACKEND)),$(VENV)/jax.installed)  ## Run the tests that take seconds (BACKEND=jax)
 	@KERAS_BACKEND=$(BACKEND) pytest $(PARALLEL) -m "not slow"
 
-test-jax: $(VENV)/jax.installed  ## Run the tests of networks with Keras on JAX, several devices and processes among them
+test-jax: $(VENV)/jax.installed $(AIRFLOW)/installed  ## Run the tests of networks with Keras on JAX, several devices and processes among them
 	@KERAS_BACKEND=jax pytest -rs -n 2 --dist loadfile tests/models tests/data/test_loader.py tests/common/test_launcher.py
 	@docker/with-engine.sh pytest -rs $(RANKS)
 
