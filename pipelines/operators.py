@@ -109,7 +109,7 @@ class Plan(Worker):
             stages = [task for task in self.dag.tasks if isinstance(task, RunStage)]
             limits = {task.stage: settings_of(task, context) for task in stages}
             backend = settings.passed_variables.get("KERAS_BACKEND", "")
-            overrides.check_nodes(limits, context["params"]["runner"], backend)
+            overrides.check_backend(limits, context["params"]["runner"], backend)
         except overrides.FormError as error:
             raise AirflowFailException(f"plan: {error}") from None
         for pool in {task.pool for task in self.dag.tasks} | {context["params"]["pool"] or self.pool}:

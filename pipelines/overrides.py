@@ -59,8 +59,8 @@ def from_form(values: Mapping[str, Any]) -> list[str]:
     return [f"recipe={values['recipe']}", *from_fields, *written]
 
 
-def check_nodes(stages: Mapping[str, Settings], runner: str, backend: str) -> None:
-    """Refuse several processes where Keras' backend, or the image that a runner would start, cannot train so.
+def check_backend(stages: Mapping[str, Settings], runner: str, backend: str) -> None:
+    """Refuse several processes and GPUs where Keras' backend, or the runner's image for it, has none.
 
     Args:
         stages: By name, the settings of stages in this run.
@@ -76,10 +76,10 @@ def check_nodes(stages: Mapping[str, Settings], runner: str, backend: str) -> No
                 f"nodes of {stage} is {settings.nodes}; several processes train under JAX alone, and "
                 f"KERAS_BACKEND is {backend or 'not set'}: start Airflow with KERAS_BACKEND=jax"
             )
-        if settings.nodes > 1 and settings.gpu and settings.image == "train" and runner != "process":
+        if backend == "jax" and settings.gpu and settings.image == "train" and runner != "process":
             raise FormError(
-                f"nodes of {stage} is {settings.nodes} and gpu {settings.gpu}; the image train-gpu has no "
-                f"JAX: name an image with JAX for GPUs under meta: of {stage} in dvc.yaml"
+                f"gpu of {stage} is {settings.gpu} and KERAS_BACKEND is jax; the image train-gpu has no JAX: "
+                f"name an image with JAX for GPUs under meta: of {stage} in dvc.yaml"
             )
 
 

@@ -120,7 +120,7 @@ class Ranks:
                 self._results[event.rank] = event.result
                 restored = event.result["outcome"] == "restored"
                 if (event.rank == 0 or event.result["outcome"] != "ran") and not self._ending:
-                    # Nobody has anything to write that rank 0 restored.
+                    # Rank 0 took the outputs from the cache, so the others have nothing to train.
                     deadline = deadline or time.monotonic() + (0 if restored else self._patience)
 
     def _next(self, deadline: float | None) -> _Event | None:

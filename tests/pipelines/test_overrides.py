@@ -44,24 +44,32 @@ def test_gpus_are_refused_with_a_runner_that_does_not_give_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("gpus", "runner", "backend", "says"),
+    ("runner", "backend", "says"),
     [
-        (0, "process", "", "nodes of train is 2; .*KERAS_BACKEND is not set: start Airflow with"),
-        (0, "kubernetes", "tensorflow", "KERAS_BACKEND is tensorflow"),
-        (1, "docker", "jax", "nodes of train is 2 and gpu 1; the image train-gpu has no JAX"),
+        ("process", "", "nodes of train is 2; .*KERAS_BACKEND is not set: start Airflow with"),
+        ("kubernetes", "tensorflow", "KERAS_BACKEND is tensorflow"),
     ],
 )
-def test_nodes_are_refused_where_they_cannot_train(gpus: int, runner: str, backend: str, says: str) -> None:
-    train = Settings(image="train", gpu=gpus, nodes=2)
-    overrides.check_nodes({"train": replace(train, nodes=1)}, runner, backend)
+def test_nodes_are_refused_where_they_cannot_train(runner: str, backend: str, says: str) -> None:
+    train = Settings(image="train", nodes=2)
+    overrides.check_backend({"train": replace(train, nodes=1)}, runner, backend)
     with pytest.raises(overrides.FormError, match=says):
-        overrides.check_nodes({"resize": Settings(), "train": train}, runner, backend)
+        overrides.check_backend({"resize": Settings(), "train": train}, runner, backend)
 
 
 @pytest.mark.parametrize("runner", RUNNERS)
 def test_every_runner_takes_nodes_under_jax(runner: str) -> None:
     own = Settings(image="registry/own:1", gpu=1, nodes=2)
-    overrides.check_nodes({"train": Settings(image="train", nodes=2), "own": own}, runner, "jax")
+    overrides.check_backend({"train": Settings(image="train", nodes=2), "own": own}, runner, "jax")
+
+
+@pytest.mark.parametrize("runner", ["docker", "kubernetes"])
+def test_gpus_under_jax_need_an_image_that_has_it(runner: str) -> None:
+    for nodes in (1, 2):
+        with pytest.raises(overrides.FormError, match="gpu of train is 1 and KERAS_BACKEND is jax"):
+            overrides.check_backend({"train": Settings(image="train", gpu=1, nodes=nodes)}, runner, "jax")
+    overrides.check_backend({"train": Settings(image="train", gpu=1)}, runner, "tensorflow")
+    overrides.check_backend({"train": Settings(image="registry/own:1", gpu=1)}, runner, "jax")
 
 
 def test_a_grid_has_every_combination() -> None:
