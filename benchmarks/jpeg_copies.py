@@ -105,12 +105,14 @@ def change(before: Path, after: Path) -> tuple[str, str]:
 def _after_jpeg(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     # The channels' order matters: JPEG keeps brightness finer than colours.
     encoded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), _QUALITY)[1]
-    return np.asarray(cv2.cvtColor(cv2.imdecode(encoded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), np.uint8)
+    decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+    assert decoded is not None
+    return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def _mean_correct(params: cnn.Params, packed: Path, seeds: list[int]) -> NDArray[np.float64]:
     """Train once per seed; the share of the networks (N,) that classify each test image correctly."""
-    return np.mean([_correct(params, packed, seed) for seed in seeds], axis=0, dtype=np.float64)
+    return np.asarray(np.mean([_correct(params, packed, seed) for seed in seeds], axis=0), np.float64)
 
 
 def _correct(params: cnn.Params, packed: Path, seed: int) -> NDArray[np.bool_]:

@@ -7,6 +7,7 @@ from benchmarks.pipeline import Pipeline
 from stages import params as typed
 from stages.common.errors import ParamsError
 from stages.data import store
+from stages.models.learners.cnn import Params
 
 
 @pytest.fixture
@@ -31,6 +32,7 @@ def test_a_second_copy_changes_less_than_the_first_and_says_nothing_of_it(
 @pytest.mark.slow
 def test_prints_the_accuracy_on_images_and_copies(packed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     member = typed.load(Path("params.yaml")).models["lenet"]
+    assert isinstance(member, Params)
     train = member.train.model_copy(update={"epochs": 1})
     jpeg_copies.compare("lenet", params=member.model_copy(update={"train": train}), data=packed, seeds=[1, 2])
     lines = capsys.readouterr().out.splitlines()
