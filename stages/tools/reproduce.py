@@ -23,7 +23,7 @@ from stages.common import git, log, section
 from stages.common.errors import ParamsError
 from stages.common.files import read_json, replace_atomically
 from stages.params import Book, Params
-from stages.report.pages import answers, relations, reproduction
+from stages.report.pages import answers, costs, relations, reproduction
 from stages.report.pages.answers import Answers
 from stages.report.pages.reproduction import Result
 from stages.scoring import ENSEMBLE, metrics
@@ -33,6 +33,7 @@ from stages.tools import _experiment
 RECIPES = Path("conf/recipe")
 RESULTS = Path("results/reproduction.csv")
 ANSWERS = Path("results/answers")
+COSTS = Path("results/costs.csv")
 TABLE = Path("reports/reproduction.md")
 _PARAMS = Path("params.yaml")
 _HEADING = """# Reproduction
@@ -40,7 +41,8 @@ _HEADING = """# Reproduction
 What the books print for an experiment and what this project measured on the test split. A result passes when
 it is at most the tolerance below the book's; `make reproduce RECIPES="…"` runs a recipe and adds its line.
 Data that differ from the book's are named in the recipe's header and show in the numbers of images. Epochs
-were timed on machines that had other work to do as well.
+were timed on machines that had other work to do as well. The hours of a recipe that has not been run are
+estimated for 2 cores (`python -m benchmarks.recipe_costs`).
 
 """
 _RELATIONS = """
@@ -86,7 +88,8 @@ def reproduce(
 
 def _page(books: Mapping[str, Book]) -> str:
     results = reproduction.read(RESULTS)
-    figures = reproduction.markdown({name: book.figures for name, book in books.items()}, results)
+    printed = {name: book.figures for name, book in books.items()}
+    figures = reproduction.markdown(printed, results, costs.read(COSTS))
     stated = {name: book.relations for name, book in books.items()}
     compared = relations.markdown(stated, results, partial(answers.of_run, ANSWERS))
     return _HEADING + figures + _RELATIONS + compared

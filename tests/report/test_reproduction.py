@@ -59,7 +59,9 @@ def test_a_file_of_something_else_is_refused_in_one_line(tmp_path: Path) -> None
 
 def test_the_table_sets_ours_beside_the_books_and_says_what_was_not_run() -> None:
     books = {"lenet_mnist": [BOOK], "vgg16_animals": [BOOK.model_copy(update={"of": "logistic"})]}
-    lines = reproduction.markdown(books, [OURS, replace(OURS, seed=1, value=0.979)]).splitlines()
+    lines = reproduction.markdown(
+        books, [OURS, replace(OURS, seed=1, value=0.979)], {"vgg16_animals": 0.0412}
+    ).splitlines()
     assert len({line.count("|") for line in lines}) == 1
     run, not_run = lines[2:]
     for cell in (
@@ -72,17 +74,17 @@ def test_the_table_sets_ours_beside_the_books_and_says_what_was_not_run() -> Non
     ):
         assert f"| {cell} |" in run
     assert "| pass | 2 cores x86_64, tensorflow, abc1234 |" in run
-    assert "| not run |" in not_run
+    assert "| not run; 0.041 h |" in not_run
 
 
 def test_a_figure_of_the_val_split_is_beside_the_results_on_val() -> None:
     on_val = BOOK.model_copy(update={"split": "val"})
     results = [OURS, replace(OURS, split="val", value=0.5, images=6_000)]
-    *_, line = reproduction.markdown({"lenet_mnist": [on_val]}, results).splitlines()
+    *_, line = reproduction.markdown({"lenet_mnist": [on_val]}, results, {}).splitlines()
     assert "| accuracy, val |" in line
     assert "| 0.5000 | 42 | 54,000 / 6,000 |" in line
 
 
 def test_a_result_outside_the_band_is_called_a_failure() -> None:
-    lines = reproduction.markdown({"lenet_mnist": [BOOK]}, [replace(OURS, value=0.5)])
+    lines = reproduction.markdown({"lenet_mnist": [BOOK]}, [replace(OURS, value=0.5)], {})
     assert "| fail |" in lines

@@ -95,12 +95,15 @@ def passes(printed: Printed, values: Sequence[float]) -> bool:
     return fmean(values) >= printed.value - printed.tolerance - 1e-9
 
 
-def markdown(books: Mapping[str, Sequence[Printed]], results: Sequence[Result]) -> str:
+def markdown(
+    books: Mapping[str, Sequence[Printed]], results: Sequence[Result], hours: Mapping[str, float]
+) -> str:
     """Write the table in Markdown.
 
     Args:
         books: recipe → the figures that the book prints.
         results: this project's results.
+        hours: recipe → how long a run would take; of recipes that have not been run.
 
     Returns:
         A line for each printed figure.
@@ -111,7 +114,9 @@ def markdown(books: Mapping[str, Sequence[Printed]], results: Sequence[Result]) 
         for number in printed:
             ours = select(results, recipe, number.of, number.metric, number.split)
             metric = f"{number.metric}, {number.split}" if number.split != "test" else number.metric
-            rows.append([f"`{recipe}`", number.of, metric, _band(number), *_cells(number, ours)])
+            rows.append(
+                [f"`{recipe}`", number.of, metric, _band(number), *_cells(number, ours, hours.get(recipe))]
+            )
     return table(header, rows)
 
 
@@ -121,9 +126,9 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
-def _cells(printed: Printed, ours: Sequence[Result]) -> list[str]:
+def _cells(printed: Printed, ours: Sequence[Result], hours: float | None) -> list[str]:
     if not ours:
-        return ["", "", "", "", "not run", ""]
+        return ["", "", "", "", f"not run; {hours:.2g} h" if hours else "not run", ""]
     values = [result.value for result in ours]
     spread = f" ± {(max(values) - min(values)) / 2:.4f}" if len(values) > 1 else ""
     seconds = [result.epoch_seconds for result in ours if result.epoch_seconds is not None]
