@@ -53,26 +53,27 @@ DATA_SETS = {
 
 
 def estimate(recipes: list[str] | None = None) -> None:
-    """Measure recipes, and write results/costs.csv with the hours on the machine of results/reproduction.csv.
+    """Measure recipes, and write the hours that they would take where `minivggnet_cifar10` was trained.
 
     Args:
-        recipes: Files of conf/recipe, without the ending; none: those of a book that have no result.
+        recipes: Files of conf/recipe, without the ending; none: those of a book that have no result. One that
+            has a result is printed, beside which its own hours can be held, and not written.
 
     Raises:
         ParamsError: A recipe is wrong.
     """
     results = reproduction.read(RESULTS)
     run = {result.recipe for result in results}
-    names = recipes or [name for name in read_books() if name not in run]
     unit = next(result for result in results if result.recipe == _UNIT)
     assert unit.epochs is not None
     assert unit.epoch_seconds is not None
-    hours = unit.epochs * unit.epoch_seconds / 3600
-    seconds, times = cpu_seconds(composed(_UNIT)), {}
-    for name in names:
-        times[name] = cpu_seconds(composed(name)) / seconds
-        print(f"{name}: {times[name]:.3g} times {_UNIT}, {times[name] * hours:.2g} hours", flush=True)
-    costs.write(COSTS, times, hours)
+    unit_hours, unit_seconds = unit.epochs * unit.epoch_seconds / 3600, cpu_seconds(composed(_UNIT))
+    hours = costs.read(COSTS)
+    for name in recipes or [name for name in read_books() if name not in run]:
+        times = cpu_seconds(composed(name)) / unit_seconds
+        hours[name] = times * unit_hours
+        print(f"{name}: {times:.3g} times {_UNIT}, {hours[name]:.2g} hours", flush=True)
+    costs.write(COSTS, {name: cost for name, cost in hours.items() if name not in run})
 
 
 def cpu_seconds(params: Params) -> float:

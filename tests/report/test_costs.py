@@ -6,10 +6,10 @@ from stages.common.errors import ConvoyError
 from stages.report.pages import costs
 
 
-def test_what_is_written_is_read_in_hours(tmp_path: Path) -> None:
+def test_what_is_written_is_read(tmp_path: Path) -> None:
     path = tmp_path / "costs.csv"
     assert costs.read(path) == {}
-    costs.write(path, {"resnet_cifar10_exp1": 20.04, "alexnet_dogs_vs_cats": 55.5}, 1.1)
+    costs.write(path, {"resnet_cifar10_exp1": 21.96, "alexnet_dogs_vs_cats": 61.05})
     assert list(costs.read(path).items()) == [("alexnet_dogs_vs_cats", 61.0), ("resnet_cifar10_exp1", 22.0)]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from stages.common.errors import ConvoyError
 from stages.common.files import replace_atomically
 
-_RECIPE, _HOURS, _TIMES = "recipe", "hours", "times_minivggnet_cifar10"
+_RECIPE, _HOURS = "recipe", "hours"
 
 
 def read(path: Path) -> dict[str, float]:
@@ -31,15 +31,14 @@ def read(path: Path) -> dict[str, float]:
             raise ConvoyError(f"{path} is no file of costs: {error!r}") from None
 
 
-def write(path: Path, times: Mapping[str, float], unit: float) -> None:
-    """Write what recipes cost, sorted by name.
+def write(path: Path, hours: Mapping[str, float]) -> None:
+    """Write the estimated hours of recipes, sorted by name, to two significant digits.
 
     Args:
         path: The file.
-        times: Recipe → its cost in trainings of `minivggnet_cifar10`.
-        unit: Hours of such a training.
+        hours: Recipe → hours.
     """
     with replace_atomically(path) as aside, aside.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([_RECIPE, _TIMES, _HOURS])
-        writer.writerows([name, f"{cost:.3g}", f"{cost * unit:.2g}"] for name, cost in sorted(times.items()))
+        writer.writerow([_RECIPE, _HOURS])
+        writer.writerows([name, f"{cost:.2g}"] for name, cost in sorted(hours.items()))
