@@ -15,12 +15,11 @@ import numpy as np
 from cyclopts import Parameter
 from numpy.typing import NDArray
 
+from benchmarks import trainings
 from benchmarks.harness import markdown
 from stages import cli
-from stages.common.errors import ParamsError
 from stages.data import store
 from stages.data.manifest import SPLITS
-from stages.models import learners
 from stages.models.learners import cnn
 from stages.models.protocols import LearnerParams
 from stages.scoring import differences
@@ -54,8 +53,7 @@ def compare(
     Raises:
         ParamsError: When the member's learner is no network.
     """
-    if not isinstance(params, cnn.Params):
-        raise ParamsError(f"models.{name} is of kind {params.kind}; must be cnn")
+    member = trainings.network(name, params)
     with tempfile.TemporaryDirectory(prefix="convoy-jpeg-") as work:
         first, second = Path(work) / "first", Path(work) / "second"
         copy(data, first)
@@ -65,7 +63,7 @@ def compare(
             ("second copy against the first", *change(first, second)),
         ]
         print(markdown(("", "unchanged images", "peak signal to noise, dB"), rows), flush=True)
-        images, copies = (_mean_correct(params, folder, seeds) for folder in (data, first))
+        images, copies = (_mean_correct(member, folder, seeds) for folder in (data, first))
     difference, low, high = differences.paired(images - copies, _TAIL)
     print(
         f"\n{name}, {len(seeds)} seeds, {len(images)} test images: accuracy {images.mean():.4f}, on copies "
@@ -112,17 +110,10 @@ def _after_jpeg(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _mean_correct(params: cnn.Params, packed: Path, seeds: list[int]) -> NDArray[np.float64]:
     """Train once per seed; the share of the networks (N,) that classify each test image correctly."""
-    return np.asarray(np.mean([_correct(params, packed, seed) for seed in seeds], axis=0), np.float64)
-
-
-def _correct(params: cnn.Params, packed: Path, seed: int) -> NDArray[np.bool_]:
-    seeded = params.model_copy(update={"train": params.train.model_copy(update={"seed": seed})})
-    learner = learners.create(seeded)
-    with store.Reader(packed / "train.h5") as train, store.Reader(packed / "val.h5") as val:
-        learner.fit(train, val, lambda *_: None)
-    with store.Reader(packed / "test.h5") as test:
-        predicted = [learner.predict_proba(rows).argmax(axis=1) for rows in test.batches(_ROWS)]
-        return np.asarray(np.concatenate(predicted) == test.column("labels"))
+    each = [
+        trainings.correct(trainings.train(trainings.seeded(params, seed), packed), packed) for seed in seeds
+    ]
+    return np.asarray(np.mean(each, axis=0), np.float64)
 
 
 if __name__ == "__main__":

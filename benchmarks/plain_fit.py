@@ -1,62 +1,84 @@
 """Is a missed accuracy the fault of our training, or of the images?
 
-`python -m benchmarks.plain_fit MEMBER --data data/packed` trains the network of a member of params.yaml by
-Keras' own `fit` on arrays in memory, as the books' listings do, without our loader, loop and callbacks, and
-by ours on the same images with the same seed.
+`python -m benchmarks.plain_fit MEMBER --data data/packed --seeds 1 2 3` trains the network of a member of
+params.yaml as the stage does, and by Keras' own `fit` on arrays in memory, as the books' listings do: without
+our loader, loop and callbacks.
 """
 
 from pathlib import Path
+from typing import Annotated
 
+import numpy as np
+from cyclopts import Parameter
+
+from benchmarks import trainings
 from stages import cli
 from stages.common.errors import ParamsError
 from stages.common.keras_import import import_keras
 from stages.data import store
-from stages.models import learners, networks
+from stages.models import networks
 from stages.models.learners import cnn
-from stages.models.protocols import Learner, LearnerParams
+from stages.models.protocols import LearnerParams
+from stages.scoring import differences
+
+_TAIL = 0.025
 
 
 @cli.command(params="models.{name}")
-def compare(name: str, *, params: LearnerParams, data: Path) -> None:
-    """Print the test accuracy of both trainings.
+def compare(
+    name: str,
+    *,
+    params: LearnerParams,
+    data: Path,
+    seeds: Annotated[list[int], Parameter(consume_multiple=True)] = [42],  # noqa: B006 (never changed)
+) -> None:
+    """Print the test accuracy of both trainings, and the interval of their difference.
 
     Args:
         name: A member of params.yaml whose learner is a network, without augment, patch and train.steps.
         params: The member's params.
         data: The folder of packed images.
+        seeds: Train once per seed; the split stays the same.
 
     Raises:
         ParamsError: When the member's learner is no network, or has what `fit` has not.
     """
-    if not isinstance(params, cnn.Params):
-        raise ParamsError(f"models.{name} is of kind {params.kind}; must be cnn")
-    if params.augment or params.patch or params.train.steps:
+    member = trainings.network(name, params)
+    if member.augment or member.patch or member.train.steps:
         raise ParamsError(f"models.{name} has augment, patch or train.steps; Keras' fit has none of them")
-    learner = learners.create(params)
-    with store.Reader(data / "train.h5") as train, store.Reader(data / "val.h5") as val:
-        learner.fit(train, val, lambda *_: None)
-        plain = fit(params, train)
-    print(f"{name}: test accuracy {accuracy(learner, data):.4f}, by Keras' fit {accuracy(plain, data):.4f}")
+    gains = []
+    for seed in seeds:
+        seeded = trainings.seeded(member, seed)
+        ours = trainings.correct(trainings.train(seeded, data), data)
+        plain = trainings.correct(fit(seeded, data), data)
+        gains.append(ours - plain)
+        print(
+            f"{name}, seed {seed}: test accuracy {ours.mean():.4f}, Keras' fit {plain.mean():.4f}", flush=True
+        )
+    gain, low, high = differences.paired(np.mean(gains, axis=0), _TAIL)
+    print(f"difference {gain:.4f}, 95 % interval for other test images {low:.4f} to {high:.4f}")
 
 
-def fit(params: cnn.Params, train: store.Reader) -> cnn.Network:
+def fit(params: cnn.Params, packed: Path) -> cnn.Network:
     """Train the member's network by Keras' `fit`.
 
     Args:
         params: Network, optimizer, epochs, batch size, class weights and seed; other settings are not read.
-        train: The images and labels.
+        packed: The folder of packed images.
     """
     import_keras()
     import keras
 
     from stages.models.training import optimizers, regularization
 
-    settings, classes, images = params.train, len(train.provenance["classes"]), train.read(0, len(train))
-    labels = train.column("labels")
+    settings = params.train
+    with store.Reader(packed / "train.h5") as train:
+        images, labels, provenance = train.read(0, len(train)), train.column("labels"), train.provenance
+    classes = len(provenance["classes"])
     assert settings.epochs is not None
     keras.utils.set_random_seed(settings.seed)
-    statistics = train.provenance["stats"] if params.normalize == "standardize" else None
-    model = networks.build(params.network, train.shape[1:], classes, statistics, params.options)
+    statistics = provenance["stats"] if params.normalize == "standardize" else None
+    model = networks.build(params.network, images.shape[1:], classes, statistics, params.options)
     steps = -(-len(images) // settings.batch_size)
     model.compile(
         optimizers.build(params.optimizer, steps, steps * settings.epochs), "sparse_categorical_crossentropy"
@@ -65,14 +87,6 @@ def fit(params: cnn.Params, train: store.Reader) -> cnn.Network:
     weights = dict(enumerate(regularization.class_weights(labels, classes))) if balanced else None
     model.fit(images, labels, settings.batch_size, settings.epochs, verbose=0, class_weight=weights)
     return cnn.Network(model, params)
-
-
-def accuracy(learner: Learner, data: Path) -> float:
-    """The share of test images whose most probable class is their label."""
-    with store.Reader(data / "test.h5") as test:
-        return float(
-            (learner.predict_proba(test.read(0, len(test))).argmax(axis=1) == test.column("labels")).mean()
-        )
 
 
 if __name__ == "__main__":

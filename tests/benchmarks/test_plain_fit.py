@@ -20,9 +20,13 @@ def member() -> Params:
 @pytest.mark.slow
 def test_prints_both_accuracies(tmp_path: Path, member: Params, capsys: pytest.CaptureFixture[str]) -> None:
     packed = Pipeline.of_two_classes(tmp_path, 60, 16).packed
-    plain_fit.compare("lenet", params=member, data=packed)
-    figures = r"lenet: test accuracy [01]\.\d{4}, by Keras' fit [01]\.\d{4}\n"
-    assert re.fullmatch(figures, capsys.readouterr().out)
+    plain_fit.compare("lenet", params=member, data=packed, seeds=[1, 2])
+    *seeds, difference = capsys.readouterr().out.splitlines()
+    for seed, line in zip((1, 2), seeds, strict=True):
+        assert re.fullmatch(
+            rf"lenet, seed {seed}: test accuracy [01]\.\d{{4}}, Keras' fit [01]\.\d{{4}}", line
+        )
+    assert re.match(r"difference -?[01]\.\d{4}, 95 % interval", difference)
 
 
 def test_a_member_that_fit_cannot_train_is_refused(tmp_path: Path, member: Params) -> None:
