@@ -92,6 +92,7 @@ RUN_BY = {
     "python -m benchmarks.recipe": "not run: runs two commits' whole recipe",
     "python -m benchmarks.tasks": "not run: eighteen tasks of DVC, a minute",
     "python -m benchmarks.promotion_rules": "not run: minutes; scoring/test_promotion_rates.py simulates it",
+    "python -m benchmarks.recipe_costs": "tests/benchmarks/test_recipe_costs.py: recipe_costs",
     "python -m benchmarks.scale": "tests/benchmarks/test_scale.py: scale",
     "python -m stages.tools.check": "tests/tools/test_check.py: check",
     "python -m stages.tools.check_champion": "tests/tools/test_check_champion.py: check_champion",
