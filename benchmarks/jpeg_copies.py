@@ -66,7 +66,7 @@ def compare(
         images, copies = (_mean_correct(member, folder, seeds) for folder in (data, first))
     difference, low, high = differences.paired(images - copies, _TAIL)
     print(
-        f"\n{name}, {len(seeds)} seeds, {len(images)} test images: accuracy {images.mean():.4f}, on copies "
+        f"\n{name}, seeds {seeds}, {len(images)} test images: accuracy {images.mean():.4f}, on copies "
         f"{copies.mean():.4f}; difference {difference:.4f}, 95 % interval {low:.4f} to {high:.4f}"
     )
 

@@ -86,6 +86,7 @@ RUN_BY = {
     "python -m benchmarks.bench_storage": "tests/benchmarks/test_benchmarks.py: bench_storage",
     "python -m benchmarks.bench_workers": "not run: minutes; common/test_dask_workers.py has such workers",
     "python -m benchmarks.drift": "not run: minutes; tests/data/test_drift.py simulates fewer runs",
+    "python -m benchmarks.jpeg_copies": "tests/benchmarks/test_jpeg_copies.py: jpeg_copies",
     "python -m benchmarks.killed_ranks": "not run: half an hour; test_distribution.py sends four signals",
     "python -m benchmarks.rank_network": "not run: minutes, and JAX; benchmarks/test_links.py has such links",
     "python -m benchmarks.rank_speed": "not run: wants two idle cores and JAX",

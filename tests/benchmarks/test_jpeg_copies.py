@@ -39,7 +39,7 @@ def test_prints_the_accuracy_on_images_and_copies(packed: Path, capsys: pytest.C
     lines = capsys.readouterr().out.splitlines()
     assert lines[2].startswith("| first copy against the image | ")
     assert re.match(
-        r"lenet, 2 seeds, 8 test images: accuracy [01]\.\d{4}, on copies [01]\.\d{4}; ", lines[-1]
+        r"lenet, seeds \[1, 2\], 8 test images: accuracy [01]\.\d{4}, on copies [01]\.\d{4}; ", lines[-1]
     )
 
 
