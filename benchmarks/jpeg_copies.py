@@ -3,16 +3,15 @@
 `python -m benchmarks.jpeg_copies MEMBER --data data/packed --seeds 1 2` copies the packed images as JPEG of
 quality 75 with the colours at half the resolution, copies the copies, and trains the member of params.yaml on
 the images and on their first copies. The images must not be JPEGs of the packed size: a second copy changes
-next to nothing, whatever the first has lost. Photographs that `resize` has shrunk will do.
+next to nothing, whatever the first has lost. Images that `resize` has shrunk will do, such as
+`dvc exp run -S recipe=minivggnet_cifar10 -S "resize.size=[16,16]" -S models.minivggnet.train.epochs=5 pack`.
 """
 
 import tempfile
 from pathlib import Path
-from typing import Annotated
 
 import cv2
 import numpy as np
-from cyclopts import Parameter
 from numpy.typing import NDArray
 
 from benchmarks import trainings
@@ -31,7 +30,6 @@ _QUALITY = [
     cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
 ]
 _ROWS = 1_000
-_TAIL = 0.025
 
 
 @cli.command(params="models.{name}")
@@ -40,7 +38,7 @@ def compare(
     *,
     params: LearnerParams,
     data: Path,
-    seeds: Annotated[list[int], Parameter(consume_multiple=True)] = [42],  # noqa: B006 (never changed)
+    seeds: trainings.Seeds = [42],  # noqa: B006 (never changed)
 ) -> None:
     """Print how much copying changes the images, and the test accuracy of networks trained on either.
 
@@ -64,7 +62,7 @@ def compare(
         ]
         print(markdown(("", "unchanged images", "peak signal to noise, dB"), rows), flush=True)
         images, copies = (_mean_correct(member, folder, seeds) for folder in (data, first))
-    difference, low, high = differences.paired(images - copies, _TAIL)
+    difference, low, high = differences.paired(images - copies, trainings.TAIL)
     print(
         f"\n{name}, seeds {seeds}, {len(images)} test images: accuracy {images.mean():.4f}, on copies "
         f"{copies.mean():.4f}; difference {difference:.4f}, 95 % interval {low:.4f} to {high:.4f}"

@@ -6,10 +6,8 @@ our loader, loop and callbacks.
 """
 
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
-from cyclopts import Parameter
 
 from benchmarks import trainings
 from stages import cli
@@ -21,8 +19,6 @@ from stages.models.learners import cnn
 from stages.models.protocols import LearnerParams
 from stages.scoring import differences
 
-_TAIL = 0.025
-
 
 @cli.command(params="models.{name}")
 def compare(
@@ -30,7 +26,7 @@ def compare(
     *,
     params: LearnerParams,
     data: Path,
-    seeds: Annotated[list[int], Parameter(consume_multiple=True)] = [42],  # noqa: B006 (never changed)
+    seeds: trainings.Seeds = [42],  # noqa: B006 (never changed)
 ) -> None:
     """Print the test accuracy of both trainings, and the interval of their difference.
 
@@ -55,7 +51,7 @@ def compare(
         print(
             f"{name}, seed {seed}: test accuracy {ours.mean():.4f}, Keras' fit {plain.mean():.4f}", flush=True
         )
-    gain, low, high = differences.paired(np.mean(gains, axis=0), _TAIL)
+    gain, low, high = differences.paired(np.mean(gains, axis=0), trainings.TAIL)
     print(f"difference {gain:.4f}, 95 % interval for other test images {low:.4f} to {high:.4f}")
 
 

@@ -27,6 +27,7 @@ from stages.tools.reproduce import COSTS, RESULTS, read_books
 from stages.tools.running import composing
 
 _UNIT = "minivggnet_cifar10"
+# At least so many images: a batch of MiniVGGNet. The first of three epochs compiles, the others are measured.
 _IMAGES, _EPOCHS = 64, 3
 
 

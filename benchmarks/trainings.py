@@ -1,8 +1,10 @@
 """Train the network of a member on packed images, and say which test images it classifies correctly."""
 
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from cyclopts import Parameter
 from numpy.typing import NDArray
 
 from stages.common.errors import ParamsError
@@ -11,6 +13,9 @@ from stages.models import learners
 from stages.models.learners import cnn
 from stages.models.protocols import Learner, LearnerParams
 
+Seeds = Annotated[list[int], Parameter(consume_multiple=True)]
+# The probability that a difference is below its interval, and the same above it: of 95 %.
+TAIL = 0.025
 _ROWS = 1_000
 
 

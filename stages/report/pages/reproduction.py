@@ -128,7 +128,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _cells(printed: Printed, ours: Sequence[Result], hours: float | None) -> list[str]:
     if not ours:
-        return ["", "", "", "", f"not run; {hours:.2g} h" if hours else "not run", ""]
+        return ["", "", "", "", f"not run; about {hours:.2g} h" if hours else "not run", ""]
     values = [result.value for result in ours]
     spread = f" ± {(max(values) - min(values)) / 2:.4f}" if len(values) > 1 else ""
     seconds = [result.epoch_seconds for result in ours if result.epoch_seconds is not None]
