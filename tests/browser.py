@@ -87,18 +87,31 @@ class Shown:
         self.page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
 
 
-@contextmanager
-def opened(path: Path, *, width: int = WIDE, scheme: Scheme = "light") -> Iterator[Shown]:
-    """Open a file from disk, with no network."""
-    from playwright.sync_api import sync_playwright
+class Browser:
+    """A running Chromium."""
 
-    with sync_playwright() as playwright:
-        # Chromium's sandbox refuses to work for root, which is who runs in containers; our own pages only.
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        context = browser.new_context(
+    def __init__(self, browser: Any) -> None:
+        self._browser = browser
+
+    @contextmanager
+    def opened(self, path: Path, *, width: int = WIDE, scheme: Scheme = "light") -> Iterator[Shown]:
+        """Open a file from disk, with no network, and with nothing that another page left."""
+        context = self._browser.new_context(
             viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True
         )
         view = Shown(context.new_page())
         view.page.goto(path.as_uri())
         yield view
+        context.close()
+
+
+@contextmanager
+def started() -> Iterator[Browser]:
+    """Start Chromium, and end it."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        # Chromium's sandbox refuses to work for root, which is who runs in containers; our own pages only.
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield Browser(browser)
         browser.close()

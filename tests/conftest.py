@@ -25,6 +25,7 @@ from stages.models.extractors import pixels
 from stages.pack import pack
 from stages.params import Audit, Drift, Ingest, Pack, Resize
 from stages.resize import resize
+from tests import browser as browsing
 
 # A reference profile of no images.
 NO_REFERENCE = Path(__file__).parents[1] / "conf" / "no_reference.json"
@@ -51,6 +52,13 @@ def pytest_collection_finish() -> None:
 def pytest_unconfigure() -> None:
     """End the process without a last collection, which takes up to ten seconds after trainings."""
     gc.freeze()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[browsing.Browser]:
+    """A Chromium for all tests of a file: starts took half of their time."""
+    with browsing.started() as browser:
+        yield browser
 
 
 @pytest.fixture(autouse=True)

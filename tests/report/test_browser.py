@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from stages.params import Book, Printed
-from tests.browser import PHONE, WIDE, Scheme, needs_chromium, opened
+from tests.browser import PHONE, WIDE, Browser, Scheme, needs_chromium
 
 pytestmark = [needs_chromium, pytest.mark.slow]
 
@@ -33,9 +33,9 @@ def pages(make_run: Any) -> dict[str, Path]:
 @pytest.mark.parametrize(("width", "scheme"), LOOKS)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_page_is_whole_readable_and_as_wide_as_the_window(
-    pages: dict[str, Path], name: str, width: int, scheme: Scheme
+    browser: Browser, pages: dict[str, Path], name: str, width: int, scheme: Scheme
 ) -> None:
-    with opened(pages[name], width=width, scheme=scheme) as shown:
+    with browser.opened(pages[name], width=width, scheme=scheme) as shown:
         shown.screenshot(f"{name}-{width}-{scheme}")
         assert shown.undecoded() == []
         assert shown.overflow() <= 0
@@ -44,13 +44,13 @@ def test_a_page_is_whole_readable_and_as_wide_as_the_window(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_keyboard_reaches_everything(pages: dict[str, Path], name: str) -> None:
-    with opened(pages[name]) as shown:
+def test_a_keyboard_reaches_everything(browser: Browser, pages: dict[str, Path], name: str) -> None:
+    with browser.opened(pages[name]) as shown:
         assert shown.unreached() == []
 
 
-def test_the_matrix_shows_counts_or_shares(pages: dict[str, Path]) -> None:
-    with opened(pages["index"]) as shown:
+def test_the_matrix_shows_counts_or_shares(browser: Browser, pages: dict[str, Path]) -> None:
+    with browser.opened(pages["index"]) as shown:
         cells = shown.page.locator(".matrix").first.locator("td.hit").first
         count = cells.inner_text()
         shown.page.get_by_label("Share of the actual class").first.focus()
@@ -59,8 +59,8 @@ def test_the_matrix_shows_counts_or_shares(pages: dict[str, Path]) -> None:
         assert 0 < float(cells.inner_text()) <= 1
 
 
-def test_classes_are_sorted_as_the_reader_asks(pages: dict[str, Path]) -> None:
-    with opened(pages["index"]) as shown:
+def test_classes_are_sorted_as_the_reader_asks(browser: Browser, pages: dict[str, Path]) -> None:
+    with browser.opened(pages["index"]) as shown:
         names = {}
         for order in ("lowest F1", "name"):
             shown.page.get_by_label(order, exact=True).check()
@@ -70,15 +70,15 @@ def test_classes_are_sorted_as_the_reader_asks(pages: dict[str, Path]) -> None:
         assert len(names["name"]) == len(LONG)
 
 
-def test_classes_of_the_data_are_sorted_too(pages: dict[str, Path]) -> None:
-    with opened(pages["data"]) as shown:
+def test_classes_of_the_data_are_sorted_too(browser: Browser, pages: dict[str, Path]) -> None:
+    with browser.opened(pages["data"]) as shown:
         shown.page.get_by_label("name", exact=True).check()
         names = shown.page.locator(".sorted tbody th:visible").all_inner_texts()
         assert names == sorted(LONG, key=str.lower)
 
 
-def test_an_error_is_large_after_a_click_or_a_key(pages: dict[str, Path]) -> None:
-    with opened(pages["index"]) as shown:
+def test_an_error_is_large_after_a_click_or_a_key(browser: Browser, pages: dict[str, Path]) -> None:
+    with browser.opened(pages["index"]) as shown:
         first = shown.page.locator(".errors summary").first
         before = first.locator("img").bounding_box()
         first.focus()
@@ -89,15 +89,15 @@ def test_an_error_is_large_after_a_click_or_a_key(pages: dict[str, Path]) -> Non
         assert after["width"] > 2 * before["width"]
 
 
-def test_a_wide_window_is_used(pages: dict[str, Path]) -> None:
-    with opened(pages["index"], width=1600) as shown:
+def test_a_wide_window_is_used(browser: Browser, pages: dict[str, Path]) -> None:
+    with browser.opened(pages["index"], width=1600) as shown:
         main = shown.page.locator("main").bounding_box()
         assert main is not None
         assert main["width"] > 1400
 
 
-def test_links_lead_somewhere(pages: dict[str, Path]) -> None:
-    with opened(pages["index"]) as shown:
+def test_links_lead_somewhere(browser: Browser, pages: dict[str, Path]) -> None:
+    with browser.opened(pages["index"]) as shown:
         links = shown.page.evaluate(
             "[...document.querySelectorAll('a')].map(one => one.getAttribute('href'))"
         )
@@ -108,7 +108,7 @@ def test_links_lead_somewhere(pages: dict[str, Path]) -> None:
                 assert pages["index"].with_name(link).exists(), link
 
 
-def test_the_checks_find_what_is_wrong(tmp_path: Path) -> None:
+def test_the_checks_find_what_is_wrong(browser: Browser, tmp_path: Path) -> None:
     """Else they would pass on any page."""
     page = tmp_path / "bad.html"
     page.write_text(
@@ -117,7 +117,7 @@ def test_the_checks_find_what_is_wrong(tmp_path: Path) -> None:
         "<img alt=broken src='data:image/png;base64,AAAA'><a href='#x' tabindex=-1>never</a>"
         "<script>missing()</script></main>"
     )
-    with opened(page, width=PHONE) as shown:
+    with browser.opened(page, width=PHONE) as shown:
         assert shown.undecoded() == ["broken"]
         assert shown.overflow() > 0
         assert any("color-contrast" in violation for violation in shown.violations())

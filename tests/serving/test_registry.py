@@ -17,24 +17,13 @@ from stages.serving import lease as lease_module
 from stages.serving import ledger
 from stages.serving.registry import BEFORE, Registry, Version
 
+from .rivals import race
 from .servers import mlflow_server, postgres
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 CONTENDERS = 4
-# Waits at the start for a line, so that all of them move at the same moment.
-MOVE = """
-import sys
-import mlflow
-from stages.serving.registry import Registry
-mlflow.set_tracking_uri(sys.argv[1])
-registry = Registry(sys.argv[2])
-mine, expected = registry.get(sys.argv[3]), registry.champion()
-print("ready", flush=True)
-sys.stdin.readline()
-print(registry.move(mine, expected), flush=True)
-"""
 
 
 class Server(NamedTuple):
@@ -73,26 +62,10 @@ def version(registry: Registry, digest: str) -> Version:
     return registry.register(f"models:/{model.model_id}", run.info.run_id, digest)
 
 
-def race(server: str, registry: Registry, versions: list[Version]) -> list[bool]:
-    """Each version's own process moves the alias to it; whether it did."""
-    words = [sys.executable, "-c", MOVE, server, registry.name]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    processes = [
-        subprocess.Popen([*words, version.number], cwd=ROOT, text=True, **pipes)  # type: ignore[call-overload]
-        for version in versions
-    ]
-    for process in processes:
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    return [process.communicate(timeout=180)[0] == "True\n" for process in processes]
-
-
 def test_one_of_many_first_promotions_wins(server: Server, registry: Registry) -> None:
     versions = [version(registry, f"v{number}") for number in range(CONTENDERS)]
     assert registry.champion() is None
-    won = race(server.uri, registry, versions)
+    won = race(server.uri, registry.name, versions)
     assert sum(won) == 1
     champion = registry.champion()
     assert champion is not None
@@ -102,7 +75,7 @@ def test_one_of_many_first_promotions_wins(server: Server, registry: Registry) -
 def test_one_of_many_wins_over_a_champion(server: Server, registry: Registry) -> None:
     champion, *rivals = [version(registry, f"v{number}") for number in range(CONTENDERS + 1)]
     assert registry.move(champion, None)
-    won = race(server.uri, registry, rivals)
+    won = race(server.uri, registry.name, rivals)
     assert sum(won) == 1
     now = registry.champion()
     assert now is not None
@@ -130,7 +103,7 @@ def test_two_promotions_and_a_rollback_at_once_have_one_winner(server: Server, r
     assert registry.move(champion, before)
     # A rollback moves the alias to the version before, as the others do to theirs.
     contenders = [*rivals, before]
-    won = race(server.uri, registry, contenders)
+    won = race(server.uri, registry.name, contenders)
     assert sum(won) == 1
     assert champion_of(registry) == contenders[won.index(True)].number
 
@@ -154,7 +127,7 @@ def test_promotions_go_on_when_the_lease_is_deleted_and_restored(server: Server,
     assert new != lease
     registry.client.restore_run(lease)
     assert registry.move(third, second)
-    won = race(server.uri, registry, rivals)
+    won = race(server.uri, registry.name, rivals)
     assert sum(won) == 1
     # The restored run is not used again.
     assert registry.lease._run() == new

@@ -11,7 +11,7 @@ from stages import cli, tracking
 from stages.report.pages import comparison
 from stages.report.pages.compared import Compared, Part
 from stages.tools.compare import compare
-from tests.browser import PHONE, WIDE, Scheme, needs_chromium, opened
+from tests.browser import PHONE, WIDE, Browser, Scheme, needs_chromium
 
 IDS = np.asarray([f"{number:016x}" for number in range(60)])
 LABELS = np.arange(60) % 3
@@ -94,11 +94,11 @@ def test_a_training_that_two_executions_share_is_one_line_of_the_curves() -> Non
 @pytest.mark.slow
 @pytest.mark.parametrize(("width", "scheme"), [(WIDE, "dark"), (PHONE, "light")])
 def test_the_page_is_whole_and_readable(
-    runs: list[dict[str, Any]], tmp_path: Path, width: int, scheme: Scheme
+    browser: Browser, runs: list[dict[str, Any]], tmp_path: Path, width: int, scheme: Scheme
 ) -> None:
     page = tmp_path / "compare.html"
     cli.main(compare, ["--recipe", "compared", "--page", str(page)])
-    with opened(page, width=width, scheme=scheme) as shown:
+    with browser.opened(page, width=width, scheme=scheme) as shown:
         shown.screenshot(f"compare-{width}-{scheme}")
         assert shown.undecoded() == []
         assert shown.overflow() <= 0
