@@ -72,7 +72,8 @@ predict: $(VENV)/stages.installed  ## Say what images show: FILES="a.jpg folder 
 	@python -m stages.tools.predict_image $(if $(MODEL),--model "$(MODEL)") $(FILES)
 
 # By file, as fixtures are shared within one; no more than four, as each worker may train and hold 2 GB.
-PARALLEL := -n auto --maxprocesses 4 --dist loadfile
+# In the order of tests/conftest.py, where xdist alone would begin with the files that have the most tests.
+PARALLEL := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test: $(VENV)/dev.installed lint  ## Check style and types, run the tests, measure coverage
 	@# Those under a real Airflow have a target of their own, e2e-airflow, and take as long again.

@@ -4,6 +4,7 @@ import gc
 import shutil
 import subprocess
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,11 +38,17 @@ MakeRun = Callable[..., Any]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Trace no slow test of the stages: it took a third longer, and fast tests run 87 % of the same lines."""
+    """Trace no slow test of the stages, and begin with the files that have most of the slow tests.
+
+    Traced, they took a third longer, and fast tests run 87 % of the same lines. In the order of their names, long
+    files came last, and one of two workers had nothing to do for minutes.
+    """
     pipelines = Path(__file__).parent / "pipelines"
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
     for item in items:
         if item.get_closest_marker("slow") and pipelines not in item.path.parents:
             item.add_marker("no_cover")
+    items.sort(key=lambda item: -slow[item.path])
 
 
 def pytest_collection_finish() -> None:
