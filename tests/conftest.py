@@ -40,8 +40,8 @@ MakeRun = Callable[..., Any]
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Trace no slow test of the stages, and begin with the files that have most of the slow tests.
 
-    Traced, they took a third longer, and fast tests run 87 % of the same lines. In the order of their names, long
-    files came last, and one of two workers had nothing to do for minutes.
+    Traced, they took a third longer, and fast tests run 87 % of the same lines. In the order of their names,
+    long files came last, and one of two workers had nothing to do for minutes.
     """
     pipelines = Path(__file__).parent / "pipelines"
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
@@ -287,20 +287,29 @@ def tracked(tracking_store: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def make_run(tracked: Path, tmp_path_factory: pytest.TempPathFactory) -> MakeRun:
-    """The function that makes a run of tests/runs.py on images of the given classes, in a new folder."""
+    """The function that returns a run of tests/runs.py on images of the given classes, in a new folder.
+
+    Runs of the same classes and members are copies of one: drawing its figures took most of the time.
+    """
     # Here, as it draws in matplotlib and MLflow.
     from tests.runs import Run
 
+    made: dict[str, Run] = {}
+
     def make(classes: Mapping[str, int] | None = None, members: Mapping[str, float] | None = None) -> Run:
-        root = tmp_path_factory.mktemp("run")
         classes = classes or {"cat": 20, "dog": 20, "panda": 20}
-        project = Project(root, write_images(root / "source", classes))
-        # Images of one colour and noise are near duplicates of one another.
-        project.ingest(near_duplicates={"distance": None})
-        project.resize()
-        project.mean()
-        project.pack()
-        return Run(project, members or {"net": 0.9, "logistic": 0.8, "other": 0.7})
+        members = members or {"net": 0.9, "logistic": 0.8, "other": 0.7}
+        key = repr((classes, members))
+        if key not in made:
+            root = tmp_path_factory.mktemp("run")
+            project = Project(root, write_images(root / "source", classes))
+            # Images of one colour and noise are near duplicates of one another.
+            project.ingest(near_duplicates={"distance": None})
+            project.resize()
+            project.mean()
+            project.pack()
+            made[key] = Run(project, members)
+        return made[key].copied(tmp_path_factory.mktemp("run") / "copy")
 
     return make
 

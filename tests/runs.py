@@ -1,5 +1,7 @@
 """A run of members whose predictions are made up, brought to the pages that it leaves."""
 
+import copy
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -66,6 +68,14 @@ class Run:
             plots=self.root / "plots",
         )
         self.promote(next(iter(members)))
+
+    def copied(self, root: Path) -> "Run":
+        """The same run in a new folder, to be changed; the source stays where it is."""
+        shutil.copytree(self.root, root, ignore=shutil.ignore_patterns("source"))
+        run = copy.copy(self)
+        run.project, run.root = Project(root, self.project.source), root
+        run.params = root / "params.yaml"
+        return run
 
     def _member(self, name: str, share: float, draw: np.random.Generator, history: Any) -> None:
         table, count = Manifest.read(self.project.manifest), len(self.classes)

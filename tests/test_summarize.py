@@ -53,14 +53,14 @@ def test_members_stand_side_by_side_with_the_scores_of_evaluate(make_run: MakeRu
 
 
 def test_one_member_is_no_ensemble(make_run: MakeRun) -> None:
-    html = text_of(make_run(members={"alone": 0.8}).summarize())
+    html = text_of(make_run(members={"alone": 0.3}).summarize())
     assert 'id="ensemble"' not in html
     assert "<span>accuracy of alone</span>" in html
     assert '<th scope="row">ensemble' not in html
 
 
 def test_the_matrix_has_the_counts_of_the_test_split(make_run: MakeRun) -> None:
-    run = make_run(members={"alone": 0.6})
+    run = make_run(members={"alone": 0.3})
     cells = re.findall(r"<b>(\d+)</b>", section(text_of(run.summarize()), "confusion"))
     assert sum(map(int, cells)) == read_json(run.root / "reports" / "metrics.json")["alone"]["n"] == 12
 
