@@ -1,6 +1,7 @@
 """A small project in a folder of its own, brought as far through the data stages as a test asks."""
 
 import gc
+import os
 import shutil
 import subprocess
 import urllib.request
@@ -38,17 +39,23 @@ MakeRun = Callable[..., Any]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Trace no slow test of the stages, and begin with the files that have most of the slow tests.
+    """Choose what is traced for coverage, and let xdist's workers begin with the files of most slow tests.
 
-    Traced, they took a third longer, and fast tests run 87 % of the same lines. In the order of their names,
-    long files came last, and one of two workers had nothing to do for minutes.
+    A tracer doubles a test's time. Untraced are slow tests of the stages, and all cases of a test but the first:
+    both run lines that others run as well, all but 1 % of them.
+    In the order of their names, long files came last, and one of two workers had nothing to do for minutes.
     """
     pipelines = Path(__file__).parent / "pipelines"
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    traced = set()
     for item in items:
-        if item.get_closest_marker("slow") and pipelines not in item.path.parents:
+        function = (item.path, getattr(item, "originalname", item.name))
+        of_stages = pipelines not in item.path.parents
+        if function in traced or (of_stages and item.get_closest_marker("slow")):
             item.add_marker("no_cover")
-    items.sort(key=lambda item: -slow[item.path])
+        traced.add(function)
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: -slow[item.path])
 
 
 def pytest_collection_finish() -> None:
@@ -294,13 +301,13 @@ def make_run(tracked: Path, tmp_path_factory: pytest.TempPathFactory) -> MakeRun
     # Here, as it draws in matplotlib and MLflow.
     from tests.runs import Run
 
-    made: dict[str, Run] = {}
+    runs: dict[str, Run] = {}
 
     def make(classes: Mapping[str, int] | None = None, members: Mapping[str, float] | None = None) -> Run:
         classes = classes or {"cat": 20, "dog": 20, "panda": 20}
         members = members or {"net": 0.9, "logistic": 0.8, "other": 0.7}
         key = repr((classes, members))
-        if key not in made:
+        if key not in runs:
             root = tmp_path_factory.mktemp("run")
             project = Project(root, write_images(root / "source", classes))
             # Images of one colour and noise are near duplicates of one another.
@@ -308,8 +315,8 @@ def make_run(tracked: Path, tmp_path_factory: pytest.TempPathFactory) -> MakeRun
             project.resize()
             project.mean()
             project.pack()
-            made[key] = Run(project, members)
-        return made[key].copied(tmp_path_factory.mktemp("run") / "copy")
+            runs[key] = Run(project, members)
+        return runs[key].copied(tmp_path_factory.mktemp("run") / "copy")
 
     return make
 

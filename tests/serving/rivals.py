@@ -34,6 +34,6 @@ def race(uri: str, name: str, versions: list[Version]) -> list[bool]:
 def _move(uri: str, name: str, number: str, start: Barrier, results: Any) -> None:
     mlflow.set_tracking_uri(uri)
     registry = Registry(name)
-    mine, expected = registry.get(number), registry.champion()
+    version, expected = registry.get(number), registry.champion()
     start.wait(PATIENCE)
-    results.put((number, registry.move(mine, expected)))
+    results.put((number, registry.move(version, expected)))
