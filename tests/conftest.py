@@ -41,8 +41,8 @@ MakeRun = Callable[..., Any]
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Choose what is traced for coverage, and let xdist's workers begin with the files of most slow tests.
 
-    A tracer doubles a test's time. Untraced are slow tests of the stages, and all cases of a test but the first:
-    both run lines that others run as well, all but 1 % of them.
+    A tracer doubles a test's time. Untraced are slow tests of the stages, and all cases of a test but the
+    first: both run lines that others run as well, all but 1 % of them.
     In the order of their names, long files came last, and one of two workers had nothing to do for minutes.
     """
     pipelines = Path(__file__).parent / "pipelines"
