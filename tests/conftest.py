@@ -34,6 +34,19 @@ NO_REFERENCE = Path(__file__).parents[1] / "conf" / "no_reference.json"
 # Images of each class on the data report.
 SAMPLES = 3
 
+# Files of tests whose lines others run as well, and which a tracer would slow by ten seconds and more.
+UNTRACED = (
+    "docker/test_compose.py",
+    "models/extractors/test_keras_applications.py",
+    "models/learners/test_cnn.py",
+    "models/test_backbones.py",
+    "report/test_names.py",
+    "scoring/test_promotion_rates.py",
+    "serving/test_logged.py",
+    "test_evaluate.py",
+    "test_train.py",
+)
+
 Images = Callable[..., Path]
 MakeRun = Callable[..., Any]
 
@@ -45,13 +58,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     first: both run lines that others run as well, all but 1 % of them.
     In the order of their names, long files came last, and one of two workers had nothing to do for minutes.
     """
-    pipelines = Path(__file__).parent / "pipelines"
+    folder = Path(__file__).parent
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
     traced = set()
     for item in items:
-        function = (item.path, getattr(item, "originalname", item.name))
-        of_stages = pipelines not in item.path.parents
-        if function in traced or (of_stages and item.get_closest_marker("slow")):
+        file = item.path.relative_to(folder).as_posix()
+        function = (file, getattr(item, "originalname", item.name))
+        slow_stage = item.get_closest_marker("slow") and not file.startswith("pipelines/")
+        if file in UNTRACED or function in traced or slow_stage:
             item.add_marker("no_cover")
         traced.add(function)
     if "PYTEST_XDIST_WORKER" in os.environ:
