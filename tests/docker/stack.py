@@ -70,7 +70,7 @@ class Stack:
                     return value
             except (OSError, KeyError, AssertionError):
                 pass
-            time.sleep(0.5)
+            time.sleep(1)
         raise TimeoutError(f"{seconds} s; docker ps says\n{self.docker('ps', '--all')}")
 
     @cached_property

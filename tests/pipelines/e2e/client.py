@@ -130,12 +130,12 @@ class Airflow:
 
 
 def wait_until(done: Callable[[], Any], seconds: float, awaited: str) -> Any:
-    """Ask every half second; returns the first answer that is true."""
+    """Ask every second; returns the first answer that is true."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if answer := done():
             return answer
-        time.sleep(0.5)
+        time.sleep(1)
     raise AssertionError(f"{awaited} did not come within {seconds} s")
 
 
