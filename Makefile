@@ -72,12 +72,13 @@ predict: $(VENV)/stages.installed  ## Say what images show: FILES="a.jpg folder 
 	@python -m stages.tools.predict_image $(if $(MODEL),--model "$(MODEL)") $(FILES)
 
 # By file, as fixtures are shared within one; no more than four, as each worker may train and hold 2 GB.
-# In the order of tests/conftest.py, where xdist alone would begin with the files that have the most tests.
-PARALLEL := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+PARALLEL := -n auto --maxprocesses 4 --dist loadfile
+# There are as many workers as cores: with more threads each, tests of networks and classifiers took a fifth longer.
+ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1
 
 test: $(VENV)/dev.installed lint  ## Check style and types, run the tests, measure coverage
 	@# Those under a real Airflow have a target of their own, e2e-airflow, and take as long again.
-	@pytest $(PARALLEL) --ignore tests/pipelines/e2e --cov --cov-report=term:skip-covered
+	@$(ONE_THREAD) pytest $(PARALLEL) --ignore tests/pipelines/e2e --cov --cov-report=term:skip-covered
 	@# pyproject.toml says which files run elsewhere and are left out.
 	@printf 'Coverage of stages/ and apps/ in %%, at least 85: '
 	@coverage report --include='stages/*,apps/*' --format=total --fail-under=85

@@ -1,11 +1,9 @@
 """A small project in a folder of its own, brought as far through the data stages as a test asks."""
 
 import gc
-import os
 import shutil
 import subprocess
 import urllib.request
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,14 +50,12 @@ MakeRun = Callable[..., Any]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Choose what is traced for coverage, and let xdist's workers begin with the files of most slow tests.
+    """Choose what is traced for coverage, as a tracer doubles a test's time.
 
-    A tracer doubles a test's time. Untraced are slow tests of the stages, and all cases of a test but the
-    first: both run lines that others run as well, all but 1 % of them.
-    In the order of their names, long files came last, and one of two workers had nothing to do for minutes.
+    Untraced are slow tests of the stages, and all cases of a test but the first: both run lines that others
+    run as well, all but 1 % of them.
     """
     folder = Path(__file__).parent
-    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
     traced = set()
     for item in items:
         file = item.path.relative_to(folder).as_posix()
@@ -68,8 +64,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if file in UNTRACED or function in traced or slow_stage:
             item.add_marker("no_cover")
         traced.add(function)
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        items.sort(key=lambda item: -slow[item.path])
 
 
 def pytest_collection_finish() -> None:
