@@ -71,14 +71,14 @@ predict: $(VENV)/stages.installed  ## Say what images show: FILES="a.jpg folder 
 	@$(call need,FILES,images,"a.jpg folder")
 	@python -m stages.tools.predict_image $(if $(MODEL),--model "$(MODEL)") $(FILES)
 
-# By file, as fixtures are shared within one; no more than four, as each worker may train and hold 2 GB.
-PARALLEL := -n auto --maxprocesses 4 --dist loadfile
-# There are as many workers as cores: with more threads each, tests of networks and classifiers took a fifth longer.
-ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1
+# By file, as fixtures are shared within one; no more than four, as each worker may train and hold 2 GB. As many
+# workers as cores: with more threads in each, tests of networks and classifiers took a fifth longer.
+PARALLEL := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 \
+	pytest -n auto --maxprocesses 4 --dist loadfile
 
 test: $(VENV)/dev.installed lint  ## Check style and types, run the tests, measure coverage
 	@# Those under a real Airflow have a target of their own, e2e-airflow, and take as long again.
-	@$(ONE_THREAD) pytest $(PARALLEL) --ignore tests/pipelines/e2e --cov --cov-report=term:skip-covered
+	@$(PARALLEL) --ignore tests/pipelines/e2e --cov --cov-report=term:skip-covered
 	@# pyproject.toml says which files run elsewhere and are left out.
 	@printf 'Coverage of stages/ and apps/ in %%, at least 85: '
 	@coverage report --include='stages/*,apps/*' --format=total --fail-under=85
@@ -92,7 +92,7 @@ RANKS := tests/docker/test_ranks.py
 BACKEND := tensorflow
 
 test-fast: $(VENV)/dev.installed $(if $(filter jax,$(BACKEND)),$(VENV)/jax.installed)  ## Run the tests that take seconds (BACKEND=jax)
-	@KERAS_BACKEND=$(BACKEND) pytest $(PARALLEL) -m "not slow"
+	@KERAS_BACKEND=$(BACKEND) $(PARALLEL) -m "not slow"
 
 test-jax: $(VENV)/jax.installed $(AIRFLOW)/installed  ## Run the tests of networks with Keras on JAX, several devices and processes among them
 	@KERAS_BACKEND=jax pytest -rs -n 2 --dist loadfile tests/models tests/data/test_loader.py tests/common/test_launcher.py

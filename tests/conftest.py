@@ -32,19 +32,6 @@ NO_REFERENCE = Path(__file__).parents[1] / "conf" / "no_reference.json"
 # Images of each class on the data report.
 SAMPLES = 3
 
-# Files of tests whose lines others run as well, and which a tracer would slow by ten seconds and more.
-UNTRACED = (
-    "docker/test_compose.py",
-    "models/extractors/test_keras_applications.py",
-    "models/learners/test_cnn.py",
-    "models/test_backbones.py",
-    "report/test_names.py",
-    "scoring/test_promotion_rates.py",
-    "serving/test_logged.py",
-    "test_evaluate.py",
-    "test_train.py",
-)
-
 Images = Callable[..., Path]
 MakeRun = Callable[..., Any]
 
@@ -55,13 +42,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     Untraced are slow tests of the stages, and all cases of a test but the first: both run lines that others
     run as well, all but 1 % of them.
     """
-    folder = Path(__file__).parent
+    pipelines = Path(__file__).parent / "pipelines"
     traced = set()
     for item in items:
-        file = item.path.relative_to(folder).as_posix()
-        function = (file, getattr(item, "originalname", item.name))
-        slow_stage = item.get_closest_marker("slow") and not file.startswith("pipelines/")
-        if file in UNTRACED or function in traced or slow_stage:
+        function = (item.path, getattr(item, "originalname", item.name))
+        slow_stage = item.get_closest_marker("slow") and pipelines not in item.path.parents
+        if function in traced or slow_stage:
             item.add_marker("no_cover")
         traced.add(function)
 
