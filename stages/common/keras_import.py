@@ -6,6 +6,7 @@ installed while it is imported. Afterwards every module imports them as usual. J
 """
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from importlib import import_module
 from stages.common import collector
 
 _OPTIONAL = ("matplotlib", "pandas", "scipy", "sklearn")
+# TensorFlow prints both twice while it is imported, before its own logging is set up: no variable hides them.
+_NOTICES = ("oneDNN custom operations are on", "All log messages before absl::InitializeLog")
 
 
 def import_keras() -> None:
@@ -24,7 +27,7 @@ def import_keras() -> None:
     if "keras" not in sys.modules:
         needed = "scipy" if os.environ.get("KERAS_BACKEND") == "jax" else ""
         blocked = (package for package in _OPTIONAL if package != needed)
-        with collector.paused(), _not_installed(*blocked):
+        with collector.paused(), _not_installed(*blocked), _without_notices():
             import_module("keras")
 
 
@@ -38,3 +41,22 @@ def _not_installed(*packages: str) -> Iterator[None]:
     finally:
         for package in blocked:
             del sys.modules[package]
+
+
+@contextmanager
+def _without_notices() -> Iterator[None]:
+    """Drop TensorFlow's notices from what is written to stderr in this block.
+
+    grep reads, not a thread: on a CPU without AVX, TensorFlow ends this process, and its reason must be seen.
+    """
+    patterns = (f"--regexp={notice}" for notice in _NOTICES)
+    grep = ["grep", "--line-buffered", "--invert-match", "--fixed-strings", *patterns]
+    with subprocess.Popen(grep, stdin=subprocess.PIPE, stdout=2) as reader:
+        assert reader.stdin
+        stderr = os.dup(2)
+        os.dup2(reader.stdin.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from stages import cli
 from stages.common import plugins, section
 from stages.common.errors import ParamsError, UsageError
+from stages.common.keras_import import import_keras
 from stages.models import networks
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def _print_table() -> None:
 
 def _build(name: str, shape: tuple[int, int, int] | None, classes: int | None, options: Any) -> "keras.Model":
     """The network without values for its weights: VGG19 in a second and without its half a gigabyte."""
+    import_keras()
     import keras
 
     if name not in networks.names():

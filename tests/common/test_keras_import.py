@@ -1,0 +1,26 @@
+"""What a user sees on the terminal while Keras is imported."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+NOTICE = "port.cc:153] oneDNN custom operations are on. You may see slightly different numerical results"
+
+
+def printed(*lines: str) -> str:
+    words = [sys.executable, "-c", "\n".join(("import os", "from stages.common import keras_import", *lines))]
+    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False).stderr
+
+
+@pytest.mark.slow
+def test_importing_keras_prints_nothing_and_later_lines_are_seen() -> None:
+    assert printed("keras_import.import_keras()", "os.write(2, b'later')") == "later"
+
+
+def test_the_reason_is_seen_where_tensorflow_ends_the_process() -> None:
+    notices = f"os.write(2, b'{NOTICE}\\nAVX instructions are not available\\n')"
+    block = f"    {notices}\n    os.abort()"
+    assert printed("with keras_import._without_notices():", block) == "AVX instructions are not available\n"
