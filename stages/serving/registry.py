@@ -60,6 +60,13 @@ class Registry:
                 return None
             raise
 
+    def newest(self) -> Version | None:
+        """The version that was registered last; None where there is none."""
+        versions = self.client.search_model_versions(
+            f"name = '{self.name}'", max_results=1, order_by=["version_number DESC"]
+        )
+        return self._version(versions[0]) if versions else None
+
     def find(self, digest: str) -> Version | None:
         """The newest version with this digest; None where there is none."""
         versions = self.client.search_model_versions(

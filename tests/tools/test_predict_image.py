@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 import yaml
+from mlflow import MlflowClient
 
 from stages import cli
 from stages.common.files import read_json
@@ -132,6 +133,27 @@ def test_mistakes_are_one_line(
     (line,) = [line for line in err.splitlines() if "level=error" in line]
     assert message in line
     assert "Traceback" not in err
+
+
+def test_a_recipe_without_a_champion_says_what_to_do(
+    model: str,
+    packed: Any,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A first run on few images is refused, and the next command of docs/first-hour.md is `make predict`."""
+    values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values | {"recipe": "refused"}), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    image = packed.source / "cat" / "000.png"
+    _, err = run_command(capsys, image, status=1)
+    assert "refused has no champion, and no other version: `make run` trains and registers one" in err
+    client = MlflowClient()
+    client.create_registered_model("refused")
+    client.create_model_version("refused", model)
+    _, err = run_command(capsys, image, status=1)
+    assert "refused has no champion: name a version, such as MODEL=models:/refused/1 of `make predict`" in err
 
 
 def test_a_network_out_of_the_box_says_what_it_says_in_keras(
