@@ -6,6 +6,7 @@ installed while it is imported. Afterwards every module imports them as usual. J
 """
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -45,13 +46,16 @@ def _not_installed(*packages: str) -> Iterator[None]:
 
 @contextmanager
 def _without_notices() -> Iterator[None]:
-    """Drop TensorFlow's notices from what is written to stderr in this block.
+    """Drop TensorFlow's notices from what is written to stderr in this block; not in an image without grep.
 
     grep reads, not a thread: on a CPU without AVX, TensorFlow ends this process, and its reason must be seen.
     """
+    if not (grep := shutil.which("grep")):
+        yield
+        return
     patterns = (f"--regexp={notice}" for notice in _NOTICES)
-    grep = ["grep", "--line-buffered", "--invert-match", "--fixed-strings", *patterns]
-    with subprocess.Popen(grep, stdin=subprocess.PIPE, stdout=2) as reader:
+    command = [grep, "--line-buffered", "--invert-match", "--fixed-strings", *patterns]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=2) as reader:
         assert reader.stdin
         stderr = os.dup(2)
         os.dup2(reader.stdin.fileno(), 2)

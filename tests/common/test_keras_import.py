@@ -1,5 +1,6 @@
 """What a user sees on the terminal while Keras is imported."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +11,12 @@ ROOT = Path(__file__).parents[2]
 NOTICE = "port.cc:153] oneDNN custom operations are on. You may see slightly different numerical results"
 
 
-def printed(*lines: str) -> str:
+def printed(*lines: str, **variables: str) -> str:
     words = [sys.executable, "-c", "\n".join(("import os", "from stages.common import keras_import", *lines))]
-    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False).stderr
+    environment = os.environ | variables
+    return subprocess.run(
+        words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    ).stderr
 
 
 @pytest.mark.slow
@@ -22,5 +26,6 @@ def test_importing_keras_prints_nothing_and_later_lines_are_seen() -> None:
 
 def test_the_reason_is_seen_where_tensorflow_ends_the_process() -> None:
     notices = f"os.write(2, b'{NOTICE}\\nAVX instructions are not available\\n')"
-    block = f"    {notices}\n    os.abort()"
-    assert printed("with keras_import._without_notices():", block) == "AVX instructions are not available\n"
+    program = ["with keras_import._without_notices():", f"    {notices}", "    os.abort()"]
+    assert printed(*program) == "AVX instructions are not available\n"
+    assert printed(*program, PATH="") == f"{NOTICE}\nAVX instructions are not available\n"
