@@ -50,13 +50,13 @@ def _run(network: str, used: str) -> dict[str, float]:
     return figures
 
 
-def _measure(network: str) -> dict[str, float]:
-    """Images per second over some seconds, and the process's peak memory in MB."""
+def measure(network: str, seconds: float) -> dict[str, float]:
+    """Images per second over so many seconds, and the process's peak memory in MB."""
     compute = _training(*_TRAINED[network], network) if network in _TRAINED else _features()
     for _ in range(2):  # compiles
         compute()
     begun, batches = time.monotonic(), 0
-    while time.monotonic() - begun < _SECONDS:
+    while time.monotonic() - begun < seconds:
         compute()
         batches += 1
     rate = batches * _BATCH / (time.monotonic() - begun)
@@ -90,6 +90,6 @@ def _features() -> Callable[[], object]:
 
 if __name__ == "__main__":
     if sys.argv[1:]:
-        print(json.dumps(_measure(sys.argv[1])))
+        print(json.dumps(measure(sys.argv[1], _SECONDS)))
     else:
         main()

@@ -14,6 +14,7 @@ from benchmarks import (
     bench_data,
     bench_extract,
     bench_memory,
+    bench_onednn,
     bench_quality,
     bench_storage,
     harness,
@@ -70,6 +71,14 @@ def test_a_checkpoint_has_the_weights_and_two_averages_of_each() -> None:
     cost = bench_checkpoint.measure(bench_checkpoint.NETWORKS["MobileNetV2, 224²"])
     assert 3 * 2.2e6 * 4 < cost.size < 3 * 2.4e6 * 4
     assert cost.seconds > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", ["lenet", "mobilenet_v2"])
+def test_the_speed_of_a_network_is_measured(network: str) -> None:
+    figures = bench_onednn.measure(network, seconds=0.01)
+    assert figures["rate"] > 0
+    assert figures["memory"] > 100
 
 
 @pytest.mark.slow
