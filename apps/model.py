@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from stages import tracking
 from stages.common.errors import ConvoyError, DownloadError, is_failed_download
 from stages.common.redaction import redact
+from stages.serving import registry
 
 Pixels = NDArray[np.uint8]
 # Images (H, W, 1 or 3) uint8, RGB → the label of each and the model's confidence in it, 0 to 1.
@@ -33,6 +34,7 @@ def load(uri: str) -> Classifier:
 
     Raises:
         AppError: When there is no such model.
+        ServingError: When the model has no champion.
         DownloadError: MLflow or its artifact store does not answer.
     """
     import mlflow
@@ -41,6 +43,7 @@ def load(uri: str) -> Classifier:
 
     with tracking.connected():
         try:
+            registry.check_champion(uri)
             model = mlflow.pyfunc.load_model(uri, dst_path=_temporary_folder())
         except (MlflowException, OSError) as error:
             kind = DownloadError if is_failed_download(error) else AppError

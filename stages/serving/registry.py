@@ -62,17 +62,11 @@ class Registry:
 
     def newest(self) -> Version | None:
         """The version that was registered last; None where there is none."""
-        versions = self.client.search_model_versions(
-            f"name = '{self.name}'", max_results=1, order_by=["version_number DESC"]
-        )
-        return self._version(versions[0]) if versions else None
+        return self._newest("")
 
     def find(self, digest: str) -> Version | None:
         """The newest version with this digest; None where there is none."""
-        versions = self.client.search_model_versions(
-            f"name = '{self.name}' and tags.`{DIGEST}` = '{digest}'", order_by=["version_number DESC"]
-        )
-        return self._version(versions[0]) if versions else None
+        return self._newest(f" and tags.`{DIGEST}` = '{digest}'")
 
     def get(self, number: str) -> Version:
         """The version of this number. Raises ServingError when there is none."""
@@ -153,5 +147,28 @@ class Registry:
         with tempfile.TemporaryDirectory() as temporary:
             return image_set.read(Path(download_artifacts(f"{folder}/{bundle.SEEN}", dst_path=temporary)))
 
+    def _newest(self, condition: str) -> Version | None:
+        versions = self.client.search_model_versions(
+            f"name = '{self.name}'{condition}", max_results=1, order_by=["version_number DESC"]
+        )
+        return self._version(versions[0]) if versions else None
+
     def _version(self, version: Any) -> Version:
         return Version(str(version.version), f"models:/{self.name}/{version.version}", dict(version.tags))
+
+
+def check_champion(uri: str) -> None:
+    """Check that `models:/NAME@champion` leads to a version, within `tracking.connected`; other URIs pass.
+
+    Raises:
+        ServingError: The model has no champion; with the version to name instead.
+    """
+    name = uri.removeprefix("models:/").removesuffix(f"@{CHAMPION}")
+    if uri != f"models:/{name}@{CHAMPION}":
+        return
+    registry = Registry(name)
+    if registry.champion():
+        return
+    newest = registry.newest()
+    advice = f": name a version, such as {newest.uri}" if newest else " and no version"
+    raise ServingError(f"{name} has no champion{advice}")

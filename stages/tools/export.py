@@ -10,7 +10,7 @@ from stages.common.errors import ServingError
 from stages.common.files import read_json, replace_folder_atomically
 from stages.models.networks import _export
 from stages.models.networks._export import Format
-from stages.serving import bundle
+from stages.serving import bundle, registry
 
 _SUFFIX: dict[Format, str] = {"onnx": ".onnx", "saved_model": ""}
 # All files of an export: of each network one ONNX file or a SavedModel's folder.
@@ -45,6 +45,7 @@ def export(*, model: str, format: Format, to: Path) -> None:  # noqa: A002 (the 
         with tracking.connected():
             import mlflow
 
+            registry.check_champion(model)
             logged = Path(mlflow.artifacts.download_artifacts(model, dst_path=temporary))
         _export_members(model, logged / "artifacts" / "bundle", format, to)
 

@@ -48,7 +48,7 @@ def predict_image(
 
     Raises:
         UsageError: When both a model and a network are named.
-        ServingError: When the model cannot be used, or the recipe has no champion.
+        ServingError: When the model cannot be used, or is a champion that does not exist.
         SourceError: When a name leads to no file, or a file is no image. All other files are predicted first.
     """
     if model and network:
@@ -57,10 +57,17 @@ def predict_image(
     if network:
         classes, probabilities = pretrained.classify(network, weights, paths)
     else:
-        classes, probabilities = _predict(model, paths, crops)
+        classes, probabilities = _predict(model or _champion(), paths, crops)
     _answers.show(_answers.Answers(paths, classes, probabilities, top), output)
     if refused:
         raise SourceError(f"{refused} of {refused + len(paths)} files are no images; see the warnings above")
+
+
+def _champion() -> str:
+    # 0.4 CPU seconds, which a command that names its model is spared.
+    from stages import params
+
+    return f"models:/{params.load(Path('params.yaml')).recipe}@champion"
 
 
 def _read_images(names: Iterable[str]) -> tuple[list[Path], int]:
@@ -98,45 +105,24 @@ def _list_files(name: str) -> Iterator[Path]:
         raise SourceError(f"{name}: no such file, folder or pattern")
 
 
-def _predict(
-    model: str | None, paths: Sequence[Path], crops: str | None
-) -> tuple[list[str], NDArray[np.float32]]:
+def _predict(uri: str, paths: Sequence[Path], crops: str | None) -> tuple[list[str], NDArray[np.float32]]:
     tracking.export_address()
     places = [(str(path.resolve()), 0, path.stat().st_size) for path in paths]
-    recipe = None if model else _recipe()
     try:
-        predictions = isolated.classify(
-            model or f"models:/{recipe}@champion", places, {"crops": crops} if crops else None
-        )
-    except InterruptedServingError:
-        raise
-    except ServingError:
-        if recipe:
-            _check_champion(recipe)
+        predictions = isolated.classify(uri, places, {"crops": crops} if crops else None)
+    except ServingError as error:
+        if not isinstance(error, InterruptedServingError):
+            _check_champion(uri)
         raise
     return predictions["classes"], np.asarray(predictions["probabilities"], np.float32)
 
 
-def _recipe() -> str:
-    # 0.4 CPU seconds, which a command that names its model is spared.
-    from stages import params
+def _check_champion(uri: str) -> None:
+    # Only after a failure: this import and MLflow's take 2 s.
+    from stages.serving import registry
 
-    return params.load(Path("params.yaml")).recipe
-
-
-def _check_champion(recipe: str) -> None:
-    """Raise what to do instead where a recipe has no champion."""
-    # Only after a failure: these imports and MLflow's take 2 s.
-    from stages.serving.registry import Registry
-
-    registry = Registry(recipe)
-    if registry.champion():
-        return
-    if newest := registry.newest():
-        raise ServingError(
-            f"{recipe} has no champion: name a version, such as MODEL={newest.uri} of `make predict`"
-        )
-    raise ServingError(f"{recipe} has no champion, and no other version: `make run` trains and registers one")
+    with tracking.connected():
+        registry.check_champion(uri)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from stages.common.errors import ServingError
 from stages.data import image_set
 from stages.serving import lease as lease_module
 from stages.serving import ledger
-from stages.serving.registry import BEFORE, Registry, Version
+from stages.serving.registry import BEFORE, Registry, Version, check_champion
 
 from .rivals import race
 from .servers import mlflow_server, postgres
@@ -225,3 +225,15 @@ def test_a_version_has_a_description_metrics_and_tags(registry: Registry) -> Non
     logged = registry.client.get_logged_model(version.source.removeprefix("models:/"))
     assert {metric.key: metric.value for metric in logged.metrics} == figures
     assert registry.client.get_run(run.info.run_id).data.metrics == figures
+
+
+def test_a_champion_that_does_not_exist_is_one_line_with_the_version_to_name(registry: Registry) -> None:
+    uri = f"models:/{registry.name}@champion"
+    with pytest.raises(ServingError, match=r"has no champion and no version$"):
+        check_champion(uri)
+    newest = [version(registry, digest) for digest in "ab"][-1]
+    with pytest.raises(ServingError, match=rf"has no champion: name a version, such as {newest.uri}$"):
+        check_champion(uri)
+    assert registry.move(newest, None)
+    check_champion(uri)
+    check_champion("models:/m-1")

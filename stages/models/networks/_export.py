@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.common.errors import ServingError
+from stages.common.keras_import import import_keras
 
 if TYPE_CHECKING:
     import keras
@@ -29,6 +30,7 @@ def export(file: Path, to: Path, kind: Format) -> float:
         ServingError: that difference is above TOLERANCE, a package of the extra `export` is missing, or the
             backend has no such format.
     """
+    import_keras()
     import keras
 
     if keras.backend.backend() != "tensorflow":
