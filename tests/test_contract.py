@@ -4,9 +4,6 @@ import ast
 import inspect
 import re
 import shlex
-import subprocess
-import sys
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -23,25 +20,6 @@ from stages.tools import dependencies
 
 ROOT = Path(__file__).parents[1]
 PARAMS: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-MODULES = sorted((ROOT / "stages").rglob("*.py"))
-# Where Keras may be imported; everything else must work, and start fast, without it.
-# Keras has no call of its own for several processes, nor for several GPUs under TensorFlow.
-BACKENDS = {
-    "stages/models/training/distribution.py": {"jax", "tensorflow"},
-    "stages/models/training/processes.py": {"jax"},
-    "stages/models/training/rank_figures.py": {"jax"},
-}
-KERAS_ROOMS = (
-    "stages/common/keras_import.py",
-    "stages/models/learners/cnn.py",
-    "stages/models/learners/fine_tuning.py",
-    "stages/models/networks/",
-    "stages/models/training/",
-    "stages/data/loader.py",
-    "stages/models/backbones.py",
-    "stages/models/extractors/keras_applications.py",
-    "stages/tools/networks.py",
-)
 
 
 @dataclass(frozen=True)
@@ -115,21 +93,6 @@ def expanded() -> dict[str, Declared]:
 
 STAGES = expanded()
 each_stage = pytest.mark.parametrize("name", STAGES)
-
-
-def imports(path: Path) -> set[str]:
-    """The modules that a file imports, anywhere in it."""
-    imported: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            imported |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            imported |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return imported
-
-
-def packages(path: Path) -> set[str]:
-    return {name.split(".")[0] for name in imports(path)}
 
 
 def test_no_command_holds_a_value_of_the_params() -> None:
@@ -289,70 +252,3 @@ def test_only_evaluate_and_predict_are_given_the_test_split_to_judge() -> None:
         strings = [node.value for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Constant)]
         assert not [text for text in strings if isinstance(text, str) and re.fullmatch(r"test(\.h5)?", text)]
         assert "HELD_OUT" not in text
-
-
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_stages_import_only_what_they_may(path: Path) -> None:
-    imported, place = packages(path), path.relative_to(ROOT).as_posix()
-    assert not imported & {"pipelines", "airflow", "torch"}
-    assert imported & {"tensorflow", "jax"} <= BACKENDS.get(place, set())
-    if not place.startswith(KERAS_ROOMS):
-        assert "keras" not in imported
-
-
-def test_pipelines_know_nothing_of_stages() -> None:
-    for path in (ROOT / "pipelines").rglob("*.py"):
-        assert "stages" not in packages(path), path
-
-
-def test_coverage_leaves_out_what_needs_airflow() -> None:
-    """Airflow has an environment of its own; coverage would count these modules as untested."""
-    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["coverage"]["run"]
-    for path in (ROOT / "pipelines").rglob("*.py"):
-        if "airflow" in packages(path):
-            relative = path.relative_to(ROOT)
-            assert any(relative.match(pattern) for pattern in patterns["omit"]), relative
-
-
-IMPORT_ONE_BY_ONE = """
-import sys
-from importlib import import_module
-from pathlib import Path
-import numpy as np
-for name in sys.argv[1:]:
-    import_module(f"stages.{name}")
-    if name == "extract":
-        from stages.models import extractors
-        from stages import params
-        hog = params.load(Path("params.yaml")).extractors["hog"]
-        extractors.prepare(hog, (16, 16, 1))(np.zeros((2, 16, 16, 1), np.uint8))
-    heavy = {"keras", "tensorflow", "mlflow", "sklearn", "pandas", "matplotlib"}
-    print(name, *sorted(heavy & set(sys.modules)))
-"""
-
-
-def test_stages_that_need_no_keras_start_without_it() -> None:
-    """In one process, one after the other: what the first of them would import, it would be blamed for."""
-    names = [
-        "ingest",
-        "audit",
-        "resize",
-        "mean",
-        "pack",
-        "ensemble",
-        "extract",
-        "evaluate",
-        "promote",
-        "summarize",
-    ]
-    done = subprocess.run(
-        [sys.executable, "-c", IMPORT_ONE_BY_ONE, *names],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
-    )
-    loaded = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines()}
-    drawing = {"evaluate": ["matplotlib"], "promote": ["matplotlib"], "summarize": ["matplotlib"]}
-    assert loaded == {name: [] for name in names} | drawing

@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,96 +20,12 @@ from mlflow import MlflowClient
 
 from stages.data import store
 from stages.data.manifest import Manifest
+from tests.dvc_clone import TINY, Clone, ran
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[1]
-# The default recipe with one network.
-TINY = ["~models.minivggnet", "ensemble.members=[lenet,hog_logistic]"]
 EPOCHS = "models.lenet.train.epochs"
 AFTER_LENET = ["train@lenet", "predict@lenet", "ensemble", "evaluate", "promote", "summarize"]
-
-
-class Clone:
-    """A clone of this repository with the working tree's files, and DVC in it."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        git = ["git", "-c", "user.name=A", "-c", "user.email=a@example.org"]
-        subprocess.run([*git, "clone", "-q", ROOT, root], check=True)
-        listed = subprocess.run(
-            ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
-        )
-        for name in filter(None, listed.stdout.split("\0")):
-            if (ROOT / name).exists():
-                (root / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / name, root / name)
-        subprocess.run(
-            [*git, "commit", "-qam", "As in the working tree", "--allow-empty"], cwd=root, check=True
-        )
-        inherited = {
-            key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "PYTHON"))
-        }
-        tools = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        self.environment = inherited | {"PATH": tools, "DVC_NO_ANALYTICS": "1"}
-
-    def start(self, *words: str) -> subprocess.Popen[str]:
-        """`dvc WORDS` in a process group of its own, both its outputs in one pipe."""
-        return subprocess.Popen(
-            ["dvc", *words],
-            cwd=self.root,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-
-    def dvc(self, *words: str, fails: bool = False) -> str:
-        """What `dvc WORDS` says."""
-        with self.start(*words) as process:
-            output, _ = process.communicate(timeout=300)
-        assert (process.returncode != 0) == fails, output
-        return output
-
-    def stages(self) -> list[str]:
-        """The names of all stages, as DVC writes `foreach` out."""
-        return self.dvc("stage", "list", "--name-only").split()
-
-    def experiment(self, *overrides: str) -> list[str]:
-        """The stages that `dvc exp run -S …` runs, in their order."""
-        options = [word for override in (*TINY, *overrides) for word in ("-S", override)]
-        return ran(self.dvc("exp", "run", *options))
-
-    def repro(self, *words: str) -> list[str]:
-        """The stages that `dvc repro` runs, in their order."""
-        return ran(self.dvc("repro", *words))
-
-    def set(self, key: str, value: Any) -> None:
-        """Change one of the params."""
-        path = self.root / "params.yaml"
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        *parents, last = key.split(".")
-        inside = values
-        for parent in parents:
-            inside = inside[parent]
-        inside[last] = value
-        path.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
-
-    def git(self, *words: str) -> str:
-        """What `git WORDS` says."""
-        return subprocess.check_output(["git", *words], cwd=self.root, text=True)
-
-    def json(self, path: str) -> Any:
-        return json.loads((self.root / path).read_text(encoding="utf-8"))
-
-    def half_written(self) -> list[Path]:
-        folders = ("data", "features", "models", "predictions", "ensemble", "reports", "plots")
-        return [path for folder in folders for path in (self.root / folder).rglob(".*.part")]
-
-
-def ran(output: str) -> list[str]:
-    return re.findall(r"^Running stage '(.+)':$", output, re.MULTILINE)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from tests.conftest import Images
-from tests.test_pipeline import Clone
+from tests.dvc_clone import Clone
 
 pytestmark = pytest.mark.slow
 
