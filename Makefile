@@ -5,6 +5,8 @@ AIRFLOW := .venv-airflow
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export UV_PYTHON_DOWNLOADS := never
 export DVC_NO_ANALYTICS := 1
+# Keras' backend of a run is a variable of the shell. JAX is an extra, which TensorFlow's users do without.
+JAX := $(if $(filter jax,$(KERAS_BACKEND)),$(VENV)/jax.installed)
 
 # Only words after `make TARGET` set these: a shell may have a variable DATA or RUN for something else.
 WORDS := DATA RECIPE SET KEY FROM MEMBER TRIALS SPACE RECIPES SEEDS FILES MODEL RUN EMPTY YES DAYS
@@ -26,7 +28,7 @@ help:  ## Show this list
 
 # By way of the environment, as a path may have blanks and quotes, and a value brackets.
 export DATA RECIPE SET
-run: $(VENV)/stages.installed  ## Run the pipeline, or run it on your images (DATA=/path), or a recipe (RECIPE=name SET="key=value")
+run: $(VENV)/stages.installed $(JAX)  ## Run the pipeline, or run it on your images (DATA=/path), or a recipe (RECIPE=name SET="key=value")
 	@python -m stages.tools.run $${DATA:+"$$DATA"} $${RECIPE:+--recipe "$$RECIPE"} $${SET:+--set "$$SET"} \
 		$(if $(VERBOSE),--verbose)
 
@@ -85,7 +87,7 @@ test: $(VENV)/dev.installed lint  ## Check style and types, run the tests, measu
 	@printf 'Coverage of pipelines/ in %%, at least 85: '
 	@coverage report --include='pipelines/*' --format=total --fail-under=85
 
-# Its image, Keras on JAX, has 1.5 GB: `make test-jax` builds it, CI does not.
+# Its image, Keras on JAX, has 1.5 GB: `make test-jax` builds it, `.ci/run` does not.
 RANKS := tests/docker/test_ranks.py
 
 # Keras' backend in the fast tests: tensorflow, or jax (an extra).
@@ -137,7 +139,7 @@ lint: $(VENV)/dev.installed  ## Check style, types, import layers and words
 	@codespell -D- -Ddocs/vocabulary.txt
 	@mypy
 
-audit: $(VENV)/dev.installed  ## Look the installed packages up in the database of known vulnerabilities
+audit: $(VENV)/dev.installed $(AIRFLOW)/installed  ## Look the installed packages up in the database of known vulnerabilities
 	@pip-audit --progress-spinner off
 	@for path in $(AIRFLOW)/lib/python*/site-packages; do \
 		[ ! -d "$$path" ] || pip-audit --progress-spinner off --path "$$path" || exit 1; done

@@ -15,11 +15,11 @@ from stages.tools.reproduce import ANSWERS, RECIPES, RESULTS, read_books
 
 _INTRO = """# The books, chapter by chapter
 
-Where what a chapter teaches is in this project. A recipe's line has the book's figure, ours as the mean of
-the recorded runs, and the verdict: *pass* from the tolerance below the book's figure on, *fail* below that,
-*not run* without a recorded run. A relation between two results *holds* or is *reversed* where chance does
-not explain the difference, else it is *open*. `make reproduce` writes the whole tables, with seeds, numbers
-of images, machines and intervals. `dvc exp run -S recipe=NAME` runs a recipe.
+For each chapter its recipes, code and commands. A recipe's line has the book's figure, ours as the mean of
+the recorded runs, and a verdict. *pass*: ours is at least the book's less the tolerance. *fail*: it is
+lower. *not run*: no run is recorded. A relation between two results *holds* or is *reversed* where chance
+does not explain the difference, else it is *open*. `make reproduce` writes the whole tables, with seeds,
+numbers of images, machines and intervals. `dvc exp run -S recipe=NAME` runs a recipe.
 """
 
 

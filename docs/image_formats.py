@@ -11,7 +11,8 @@ _ALPHA = {None: "none", 0: "a further channel", 1: "associated alpha", 2: "unass
 _ORDERS = {"<": "little-endian", ">": "big-endian"}
 _HEAD = """# Image formats
 
-Accepted: {formats}. [Your own images](../images.md#formats) says what of each, and what becomes of it.
+Accepted: {formats}. [Your own images](../images.md#formats) lists the variants of each that are read,
+and how they are converted.
 A file's first bytes decide its format, not its name.
 
 ## TIFF

@@ -34,8 +34,8 @@ class Config:
         airflow_login: user:password of Airflow's API, for notes; empty for no notes.
         webhook: A URL that gets JSON messages: failures, successes, promotions, drift; empty for none.
         approval: 1: a run waits for a person's approval before promotion, unless its form says otherwise.
-        retrain_cron: When retrain runs by the clock; empty for only when new data are reported.
-        clean_up_cron: When clean_up runs by the clock, and then removes; empty for only by hand.
+        retrain_cron: The schedule of retrain, a cron expression; empty for only when new data are reported.
+        clean_up_cron: The schedule on which clean_up removes, a cron expression; empty for only by hand.
         watch: A folder whose changes run retrain, as new data; empty for none. The triggerer must see it.
         watch_seconds: Between two looks at it; a change counts when two looks in a row see the same.
         memory: The memory limit of a stage whose meta names none (docker and kubernetes runners).

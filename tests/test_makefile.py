@@ -40,6 +40,20 @@ def test_data_that_no_run_has_seen_cannot_be_accepted(tmp_path: Path) -> None:
     assert done.stderr.startswith("error: data/profile.json is missing; make run writes it\n")
 
 
+def test_the_packages_of_airflow_are_audited_even_where_they_were_not_installed(tmp_path: Path) -> None:
+    words = ["make", "--dry-run", "--old-file", ".venv/dev.installed", f"AIRFLOW={tmp_path}/none", "audit"]
+    done = subprocess.run(words, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=True)
+    assert done.stdout.index("Installing Airflow") < done.stdout.index("pip-audit")
+
+
+@pytest.mark.parametrize(("backend", "installs"), [("tensorflow", False), ("jax", True)])
+def test_a_run_installs_its_backend(backend: str, installs: bool, tmp_path: Path) -> None:
+    words = ["make", "--dry-run", f"VENV={tmp_path}/none", "run"]
+    environment = ENVIRONMENT | {"KERAS_BACKEND": backend}
+    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    assert ("requirements/jax.txt" in done.stdout) is installs
+
+
 def test_help_lists_every_target() -> None:
     done = subprocess.run(
         ["make", "help"], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=True

@@ -1,4 +1,4 @@
-"""clean_up: list what old runs left, or remove it; by hand, or by the clock."""
+"""clean_up: list what old runs left, or remove it; by hand, or on a schedule."""
 
 from datetime import timedelta
 
@@ -12,7 +12,7 @@ SETTINGS = config.load()
 with DAG(
     "clean_up",
     description="List or remove old clones, checkpoints, results, runs of MLflow and objects of DVC's cache",
-    doc_md="By hand, it lists unless *Remove* is chosen. By the clock of CONVOY_CLEAN_UP_CRON, it removes.",
+    doc_md="By hand, it lists unless *Remove* is chosen. On a schedule (CONVOY_CLEAN_UP_CRON), it removes.",
     params={
         "days": Param(30, type="integer", allOf=[{"minimum": 1, "maximum": 36_500}], title="Days"),
         "remove": Param(bool(SETTINGS.clean_up_cron), type="boolean", title="Remove"),

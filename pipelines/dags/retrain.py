@@ -1,4 +1,4 @@
-"""retrain: the pipeline by the clock, and whenever new data are reported."""
+"""retrain: the pipeline on a schedule, and whenever new data are reported."""
 
 from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, AssetWatcher, CronTriggerTimetable
 

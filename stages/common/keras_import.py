@@ -12,10 +12,17 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from importlib.util import find_spec
 
 from stages.common import collector
+from stages.common.errors import UsageError
 
 _OPTIONAL = ("matplotlib", "pandas", "scipy", "sklearn")
+# The backends that Convoy uses, and how each is installed.
+_BACKENDS = {
+    "tensorflow": "`make run` installs it",
+    "jax": "`KERAS_BACKEND=jax make run` installs it",
+}
 # TensorFlow prints both twice while it is imported, before its own logging is set up: no variable hides them.
 _NOTICES = ("oneDNN custom operations are on", "All log messages before absl::InitializeLog")
 
@@ -24,12 +31,24 @@ def import_keras() -> None:
     """Make sure that Keras is imported; `import keras` costs nothing afterwards.
 
     Not for threads: another thread's import of one of the four packages would fail meanwhile.
+
+    Raises:
+        UsageError: KERAS_BACKEND is not a backend that Convoy uses, or the backend is not installed.
     """
     if "keras" not in sys.modules:
-        needed = "scipy" if os.environ.get("KERAS_BACKEND") == "jax" else ""
+        backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
+        _check(backend)
+        needed = "scipy" if backend == "jax" else ""
         blocked = (package for package in _OPTIONAL if package != needed)
         with collector.paused(), _not_installed(*blocked), _without_notices():
             import_module("keras")
+
+
+def _check(backend: str) -> None:
+    if backend not in _BACKENDS:
+        raise UsageError(f"KERAS_BACKEND is {backend}; allowed: {', '.join(_BACKENDS)}")
+    if find_spec(backend) is None:
+        raise UsageError(f"KERAS_BACKEND is {backend}, which is not installed; {_BACKENDS[backend]}")
 
 
 @contextmanager
