@@ -8,7 +8,7 @@ from typing import Any
 
 from stages import cli, tracking
 from stages.common import git, log
-from stages.common.errors import ServingError, StoreError
+from stages.common.errors import InterruptedServingError, StoreError
 from stages.common.files import digest, read_json, replace_atomically, write_json
 from stages.data.blobs import ImageReader
 from stages.data.image_set import ImageSet
@@ -21,7 +21,7 @@ from stages.scoring import weighting
 from stages.scoring.promotion import Promote
 from stages.serving import bundle, challengers, ledger, logged, trials
 from stages.serving.challengers import Challenger
-from stages.serving.registry import BEFORE, Registry, Version
+from stages.serving.registry import BEFORE, DIGEST, Registry, Version
 from stages.serving.trials import Comparison, Trial
 
 # Each attempt judges against a champion that another promotion has just made.
@@ -96,7 +96,8 @@ def promote(
 
     Raises:
         ServingError: The served challenger differs from its predictions; a champion cannot be used, or does
-            not say which images it has seen; the lease of the registry cannot be had.
+            not say which images it has seen.
+        InterruptedServingError: The lease of the registry cannot be had, or other promotions came first.
         StoreError: The metrics or predictions are of other images than the test split.
         TrackingError: The registry cannot be used.
     """
@@ -114,19 +115,15 @@ def promote(
             challenger, predict.crops, seen, registry, run, scores, tags, dry=params.dry_run
         )
         drift_verdict = str(read_json(drift)["verdict"])
-        run_id = str(run.link["run_id"])
+        if (run_id := run.link["run_id"]) is None:
+            raise tracking.Unreachable("the tracking server has not made this run yet; run it again")
         trial = Trial(params, registry, challenger, seen, rows, drift_verdict, source, blob, run_id)
         facts = {"model": recipe, "test_images": len(rows), "manifest": tags["manifest"]}
         facts["challenger"] = {"name": challenger.name, "uri": uri, "weights": challenger.weights}
         overrides = commands.overrides(recipe, Path("params.yaml"), Path("conf"))
         note = execution.note(recipe, {challenger.name: scores}, overrides)
         report = _Report(facts, note, (verdict, page), run, (rows, source, blob))
-        champion = registry.champion()
-        if version and champion and champion.number == version.number:
-            decisions = ledger.decisions(registry, trials.set_of(rows))
-            outcome = report.write(_unchanged(champion, decisions, len(rows)), flipped.NONE)
-        else:
-            outcome = _decide(trial, uri, version, report)
+        outcome = _decide(trial, uri, version, report)
         decision, reason = outcome["decision"], outcome["reason"]
         # A process that was killed after it had moved the alias leaves the tag to the next.
         if version and not params.dry_run and (decision != "unchanged" or _PROMOTION not in version.tags):
@@ -179,6 +176,11 @@ def _decide(trial: Trial, uri: str, version: Version | None, report: _Report) ->
     """
     registry, dry = trial.registry, trial.params.dry_run
     for _ in range(_ATTEMPTS):
+        champion = registry.champion()
+        # By content: another promotion may have registered the same model at the same time.
+        if version and champion and champion.tags.get(DIGEST) == version.tags[DIGEST]:
+            decisions = ledger.decisions(registry, trials.set_of(trial.rows))
+            return report.write(_unchanged(champion, decisions, len(trial.rows)), flipped.NONE)
         comparison = trials.compare(trial, uri)
         outcome = _outcome(comparison, dry=dry)
         facts = comparison.facts(outcome, trial.params.level)
@@ -195,7 +197,7 @@ def _decide(trial: Trial, uri: str, version: Version | None, report: _Report) ->
         if registry.move(version, comparison.champion):
             return facts
         log.warning("repeated_judgement", reason="the champion changed meanwhile")
-    raise ServingError(
+    raise InterruptedServingError(
         f"the champion of {registry.name} changed {_ATTEMPTS} times while judging; run promote again"
     )
 

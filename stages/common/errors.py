@@ -121,7 +121,7 @@ class ServingError(ConvoyError):
 
 
 class InterruptedServingError(TransientError, ServingError):
-    """A model's process was killed, or its files could not be fetched."""
+    """A model's process was killed, its files could not be fetched, or another promotion was in the way."""
 
 
 def exit_status(error: BaseException) -> int:

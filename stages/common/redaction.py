@@ -1,6 +1,8 @@
 """Credentials out of text: log lines, records and error texts pass through `redact`."""
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 # USER:PASSWORD@ of a URI. A password may hold an unquoted @, so everything up to the last one goes.
 _LOGIN = re.compile(r"(?<=://)[^/?#\s\"']*@")
@@ -19,3 +21,14 @@ def redact(text: str) -> str:
     if "://" not in text:
         return text
     return _SECRETS.sub(r"\1***", _LOGIN.sub("***@", text))
+
+
+def redact_all(value: Any) -> Any:
+    """Redact every text in a value of JSON's kinds; the values of mappings and lists, too."""
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, Mapping):
+        return {key: redact_all(inside) for key, inside in value.items()}
+    if isinstance(value, list):
+        return [redact_all(inside) for inside in value]
+    return value

@@ -28,19 +28,23 @@ def intervals(predictions: Predictions, level: float, seed: int) -> dict[str, In
     count, classes = predictions.probabilities.shape
     losses = predictions.losses
     cells = predictions.labels * classes + predictions.predicted
-    present = np.bincount(predictions.labels, minlength=classes) > 0
     draw = np.random.default_rng(seed)
     resampled = np.empty((_RESAMPLES, 2))
     for resample in resampled:
         rows = draw.integers(0, count, count)
         matrix = np.bincount(cells[rows], minlength=classes**2).reshape(classes, classes)
-        resample[:] = losses[rows].mean(), _macro_f1(matrix, present)
+        resample[:] = losses[rows].mean(), _macro_f1(matrix)
     low, high = np.quantile(resampled, [level / 2, 1 - level / 2], axis=0)
     names = ("log_loss", "macro_f1")
     return {name: (float(low[place]), float(high[place])) for place, name in enumerate(names)}
 
 
-def _macro_f1(matrix: NDArray[np.int64], present: NDArray[np.bool_]) -> float:
-    """Of counts (K, K), over the classes (K,) that have images in the whole split, as in metrics.score."""
-    both = matrix.sum(axis=0) + matrix.sum(axis=1)
-    return float((2 * np.diagonal(matrix) / np.maximum(both, 1))[present].mean())
+def _macro_f1(matrix: NDArray[np.int64]) -> float:
+    """Of counts (K, K), over the classes that have images in the resample.
+
+    Not over those of the whole split: a class that a resample leaves out by chance would count as 0. With 3
+    images a class, a perfect classifier's interval would then begin at 0.85.
+    """
+    images = matrix.sum(axis=1)
+    both = matrix.sum(axis=0) + images
+    return float((2 * np.diagonal(matrix) / np.maximum(both, 1))[images > 0].mean())

@@ -106,14 +106,15 @@ def learning_rate(train_loss: Sequence[float]) -> Finding | None:
     if len(loss) < _CURVE:
         return None
     least = int(loss.argmin())
-    if loss[-1] > 2 * loss[least]:
+    # Near 0 a loss doubles by chance: the rise has to be a part of the whole fall, too.
+    rise, fall = loss[-1] - loss[least], loss[0] - loss[least]
+    if loss[-1] > 2 * loss[least] and rise > 0.1 * fall:
         return Finding(
             "learning rate too high",
             f"train loss {loss[least]:.3g} in epoch {least + 1} of these, {loss[-1]:.3g} at the end",
             "divide optimizer.learning_rate by 10, or set optimizer.global_clipnorm",
             source,
         )
-    fall = loss[0] - loss.min()
     # The share of the whole fall that is done after each epoch, and the share that a straight line has done.
     done = (loss[0] - loss) / fall if fall > 0 else np.zeros(len(loss))
     line = np.linspace(0, 1, len(loss))

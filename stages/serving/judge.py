@@ -49,7 +49,10 @@ def main(job: str, answers: str) -> None:
         first_code = code
         timed = images[: _WARM_UP + _TIMED] if task["timed"] else []
         written.append(_classified(folder, images, task["params"], timed))
-        Path(answers).write_text(json.dumps(written), encoding="utf-8")
+        # As a whole: this process may be killed while it writes.
+        aside = Path(f"{answers}.aside")
+        aside.write_text(json.dumps(written), encoding="utf-8")
+        aside.replace(answers)
     # The process ends without a last collection.
     gc.freeze()
 

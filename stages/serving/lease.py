@@ -20,7 +20,7 @@ import uuid
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from stages.common.errors import ServingError
+from stages.common.errors import InterruptedServingError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -57,7 +57,7 @@ class Lease:
         """Hold the lease within a block.
 
         Raises:
-            ServingError: Other processes held it for five times its length.
+            InterruptedServingError: Other processes held it for five times its length, or it cannot be made.
         """
         from mlflow.exceptions import MlflowException
 
@@ -78,7 +78,7 @@ class Lease:
         deadline = time.monotonic() + _PATIENCE * self._seconds
         newest, since = ("", -1), time.monotonic()
         while time.monotonic() < deadline:
-            run_id = self._run()
+            run_id = self._run(deadline)
             last, returned = self._last(run_id)
             if (run_id, last) != newest:
                 newest, since = (run_id, last), time.monotonic()
@@ -89,7 +89,7 @@ class Lease:
                 if self._client.get_run(run_id).data.params.get(f"{_PARAM}{last + 1}") == token:
                     return run_id, last + 1
             time.sleep(next(pauses))
-        raise ServingError(
+        raise InterruptedServingError(
             f"other processes held the promotion lease of {self._name} for {_PATIENCE * self._seconds:g} s; "
             f"run it again when they have ended, or delete run {newest[0]} in MLflow if none of them is alive"
         )
@@ -100,13 +100,13 @@ class Lease:
         leases = [int(key.removeprefix(_PARAM)) for key in data.params if key.startswith(_PARAM)]
         return max(leases, default=0), int(data.tags.get(_RETURNED, 0))
 
-    def _run(self) -> str:
+    def _run(self, deadline: float) -> str:
         """The run that holds the leases; created where there is none."""
         from mlflow.exceptions import MlflowException
 
         pauses = _pauses()
-        number, patience = 0, time.monotonic() + self._creating
-        while True:
+        number, patience, refusal = 0, time.monotonic() + self._creating, "no other process creates it"
+        while time.monotonic() < deadline:
             last, experiment = self._newest()
             if last != number:
                 number, patience = last, time.monotonic() + self._creating
@@ -114,20 +114,25 @@ class Lease:
                 return run_id
             if experiment is None or self._deleted(experiment) or time.monotonic() > patience:
                 # Creating fails when another process has just created it: its run is waited for.
-                with contextlib.suppress(MlflowException):
+                try:
                     created = self._client.create_experiment(self._title(last + 1))
                     run = self._client.create_run(created, run_name=self._title(last + 1))
                     return str(run.info.run_id)
+                except MlflowException as error:
+                    refusal = str(error)
             time.sleep(next(pauses))
+        raise InterruptedServingError(f"the promotion lease of {self._name} cannot be made: {refusal}")
 
     def _newest(self) -> "tuple[int, Experiment | None]":
         """The experiment of the highest number, active or deleted; 0 and None where there is none."""
         from mlflow.entities import ViewType
 
         pattern = re.compile(rf"{re.escape(self._title(1))}(?: \((\d+)\))?")
+        # MLflow lists 1,000 experiments at once, the newest first: a server may have more.
+        alike = f"name LIKE '{self._title(1)}%'"
         numbered = [
             (int(match[1] or 1), experiment)
-            for experiment in self._client.search_experiments(ViewType.ALL)
+            for experiment in self._client.search_experiments(ViewType.ALL, filter_string=alike)
             if (match := pattern.fullmatch(experiment.name))
         ]
         return max(numbered, key=lambda pair: pair[0], default=(0, None))

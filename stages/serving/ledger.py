@@ -30,6 +30,9 @@ def decisions(registry: Registry, images: ImageSet) -> int:
     replaced is a new one. A set whose list is lost, because its run was deleted, counts as if it held all of
     the images.
     """
+    if not len(images):
+        # All test images were seen by a model: nothing can be decided on them.
+        return 0
     tags = _tags(registry)
     name = image_set.digest(images)
     total = 0.0

@@ -39,12 +39,17 @@ def current() -> Execution:
     nearest dvc among the processes above, or, without any, this process.
     """
     if name := os.environ.get("CONVOY_RUN"):
-        return Execution(name.replace("'", ""), name, "")
+        return Execution(_quotable(name), name, "")
     experiment = os.environ.get("DVC_EXP_NAME", "")
     pid = _nearest_dvc()
     process = process_identity(pid)
     name = experiment or f"{'dvc repro' if pid != os.getpid() else 'by hand'} {time.strftime('%F %T')}"
-    return Execution(f"{process} {experiment}".strip(), name, process)
+    return Execution(_quotable(f"{process} {experiment}".strip()), name, process)
+
+
+def _quotable(identity: str) -> str:
+    """Without what ends a text in MLflow's queries, which have no escape for it."""
+    return identity.replace("'", "")
 
 
 def process_identity(pid: int) -> str:

@@ -44,7 +44,7 @@ def log_tags(client: "MlflowClient", run_id: str, tags: Mapping[str, str]) -> No
 def log_epochs(
     client: "MlflowClient", run_id: str, epochs: Epochs, uploaded: Collection[tuple[str, int]] = ()
 ) -> None:
-    """Log metrics by step, but for the `known` pairs of metric and step."""
+    """Log metrics by step, but for the `uploaded` pairs of metric and step."""
     from mlflow.entities import Metric
 
     metrics = [
@@ -61,8 +61,9 @@ def log_metrics(client: "MlflowClient", run_id: str, values: Mapping[str, Any]) 
     # An earlier attempt, whose record may be lost with its machine, has logged at other times.
     uploaded = known_steps(client, run_id) if values["resumed"] else set()
     log_epochs(client, run_id, values["epochs"], uploaded)
+    # Those of the run as a whole are the last attempt's.
     for key, (value, time) in values["metrics"].items():
-        log_epochs(client, run_id, {"0": (time, {key: value})}, uploaded)
+        log_epochs(client, run_id, {"0": (time, {key: value})})
 
 
 def known_steps(client: "MlflowClient", run_id: str) -> set[tuple[str, int]]:

@@ -88,13 +88,17 @@ class Record:
             lock.close()
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
-            lock.close()
-            if folder.exists():
-                aside = folder.rename(folder.with_suffix(f".{uuid.uuid4().hex[:8]}.damaged"))
-                log.warning("set_aside_damaged_record", path=aside, reason=str(error))
+            cls(folder, {}, lock).set_aside(error)
             return None
         record._lock = lock
         return record
+
+    def set_aside(self, error: Exception) -> None:
+        """Rename a record that cannot be used, so that no later stage reads it, and close it."""
+        self.close()
+        if self.folder.exists():
+            aside = self.folder.rename(self.folder.with_suffix(f".{uuid.uuid4().hex[:8]}.damaged"))
+            log.warning("set_aside_damaged_record", path=aside, reason=repr(error))
 
     def save(self) -> None:
         """Write the values; credentials in them are replaced."""

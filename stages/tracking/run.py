@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from stages.common import machine
 from stages.common.files import remove
 from stages.common.history import History
+from stages.common.redaction import redact, redact_all
 from stages.tracking import parts
 from stages.tracking.live import Live
 from stages.tracking.record import Record, now
@@ -83,12 +84,16 @@ class Run:
         figure.savefig(self._record.artifact(f"figures/{name}"))
 
     def file(self, path: Path, folder: str = "") -> None:
-        """Log a file as it is now as an artifact."""
-        shutil.copyfile(path, self._record.artifact(f"{folder}/{path.name}" if folder else path.name))
+        """Log a file as it is now as an artifact; credentials in a text file are replaced."""
+        name = f"{folder}/{path.name}" if folder else path.name
+        try:
+            self.text(path.read_text(encoding="utf-8"), name)
+        except UnicodeDecodeError:
+            shutil.copyfile(path, self._record.artifact(name))
 
     def text(self, text: str, name: str) -> None:
-        """Log text as an artifact."""
-        self._record.artifact(name).write_text(text, encoding="utf-8")
+        """Log text as an artifact; credentials in it are replaced."""
+        self._record.artifact(name).write_text(redact(text), encoding="utf-8")
 
     def predictions(
         self, name: str, ids: NDArray[np.str_], labels: NDArray[np.int64], probabilities: NDArray[np.float32]
@@ -144,12 +149,12 @@ class Run:
             note: The parent's description, in Markdown; links to the members' runs are added.
         """
         parent = {"links": {name: dict(link) for name, link in links.items()}, "metrics": dict(metrics)}
-        self._record.values["parent"] = parent | {"params": dict(params or {}), "note": note}
+        self._record.values["parent"] = redact_all(parent | {"params": dict(params or {}), "note": note})
         self._record.save()
 
     def _log(self, kind: str, values: Mapping[str, Any]) -> None:
         # Replaced, not changed: the thread may be reading.
-        self._record.values[kind] = {**self._record.values[kind], **values}
+        self._record.values[kind] = {**self._record.values[kind], **redact_all(values)}
         self._record.save()
         self._live.send()
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from stages.common import git, log, machine
 from stages.common.files import digest, remove, write_json
+from stages.common.redaction import redact_all
 from stages.tracking import executions, upload
 from stages.tracking.live import Live
 from stages.tracking.record import Record, now, waiting
@@ -64,7 +65,7 @@ def run(
             _describe(opened, recipe)
             yield opened
     except BaseException as error:
-        opened.tags({"error": str(error)} if isinstance(error, Exception) else {})
+        opened.tags({upload.ERROR: str(error)} if isinstance(error, Exception) else {})
         _finish(record, live, "FAILED" if isinstance(error, Exception) else "KILLED", None)
         raise
     _finish(record, live, "FINISHED", keep)
@@ -77,10 +78,11 @@ def _record(
     execution = asdict(executions.current())
     record = Record.claim(waiting() / identity) if identity and resume else None
     if is_new := record is None:
-        about = {"recipe": recipe, "name": name, "tags": tags, "execution": execution}
+        about = {"recipe": recipe, "name": name, "tags": redact_all(tags), "execution": execution}
         record = Record.create(identity or uuid.uuid4().hex, **about)
     else:
-        record.values |= {"tags": record.values["tags"] | tags, "execution": execution}
+        earlier = {key: value for key, value in record.values["tags"].items() if key != upload.ERROR}
+        record.values |= {"tags": earlier | redact_all(tags), "execution": execution}
     record.values |= {"resumed": resume, "status": "RUNNING", "ended": None}
     record.save()
     return record, is_new

@@ -111,12 +111,20 @@ def connected() -> Iterator["MlflowClient"]:
         raise kind(f"tracking at {redact(uri)}: {textwrap.shorten(redact(str(error)), 300)}") from error
 
 
-def find(client: "MlflowClient", record: str) -> str | None:
-    """Return the id of the run that was made of this record, deleted or not; None where there is none."""
+def find(client: "MlflowClient", record: str, experiment: str) -> str | None:
+    """Return the id of the run that was made of this record, deleted or not; None where there is none.
+
+    Args:
+        client: A client of the server.
+        record: The record's id.
+        experiment: The name of the run's experiment, deleted or not.
+    """
     from mlflow.entities import ViewType
 
-    experiments = [experiment.experiment_id for experiment in client.search_experiments(ViewType.ALL)]
-    runs = client.search_runs(experiments, f"tags.`{RECORD}{record}` LIKE '%'", ViewType.ALL, max_results=1)
+    if (where := client.get_experiment_by_name(experiment)) is None:
+        return None
+    query = f"tags.`{RECORD}{record}` LIKE '%'"
+    runs = client.search_runs([where.experiment_id], query, ViewType.ALL, max_results=1)
     return str(runs[0].info.run_id) if runs else None
 
 
@@ -130,8 +138,8 @@ def resolve(client: "MlflowClient", link: Mapping[str, str | None]) -> str | Non
     Returns:
         The run's id; None where the run never reached a server.
     """
-    record = link.get("record")
-    return (find(client, record) if record else None) or link["run_id"]
+    record, experiment = link.get("record"), link.get("experiment")
+    return (find(client, record, experiment) if record and experiment else None) or link["run_id"]
 
 
 def experiment(client: "MlflowClient", name: str) -> str:

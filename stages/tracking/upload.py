@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # In a stage's outputs, the record; among a run's artifacts, the stage's log.
 FOLDER, LOG = "tracking", "log.txt"
+# The tag of a run that failed: why.
+ERROR = "error"
 # Tags that the parent shares with the first of its children.
 _SHARED = ("recipe", "manifest", "git.commit", "git.dirty", "mlflow.user", "mlflow.source.git.commit")
 
@@ -34,7 +36,7 @@ def sync(folders: Iterable[Path]) -> int:
         The number of records. A server that has none of a run gets all of it.
 
     Raises:
-        TrackingError: The server does not answer or refuses.
+        Unreachable: The server does not answer. A record that it refuses is a warning.
     """
     records = [folder / FOLDER for folder in folders if (folder / FOLDER / FILE).exists()]
     for folder in records:
@@ -43,7 +45,13 @@ def sync(folders: Iterable[Path]) -> int:
         except (OSError, ValueError, KeyError) as error:
             log.warning("skipped_damaged_record", path=folder, reason=str(error))
             continue
-        upload(record)
+        try:
+            upload(record)
+        except Unreachable:
+            raise
+        except TrackingError as error:
+            # A deleted experiment, for one: the stage that asks has work of its own.
+            log.warning("skipped_refused_record", path=folder, reason=str(error))
     return len(records)
 
 
@@ -53,13 +61,17 @@ def upload_waiting() -> int:
 
 
 def _uploaded(record: Record) -> bool:
-    values = record.values
-    if values["ended"] is None:
-        values |= {"status": "KILLED", "ended": now()}
-        record.save()
     try:
+        values = record.values
+        if values["ended"] is None:
+            values |= {"status": "KILLED", "ended": now()}
+            record.save()
         upload(record)
     except TrackingError:
+        return False
+    except (LookupError, TypeError, ValueError) as error:
+        # Another version wrote it, or a person: it must not stop the stage that has just ended.
+        record.set_aside(error)
         return False
     record.delete()
     return True
@@ -68,8 +80,13 @@ def _uploaded(record: Record) -> bool:
 def end_killed_everywhere() -> None:
     """End the runs of this machine's killed stages, in all experiments. Raises TrackingError."""
     with connected() as client:
-        for experiment in client.search_experiments():
-            executions.end_killed(client, experiment.experiment_id)
+        token = None
+        while True:
+            page = client.search_experiments(page_token=token)
+            for experiment in page:
+                executions.end_killed(client, experiment.experiment_id)
+            if not (token := page.token):
+                return
 
 
 def open_run(client: "MlflowClient", record: Record) -> tuple[str, str, str]:
@@ -83,7 +100,7 @@ def open_run(client: "MlflowClient", record: Record) -> tuple[str, str, str]:
     shared = {key: value for key, value in values["tags"].items() if key in _SHARED}
     shared |= {"mlflow.source.name": "dvc.yaml", "mlflow.source.type": "LOCAL"}
     parent = executions.parent_run(client, where, execution, shared)
-    run_id = find(client, values["id"])
+    run_id = find(client, values["id"], values["recipe"])
     if run_id is None:
         tags = {**values["tags"], PARENT: parent, RECORD + values["id"]: "open"}
         run_id = client.create_run(where, values["started"], tags, values["name"]).info.run_id
@@ -99,6 +116,8 @@ def begin(client: "MlflowClient", record: Record) -> str:
         # It may go on in another process and execution than it was begun in.
         for key, value in {PARENT: parent, PROCESS: record.values["tags"][PROCESS]}.items():
             client.set_tag(run_id, key, value)
+        if ERROR in client.get_run(run_id).data.tags:
+            client.delete_tag(run_id, ERROR)
     executions.end_killed(client, where, run_id)
     executions.follow(client, where, parent, "RUNNING")
     return run_id

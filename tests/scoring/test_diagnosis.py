@@ -87,10 +87,18 @@ def test_the_shape_of_the_train_loss_shows_a_wrong_learning_rate(
         GOOD,
         GOOD + 0.02 * np.random.default_rng(0).standard_normal(40),
         np.where(EPOCHS == 1, 2.0, 0.01),
+        np.where(EPOCHS == 40, 0.0032, np.maximum(0.0015, 0.5 * 0.7**EPOCHS)),
         np.ones(40),
         np.array([2.0, 1.0]),
     ],
-    ids=["good", "noisy", "a fast fall to almost nothing", "never moved", "too short for a shape"],
+    ids=[
+        "good",
+        "noisy",
+        "a fast fall to almost nothing",
+        "twice almost nothing at the end",
+        "never moved",
+        "too short for a shape",
+    ],
 )
 def test_other_shapes_are_no_wrong_learning_rate(loss: NDArray[np.float64]) -> None:
     assert diagnosis.learning_rate(loss.tolist()) is None

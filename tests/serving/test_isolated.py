@@ -93,6 +93,19 @@ def test_a_killed_process_is_a_transient_error(tmp_path: Path, monkeypatch: pyte
     assert exit_status(caught.value) == TRANSIENT
 
 
+# Writes all answers, and crashes while it ends.
+CRASHED = '#!/bin/sh\necho \'[{"classes": ["a"]}]\' > "$4"\nkill -SEGV $$\n'
+
+
+def test_a_crash_after_the_last_answer_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was an IndexError."""
+    python = tmp_path / "python"
+    python.write_text(CRASHED, encoding="utf-8")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    assert isolated.classify("models:/m-1", []) == {"classes": ["a"]}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("host", ["127.0.0.1", "host.invalid"], ids=["closed port", "no address"])
 def test_an_mlflow_that_does_not_answer_is_a_transient_error(

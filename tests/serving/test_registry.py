@@ -3,15 +3,17 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import mlflow
 import pytest
+import sqlalchemy
 from mlflow import MlflowClient
 
-from stages.common.errors import ServingError
+from stages.common.errors import TRANSIENT, ServingError, exit_status
 from stages.data import image_set
 from stages.serving import lease as lease_module
 from stages.serving import ledger
@@ -130,7 +132,7 @@ def test_promotions_go_on_when_the_lease_is_deleted_and_restored(server: Server,
     won = race(server.uri, registry.name, rivals)
     assert sum(won) == 1
     # The restored run is not used again.
-    assert registry.lease._run() == new
+    assert registry.lease._run(time.monotonic() + 5) == new
 
 
 @pytest.mark.parametrize("everything", [False, True])
@@ -160,6 +162,38 @@ def test_a_lease_that_is_never_free_is_an_error_that_says_what_to_do(
     with registry.lease.held(), pytest.raises(ServingError, match="run it again when they have") as caught:
         registry.move(first, None)
     assert lease_runs(registry)[0] in str(caught.value)
+    assert exit_status(caught.value) == TRANSIENT
+
+
+def test_a_lease_that_cannot_be_made_is_an_error_and_no_endless_wait(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = version(registry, "first")
+    monkeypatch.setattr(lease_module, "_PATIENCE", 0.2)
+    # A name that the server takes for no experiment.
+    monkeypatch.setattr(registry.lease, "_title", lambda number: "x" * 600)
+    with pytest.raises(ServingError, match=r"the promotion lease of .* cannot be made: .*name") as caught:
+        registry.move(first, None)
+    assert exit_status(caught.value) == TRANSIENT
+
+
+def test_promotions_go_on_beside_a_thousand_newer_experiments(server: Server, registry: Registry) -> None:
+    """MLflow lists 1,000 at once, the newest first: the lease was not among them."""
+    first, second = version(registry, "first"), version(registry, "second")
+    assert registry.move(first, None)
+    many = [{"id": 10**6 + number, "name": f"sweep {number}", "time": 2 * 10**12} for number in range(1000)]
+    columns = "experiment_id, name, lifecycle_stage, creation_time, last_update_time"
+    insert = f"INSERT INTO experiments ({columns}) VALUES (:id, :name, 'active', :time, :time)"
+    engine = sqlalchemy.create_engine(server.store)
+    with engine.begin() as store:
+        store.execute(sqlalchemy.text(insert), many)
+    try:
+        assert registry.move(second, first)
+        assert len(lease_runs(registry)) == 1
+    finally:
+        with engine.begin() as store:
+            store.execute(sqlalchemy.text("DELETE FROM experiments WHERE experiment_id >= 1000000"))
+        engine.dispose()
 
 
 def test_decisions_on_the_same_images_are_counted(registry: Registry) -> None:
@@ -177,6 +211,8 @@ def test_decisions_on_the_same_images_are_counted(registry: Registry) -> None:
     # Where the list of the images is lost, they count as the same.
     registry.client.set_registered_model_tag(registry.name, "decisions.0000000000000000", "5 gone")
     assert ledger.decisions(registry, image_set.of_ids(["f" * 16])) == 5
+    # A champion that has seen every test image.
+    assert ledger.decisions(registry, image_set.of_ids([])) == 0
 
 
 def champion_of(registry: Registry) -> str:
@@ -187,12 +223,7 @@ def champion_of(registry: Registry) -> str:
 
 def lease_runs(registry: Registry) -> list[str]:
     """The active runs that hold leases of this model, the newest first."""
-    experiments = registry.client.search_experiments()
-    named = [
-        experiment
-        for experiment in experiments
-        if experiment.name.startswith(f"promotion lease: {registry.name}")
-    ]
+    named = registry.client.search_experiments(filter_string=f"name LIKE 'promotion lease: {registry.name}%'")
     runs = registry.client.search_runs([experiment.experiment_id for experiment in named])
     return [run.info.run_id for run in sorted(runs, key=lambda run: -int(run.info.start_time))]
 

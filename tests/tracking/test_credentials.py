@@ -52,6 +52,27 @@ def test_a_login_in_the_uri_is_nowhere_in_what_a_run_writes(
 
 
 @pytest.mark.slow
+def test_a_login_among_the_values_of_a_run_does_not_reach_the_server(tracked: Path, tmp_path: Path) -> None:
+    uri = f"https://user:{SECRET}@data.example/x.zip?token={SECRET}"
+    (params := tmp_path / "params.yaml").write_text(f"url: {uri}\n", encoding="utf-8")
+    with (  # noqa: PT012
+        pytest.raises(ValueError, match="no answer"),
+        tracking.run("reached", "failed", {"note": f"at {uri}"}) as run,
+    ):
+        run.params({"source": {"url": uri}})
+        run.file(params, "recipe")
+        run.members({}, {}, {"ingest.source.url": uri}, note=f"from {uri}")
+        raise ValueError(f"no answer from {uri}")
+    logged = MlflowClient().get_run(str(run.link["run_id"])).data
+    assert logged.params["source.url"] == "https://***@data.example/x.zip?token=***"
+    with sqlite3.connect(tracked / "mlflow.db") as store:
+        assert SECRET not in "\n".join(store.iterdump())
+    stored = [path for path in (tracked / "mlruns").rglob("*") if path.is_file()]
+    assert "params.yaml" in {path.name for path in stored}
+    assert [path for path in stored if SECRET.encode() in path.read_bytes()] == []
+
+
+@pytest.mark.slow
 def test_an_address_that_cannot_be_used_is_shown_without_its_login(
     tracked: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

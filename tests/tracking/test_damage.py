@@ -7,6 +7,7 @@ import pytest
 from mlflow import MlflowClient
 
 from stages import tracking
+from stages.common.files import read_json, write_json
 
 
 def fail(monkeypatch: pytest.MonkeyPatch, name: str) -> Path:
@@ -40,6 +41,37 @@ def test_a_damaged_record_stops_no_stage_and_no_other_record(
     experiment = MlflowClient().get_experiment_by_name("damage")
     runs = MlflowClient().search_runs([experiment.experiment_id], "attributes.status = 'FAILED'")
     assert f"whole {remaining}" in {run.info.run_name for run in runs}
+
+
+def test_a_record_of_another_form_stops_no_stage(
+    tracked: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = fail(monkeypatch, "other form")
+    file = folder / "record.json"
+    values = read_json(file)
+    write_json(file, {key: value for key, value in values.items() if key != "phases"})
+    caplog.clear()
+    for name in ("first", "second"):
+        with tracking.run("damage", name, {}):
+            pass
+    warnings = [line.getMessage() for line in caplog.records if line.name == "convoy"]
+    assert "set_aside_damaged_record" in warnings
+    (aside,) = Path(".tracking").glob("*.damaged")
+    shutil.rmtree(aside)
+
+
+def test_a_record_whose_experiment_was_deleted_is_a_warning(
+    tracked: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for recipe in ("gone", "damage"):
+        with tracking.run(recipe, "member", {}, keep=tmp_path / recipe):
+            pass
+    client = MlflowClient()
+    client.delete_experiment(client.get_experiment_by_name("gone").experiment_id)
+    caplog.clear()
+    assert tracking.sync([tmp_path / "gone", tmp_path / "damage"]) == 2
+    warnings = [line.getMessage() for line in caplog.records if line.name == "convoy"]
+    assert warnings == ["skipped_refused_record"]
 
 
 def test_a_damaged_record_in_outputs_is_a_warning(

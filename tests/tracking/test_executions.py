@@ -144,6 +144,15 @@ def test_stages_of_one_dvc_are_of_one_execution(tmp_path: Path, monkeypatch: pyt
     assert by_hand not in (first, two)
 
 
+def test_an_experiment_may_have_a_quote_in_its_name(tracked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """git takes the name, and MLflow's queries have no escape for it."""
+    monkeypatch.delenv("CONVOY_RUN", raising=False)
+    monkeypatch.setenv("DVC_EXP_NAME", "bob's")
+    with tracking.run("quoted", "one", {"stage": "train@one"}) as run:
+        pass
+    assert MlflowClient().get_run(parent_of(run.link)).info.run_name == "bob's"
+
+
 def test_whether_a_process_on_another_machine_lives_is_unknown() -> None:
     identity = executions.process_identity(os.getpid())
     assert executions.is_alive(identity) is True

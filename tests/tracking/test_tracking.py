@@ -230,6 +230,23 @@ def test_a_run_that_was_killed_goes_on(tracked: Path, same_machine: bool) -> Non
     assert client.get_run(run.data.tags["mlflow.parentRunId"]).info.status == "FINISHED"
 
 
+def test_a_run_that_failed_and_then_succeeded_has_the_last_attempts_figures(tracked: Path) -> None:
+    with (  # noqa: PT012
+        pytest.raises(OSError, match="No space"),
+        tracking.run("tiny", "twice", {"stage": "train@twice"}, identity="e" * 32) as run,
+    ):
+        run.metrics({"val_accuracy": 0.5})
+        raise OSError("No space left on device")
+    client = MlflowClient()
+    assert client.get_run(str(run.link["run_id"])).data.tags["error"] == "No space left on device"
+    with tracking.run("tiny", "twice", {"stage": "train@twice"}, identity="e" * 32, resume=True) as again:
+        again.metrics({"val_accuracy": 0.9})
+    assert again.link["run_id"] == run.link["run_id"]
+    logged = client.get_run(str(run.link["run_id"]))
+    assert (logged.info.status, logged.data.metrics["val_accuracy"]) == ("FINISHED", 0.9)
+    assert "error" not in logged.data.tags
+
+
 def test_a_run_that_this_server_does_not_have_is_begun_anew(tracked: Path) -> None:
     with tracking.run("tiny", "long", {"stage": "train@long"}, identity="f" * 32, resume=True) as run:
         run.epoch(2, {"loss": 0.25})
