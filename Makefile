@@ -76,7 +76,7 @@ predict: $(VENV)/stages.installed  ## Say what images show: FILES="a.jpg folder 
 # By file, as fixtures are shared within one; no more than four, as each worker may train and hold 2 GB. As many
 # workers as cores: with more threads in each, tests of networks and classifiers took a fifth longer.
 PARALLEL := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 \
-	pytest -n auto --maxprocesses 4 --dist loadfile
+	pytest -n auto --maxprocesses 4 --dist loadfile --durations 40 -o faulthandler_timeout=120
 
 test: $(VENV)/dev.installed lint  ## Check style and types, run the tests, measure coverage
 	@# Those under a real Airflow have a target of their own, e2e-airflow, and take as long again.
@@ -125,7 +125,7 @@ airflow: $(AIRFLOW)/installed $(VENV)/stages.installed  ## Start Airflow and MLf
 	@PYTHONPATH=. exec $(AIRFLOW)/bin/python -m pipelines.local $(if $(MLFLOW_ADDRESS),--mlflow-address $(MLFLOW_ADDRESS))
 
 e2e-airflow: $(VENV)/dev.installed $(AIRFLOW)/installed  ## Run pipelines under a real Airflow, with a browser at its pages
-	@pytest -rs tests/pipelines/e2e tests/pipelines/test_runners.py
+	@pytest -rs tests/pipelines/e2e tests/pipelines/test_kubernetes_runner.py tests/pipelines/test_kubernetes_pod.py
 
 replay: $(VENV)/stages.installed  ## Bring the workspace back to what it was in a run (RUN=name, as dvc exp list has it)
 	@[ -n "$(RUN)" ] || dvc exp list --all --name-only

@@ -316,6 +316,22 @@ def make_run(tracked: Path, tmp_path_factory: pytest.TempPathFactory) -> MakeRun
 
 
 @pytest.fixture
+def operation_by_operation() -> Iterator[None]:
+    """Let TensorFlow compute without graphs: for one step, tracing them takes most of the time."""
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        yield
+        return
+    import tensorflow
+
+    tensorflow.config.run_functions_eagerly(True)
+    yield
+    tensorflow.config.run_functions_eagerly(False)
+    keras.utils.clear_session()
+
+
+@pytest.fixture
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every download fails at once."""
     for scheme in ("http", "https"):

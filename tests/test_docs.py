@@ -39,7 +39,7 @@ RUN_BY = {
     "dvc exp show": "not run: DVC's own, reads what test_pipeline writes",
     "dvc gc": "tests/pipelines/test_clean_up.py: objects of DVC's cache",
     "dvc plots show": "tests/test_pipeline.py: \"plots\", \"show\"",
-    "dvc queue start": "not run: a grid of whole pipelines; tests/test_source_paths.py runs a queue",
+    "dvc queue start": "not run: a grid of whole pipelines, and DVC's own",
     "dvc remote": "tests/kubernetes/test_remotes.py: \"dvc\", \"remote\"",
     "dvc repro": "tests/dvc_clone.py: \"repro\"",
     "helm repo": "not run: Helm is in no registry within reach; tests/kubernetes/page.py has a stand-in",

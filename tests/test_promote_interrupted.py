@@ -9,6 +9,7 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
+from stages.serving.registry import Registry
 from tests.workshop import PARAMS, ROOT, RULES, Workshop, champion, tags
 
 pytestmark = pytest.mark.slow
@@ -56,7 +57,7 @@ def promote_and_kill(workshop: Workshop, moment: str) -> None:
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_process_killed_around_the_move_of_the_alias_loses_no_report(
-    workshop: Workshop, moment: str
+    workshop: Workshop, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The alias once moved first: a kill left a champion without a report."""
     workshop.make(c=1.0)
@@ -65,6 +66,8 @@ def test_a_process_killed_around_the_move_of_the_alias_loses_no_report(
     assert "Every rule holds" in workshop.page()
     if moment == "before":
         assert MlflowClient().get_registered_model("shop").aliases == {}
+    # Seconds that the killed holder of the lease is waited for.
+    monkeypatch.setattr(Registry.__init__, "__defaults__", (2.0,))
     again = workshop.promote()
     assert champion() == "1"
     assert again["decision"] == ("promoted" if moment == "before" else "unchanged")

@@ -6,7 +6,7 @@ tests do not download: a file of random ones of the same network takes their pla
 operation by operation: tracing graphs for one step took most of the time.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ pytestmark = [
     pytest.mark.slow,
     # Operation by operation, a tracer adds a third; other tests have the same lines.
     pytest.mark.no_cover,
+    pytest.mark.usefixtures("operation_by_operation"),
     pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions_eagerly`"),
 ]
 
@@ -139,21 +140,6 @@ def extracted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Any, Path],
         return folders[key]
 
     return features
-
-
-@pytest.fixture(autouse=True)
-def _operation_by_operation() -> Iterator[None]:
-    import keras
-
-    if keras.backend.backend() != "tensorflow":
-        yield
-        return
-    import tensorflow
-
-    tensorflow.config.run_functions_eagerly(True)
-    yield
-    tensorflow.config.run_functions_eagerly(False)
-    keras.utils.clear_session()
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

@@ -147,6 +147,4 @@ def test_an_experiment_in_a_temporary_workspace_finds_images_that_git_ignores(
     copied = [*relative, "--copy-paths", "datasets/ignored"]
     assert "Running stage 'ingest'" in clone.dvc("exp", "run", "--temp", *copied, "ingest")
     absolute = ["-S", "ingest.source.kind=folder", "-S", f"ingest.source.path={source}"]
-    clone.dvc("exp", "run", "--queue", *absolute, "ingest")
-    clone.dvc("exp", "run", "--run-all")
-    assert "Success" in clone.dvc("queue", "status")
+    assert "Running stage 'ingest'" in clone.dvc("exp", "run", "--temp", *absolute, "ingest")

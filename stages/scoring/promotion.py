@@ -23,7 +23,7 @@ class Promote(Section):
         description="The metric in which the challenger is better."
     )
     level: Fraction = Field(
-        description="Probability of a false promotion over all decisions on the same images."
+        description="Probability of a false promotion over all decisions on the same images, by accuracy."
     )
     margin: Annotated[float, Field(ge=0)] = Field(description="What the gain in `metric` exceeds.")
     recall_drop: Annotated[float, Field(ge=0, le=1)] = Field(

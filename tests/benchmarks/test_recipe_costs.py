@@ -23,6 +23,8 @@ def test_a_training_costs_its_epochs_times_its_images(ticks: None) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("operation_by_operation")
+@pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions_eagerly`")
 def test_both_phases_of_fine_tuning_cost_their_epochs(ticks: None) -> None:
     params = recipe_costs.composed("finetune_flowers17")
     tuned = params.models["vgg16"]

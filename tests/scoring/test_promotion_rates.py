@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.promotion_rules import Setting, false_promotions, rates
+from benchmarks.promotion_rules import Setting, false_promotions, false_promotions_by_log_loss, rates
 
 # A tracer adds half to a simulation; tests/scoring/test_promotion.py has the same lines.
 pytestmark = pytest.mark.no_cover
@@ -23,6 +23,11 @@ def test_200_nights_without_progress_promote_in_at_most_5_of_100_sequences() -> 
     assert false_promotions("budget", images=1000, sequences=60) <= 0.05
     assert false_promotions("each night", images=1000, sequences=20) > 0.3
     assert false_promotions("ladder", images=1000, sequences=20) > 0.5
+
+
+def test_the_level_is_nominal_for_log_loss() -> None:
+    """As docs/promotion.md says: 3 in 10,000 are allowed at decision 10, and rare large losses cost more."""
+    assert 0.0003 < false_promotions_by_log_loss(300, decision=10, draws=150) < 0.1
 
 
 @pytest.mark.parametrize(("classes", "images", "churn"), BETTER)

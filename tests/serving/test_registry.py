@@ -181,12 +181,12 @@ def test_promotions_go_on_beside_a_thousand_newer_experiments(server: Server, re
     """MLflow lists 1,000 at once, the newest first: the lease was not among them."""
     first, second = version(registry, "first"), version(registry, "second")
     assert registry.move(first, None)
-    many = [{"id": 10**6 + number, "name": f"sweep {number}", "time": 2 * 10**12} for number in range(1000)]
+    rows = [{"id": 10**6 + number, "name": f"sweep {number}", "time": 2 * 10**12} for number in range(1000)]
     columns = "experiment_id, name, lifecycle_stage, creation_time, last_update_time"
     insert = f"INSERT INTO experiments ({columns}) VALUES (:id, :name, 'active', :time, :time)"
     engine = sqlalchemy.create_engine(server.store)
     with engine.begin() as store:
-        store.execute(sqlalchemy.text(insert), many)
+        store.execute(sqlalchemy.text(insert), rows)
     try:
         assert registry.move(second, first)
         assert len(lease_runs(registry)) == 1

@@ -218,7 +218,6 @@ def test_damaged_requests_are_the_clients_mistake_or_are_answered(server: Server
         statuses[status] += 1
         assert status < 500, (status, answer, body[:2000])
         assert "Traceback" not in json.dumps(answer), (answer, body[:2000])
-    assert slowest < 5
     assert server.memory() - before < 2**28
     assert statuses[400], statuses
     assert server.post(bodies[0])[0] == 200

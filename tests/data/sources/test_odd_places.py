@@ -158,10 +158,11 @@ def png(number: int) -> bytes:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["tar", "zip"])
-def test_an_archive_of_100000_entries(project: Project, kind: str) -> None:
+@pytest.mark.parametrize(("kind", "count"), [("tar", 20_000), ("zip", 66_000)])
+def test_an_archive_of_many_entries(project: Project, kind: str, count: int) -> None:
+    """From 65,536 entries on, a zip file has another end (zip64)."""
     path = project.root / f"many.{kind}"
-    entries = ((f"{'cat' if n % 2 else 'dog'}/{n}.png", png(n) if n < 20 else b"") for n in range(100_000))
+    entries = ((f"{'cat' if n % 2 else 'dog'}/{n}.png", png(n) if n < 20 else b"") for n in range(count))
     if kind == "zip":
         with zipfile.ZipFile(path, "w") as out:
             for name, data in entries:
@@ -174,7 +175,7 @@ def test_an_archive_of_100000_entries(project: Project, kind: str) -> None:
                 out.addfile(entry, io.BytesIO(data))
     run(project, archive.Params(kind="archive", path=path))
     assert len(accepted(project)) == 20
-    assert len(rejects(project)) == 99_980
+    assert len(rejects(project)) == count - 20
 
 
 def test_hostile_names_in_an_archive_write_nothing_outside(project: Project) -> None:

@@ -59,6 +59,8 @@ def test_a_share_is_of_the_layers_with_weights_and_batch_normalization_stays() -
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("operation_by_operation")
+@pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions_eagerly`")
 def test_the_body_is_frozen_at_first_and_its_end_learns_then(
     packed_larger: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -102,6 +104,8 @@ def test_the_body_is_frozen_at_first_and_its_end_learns_then(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("operation_by_operation")
+@pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions_eagerly`")
 def test_without_fine_tuning_the_head_alone_learns(packed_larger: Path) -> None:
     chosen = fine_tuning.Params.model_validate(params().model_dump() | {"fine_tune": None})
     learner = fine_tuning.create(chosen)
