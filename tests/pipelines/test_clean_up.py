@@ -140,7 +140,7 @@ def test_dvcs_cache_keeps_what_git_the_workspace_and_recent_runs_name(
     listed = clean_up()
     # judge.json names the base alone, as the members do: the outputs of all three stages are one object.
     assert "objects of DVC's cache                    1 " in listed
-    assert "1 experiments, 0 plans and 6 results of stages of the last 30 days" in listed
+    assert "1 experiments, 0 plans, 0 complete runs and 6 results of stages of the last 30 days" in listed
     assert "Nothing was removed" in listed
     assert objects(repository) == cached
 
@@ -186,6 +186,20 @@ def test_a_task_cleans_up_what_killed_and_finished_tasks_left(repository: Reposi
     assert result["reason"] == "removed 3 leftovers of tasks, 0.0 MB"
     assert not any(folder.exists() for folder in folders)
     assert run(repository, params, "first") == {"first": "restored"}, "a run that was planned needs it"
+
+
+@pytest.mark.slow
+def test_a_run_that_each_plan_confirms_keeps_its_outputs(repository: Repository) -> None:
+    params, _ = planned(repository)
+    run(repository, params, "judge")
+    planned(repository)
+    age(repository.state)
+    age(repository.shared / "cache")
+    assert planned(repository)[1] == {}, "nothing to do, which the complete run says, not DVC"
+    result, output = repository.work("clean_up", CONVOY_REMOVE="1")
+    assert "0 plans, 1 complete runs and 0 results of stages" in output
+    assert result["leftovers"]["objects of DVC's cache"][0] == 0
+    assert planned(repository)[1] == {}, "the next run trains everything again"
 
 
 @pytest.mark.slow
