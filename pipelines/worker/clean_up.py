@@ -35,7 +35,9 @@ def clean_up(job: Job) -> dict[str, Any]:
         counts = clean_folders_and_cache(job, root)
         _run_tool(job, root)
     verb = "removed" if job.removes else "found"
-    number, size = (sum(values) for values in zip(*counts.values(), strict=True))
+    # A pod without a volume has no folders, so there may be no counts.
+    number = sum(number for number, _ in counts.values())
+    size = sum(size for _, size in counts.values())
     return {
         "outcome": "cleaned",
         "reason": f"{verb} {number} leftovers of tasks, {_size(size)}",
@@ -64,7 +66,9 @@ def clean_folders_and_cache(job: Job, root: Path) -> Counts:
             places.append((job.work, "clones of killed tasks"))
         for place, kind in places:
             counts[kind] = _clean_folder(place, kind, before, removes=job.removes)
-        if not alone:
+        if job.state is None:
+            print("there is no state folder: clones and DVC's cache stay as they are", flush=True)
+        elif not alone:
             print("tasks run: their clones and DVC's cache stay as they are", flush=True)
         elif job.cache is not None and job.cache.is_dir():
             counts["objects of DVC's cache"] = _clean_cache(job, root, job.cache, before)

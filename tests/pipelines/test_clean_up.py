@@ -203,6 +203,17 @@ def test_a_run_that_each_plan_confirms_keeps_its_outputs(repository: Repository)
 
 
 @pytest.mark.slow
+def test_a_task_without_folders_finds_nothing(repository: Repository) -> None:
+    """As in a pod without a claim."""
+    result, output = repository.work(
+        "clean_up", CONVOY_REMOVE="1", CONVOY_STATE="", CONVOY_CACHE="", CONVOY_WORK=""
+    )
+    assert result["reason"] == "removed 0 leftovers of tasks, 0.0 MB"
+    assert "there is no state folder: clones and DVC's cache stay as they are" in output
+    assert "tasks run" not in output
+
+
+@pytest.mark.slow
 def test_a_wrong_age_is_refused(repository: Repository) -> None:
     result, _ = repository.work("clean_up", CONVOY_DAYS="-1", status=2)
     assert result["reason"] == "CONVOY_DAYS is -1; must be a number of days from 1 to 36500"
