@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipelines.worker import leftovers, locks, old_images, shell, unused_cache
+from pipelines.worker import dvc_locks, leftovers, locks, old_images, shell, unused_cache
 from pipelines.worker.clone import cloned
 from pipelines.worker.job import FailedError, Job, RefusedError, read
 
@@ -85,18 +85,20 @@ def _clean_folder(place: Path, kind: str, before: float, *, removes: bool) -> tu
 
 
 def _clean_cache(job: Job, root: Path, cache: Path, before: float) -> tuple[int, int]:
-    if unused_cache.at_work(unused_cache.working_tree(job)):
-        print(f"DVC runs in {job.repository}: its cache stays as it is", flush=True)
-        return 0, 0
-    needed = unused_cache.needed(job, root, cache, before)
-    folder = root.parent / "gc"
-    objects = unused_cache.unused(folder, cache, needed)
-    size = sum(status.st_size for path in objects if (status := path.lstat()).st_nlink == 1)
-    counts = show("objects of DVC's cache", len(objects), size, str(cache))
-    print(f"{'':45} kept: all that these name: {needed.says}", flush=True)
-    if job.removes and objects:
-        unused_cache.remove(folder)
-    return counts
+    # A list keeps nobody from working.
+    with dvc_locks.idle(unused_cache.working_tree(job), held=job.removes) as idle:
+        if not idle:
+            print(f"DVC runs in {job.repository}: its cache stays as it is", flush=True)
+            return 0, 0
+        needed = unused_cache.needed(job, root, cache, before)
+        folder = root.parent / "gc"
+        objects = unused_cache.unused(folder, cache, needed)
+        size = sum(status.st_size for path in objects if (status := path.lstat()).st_nlink == 1)
+        counts = show("objects of DVC's cache", len(objects), size, str(cache))
+        print(f"{'':45} kept: all that these name: {needed.says}", flush=True)
+        if job.removes and objects:
+            unused_cache.remove(folder)
+        return counts
 
 
 def show(kind: str, number: int, size: int, where: str) -> tuple[int, int]:

@@ -6,7 +6,6 @@ objects are listed here and given to `dvc gc` as the data of a workspace.
 """
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -96,36 +95,6 @@ def remove(folder: Path) -> None:
 def working_tree(job: Job) -> Path | None:
     """The repository where that is a folder. In a container of a stage it holds `.git` alone."""
     return Path(job.repository) if Path(job.repository).is_dir() else None
-
-
-def at_work(folder: Path | None) -> bool:
-    """Whether a DVC command runs a stage in a working tree, or in its temporary workspaces."""
-    if folder is None:
-        return False
-    temporary = folder / ".dvc" / "tmp"
-    for path in (temporary / "rwlock", *temporary.glob("exps/*/*/.dvc/tmp/rwlock")):
-        try:
-            locks = json.loads(path.read_text(encoding="utf-8"))
-            holders = [
-                holder["pid"]
-                for lock in locks.values()
-                for holder in (*lock.get("read", ()), *filter(None, [lock.get("write")]))
-            ]
-        except (OSError, ValueError, AttributeError, KeyError, TypeError):
-            continue
-        if any(_is_alive(pid) for pid in holders):
-            return True
-    return False
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):
-        return True
-    return True
 
 
 def _experiments(root: Path, before: float) -> dict[str, bool]:

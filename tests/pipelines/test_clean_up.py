@@ -3,14 +3,16 @@
 import fcntl
 import json
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pipelines.worker import clean_up, leftovers, locks
+from pipelines.worker import clean_up, leftovers, locks, unused_cache
 from tests.pipelines.conftest import Repository
 from tests.pipelines.worker_runs import planned, run
 
@@ -144,10 +146,6 @@ def test_dvcs_cache_keeps_what_git_the_workspace_and_recent_runs_name(
     assert "Nothing was removed" in listed
     assert objects(repository) == cached
 
-    held = {"out/first.json": {"write": {"pid": os.getpid(), "cmd": "dvc repro"}}}
-    (repository.root / ".dvc/tmp/rwlock").write_text(json.dumps(held), encoding="utf-8")
-    assert "its cache stays as it is" in clean_up("--remove")
-    (repository.root / ".dvc/tmp/rwlock").unlink()
     with locks.shared(repository.root / ".convoy"):
         assert "tasks run: their clones and DVC's cache stay as they are" in clean_up("--remove")
     lock = (repository.root / "dvc.lock").read_text(encoding="utf-8")
@@ -162,6 +160,49 @@ def test_dvcs_cache_keeps_what_git_the_workspace_and_recent_runs_name(
     assert "up to date" in repository.dvc("repro")
     run_with(repository, 1)
     assert '{"base": 1}' in objects(repository), "made again"
+
+
+@pytest.mark.slow
+def test_a_cache_that_a_running_stage_will_write_to_stays(
+    repository: Repository, clean_up: CleanUp, tmp_path: Path
+) -> None:
+    (repository.root / ".dvc" / "cache").mkdir()
+    started, ends = tmp_path / "started", tmp_path / "ends"
+    for pipe in (started, ends):
+        os.mkfifo(pipe)
+    command = f"echo >{started} && cat {ends}"
+    repository.write("dvc.yaml", f"stages:\n  wait: {{cmd: '{command}', deps: [work.py]}}\n")
+    words = [sys.executable, "-m", "dvc", "repro", "--quiet"]
+    with subprocess.Popen(words, cwd=repository.root) as dvc:
+        started.read_text(encoding="utf-8")
+        listed, removed = clean_up(), clean_up("--remove")
+        ends.write_text("", encoding="utf-8")
+    assert dvc.returncode == 0
+    for output in (listed, removed):
+        assert f"DVC runs in {repository.root}: its cache stays as it is" in output
+
+
+@pytest.mark.slow
+def test_no_dvc_command_starts_while_the_cache_is_cleaned(
+    repository: Repository, clean_up: CleanUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its outputs would be none of those that were found needed."""
+    (repository.root / ".dvc" / "cache").mkdir()
+    needed, refused = unused_cache.needed, []
+
+    def needed_and_then_run(*about: Any) -> unused_cache.Needed:
+        keep = needed(*about)
+        with pytest.raises(subprocess.CalledProcessError) as failure:
+            repository.dvc("repro")
+        refused.append(failure.value.stderr)
+        return keep
+
+    monkeypatch.setattr(unused_cache, "needed", needed_and_then_run)
+    clean_up("--remove")
+    assert ["Unable to acquire lock" in error for error in refused] == [True]
+    with (repository.root / ".dvc" / "tmp" / "lock").open("r+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert "its cache stays as it is" in clean_up("--remove")
 
 
 @pytest.mark.slow
