@@ -10,7 +10,7 @@ from typing import Any
 
 from pipelines.worker import dvc_locks, leftovers, locks, old_images, shell, unused_cache
 from pipelines.worker.clone import cloned
-from pipelines.worker.job import FailedError, Job, RefusedError, read
+from pipelines.worker.job import FailedError, Job, RefusedError, read, state_of
 
 _DAY = 86_400
 # Removes what stages leave elsewhere: runs of MLflow and results of images.
@@ -141,7 +141,7 @@ def _jobs(workspace: Path, days: str, *, removes: bool) -> list[Job]:
         "CONVOY_REMOVE": "1" if removes else "0",
     }
     home = Path(os.environ.get("CONVOY_HOME") or workspace / ".convoy")
-    places = [(workspace / ".convoy", workspace / ".dvc" / "cache")]
+    places = [(state_of(workspace), workspace / ".dvc" / "cache")]
     if (home / "state").is_dir():
         places.append((home / "state", home / "cache"))
     return [

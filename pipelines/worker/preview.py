@@ -10,13 +10,14 @@ from pipelines.worker import clone, compose, job, locks, plan
 def main() -> int:
     """Plan in a clone with the working tree's files; arguments are overrides. Returns the exit status."""
     workspace = Path.cwd()
+    state = job.state_of(workspace)
     preview = job.read(
         {
             "CONVOY_ACTION": "plan",
             "CONVOY_REPOSITORY": str(workspace),
             "CONVOY_CACHE": str(workspace / ".dvc" / "cache"),
-            "CONVOY_STATE": str(workspace / ".convoy"),
-            "CONVOY_WORK": str(workspace / ".convoy" / "work"),
+            "CONVOY_STATE": str(state),
+            "CONVOY_WORK": str(state / "work"),
             "CONVOY_RUN": "preview",
         }
     )

@@ -90,7 +90,8 @@ def _clean_up(
     """`make clean-up` in the repository, with an exit status to expect; returns its output."""
     monkeypatch.chdir(repository.root)
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
-    monkeypatch.delenv("CONVOY_HOME", raising=False)
+    for name in ("CONVOY_HOME", "CONVOY_STATE", "CONVOY_CLAIM"):
+        monkeypatch.delenv(name, raising=False)
 
     def run_main(*words: str, status: int = 0) -> str:
         monkeypatch.setattr(sys, "argv", ["clean_up", *words])
@@ -100,6 +101,19 @@ def _clean_up(
         return output
 
     return run_main
+
+
+@pytest.mark.slow
+def test_the_state_folder_is_that_of_the_tasks(
+    clean_up: CleanUp, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    state = tmp_path / "state"
+    monkeypatch.setenv("CONVOY_STATE", str(state))
+    with locks.shared(state):
+        assert "tasks run: their clones and DVC's cache stay as they are" in clean_up("--remove")
+    monkeypatch.setenv("CONVOY_CLAIM", "shared")
+    with locks.shared(state):
+        assert "tasks run" not in clean_up("--remove"), "a folder in pods"
 
 
 def objects(repository: Repository) -> set[str]:
