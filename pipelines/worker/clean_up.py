@@ -136,7 +136,8 @@ def _jobs(workspace: Path, days: str, *, removes: bool) -> list[Job]:
     common = {
         "CONVOY_ACTION": "clean_up",
         "CONVOY_REPOSITORY": str(workspace),
-        "CONVOY_RUN": "clean-up",
+        # The clone of a second clean-up at the same time has another name.
+        "CONVOY_RUN": f"clean-up-{os.getpid()}",
         "CONVOY_DAYS": days,
         "CONVOY_REMOVE": "1" if removes else "0",
     }

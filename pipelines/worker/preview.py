@@ -1,5 +1,6 @@
 """`make plan`: what `make run` would run and why, for the working tree with its uncommitted changes."""
 
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,8 @@ def main() -> int:
             "CONVOY_CACHE": str(workspace / ".dvc" / "cache"),
             "CONVOY_STATE": str(state),
             "CONVOY_WORK": str(state / "work"),
-            "CONVOY_RUN": "preview",
+            # The clone of a second plan at the same time has another name.
+            "CONVOY_RUN": f"preview-{os.getpid()}",
         }
     )
     if (workspace / clone.DATA).is_dir():

@@ -13,10 +13,18 @@ from typing import Any
 import pytest
 
 from pipelines.worker import clean_up, leftovers, locks, unused_cache
-from tests.pipelines.conftest import Repository
+from tests.pipelines.conftest import ROOT, Repository
 from tests.pipelines.worker_runs import planned, run
 
 OLD = time.time() - 40 * 86_400
+# A clean-up that has its clone, and waits.
+CLONING = """
+from pathlib import Path
+from pipelines.worker import clean_up, clone
+with clone.cloned(clean_up._jobs(Path.cwd(), "30", removes=False)[0]) as root:
+    print(root, flush=True)
+    input()
+"""
 
 
 def age(path: Path) -> None:
@@ -114,6 +122,21 @@ def test_the_state_folder_is_that_of_the_tasks(
     monkeypatch.setenv("CONVOY_CLAIM", "shared")
     with locks.shared(state):
         assert "tasks run" not in clean_up("--remove"), "a folder in pods"
+
+
+@pytest.mark.slow
+def test_two_clean_ups_at_once_do_not_meet(repository: Repository, clean_up: CleanUp) -> None:
+    words = [sys.executable, "-c", CLONING]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        words, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None
+        clone = Path(other.stdout.readline().strip())
+        clean_up()
+        assert clone.is_relative_to(repository.root / ".convoy/work")
+        assert (clone / "dvc.yaml").is_file()
+        other.communicate("\n")
 
 
 def objects(repository: Repository) -> set[str]:
