@@ -5,6 +5,7 @@ import logging
 import urllib.request
 from datetime import datetime
 from http import HTTPStatus
+from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import quote
@@ -18,6 +19,8 @@ log = logging.getLogger(__name__)
 # Airflow's own limit, in characters.
 _MAX_NOTE = 1000
 _TRIES = 4
+# Of a server that is unreachable, an address that is none, another server. No message is worth a run.
+_FAILURES = (OSError, ValueError, HTTPException, TypeError, KeyError)
 
 
 def on_failure(context: Any) -> None:
@@ -53,9 +56,9 @@ def post(config: Config, context: Any, event: str, /, **details: Any) -> None:
     log.info("reported_event %s", json.dumps(message, ensure_ascii=False))
     if config.webhook:
         try:
-            _request(config.webhook, "POST", message, {})
-        except OSError as error:
-            log.warning("skipped_webhook reason=%s", error)
+            _send(config.webhook, "POST", message, {})
+        except _FAILURES as error:
+            log.warning("skipped_webhook reason=%s", _reason(error))
 
 
 def add_note(config: Config, ti: Any, text: str) -> None:
@@ -75,11 +78,19 @@ def has_pool(config: Config, name: str) -> bool:
         return True
     try:
         if (access := _access(config)) is not None:
-            _request(f"{access[0]}/pools/{quote(name)}", "GET", None, access[1])
+            return _exists(f"{access[0]}/pools/{quote(name)}", access[1])
+    except _FAILURES as error:
+        log.warning("skipped_pool_check reason=%s", _reason(error))
+    return True
+
+
+def _exists(page: str, header: dict[str, str]) -> bool:
+    try:
+        _ask(page, "GET", None, header)
     except HTTPError as error:
-        return error.code != HTTPStatus.NOT_FOUND
-    except OSError as error:
-        log.warning("skipped_pool_check reason=%s", error)
+        if error.code == HTTPStatus.NOT_FOUND:
+            return False
+        raise
     return True
 
 
@@ -94,13 +105,13 @@ def answer_to_earlier_try(config: Config, ti: Any) -> dict[str, Any] | None:
             return None
         api, header = access
         page = f"{api}/dags/{quote(ti.dag_id)}/dagRuns/{quote(ti.run_id)}/{question}"
-        answer: dict[str, Any] = _request(page, "GET", None, header)
-    except OSError as error:
-        log.warning("skipped_earlier_answer reason=%s", error)
+        answer = _ask(page, "GET", None, header)
+        if not answer["response_received"]:
+            return None
+        return answer | {"responded_at": datetime.fromisoformat(answer["responded_at"])}
+    except _FAILURES as error:
+        log.warning("skipped_earlier_answer reason=%s", _reason(error))
         return None
-    if not answer["response_received"]:
-        return None
-    return answer | {"responded_at": datetime.fromisoformat(answer["responded_at"])}
 
 
 def _annotate(config: Config, ti: Any, text: str, path: str) -> None:
@@ -112,13 +123,13 @@ def _annotate(config: Config, ti: Any, text: str, path: str) -> None:
         page = f"{api}/dags/{quote(ti.dag_id)}/{path}"
         # The API cannot append. Of two tasks that write at once, one overwrites the other, which looks again.
         for _ in range(_TRIES):
-            earlier = _request(page, "GET", None, header)["note"] or ""
+            earlier = _ask(page, "GET", None, header)["note"] or ""
             if shortened(text) in earlier:
                 break
             note = shortened("\n\n".join(filter(None, [text, earlier])))
-            _request(page, "PATCH", {"note": note}, header)
-    except OSError as error:
-        log.warning("skipped_note reason=%s", error)
+            _send(page, "PATCH", {"note": note}, header)
+    except _FAILURES as error:
+        log.warning("skipped_note reason=%s", _reason(error))
 
 
 def _access(config: Config) -> tuple[str, dict[str, str]] | None:
@@ -127,7 +138,7 @@ def _access(config: Config) -> tuple[str, dict[str, str]] | None:
     if not (config.airflow_login and address):
         return None
     user, _, password = config.airflow_login.partition(":")
-    token = _request(f"{address}/auth/token", "POST", {"username": user, "password": password}, {})
+    token = _ask(f"{address}/auth/token", "POST", {"username": user, "password": password}, {})
     return f"{address}/api/v2", {"Authorization": f"Bearer {token['access_token']}"}
 
 
@@ -137,6 +148,21 @@ def shortened(text: str) -> str:
         return text
     ending = "\n… the rest is in the task's log"
     return text[: _MAX_NOTE - len(ending)].rpartition("\n")[0] + ending
+
+
+def _reason(error: Exception) -> str:
+    """An error in words that name no address: that of a webhook is a secret, and those of URLs quote it."""
+    if isinstance(error, OSError):
+        return str(error)
+    return f"{type(error).__name__}: the address is wrong, or another server answers there"
+
+
+def _ask(url: str, method: str, body: Any, headers: dict[str, str]) -> dict[str, Any]:
+    """Send a request to the API; its answers are JSON objects."""
+    answer = json.loads(_send(url, method, body, headers))
+    if not isinstance(answer, dict):
+        raise TypeError(f"the answer is {type(answer).__name__}; must be an object")
+    return answer
 
 
 def _is_transient(error: BaseException) -> bool:
@@ -152,7 +178,7 @@ def _is_transient(error: BaseException) -> bool:
     before_sleep=before_sleep_log(log, logging.INFO),
     reraise=True,
 )
-def _request(url: str, method: str, body: Any, headers: dict[str, str]) -> Any:
+def _send(url: str, method: str, body: Any, headers: dict[str, str]) -> bytes:
     request = urllib.request.Request(
         url,
         method=method,
@@ -160,5 +186,5 @@ def _request(url: str, method: str, body: Any, headers: dict[str, str]) -> Any:
         headers={"Content-Type": "application/json", **headers},
     )
     with urllib.request.urlopen(request, timeout=10) as response:
-        text = response.read()
-    return json.loads(text) if text.startswith(b"{") else None
+        answer: bytes = response.read()
+    return answer

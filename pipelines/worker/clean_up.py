@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipelines.worker import leftovers, locks, old_images, shell, unused_cache
+from pipelines.worker import dvc_locks, leftovers, locks, old_images, shell, unused_cache
 from pipelines.worker.clone import cloned
-from pipelines.worker.job import FailedError, Job, RefusedError, read
+from pipelines.worker.job import FailedError, Job, RefusedError, read, state_of
 
 _DAY = 86_400
 # Removes what stages leave elsewhere: runs of MLflow and results of images.
@@ -35,7 +35,9 @@ def clean_up(job: Job) -> dict[str, Any]:
         counts = clean_folders_and_cache(job, root)
         _run_tool(job, root)
     verb = "removed" if job.removes else "found"
-    number, size = (sum(values) for values in zip(*counts.values(), strict=True))
+    # A pod without a volume has no folders, so there may be no counts.
+    number = sum(number for number, _ in counts.values())
+    size = sum(size for _, size in counts.values())
     return {
         "outcome": "cleaned",
         "reason": f"{verb} {number} leftovers of tasks, {_size(size)}",
@@ -64,7 +66,9 @@ def clean_folders_and_cache(job: Job, root: Path) -> Counts:
             places.append((job.work, "clones of killed tasks"))
         for place, kind in places:
             counts[kind] = _clean_folder(place, kind, before, removes=job.removes)
-        if not alone:
+        if job.state is None:
+            print("there is no state folder: clones and DVC's cache stay as they are", flush=True)
+        elif not alone:
             print("tasks run: their clones and DVC's cache stay as they are", flush=True)
         elif job.cache is not None and job.cache.is_dir():
             counts["objects of DVC's cache"] = _clean_cache(job, root, job.cache, before)
@@ -81,18 +85,20 @@ def _clean_folder(place: Path, kind: str, before: float, *, removes: bool) -> tu
 
 
 def _clean_cache(job: Job, root: Path, cache: Path, before: float) -> tuple[int, int]:
-    if unused_cache.at_work(unused_cache.working_tree(job)):
-        print(f"DVC runs in {job.repository}: its cache stays as it is", flush=True)
-        return 0, 0
-    needed = unused_cache.needed(job, root, cache, before)
-    folder = root.parent / "gc"
-    objects = unused_cache.unused(folder, cache, needed)
-    size = sum(status.st_size for path in objects if (status := path.lstat()).st_nlink == 1)
-    counts = show("objects of DVC's cache", len(objects), size, str(cache))
-    print(f"{'':45} kept: all that these name: {needed.says}", flush=True)
-    if job.removes and objects:
-        unused_cache.remove(folder)
-    return counts
+    # A list keeps nobody from working.
+    with dvc_locks.idle(unused_cache.working_tree(job), held=job.removes) as idle:
+        if not idle:
+            print(f"DVC runs in {job.repository}: its cache stays as it is", flush=True)
+            return 0, 0
+        needed = unused_cache.needed(job, root, cache, before)
+        folder = root.parent / "gc"
+        objects = unused_cache.unused(folder, cache, needed)
+        size = sum(status.st_size for path in objects if (status := path.lstat()).st_nlink == 1)
+        counts = show("objects of DVC's cache", len(objects), size, str(cache))
+        print(f"{'':45} kept: all that these name: {needed.says}", flush=True)
+        if job.removes and objects:
+            unused_cache.remove(folder)
+        return counts
 
 
 def show(kind: str, number: int, size: int, where: str) -> tuple[int, int]:
@@ -130,12 +136,13 @@ def _jobs(workspace: Path, days: str, *, removes: bool) -> list[Job]:
     common = {
         "CONVOY_ACTION": "clean_up",
         "CONVOY_REPOSITORY": str(workspace),
-        "CONVOY_RUN": "clean-up",
+        # The clone of a second clean-up at the same time has another name.
+        "CONVOY_RUN": f"clean-up-{os.getpid()}",
         "CONVOY_DAYS": days,
         "CONVOY_REMOVE": "1" if removes else "0",
     }
     home = Path(os.environ.get("CONVOY_HOME") or workspace / ".convoy")
-    places = [(workspace / ".convoy", workspace / ".dvc" / "cache")]
+    places = [(state_of(workspace), workspace / ".dvc" / "cache")]
     if (home / "state").is_dir():
         places.append((home / "state", home / "cache"))
     return [

@@ -1,7 +1,8 @@
 """Complete runs, remembered by commit, params and data, so that a plan of the same run need not start DVC.
 
 A run is saved by `record`, and by a plan that restored all of it. It counts as long as inputs from outside of
-git, such as images, have the same files, and the cache has all outputs.
+git, such as images, have the same files, and the cache has all outputs. A plan that finds it saves it again:
+nothing else tells a clean-up that the outputs are in use.
 """
 
 import hashlib
@@ -17,6 +18,8 @@ from pipelines.worker.clone import LOCK
 from pipelines.worker.files import Files, write
 from pipelines.worker.job import Job
 from pipelines.worker.shell import git
+
+_FOLDER = "plans"
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class CompleteRun:
 
 
 def load(job: Job, root: Path, commit: str, params: str) -> CompleteRun | None:
-    """Return the complete run of a commit and params, where it still counts.
+    """Return the complete run of a commit and params, where it still counts; save it again then.
 
     Args:
         job: The task.
@@ -50,10 +53,26 @@ def load(job: Job, root: Path, commit: str, params: str) -> CompleteRun | None:
     """
     if job.state is None or job.cache is None:
         return None
-    run = _read(_path(job.state, commit, params))
-    if run is None or any(Files(root / path).digest != digest for path, digest in run.inputs.items()):
+    path = _path(job.state, commit, params)
+    run = _read(path)
+    if run is None or any(Files(root / name).digest != digest for name, digest in run.inputs.items()):
         return None
-    return run if all(_is_cached(job.cache, digest) for digest in run.outputs) else None
+    if not all(_is_cached(job.cache, digest) for digest in run.outputs):
+        return None
+    # Written, not touched: another user may own the file.
+    _write(path, run)
+    return run
+
+
+def recent(state: Path, before: float) -> list[CompleteRun]:
+    """The complete runs that were saved or found since.
+
+    Args:
+        state: The state folder.
+        before: Seconds since the epoch: older runs are left out.
+    """
+    paths = [path for path in (state / _FOLDER).glob("*.json") if path.stat().st_mtime >= before]
+    return [run for path in paths if (run := _read(path)) is not None]
 
 
 def save(
@@ -90,7 +109,7 @@ def save(
     digests = {name: files.digest for name, files in inputs.items()}
     if recorded is None and (earlier := _read(path)) and earlier.outputs == outputs:
         recorded = earlier.recorded
-    write(path, json.dumps(asdict(CompleteRun(list(stages), outputs, digests, recorded))))
+    _write(path, CompleteRun(list(stages), outputs, digests, recorded))
 
 
 def _read(path: Path) -> CompleteRun | None:
@@ -99,6 +118,10 @@ def _read(path: Path) -> CompleteRun | None:
         return CompleteRun(**json.loads(path.read_text(encoding="utf-8")))
     except (FileNotFoundError, ValueError, TypeError):
         return None
+
+
+def _write(path: Path, run: CompleteRun) -> None:
+    write(path, json.dumps(asdict(run)))
 
 
 def _outside(root: Path, locked: Mapping[str, Mapping[str, Any]]) -> set[str]:
@@ -126,4 +149,4 @@ def _is_cached(cache: Path, digest: str) -> bool:
 
 
 def _path(state: Path, commit: str, params: str) -> Path:
-    return state / "plans" / f"{hashlib.sha256(f'{commit} {params}'.encode()).hexdigest()}.json"
+    return state / _FOLDER / f"{hashlib.sha256(f'{commit} {params}'.encode()).hexdigest()}.json"

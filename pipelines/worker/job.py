@@ -98,6 +98,12 @@ def read(environment: Mapping[str, str] = os.environ) -> Job:
     )
 
 
+def state_of(workspace: Path) -> Path:
+    """The state folder of the tasks of `make airflow`. With a claim, CONVOY_STATE is a folder in its pods."""
+    state = "" if os.environ.get("CONVOY_CLAIM") else os.environ.get("CONVOY_STATE", "")
+    return Path(state).absolute() if state else workspace / ".convoy"
+
+
 def _rank(value: str) -> int:
     if not (value.isascii() and value.isdecimal() and int(value) >= 1):
         raise RefusedError(f"{_RANK} is {value[:20]!r}; must be a number from 1, as CONVOY_ACTION is rank")

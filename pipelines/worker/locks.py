@@ -17,7 +17,7 @@ _NAME = "tasks.lock"
 @contextmanager
 def shared(state: Path | None) -> Iterator[None]:
     """Hold the lock as one of many tasks; wait for the end of a clean-up."""
-    with _opened(state) as lock:
+    with _opened(state and state / _NAME) as lock:
         if lock is not None:
             with suppress(OSError):
                 fcntl.flock(lock, fcntl.LOCK_SH)
@@ -27,14 +27,21 @@ def shared(state: Path | None) -> Iterator[None]:
 @contextmanager
 def exclusive(state: Path | None) -> Iterator[bool]:
     """Hold the lock alone; yields False where a task runs, or where files cannot be locked."""
-    with _opened(state) as lock:
-        alone = lock is not None
+    with alone(state and state / _NAME) as held:
+        yield held
+
+
+@contextmanager
+def alone(path: Path | None) -> Iterator[bool]:
+    """Hold the lock of a file alone; yields False where another process has it, or no lock can be had."""
+    with _opened(path) as lock:
+        held = lock is not None
         if lock is not None:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                alone = False
-        yield alone
+                held = False
+        yield held
 
 
 def is_held(name: str, folder: int) -> bool:
@@ -53,15 +60,15 @@ def is_held(name: str, folder: int) -> bool:
 
 
 @contextmanager
-def _opened(state: Path | None) -> Iterator[int | None]:
-    """A descriptor of the lock's file; None where there can be none."""
-    if state is None:
+def _opened(path: Path | None) -> Iterator[int | None]:
+    """A descriptor of a lock's file; None where there can be none."""
+    if path is None:
         yield None
         return
     try:
-        state.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         # For reading alone: another user may have created the file.
-        lock = os.open(state / _NAME, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+        lock = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW, 0o644)
     except OSError:
         yield None
         return

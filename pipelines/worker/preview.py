@@ -1,5 +1,6 @@
 """`make plan`: what `make run` would run and why, for the working tree with its uncommitted changes."""
 
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -10,14 +11,16 @@ from pipelines.worker import clone, compose, job, locks, plan
 def main() -> int:
     """Plan in a clone with the working tree's files; arguments are overrides. Returns the exit status."""
     workspace = Path.cwd()
+    state = job.state_of(workspace)
     preview = job.read(
         {
             "CONVOY_ACTION": "plan",
             "CONVOY_REPOSITORY": str(workspace),
             "CONVOY_CACHE": str(workspace / ".dvc" / "cache"),
-            "CONVOY_STATE": str(workspace / ".convoy"),
-            "CONVOY_WORK": str(workspace / ".convoy" / "work"),
-            "CONVOY_RUN": "preview",
+            "CONVOY_STATE": str(state),
+            "CONVOY_WORK": str(state / "work"),
+            # The clone of a second plan at the same time has another name.
+            "CONVOY_RUN": f"preview-{os.getpid()}",
         }
     )
     if (workspace / clone.DATA).is_dir():

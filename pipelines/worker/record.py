@@ -5,8 +5,8 @@ import json
 import os
 import shutil
 import time
-import urllib.error
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -100,7 +100,8 @@ def _mlflow_run(job: Job) -> dict[str, str | None]:
         for key, value in {"airflow.url": job.run_url, "dvc.experiment": job.run}.items():
             if value:
                 _post(server, "runs/set-tag", {"run_id": info["run_id"], "key": key, "value": value})
-    except (OSError, urllib.error.URLError) as error:
+    # Unreachable, or not MLflow: a login page is no JSON.
+    except (OSError, ValueError, HTTPException) as error:
         print(f"MLflow at {without_login(server)} is not linked: {error}", flush=True)
         return nothing
     page = f"{job.mlflow_url}/#/experiments/{info['experiment_id']}/runs/{info['run_id']}{_PAGE_KIND}"

@@ -6,7 +6,6 @@ objects are listed here and given to `dvc gc` as the data of a workspace.
 """
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from pipelines.worker import dvc
+from pipelines.worker import complete_runs, dvc
 from pipelines.worker.job import FailedError, Job
 from pipelines.worker.shell import git
 
@@ -39,13 +38,14 @@ class Needed:
 
 
 def needed(job: Job, root: Path, cache: Path, before: float) -> Needed:
-    """Collect the outputs that are named: by git, by the working tree, by a recent plan or a recent result.
+    """Collect the outputs that are named: by git, by the working tree, by a recent plan, run or result.
 
     Args:
         job: The task.
         root: A clone of its repository.
         cache: The cache.
-        before: Seconds since the epoch: older experiments, plans and results of stages count for nothing.
+        before: Seconds since the epoch: older experiments, plans, complete runs and results of stages count
+            for nothing.
 
     Returns:
         The outputs.
@@ -58,15 +58,18 @@ def needed(job: Job, root: Path, cache: Path, before: float) -> Needed:
     experiments = _experiments(root, before)
     recent = [*_recent(cache, f"{_RUNS}/??/*/*", before)]
     plans = [*_recent(job.state / "plans", "*.lock", before)] if job.state else []
+    complete = complete_runs.recent(job.state, before) if job.state else []
     outputs = set(_written(working_tree(job)))
+    # DVC's own files of these runs may be older: a plan that finds a complete run does not start DVC.
+    outputs.update((digest, "md5") for run in complete for digest in run.outputs)
     for text in (*_committed(root, [*commits, *experiments]), *plans, *recent):
         # One that DVC cannot read names nothing that DVC could restore.
         with suppress(ValueError):
             outputs.update(_outputs(text))
     says = (
         "all commits of branches and tags, the working tree, "
-        f"{sum(experiments.values())} experiments, {len(plans)} plans and {len(recent)} results of stages "
-        f"of the last {job.days} days"
+        f"{sum(experiments.values())} experiments, {len(plans)} plans, {len(complete)} complete runs and "
+        f"{len(recent)} results of stages of the last {job.days} days"
     )
     return Needed({output for output in outputs if _place(cache, *output).exists()}, says)
 
@@ -92,36 +95,6 @@ def remove(folder: Path) -> None:
 def working_tree(job: Job) -> Path | None:
     """The repository where that is a folder. In a container of a stage it holds `.git` alone."""
     return Path(job.repository) if Path(job.repository).is_dir() else None
-
-
-def at_work(folder: Path | None) -> bool:
-    """Whether a DVC command runs a stage in a working tree, or in its temporary workspaces."""
-    if folder is None:
-        return False
-    temporary = folder / ".dvc" / "tmp"
-    for path in (temporary / "rwlock", *temporary.glob("exps/*/*/.dvc/tmp/rwlock")):
-        try:
-            locks = json.loads(path.read_text(encoding="utf-8"))
-            holders = [
-                holder["pid"]
-                for lock in locks.values()
-                for holder in (*lock.get("read", ()), *filter(None, [lock.get("write")]))
-            ]
-        except (OSError, ValueError, AttributeError, KeyError, TypeError):
-            continue
-        if any(_is_alive(pid) for pid in holders):
-            return True
-    return False
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):
-        return True
-    return True
 
 
 def _experiments(root: Path, before: float) -> dict[str, bool]:

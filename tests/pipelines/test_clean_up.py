@@ -3,18 +3,28 @@
 import fcntl
 import json
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pipelines.worker import clean_up, leftovers, locks
-from tests.pipelines.conftest import Repository
+from pipelines.worker import clean_up, leftovers, locks, unused_cache
+from tests.pipelines.conftest import ROOT, Repository
 from tests.pipelines.worker_runs import planned, run
 
 OLD = time.time() - 40 * 86_400
+# A clean-up that has its clone, and waits.
+CLONING = """
+from pathlib import Path
+from pipelines.worker import clean_up, clone
+with clone.cloned(clean_up._jobs(Path.cwd(), "30", removes=False)[0]) as root:
+    print(root, flush=True)
+    input()
+"""
 
 
 def age(path: Path) -> None:
@@ -88,7 +98,8 @@ def _clean_up(
     """`make clean-up` in the repository, with an exit status to expect; returns its output."""
     monkeypatch.chdir(repository.root)
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
-    monkeypatch.delenv("CONVOY_HOME", raising=False)
+    for name in ("CONVOY_HOME", "CONVOY_STATE", "CONVOY_CLAIM"):
+        monkeypatch.delenv(name, raising=False)
 
     def run_main(*words: str, status: int = 0) -> str:
         monkeypatch.setattr(sys, "argv", ["clean_up", *words])
@@ -98,6 +109,34 @@ def _clean_up(
         return output
 
     return run_main
+
+
+@pytest.mark.slow
+def test_the_state_folder_is_that_of_the_tasks(
+    clean_up: CleanUp, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    state = tmp_path / "state"
+    monkeypatch.setenv("CONVOY_STATE", str(state))
+    with locks.shared(state):
+        assert "tasks run: their clones and DVC's cache stay as they are" in clean_up("--remove")
+    monkeypatch.setenv("CONVOY_CLAIM", "shared")
+    with locks.shared(state):
+        assert "tasks run" not in clean_up("--remove"), "a folder in pods"
+
+
+@pytest.mark.slow
+def test_two_clean_ups_at_once_do_not_meet(repository: Repository, clean_up: CleanUp) -> None:
+    words = [sys.executable, "-c", CLONING]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        words, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None
+        clone = Path(other.stdout.readline().strip())
+        clean_up()
+        assert clone.is_relative_to(repository.root / ".convoy/work")
+        assert (clone / "dvc.yaml").is_file()
+        other.communicate("\n")
 
 
 def objects(repository: Repository) -> set[str]:
@@ -140,14 +179,10 @@ def test_dvcs_cache_keeps_what_git_the_workspace_and_recent_runs_name(
     listed = clean_up()
     # judge.json names the base alone, as the members do: the outputs of all three stages are one object.
     assert "objects of DVC's cache                    1 " in listed
-    assert "1 experiments, 0 plans and 6 results of stages of the last 30 days" in listed
+    assert "1 experiments, 0 plans, 0 complete runs and 6 results of stages of the last 30 days" in listed
     assert "Nothing was removed" in listed
     assert objects(repository) == cached
 
-    held = {"out/first.json": {"write": {"pid": os.getpid(), "cmd": "dvc repro"}}}
-    (repository.root / ".dvc/tmp/rwlock").write_text(json.dumps(held), encoding="utf-8")
-    assert "its cache stays as it is" in clean_up("--remove")
-    (repository.root / ".dvc/tmp/rwlock").unlink()
     with locks.shared(repository.root / ".convoy"):
         assert "tasks run: their clones and DVC's cache stay as they are" in clean_up("--remove")
     lock = (repository.root / "dvc.lock").read_text(encoding="utf-8")
@@ -162,6 +197,49 @@ def test_dvcs_cache_keeps_what_git_the_workspace_and_recent_runs_name(
     assert "up to date" in repository.dvc("repro")
     run_with(repository, 1)
     assert '{"base": 1}' in objects(repository), "made again"
+
+
+@pytest.mark.slow
+def test_a_cache_that_a_running_stage_will_write_to_stays(
+    repository: Repository, clean_up: CleanUp, tmp_path: Path
+) -> None:
+    (repository.root / ".dvc" / "cache").mkdir()
+    started, ends = tmp_path / "started", tmp_path / "ends"
+    for pipe in (started, ends):
+        os.mkfifo(pipe)
+    command = f"echo >{started} && cat {ends}"
+    repository.write("dvc.yaml", f"stages:\n  wait: {{cmd: '{command}', deps: [work.py]}}\n")
+    words = [sys.executable, "-m", "dvc", "repro", "--quiet"]
+    with subprocess.Popen(words, cwd=repository.root) as dvc:
+        started.read_text(encoding="utf-8")
+        listed, removed = clean_up(), clean_up("--remove")
+        ends.write_text("", encoding="utf-8")
+    assert dvc.returncode == 0
+    for output in (listed, removed):
+        assert f"DVC runs in {repository.root}: its cache stays as it is" in output
+
+
+@pytest.mark.slow
+def test_no_dvc_command_starts_while_the_cache_is_cleaned(
+    repository: Repository, clean_up: CleanUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its outputs would be none of those that were found needed."""
+    (repository.root / ".dvc" / "cache").mkdir()
+    needed, refused = unused_cache.needed, []
+
+    def needed_and_then_run(*about: Any) -> unused_cache.Needed:
+        keep = needed(*about)
+        with pytest.raises(subprocess.CalledProcessError) as failure:
+            repository.dvc("repro")
+        refused.append(failure.value.stderr)
+        return keep
+
+    monkeypatch.setattr(unused_cache, "needed", needed_and_then_run)
+    clean_up("--remove")
+    assert ["Unable to acquire lock" in error for error in refused] == [True]
+    with (repository.root / ".dvc" / "tmp" / "lock").open("r+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert "its cache stays as it is" in clean_up("--remove")
 
 
 @pytest.mark.slow
@@ -186,6 +264,31 @@ def test_a_task_cleans_up_what_killed_and_finished_tasks_left(repository: Reposi
     assert result["reason"] == "removed 3 leftovers of tasks, 0.0 MB"
     assert not any(folder.exists() for folder in folders)
     assert run(repository, params, "first") == {"first": "restored"}, "a run that was planned needs it"
+
+
+@pytest.mark.slow
+def test_a_run_that_each_plan_confirms_keeps_its_outputs(repository: Repository) -> None:
+    params, _ = planned(repository)
+    run(repository, params, "judge")
+    planned(repository)
+    age(repository.state)
+    age(repository.shared / "cache")
+    assert planned(repository)[1] == {}, "nothing to do, which the complete run says, not DVC"
+    result, output = repository.work("clean_up", CONVOY_REMOVE="1")
+    assert "0 plans, 1 complete runs and 0 results of stages" in output
+    assert result["leftovers"]["objects of DVC's cache"][0] == 0
+    assert planned(repository)[1] == {}, "the next run trains everything again"
+
+
+@pytest.mark.slow
+def test_a_task_without_folders_finds_nothing(repository: Repository) -> None:
+    """As in a pod without a claim."""
+    result, output = repository.work(
+        "clean_up", CONVOY_REMOVE="1", CONVOY_STATE="", CONVOY_CACHE="", CONVOY_WORK=""
+    )
+    assert result["reason"] == "removed 0 leftovers of tasks, 0.0 MB"
+    assert "there is no state folder: clones and DVC's cache stay as they are" in output
+    assert "tasks run" not in output
 
 
 @pytest.mark.slow

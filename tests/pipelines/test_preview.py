@@ -1,11 +1,21 @@
 """`make plan` says what would run and why, for the working tree as it is."""
 
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from pipelines.worker import preview
-from tests.pipelines.conftest import Repository
+from tests.pipelines.conftest import ROOT, Repository
+
+WAITING_CHECK = """
+import os, pathlib
+if folder := os.environ.get("WAITS"):
+    pathlib.Path(folder, "started").write_text("")
+    pathlib.Path(folder, "ends").read_text()
+"""
 
 
 @pytest.mark.slow
@@ -28,3 +38,22 @@ def test_the_plan_is_of_the_working_tree_with_its_uncommitted_changes(
     repository.write("params.yaml", "base: -1\nmodels:\n  a: {}\n")
     assert preview.main() == 1
     assert capsys.readouterr().err == "error: params.yaml: base is -1; must be positive\n"
+
+
+@pytest.mark.slow
+def test_two_plans_at_once_do_not_meet(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    started, ends = tmp_path / "started", tmp_path / "ends"
+    for pipe in (started, ends):
+        os.mkfifo(pipe)
+    repository.write("stages/tools/check.py", WAITING_CHECK)
+    words = [sys.executable, "-m", "pipelines.worker.preview"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "WAITS": str(tmp_path)}
+    with subprocess.Popen(words, cwd=repository.root, env=environment) as first:
+        started.read_text(encoding="utf-8")
+        monkeypatch.chdir(repository.root)
+        monkeypatch.setattr(sys, "argv", ["preview"])
+        assert preview.main() == 0
+        ends.write_text("", encoding="utf-8")
+    assert first.returncode == 0

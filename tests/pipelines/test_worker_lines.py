@@ -104,6 +104,28 @@ def test_the_link_to_mlflow_takes_a_login_and_a_server_that_restarts(monkeypatch
     assert set(headers) == {"Basic " + base64.b64encode(b"me:p@ss").decode()}
 
 
+def test_a_page_at_mlflows_address_is_said_and_fails_no_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class LoginPage(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"<html>Log in</html>")
+
+        def log_message(self, *about: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), LoginPage) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.server_port}")
+        links = record._mlflow_run(job.read({"CONVOY_ACTION": "plan", "CONVOY_REPOSITORY": "it"}))
+        server.shutdown()
+    assert links == {"mlflow_run_id": None, "mlflow_url": None}
+    assert "is not linked: Expecting value" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("line", "fields"),
     [

@@ -1,12 +1,16 @@
 """What the worker refuses: permanent errors, whose retry cannot help."""
 
 import json
+import shutil
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
-from tests.pipelines.conftest import Repository
+from tests.pipelines.conftest import ROOT, Repository
 
 pytestmark = pytest.mark.slow
 
@@ -28,6 +32,22 @@ def test_params_that_are_not_allowed_are_refused(
     assert says in result["reason"]
     assert "Traceback" not in output
     assert "\n" not in result["reason"]
+
+
+def test_a_mistyped_override_is_answered_with_the_nearest_key_in_an_image_too(
+    repository: Repository, tmp_path: Path
+) -> None:
+    image = tmp_path / "image"
+    image.mkdir()
+    for name in ("stages", "pipelines"):
+        (image / name).symlink_to(ROOT / name)
+    shutil.copytree(ROOT / "hydra_plugins", repository.root / "hydra_plugins")
+    repository.commit()
+    words = [sys.executable, "-m", "pipelines.worker"]
+    environment = repository.environment("plan", CONVOY_OVERRIDES='["models.a.train.epoch=3"]')
+    done = subprocess.run(words, cwd=image, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "no such key; did you mean models.a.train.epochs?" in done.stdout
 
 
 def test_an_unknown_commit_is_refused_and_an_unknown_repository_fails(repository: Repository) -> None:
