@@ -239,13 +239,19 @@ class Relation(Section):
     split: Literal["test", "val"] = Field(default="test", description="The split that both are measured on.")
     source: Annotated[str, Field(min_length=1)] = Field(description="Book, chapter and place.")
 
+    def lower(self, recipe: str) -> tuple[str, str]:
+        """The recipe and the name of the lower result, where `recipe` is the one that states the relation."""
+        other, _, name = self.above.rpartition(".")
+        return other or recipe, name
+
 
 class Book(Section):
     """What a book prints for this experiment."""
 
     figures: list[Printed] = Field(default_factory=list, description="Its figures.")
     relations: list[Relation] = Field(
-        default_factory=list, description="What it states about two results; a recipe's own, not inherited."
+        default_factory=list,
+        description="What it states about two results; a recipe that starts from another has its own, or [].",
     )
 
 
@@ -276,8 +282,15 @@ class Params(Section):
             _check_exists(f"models.{name}.input", model.input, inputs)
         for member in self.ensemble.members:
             _check_exists("ensemble.members", member, list(self.models))
+        results = [*self.models, ENSEMBLE]
         for number, printed in enumerate(self.book.figures):
-            _check_exists(f"book.figures.{number}.of", printed.of, [*self.models, ENSEMBLE])
+            _check_exists(f"book.figures.{number}.of", printed.of, results)
+        for number, relation in enumerate(self.book.relations):
+            _check_exists(f"book.relations.{number}.of", relation.of, results)
+            recipe, name = relation.lower(self.recipe)
+            if recipe == self.recipe:
+                others = [result for result in (*results, MEMBERS) if result != relation.of]
+                _check_exists(f"book.relations.{number}.above", name, others)
         _check_exists("promote.challenger", self.promote.challenger, [*TAKEN, *self.models])
         for name in set(TAKEN) & set(self.models):
             raise PydanticCustomError("name", f"models.{name}: the name is taken by {TAKEN[name]}")

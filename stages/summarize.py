@@ -78,7 +78,7 @@ def summarize(
         books=overview.books(book.figures, scores),
         baseline=headline.baseline(manifest),
         named=headline.CLASSES_NAMED,
-        steps=headline.next_steps(diagnoses, per_class, drift["verdict"], wrong),
+        steps=headline.next_steps(diagnoses, per_class, scores[subject]["macro_f1"], drift["verdict"], wrong),
         members=[_member(name, models / name, diagnoses.get(name, [])) for name in members],
         gains=overview.gains(judged[ENSEMBLE], members),
         weighed=read_json(ensemble / weighting.FILE),

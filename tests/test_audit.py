@@ -172,6 +172,39 @@ def test_many_classes_share_the_sheets_and_the_smallest_have_them(
     assert '<th scope="row">owl' not in html
 
 
+def widths_shown(html: str) -> tuple[list[float], list[str]]:
+    """The heights of the bars of the widths, and what stands below them."""
+    widths = html.partition("<h3>width</h3>")[2].partition("<h3>")[0]
+    heights = [float(height) for height in re.findall(r"height:([\d.]+)%", widths)]
+    return heights, re.findall("<span>(.*?)</span>", widths)
+
+
+def test_bars_end_where_the_label_below_them_says(project: Project, images: Images) -> None:
+    """They end at the 99th percentile, and the label said the largest width."""
+    source = images(CLASSES)
+    for number, path in enumerate(sorted((source / "cat").iterdir())):
+        with Image.open(path) as image:
+            wider = image.resize((400 if number == 39 else 25 + number, 20))
+        wider.save(path)
+    project.ingest(near_duplicates={"distance": None})
+    _, ends = widths_shown(project.audit().read_text(encoding="utf-8"))
+    widths = [24] * 40 + [25 + number for number in range(39)] + [400]
+    assert ends == ["24", "median 24.5", f"{np.quantile(widths, 0.99):.0f} to 400"]
+
+
+def test_one_wide_image_beside_equal_ones_is_a_bar_at_the_right_end(project: Project, images: Images) -> None:
+    source = images({"cat": 110, "dog": 110})
+    with Image.open(source / "cat" / "000.png") as image:
+        wide = image.resize((400, 20))
+    wide.save(source / "cat" / "000.png")
+    project.ingest(near_duplicates={"distance": None})
+    heights, ends = widths_shown(project.audit().read_text(encoding="utf-8"))
+    assert ends == ["24", "median 24", "400"]
+    assert heights[0] == 100
+    assert heights[-1] > 0
+    assert sum(heights[1:-1]) == 0
+
+
 def test_a_changed_file_stops_the_stage(images: Images, project: Project, image_results: Path) -> None:
     """Else the figures and the thumbnail of the new file would be stored as those of the old one."""
     source = images()

@@ -143,6 +143,21 @@ ALL = "lenet, minivggnet, hog_logistic"
             [{"of": "vgg", "metric": "accuracy", "value": 0.9, "tolerance": 0.0, "source": "A book"}],
             "book.figures.0.of is 'vgg'; allowed: ",
         ),
+        (
+            "book.relations",
+            [{"of": "vgg", "above": "lenet", "source": "A book"}],
+            "book.relations.0.of is 'vgg'; allowed: ",
+        ),
+        (
+            "book.relations",
+            [{"of": "ensemble", "above": "vgg", "source": "A book"}],
+            "book.relations.0.above is 'vgg'; allowed: hog_logistic, lenet, minivggnet, members",
+        ),
+        (
+            "book.relations",
+            [{"of": "lenet", "above": "digits.lenet", "source": "A book"}],
+            "book.relations.0.above is 'lenet'; allowed: hog_logistic, minivggnet, ensemble, members",
+        ),
         ("models.ensemble", LENET, "models.ensemble: the name is taken by the average of all"),
         # Weights.
         (
@@ -245,6 +260,9 @@ def test_every_recipe_composes_and_is_allowed(tmp_path: Path, recipe: str) -> No
     path.write_text(compose(f"recipe={recipe}"), encoding="utf-8")
     loaded = params.load(path)
     assert loaded.recipe == recipe
+    # The reproduction table reads a recipe's own file.
+    own = yaml.safe_load((ROOT / "conf" / "recipe" / f"{recipe}.yaml").read_bytes()).get("book", {})
+    assert loaded.book == params.Book.model_validate(own)
     # An extractor that no member reads would run for nothing.
     assert {f"features/{name}" for name in loaded.extractors} <= {
         member.input for member in loaded.models.values()

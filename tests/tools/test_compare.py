@@ -90,6 +90,14 @@ def test_a_training_that_two_executions_share_is_one_line_of_the_curves() -> Non
     assert [text.get_text() for text in section.curves["loss"].legends[0].get_texts()] == ["a, b", "c"]
 
 
+def test_machines_whose_names_differ_at_the_end_are_told_apart() -> None:
+    commit = "0123456789ab" + "c" * 28
+    runs = [
+        Compared(name, name, {"host": f"gpu-cluster-node-{name}", "git.commit": commit}, {}) for name in "ab"
+    ]
+    assert comparison.about(runs) == [("Machine", ["gpu-cluster-node-a", "gpu-cluster-node-b"])]
+
+
 @needs_chromium
 @pytest.mark.slow
 @pytest.mark.parametrize(("width", "scheme"), [(WIDE, "dark"), (PHONE, "light")])

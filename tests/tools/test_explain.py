@@ -1,5 +1,6 @@
 """`make explain`: what a param means, from the same classes as the docs."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ def test_a_param_has_its_meaning_range_value_and_place_in_the_books() -> None:
     assert lines[-1] == '  change   make run SET="models.hog_logistic.c=…"'
     assert "  allowed  integer > 0 or null" in explained("models.lenet.train.epochs")
     assert "  value    12" in explained("models.lenet.train.epochs")
+    assert "  allowed  integer ≥ 0 < 4294967296" in explained("seed")
 
 
 def test_a_section_lists_its_keys() -> None:
@@ -61,6 +63,13 @@ def fields(section: type[Section], seen: set[type[Section]]) -> list[tuple[type[
         for inside in reference.sections(field.annotation)[0]:
             rows += fields(inside, seen)
     return rows
+
+
+def test_no_two_keys_of_a_section_share_a_meaning() -> None:
+    """The class's summary is the meaning of a key that has none of its own."""
+    rows = fields(params.Params, set())
+    meanings = Counter((section, reference.describe(section, name).meaning) for section, name in rows)
+    assert [(section.__module__, meaning) for (section, meaning), keys in meanings.items() if keys > 1] == []
 
 
 def test_every_param_has_a_meaning() -> None:

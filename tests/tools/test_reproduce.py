@@ -56,6 +56,16 @@ def test_relations_name_recipes_and_members_that_exist() -> None:
             assert side.name == "members" or re.search(rf"\b{side.name}\b", recipes[side.recipe]), relation
 
 
+def test_headers_claim_what_the_tolerances_check() -> None:
+    for name, book in read_books().items():
+        header = (ROOT / "conf" / "recipe" / f"{name}.yaml").read_text(encoding="utf-8")
+        claims = header.partition("Claims:")[2].partition("# Data:")[0]
+        least = [pytest.approx(figure.value - figure.tolerance, abs=6e-4) for figure in book.figures]
+        tolerances = [figure.tolerance for figure in book.figures]
+        assert all(float(bound) in least for bound in re.findall(r">= (0\.\d+)", claims)), name
+        assert all(float(bound) in tolerances for bound in re.findall(r"within (0\.\d+)", claims)), name
+
+
 def test_a_recipe_of_no_book_is_refused_in_one_line(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

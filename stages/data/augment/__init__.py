@@ -27,12 +27,33 @@ class Augment(Section):
 
     The moves are those of Keras' ImageDataGenerator (Practitioner Bundle ch. 2): every value is the largest
     of a range drawn from uniformly. Pixels are the same but for rounding, and with `wrap` and `constant` but
-    for the outermost, which OpenCV blends with what is beyond. Brightness, contrast and saturation multiply
-    by 1 - value to 1 + value. Elastic moves, a share of the shorter side: Simard et al., Best Practices for
-    Convolutional Neural Networks, ICDAR 2003. `pca_colour`, the deviation of shifts along the components of
-    ImageNet's colours: Krizhevsky et al. 2012 (design-patterns text, section 3). Cutout: DeVries and Taylor,
-    arXiv:1708.04552; mixup: Zhang et al., arXiv:1710.09412; cutmix: Yun et al., arXiv:1905.04899. With both,
-    each batch gets one of them.
+    for the outermost, which OpenCV blends with what is beyond. Elastic moves: Simard et al., Best Practices
+    for Convolutional Neural Networks, ICDAR 2003. `pca_colour`: Krizhevsky et al. 2012 (design-patterns text,
+    section 3). Cutout: DeVries and Taylor, arXiv:1708.04552; mixup: Zhang et al., arXiv:1710.09412; cutmix:
+    Yun et al., arXiv:1905.04899.
+
+    Attributes:
+        rotation: Degrees that an image is turned by, to either side.
+        shift: The share of height and width that an image is moved by, to either side.
+        shear: Degrees that an image is slanted by, to either side.
+        zoom: Height and width are each scaled by 1 - zoom to 1 + zoom.
+        horizontal_flip: Half of the images are mirrored, left to right; not where left and right mean
+            something.
+        vertical_flip: Half of the images are mirrored, top to bottom.
+        fill: What is beyond the border: the nearest pixel, a reflection, the other side (wrap) or black
+            (constant).
+        elastic: Root mean square of the lengths of smooth random moves of pixels, a share of the shorter
+            side; for digits 0.03.
+        resized_crop: The least share of the area that is cut out and brought back to size.
+        brightness: Values are multiplied by 1 - brightness to 1 + brightness.
+        contrast: Distances from mid-grey are multiplied by 1 - contrast to 1 + contrast.
+        saturation: Distances from the grey image are multiplied by 1 - saturation to 1 + saturation.
+        pca_colour: The deviation of shifts along the components of ImageNet's colours; 0.1 is AlexNet's.
+        cutout: The side of a grey square, a share of the shorter side.
+        mixup: Two images are blended, and their labels: alpha of the beta distribution of shares, of which
+            0.2 is usual.
+        cutmix: A box of another image is pasted, with its share of the label: alpha, as of `mixup`, of which
+            1.0 is usual. With both, each batch gets one of them.
     """
 
     rotation: Annotated[float, Field(ge=0, le=180)]

@@ -54,7 +54,7 @@ class SourceParams(Section):
 
     Attributes:
         kind: The module in this package.
-        path: What DVC watches for changes: a file or a folder; `~` is the home.
+        path: What DVC watches for changes: a file or a folder; `~` is not expanded.
     """
 
     kind: str

@@ -20,7 +20,13 @@ _BROKEN = (*MEMBER_ERRORS, KeyError, MemoryError, TypeError, ValueError)
 
 
 class Params(SourceParams):
-    """`path` is the file; `images` and `labels` are the names of the two arrays in it."""
+    """Two arrays in one file.
+
+    Attributes:
+        path: The file.
+        images: The name of the array of images.
+        labels: The name of the array of labels.
+    """
 
     kind: Literal["arrays"]
     images: str = "images"

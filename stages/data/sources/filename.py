@@ -9,7 +9,12 @@ from stages.data.sources._walk import walk
 
 
 class Params(SourceParams):
-    r"""`pattern` is searched in the file name; its one group is the class: `^([a-z]+)\.` for `cat.1.jpg`."""
+    r"""A folder on disk.
+
+    Attributes:
+        path: The folder; folders in it may be nested.
+        pattern: Searched in the file name; its one group is the class: `^([a-z]+)\.` for `cat.1.jpg`.
+    """
 
     kind: Literal["filename"]
     pattern: Pattern

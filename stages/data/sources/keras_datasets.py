@@ -20,7 +20,12 @@ _NAMES = {
 
 
 class Params(SourceParams):
-    """`path` is this file: what comes is fixed by the name. Keras keeps it in ~/.keras or $KERAS_HOME."""
+    """A set that Keras keeps in ~/.keras or $KERAS_HOME.
+
+    Attributes:
+        path: This file, as the name fixes what comes.
+        name: Of the set, as Keras has it.
+    """
 
     kind: Literal["keras_datasets"]
     name: Literal["mnist", "fashion_mnist", "cifar10", "cifar100"]

@@ -22,7 +22,16 @@ _BLOCK = 2**18
 
 
 class Params(SourceParams):
-    """`path` is this file: the digest fixes what comes. The download is kept in the folder `cache`."""
+    """An archive on a web server.
+
+    Attributes:
+        path: This file, as the digest fixes what comes.
+        url: Of the archive: http or https.
+        sha256: The digest of the archive.
+        cache: The folder that keeps the download.
+        pattern: As that of the source `archive`: its group in file names is the class.
+        encoding: As that of the source `archive`, of names that are not marked as UTF-8.
+    """
 
     kind: Literal["url"]
     url: Annotated[str, StringConstraints(pattern=r"^https?://")]

@@ -50,7 +50,13 @@ class Body(Section):
 
 
 class Head(Section):
-    """How the last feature maps become a vector, and then: FC → ReLU → dropout for each width."""
+    """How the last feature maps become a vector, and then: FC → ReLU → dropout for each width.
+
+    Attributes:
+        pooling: each map's mean (avg), its maximum, or all of its values (flatten).
+        hidden: widths of the fully connected layers; []: none.
+        dropout: the share of values that training leaves out behind each of them.
+    """
 
     pooling: Literal["avg", "max", "flatten"]
     hidden: list[Positive]
@@ -58,7 +64,11 @@ class Head(Section):
 
 
 class WarmUp(Duration):
-    """How long the head learns alone, and with which optimizer."""
+    """How long the head learns alone, and with which optimizer.
+
+    Attributes:
+        optimizer: of this phase.
+    """
 
     optimizer: Optimizer
 
@@ -77,7 +87,16 @@ class FineTune(Duration):
 
 
 class Params(LearnerParams):
-    """The pretrained backbone, the new head, and the phases; without `fine_tune` the head alone learns."""
+    """The pretrained backbone, the new head, and the phases.
+
+    Attributes:
+        body: the backbone and its weights.
+        head: the layers after it.
+        augment: random changes to training images; null: none.
+        warm_up: the phase in which the head learns alone.
+        fine_tune: the phase in which the end of the backbone learns too; null: there is none.
+        train: all other settings, of both phases.
+    """
 
     kind: Literal["fine_tuning"]
     input: Literal["data/packed"]

@@ -19,8 +19,10 @@ class Params(IncrementalParams):
     Attributes:
         hidden: widths of the hidden layers.
         activation: behind each hidden layer.
-        optimizer: with a constant learning rate.
+        optimizer: the algorithm of the steps.
+        learning_rate: of all steps.
         momentum: Nesterov's, of sgd; adam ignores it.
+        batch_size: images per step.
         alpha: strength of the L2 penalty.
     """
 

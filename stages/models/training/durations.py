@@ -9,7 +9,12 @@ from stages.common.section import Positive, Section
 
 
 class Duration(Section):
-    """A duration in `epochs` or in `steps` (batches); the other is null. Steps do not grow with the data."""
+    """A duration in `epochs` or in `steps` (batches); the other is null.
+
+    Attributes:
+        epochs: passes over the train split; null: `steps` says it.
+        steps: batches, whose number does not grow with the data; null: `epochs` says it.
+    """
 
     epochs: Positive | None = None
     steps: Positive | None = None

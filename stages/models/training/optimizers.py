@@ -44,7 +44,12 @@ class Common(Section):
 
 
 class Sgd(Common):
-    """Stochastic gradient descent; momentum 0 is none. Starter Bundle ch. 9."""
+    """Stochastic gradient descent. Starter Bundle ch. 9.
+
+    Attributes:
+        momentum: the share of the last move that the next one keeps; 0: none.
+        nesterov: whether the momentum is Nesterov's, whose gradient is that of the place it leads to.
+    """
 
     kind: Literal["sgd"]
     momentum: Decay
@@ -58,7 +63,11 @@ class Adam(Common):
 
 
 class AdamW(Common):
-    """Adam with `weight_decay` apart from the gradient (Loshchilov and Hutter, 2019)."""
+    """Adam with `weight_decay` apart from the gradient (Loshchilov and Hutter, 2019).
+
+    Attributes:
+        weight_decay: this times the rate is the share of the weights that each step takes off.
+    """
 
     kind: Literal["adamw"]
     weight_decay: Rate
@@ -71,7 +80,12 @@ class Nadam(Common):
 
 
 class RmsProp(Common):
-    """Steps divided by a moving average of gradients' size; `rho` is what is kept of the old one."""
+    """Steps divided by a moving average of gradients' size.
+
+    Attributes:
+        rho: the share of the old average that is kept.
+        momentum: the share of the last move that the next one keeps; 0: none.
+    """
 
     kind: Literal["rmsprop"]
     rho: Decay
@@ -85,7 +99,11 @@ class Adagrad(Common):
 
 
 class Adadelta(Common):
-    """Adagrad with a window instead of a sum (Zeiler, 2012)."""
+    """Adagrad with a window instead of a sum (Zeiler, 2012).
+
+    Attributes:
+        rho: the share of the old average that is kept.
+    """
 
     kind: Literal["adadelta"]
     rho: Decay

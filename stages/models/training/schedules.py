@@ -30,6 +30,11 @@ class Step(Section):
 
     The Starter Bundle's formula (ch. 16) counts one epoch more than have passed: its "every 5" is
     `{every: {epochs: 5}, first: {epochs: 4}}`.
+
+    Attributes:
+        factor: what each drop multiplies the rate by.
+        every: the time between two drops.
+        first: the time until the first drop; null: as `every`.
     """
 
     kind: Literal["step"]
@@ -39,7 +44,11 @@ class Step(Section):
 
 
 class InverseTime(Section):
-    """Divided by 1 + `decay` x steps. Starter Bundle ch. 15 and 16, where decay is learning rate / epochs."""
+    """Divided by 1 + `decay` x steps. Starter Bundle ch. 15 and 16, where decay is learning rate / epochs.
+
+    Attributes:
+        decay: what each step adds to the divisor.
+    """
 
     kind: Literal["inverse_time"]
     decay: Rate
@@ -49,6 +58,10 @@ class Polynomial(Section):
     """Down to `end` at the last step, as (1 - share done)^power; power 1 is linear.
 
     Practitioner Bundle ch. 11 and 12, which lower the rate once an epoch; here it falls with every step.
+
+    Attributes:
+        power: of the share that is left; 1 is linear.
+        end: the rate at the last step.
     """
 
     kind: Literal["polynomial"]
@@ -61,6 +74,11 @@ class Cosine(Section):
 
     With several `cycles` the rate starts anew in each, as in Loshchilov and Hutter, SGDR (2017); warm-up as
     in Goyal et al. (2017).
+
+    Attributes:
+        warmup: how long the rate rises in a line from 0; null: not at all.
+        end: the rate at the end of each cycle.
+        cycles: how many times the rate falls.
     """
 
     kind: Literal["cosine"]
@@ -79,6 +97,11 @@ class Plateau(Section):
     """Times `factor` when `train.monitor` has not improved for `patience` epochs, down to `end`.
 
     The recipe of AlexNet, VGG and ResNet: divided by ten on a plateau.
+
+    Attributes:
+        factor: what each drop multiplies the rate by.
+        patience: the number of epochs without an improvement before a drop.
+        end: the lowest rate.
     """
 
     kind: Literal["plateau"]
@@ -88,7 +111,13 @@ class Plateau(Section):
 
 
 class Segment(Section):
-    """A learning rate, and the epoch or the step, counted from 1, whose end is the end of it."""
+    """A learning rate, and the epoch or the step, counted from 1, whose end is the end of it.
+
+    Attributes:
+        learning_rate: of this stretch.
+        until_epoch: its last epoch; null: `until_step` says the end.
+        until_step: its last step; null: `until_epoch` says the end.
+    """
 
     learning_rate: Rate
     until_epoch: Positive | None = None
@@ -110,6 +139,9 @@ class Segments(Section):
 
     The books' "ctrl+c" training (Practitioner Bundle ch. 11): stop by hand, lower the rate, resume from the
     checkpoint. Segments make it repeatable.
+
+    Attributes:
+        segments: the stretches in their order; the last one ends no earlier than the training.
     """
 
     kind: Literal["segments"]

@@ -9,7 +9,12 @@ from stages.common.section import Positive, Section, Seed
 
 
 class EarlyStopping(Section):
-    """Stop when `monitor` has not improved by more than `min_delta` for `patience` epochs."""
+    """Stop when `monitor` has not improved by more than `min_delta` for `patience` epochs.
+
+    Attributes:
+        patience: the number of epochs without an improvement.
+        min_delta: what an improvement exceeds.
+    """
 
     patience: Positive
     min_delta: Annotated[float, Field(ge=0)]

@@ -61,7 +61,9 @@ def about(runs: Sequence[Compared]) -> list[tuple[str, list[str]]]:
     rows = []
     for key, title in keys.items():
         values = [run.tags.get(key, _NOTHING) for run in runs]
-        rows.append((title, [words.get(value, value[:12]) for value in values]))
+        # Digests differ within their first digits; hosts of a cluster may differ in their last letter.
+        length = 12 if key in ("git.commit", "manifest") else None
+        rows.append((title, [words.get(value, value[:length]) for value in values]))
     return [(title, cells) for title, cells in rows if len(set(cells)) > 1]
 
 

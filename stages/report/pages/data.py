@@ -96,8 +96,14 @@ def _counts(images: Counter[tuple[str, str]]) -> dict[str, dict[str, int]]:
 
 
 def _histogram(values: NDArray[np.float64]) -> dict[str, Any]:
-    """Bars up to the 99th percentile: a single huge image would push all others into the first bar."""
-    low, high = float(values.min()), float(np.quantile(values, 0.99))
+    """Bars up to the 99th percentile: a single huge image would push all others into the first bar.
+
+    The last bar has the images beyond it, too.
+    """
+    low, most, high = float(values.min()), float(values.max()), float(np.quantile(values, 0.99))
+    if high == low:
+        # Nearly all images are equal; bars up to this value would say that all are.
+        high = most
     counts, _ = np.histogram(
         np.minimum(values, high), bins=_BINS, range=(low, high if high > low else low + 1)
     )
@@ -106,7 +112,8 @@ def _histogram(values: NDArray[np.float64]) -> dict[str, Any]:
         "heights": heights,
         "low": _short(low),
         "median": _short(float(np.median(values))),
-        "high": _short(float(values.max())),
+        "high": _short(high),
+        "most": _short(most),
     }
 
 

@@ -4,8 +4,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from stages.data.manifest import Manifest
 
 # So many classes and next steps are named; the sections below have all.
@@ -30,6 +28,7 @@ def baseline(manifest: Manifest) -> dict[str, Any]:
 def next_steps(
     diagnoses: Mapping[str, Sequence[Mapping[str, str]]],
     per_class: Sequence[Mapping[str, Any]],
+    macro_f1: float,
     drift: str,
     wrong: int,
 ) -> list[dict[str, str]]:
@@ -37,7 +36,8 @@ def next_steps(
 
     Args:
         diagnoses: member → its findings, as reports/diagnosis.json has them.
-        per_class: figures of each class, the lowest F1 first.
+        per_class: figures of the classes with the lowest F1, the lowest first.
+        macro_f1: the mean F1 of all classes that have test images.
         drift: the drift check's verdict.
         wrong: number of errors on the test split.
 
@@ -55,8 +55,7 @@ def next_steps(
         for member, finding in findings
         if finding["name"] != _BALANCED
     ]
-    mean = float(np.mean([row["f1"] for row in per_class]))
-    weak = [row["name"] for row in per_class[:CLASSES_NAMED] if row["f1"] < mean - _WEAK]
+    weak = [row["name"] for row in per_class[:CLASSES_NAMED] if row["f1"] < macro_f1 - _WEAK]
     if weak:
         steps.append(
             {

@@ -107,8 +107,13 @@ def matrix(predictions: Predictions, classes: Sequence[str]) -> dict[str, Any]:
 
 
 def per_class(predictions: Predictions, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """List precision, recall, F1 and the commonest confusion of up to 200 classes, the lowest F1 first."""
+    """List precision, recall, F1 and the commonest confusion of up to 200 classes, the lowest F1 first.
+
+    A class without images is left out, as in the macro averages: its F1 of 0 says nothing of the member.
+    """
     figures = metrics.per_class(predictions)
+    rows = np.argsort(figures.f1, kind="stable")
+    present = rows[figures.support[rows] > 0]
     return [
         {
             "name": classes[row],
@@ -118,7 +123,7 @@ def per_class(predictions: Predictions, classes: Sequence[str]) -> list[dict[str
             "support": int(figures.support[row]),
             "taken_for": _taken_for(predictions, row, classes),
         }
-        for row in np.argsort(figures.f1, kind="stable").tolist()[:CLASSES_SHOWN]
+        for row in present.tolist()[:CLASSES_SHOWN]
     ]
 
 

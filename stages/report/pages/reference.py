@@ -141,7 +141,7 @@ def _allowed(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> str:
 
 
 def _limits(schema: Mapping[str, Any]) -> Iterator[str]:
-    yield from (f"{sign} {schema[name]:g}" for name, sign in _BOUNDS.items() if name in schema)
+    yield from (f"{sign} {schema[name]:.12g}" for name, sign in _BOUNDS.items() if name in schema)
     least, most = schema.get("minItems"), schema.get("maxItems")
     if least is not None and least == most:
         yield f"of length {least}"

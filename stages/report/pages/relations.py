@@ -57,8 +57,7 @@ class Difference:
 
 def sides(recipe: str, relation: Relation) -> tuple[Side, Side]:
     """The two results of a recipe's relation."""
-    other, _, member = relation.above.rpartition(".")
-    return Side(recipe, relation.of), Side(other or recipe, member)
+    return Side(recipe, relation.of), Side(*relation.lower(recipe))
 
 
 def compare(

@@ -60,6 +60,7 @@ def _findings(root: Path, scores: dict[str, dict[str, float]]) -> list[str]:
     steps = headline.next_steps(
         read_json(root / "reports" / diagnosis.FILE),
         overview.per_class(predictions, classes),
+        scores[subject]["macro_f1"],
         read_json(root / "reports" / "drift.json")["verdict"],
         int((~predictions.correct).sum()),
     )
