@@ -96,6 +96,11 @@ class Docker:
             return {"outcome": "refused", "reason": f"the engine refuses the container: {error.explanation}"}
         try:
             ended = self._to_its_end(client, self._container, work)
+        except BaseException:
+            # The removal kills the worker, which then leaves no checkpoint.
+            with suppress(DockerException, *_UNREACHABLE):
+                self.cancel()
+            raise
         finally:
             _remove(client, self._container)
         if result.exists():

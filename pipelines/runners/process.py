@@ -45,9 +45,14 @@ class Process:
             process_group=0,
         ) as self._process:
             assert self._process.stdout is not None
-            for line in self._process.stdout:
-                tail.add(line)
-                log.info("%s", line.rstrip("\n"))
+            try:
+                for line in self._process.stdout:
+                    tail.add(line)
+                    log.info("%s", line.rstrip("\n"))
+            except BaseException:
+                # The end of `with` would wait until the worker has done all its work.
+                self.cancel()
+                raise
         _signal(self._process.pid, signal.SIGKILL)
         if path.exists():
             result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

@@ -205,6 +205,16 @@ def test_lines_come_while_it_runs_and_cancelling_ends_all(driven: Driven) -> Non
     assert resumed["outcome"] == "ran", "the next try resumes from the checkpoint instead of waiting"
 
 
+def test_the_timeout_of_a_task_ends_all_before_airflow_cancels(driven: Driven) -> None:
+    with driven.started("train@a", **params(driven.repository, waits=600)) as process:
+        assert process.stdout is not None
+        upto(process.stdout, "waiting")
+        process.send_signal(signal.SIGALRM)
+        assert ended(process)[0] == {"outcome": "expired"}
+    # A worker that was killed leaves its clone, and its stage has written no checkpoint.
+    assert driven.remains("train@a") == []
+
+
 def test_cancelling_in_the_midst_of_a_line_ends_all(driven: Driven) -> None:
     result, output = driven("train@a", cancel_at="waiting", **params(driven.repository, waits=600))
     assert "waiting" in output
