@@ -111,7 +111,7 @@ class Kubernetes:
                 words = describe(pod)
                 return _failed(f"the pod ended without its container: {words}") if words else self._gone()
             else:
-                reason = waiting(pod, self._warning(api))
+                reason = waiting(pod, self._warning(api, pod.metadata.uid))
                 if reason.text and reason.text != shown:
                     log.info("awaited_pod reason=%s", output.tail.label + reason.text)
                     shown = reason.text
@@ -135,9 +135,10 @@ class Kubernetes:
             return {"outcome": "stopped", "reason": "cancelled"}
         return _failed(_DELETED)
 
-    def _warning(self, api: Any) -> str:
+    def _warning(self, api: Any, uid: str) -> str:
         """The newest warning among the pod's events: a volume that cannot be mounted is said nowhere else."""
-        selector = f"involvedObject.name={self._name},type=Warning"
+        # Not by name: an earlier try's pod had the same one, and its events outlive it by an hour.
+        selector = f"involvedObject.uid={uid},type=Warning"
         with suppress(ApiException, HTTPError):
             events = api.list_namespaced_event(self._config.namespace, field_selector=selector).items
             if events:

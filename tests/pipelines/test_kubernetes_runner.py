@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.pipelines import cluster
-from tests.pipelines.cluster import RUNNING, Cluster, container, unschedulable
+from tests.pipelines.cluster import RUNNING, Cluster, container, unschedulable, warning
 from tests.pipelines.driven import ended, upto
 from tests.pipelines.kubernetes_work import VARIABLES, started
 
@@ -113,6 +113,11 @@ def test_the_pod_of_an_earlier_try_is_waited_for(tmp_path: Path) -> None:
             "ErrImagePull: manifest unknown",
         ),
         (
+            [container({"waiting": {"reason": "ErrImagePull", "message": "pull access denied for a"}})],
+            "refused",
+            "ErrImagePull: pull access denied for a",
+        ),
+        (
             [
                 container(
                     {"waiting": {"reason": "CreateContainerConfigError", "message": 'secret "a" not found'}}
@@ -152,9 +157,19 @@ def test_a_queue_for_a_node_ends_at_our_own_timeout_with_the_clusters_reason(tmp
 
 def test_the_reason_of_a_volume_that_is_not_mounted_is_that_of_the_events(tmp_path: Path) -> None:
     starting = container({"waiting": {"reason": "ContainerCreating"}})
-    event = {"reason": "FailedMount", "message": "mount.nfs: timed out", "metadata": {}, "involvedObject": {}}
-    result, _ = run(Cluster([starting], events=[event]), tmp_path, config={"start_timeout": "0.03"})
-    assert "FailedMount: mount.nfs: timed out" in result["reason"]
+    # A file server that is reloaded denies for a while; a wrong login of a pull is refused.
+    message = "FailedMount: mount.nfs: access denied by server while mounting"
+    server = Cluster([starting], events=[warning(message)])
+    result, _ = run(server, tmp_path, config={"start_timeout": "0.03"})
+    assert result["outcome"] == "failed"
+    assert message in result["reason"]
+
+
+def test_a_warning_of_an_earlier_trys_pod_does_not_count(tmp_path: Path) -> None:
+    starting = container({"waiting": {"reason": "ContainerCreating"}})
+    old = warning('Failed: Error: secret "convoy-login" not found', uid="of-the-pod-before")
+    server = Cluster([starting, cluster.ended(0, "Completed")], [SUCCESS], events=[old])
+    assert run(server, tmp_path)[0] == RESULT
 
 
 def test_a_pod_that_the_cluster_refuses_is_not_tried_again(tmp_path: Path) -> None:
