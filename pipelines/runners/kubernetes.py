@@ -17,6 +17,7 @@ from typing import Any
 
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
+from kubernetes.config.config_exception import ConfigException
 from urllib3.exceptions import HTTPError
 
 from pipelines.config import Config
@@ -56,8 +57,11 @@ class Kubernetes:
             pod = _pod.manifest(self._config, work)
         except ValueError as error:
             return _refused(str(error))
+        try:
+            api = _connect()
+        except ConfigException as error:
+            return _ended.not_started("kubernetes", str(error))
         self._name = pod["metadata"]["name"]
-        api = _connect()
         try:
             if not self._removed(api):
                 return _failed(
@@ -65,7 +69,8 @@ class Kubernetes:
                 )
             patiently(lambda: self._create(api, pod), _passes)
         except ApiException as error:
-            return _refused(f"the cluster refuses the pod: {_message(error)}")
+            verdict = _failed if _passes(error) else _refused
+            return verdict(f"the cluster refuses the pod: {_message(error)}")
         output = Log(api, self._config.namespace, self._name, work.label)
         try:
             limit = _ended.size(bytes_of(_pod.memory_limit(self._config, work)))

@@ -3,7 +3,7 @@
 Reads `{"runner": …, "config": {…}, "work": {…}}` from standard input; its last line is the result as JSON.
 SIGTERM cancels, as Airflow does; SIGALRM is the task's timeout. `{"cancel_at": TEXT}` cancels in the midst of
 writing a line with this text, while the writer holds the output's lock. `{"only_shown": true}` prints the
-Kubernetes runner's pod instead.
+Kubernetes runner's pod instead. `{"patience": SECONDS}` is how long a server may be unreachable.
 """
 
 import io
@@ -16,6 +16,7 @@ from typing import Any
 from pipelines import runners
 from pipelines.config import Config
 from pipelines.graph import Settings
+from pipelines.runners import _patience
 
 
 class Interrupted(io.TextIOWrapper):
@@ -46,6 +47,7 @@ logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
 runner = runners.create(request["runner"], Config(**request["config"]))
 signal.signal(signal.SIGTERM, lambda *_: runner.cancel())
 signal.signal(signal.SIGALRM, expire)
+_patience.SECONDS = request.get("patience", _patience.SECONDS)
 settings = Settings(**request.get("settings", {}))
 work = runners.Work(request["name"], request["variables"], settings)
 if request.get("only_shown"):

@@ -80,6 +80,15 @@ def test_an_api_server_that_is_unreachable_for_a_while_ends_nothing(tmp_path: Pa
     assert run(server, tmp_path)[0] == RESULT
 
 
+@pytest.mark.parametrize("status", [503, 429])
+def test_an_api_server_that_stays_unreachable_is_tried_again(tmp_path: Path, status: int) -> None:
+    result, _ = run(Cluster([RUNNING], refuses=[status] * 9), tmp_path, patience=0)
+    assert result == {
+        "outcome": "failed",
+        "reason": "the cluster refuses the pod: etcdserver: leader changed",
+    }
+
+
 def test_the_pod_of_an_earlier_try_is_waited_for(tmp_path: Path) -> None:
     server = Cluster([cluster.ended(0, "Completed")], [SUCCESS], lingers=2)
     assert run(server, tmp_path)[0] == RESULT
