@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPException
 
 from pipelines.proxy.engine import Engine, EngineError
 
@@ -48,15 +49,27 @@ class Attendance:
             }
             return [container for container, last in self._last.items() if now - last >= seconds]
 
-    def watch(self, seconds: float) -> None:
-        """Stop unattended containers, for ever."""
-        while True:
-            time.sleep(min(seconds / 4, 30))
-            try:
-                for container in self.unattended(seconds):
+    def look(self, seconds: float) -> None:
+        """Stop the containers that are unattended now."""
+        with _reported():
+            for container in self.unattended(seconds):
+                with _reported():
+                    self._engine.stop(container, _SECONDS_TO_STOP)
                     print(
                         f"stopped {container[:12]}: no runner has followed it for {seconds:.0f} s", flush=True
                     )
-                    self._engine.stop(container, _SECONDS_TO_STOP)
-            except (OSError, EngineError) as error:
-                print(f"the engine does not answer: {error}", flush=True)
+
+    def watch(self, seconds: float) -> None:
+        """Look for ever."""
+        while True:
+            time.sleep(min(seconds / 4, 30))
+            self.look(seconds)
+
+
+@contextmanager
+def _reported() -> Iterator[None]:
+    """Inside, an answer of the engine that is missing or broken is printed: the next one may be whole."""
+    try:
+        yield
+    except (OSError, HTTPException, ValueError, EngineError) as error:
+        print(f"the engine does not answer: {error}", flush=True)

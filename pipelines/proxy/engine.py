@@ -58,7 +58,11 @@ class Engine:
         return connection, answer
 
     def call(self, method: str, path: str, query: dict[str, str] | None = None, body: Any = None) -> Any:
-        """Send a request; return the decoded answer, None for an empty one. Raises EngineError, OSError."""
+        """Send a request; return the decoded answer, None for an empty one.
+
+        Raises EngineError; OSError where the engine does not answer; HTTPException or ValueError where its
+        answer is cut off or no JSON.
+        """
         connection, answer = self.open(method, path, query, body)
         try:
             text = answer.read()

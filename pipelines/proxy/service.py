@@ -58,7 +58,7 @@ class Handler(BaseHTTPRequestHandler):
             self._refuse(403, str(error))
         except EngineError as error:
             self._refuse(error.status, str(error))
-        except OSError as error:
+        except (OSError, HTTPException, ValueError) as error:
             self._refuse(502, f"the engine does not answer: {error}")
 
     def _answer(self) -> None:
