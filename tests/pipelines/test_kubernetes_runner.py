@@ -37,6 +37,9 @@ def run(server: Cluster, folder: Path, **options: Any) -> tuple[dict[str, Any], 
         ("CONVOY_REPOSITORY", "https://robot:hunter2@git.example.com/project.git"),
         ("CONVOY_REPOSITORY", "https://hunter2@git.example.com/project.git"),
         ("CONVOY_REPOSITORY", "ssh://robot:hunter2@git.example.com/project.git"),
+        ("HTTPS_PROXY", "http://robot:hunter2@proxy.example.com:3128"),
+        ("CONVOY_OVERRIDES", '["ingest.source.url=https://robot:hunter2@example.com/a.zip"]'),
+        ("CONVOY_PARAMS", "ingest:\n  source:\n    url: https://hunter2@example.com/a.zip\n"),
     ],
 )
 def test_a_password_that_the_pod_would_show_is_refused(tmp_path: Path, name: str, value: str) -> None:
