@@ -140,7 +140,7 @@ class Handler(BaseHTTPRequestHandler):
                 200, {"StatusCode": engine.call("POST", f"/containers/{container}/wait")["StatusCode"]}
             )
         else:
-            engine.call("DELETE", f"/containers/{container}", {"force": "1", "v": "1"})
+            engine.remove(container, force=True)
             self._send(204)
 
     def _follow(self, container: str, since: str) -> None:

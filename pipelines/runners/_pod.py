@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -68,6 +69,8 @@ def manifest(config: Config, work: Work) -> dict[str, Any]:
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": _SECONDS_TO_STOP,
+            # After the task's own timeout: Airflow may be gone, and nothing else ends a stage that hangs.
+            "activeDeadlineSeconds": math.ceil(60 * (work.settings.timeout + float(config.start_timeout))),
             "securityContext": {
                 "runAsNonRoot": True,
                 "runAsUser": 1000,

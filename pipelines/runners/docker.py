@@ -118,7 +118,7 @@ class Docker:
         """Stop the container; `run` goes on, and removes it.
 
         Airflow kills the task five seconds later; one that takes longer to stop stays, stopped, until the
-        next try.
+        next try or the proxy removes it.
         """
         self._cancelled = True
         if self._container is not None:

@@ -68,10 +68,11 @@ def answers(tmp_path: Path) -> Iterator[Answers]:
 @each_broken
 def test_a_broken_answer_does_not_end_the_watch(answers: Answers, broken: bytes) -> None:
     attendance = Attendance(Engine(answers.path, "stack"))
-    answers.answers = [broken, in_json([{"Id": "a"}, {"Id": "b"}]), broken, in_json("")]
+    containers = [{"Id": "a", "State": "running"}, {"Id": "b", "State": "exited"}]
+    answers.answers = [broken, in_json(containers), broken, in_json("")]
     for _ in range(2):
         attendance.look(0)
-    assert answers.requests[-2:] == ["POST /containers/a/stop", "POST /containers/b/stop"]
+    assert answers.requests[-2:] == ["POST /containers/a/stop", "DELETE /containers/b"]
 
 
 @each_broken
