@@ -15,7 +15,7 @@ Its settings are environment variables:
     CONVOY_UID, CONVOY_GID  the user that stages run as
     CONVOY_DOCKER_NETWORK   the network that stages are attached to
     CONVOY_STACK            the label's value: containers of other stacks on the engine stay out of reach
-    CONVOY_UNATTENDED       seconds after which a container is stopped that no runner follows any more; 300
+    CONVOY_UNATTENDED       seconds after which a container without a runner is stopped, then removed; 300
     DOCKER_SOCKET           the engine's socket; /var/run/docker.sock
 
 The rejected alternatives: regular expressions over the request's JSON (the engine's parser folds Unicode, so

@@ -58,7 +58,11 @@ class Engine:
         return connection, answer
 
     def call(self, method: str, path: str, query: dict[str, str] | None = None, body: Any = None) -> Any:
-        """Send a request; return the decoded answer, None for an empty one. Raises EngineError, OSError."""
+        """Send a request; return the decoded answer, None for an empty one.
+
+        Raises EngineError; OSError where the engine does not answer; HTTPException or ValueError where its
+        answer is cut off or no JSON.
+        """
         connection, answer = self.open(method, path, query, body)
         try:
             text = answer.read()
@@ -73,14 +77,19 @@ class Engine:
             raise EngineError(404, f"no such container of stack {self._stack}: {name}")
         return inspected
 
-    def running(self) -> list[str]:
-        """The ids of this stack's containers that run."""
-        filters = json.dumps({"label": [f"{STACK_LABEL}={self._stack}"]})
-        return [container["Id"] for container in self.call("GET", "/containers/json", {"filters": filters})]
+    def containers(self) -> dict[str, bool]:
+        """By id of each of this stack's containers, whether it runs."""
+        query = {"all": "1", "filters": json.dumps({"label": [f"{STACK_LABEL}={self._stack}"]})}
+        listed = self.call("GET", "/containers/json", query)
+        return {row["Id"]: row["State"] not in ("created", "exited", "dead") for row in listed}
 
     def stop(self, container: str, seconds: int) -> None:
         """SIGTERM, and SIGKILL after so many seconds."""
         self.call("POST", f"/containers/{container}/stop", {"t": str(seconds)})
+
+    def remove(self, container: str, *, force: bool = False) -> None:
+        """Remove a container with its volumes; one that runs only by force."""
+        self.call("DELETE", f"/containers/{container}", {"force": str(int(force)), "v": "1"})
 
 
 def _message(text: bytes) -> str:

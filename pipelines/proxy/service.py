@@ -58,7 +58,7 @@ class Handler(BaseHTTPRequestHandler):
             self._refuse(403, str(error))
         except EngineError as error:
             self._refuse(error.status, str(error))
-        except OSError as error:
+        except (OSError, HTTPException, ValueError) as error:
             self._refuse(502, f"the engine does not answer: {error}")
 
     def _answer(self) -> None:
@@ -140,7 +140,7 @@ class Handler(BaseHTTPRequestHandler):
                 200, {"StatusCode": engine.call("POST", f"/containers/{container}/wait")["StatusCode"]}
             )
         else:
-            engine.call("DELETE", f"/containers/{container}", {"force": "1", "v": "1"})
+            engine.remove(container, force=True)
             self._send(204)
 
     def _follow(self, container: str, since: str) -> None:

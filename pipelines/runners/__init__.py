@@ -45,6 +45,9 @@ class Runner(Protocol):
     def run(self, work: Work, context: Any) -> dict[str, Any] | None:
         """Run the worker to its end, and remove what was started for it.
 
+        An exception in the midst of it, such as the one that Airflow raises at a task's timeout, first stops
+        the work as `cancel` does. Airflow's own call of `cancel` comes after `run` has ended.
+
         Args:
             work: What to run.
             context: The context of the Airflow task.

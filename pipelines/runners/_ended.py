@@ -1,4 +1,4 @@
-"""How a container ended, where its worker left no result."""
+"""How a worker ended that left no result, or why it could not start."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -50,6 +50,11 @@ def result(
     text = " | ".join(lines)
     parts = [cause, f"exit status {status}", detail, f"last lines: {text}" if text else ""]
     return {"outcome": _OUTCOMES.get(status, "failed"), "reason": "; ".join(filter(None, parts))}
+
+
+def not_started(runner: str, reason: str) -> dict[str, Any]:
+    """The result of a runner that has nothing to run with: a person chooses another one, or provides it."""
+    return {"outcome": "refused", "reason": f"the runner {runner} cannot start here: {reason}"}
 
 
 def size(count: int) -> str:

@@ -11,13 +11,12 @@ log = logging.getLogger(__name__)
 SECONDS = 600.0
 
 
-def patiently(call: Callable[[], T], passes: Callable[[Exception], bool], seconds: float = SECONDS) -> T:
-    """Call until it succeeds.
+def patiently(call: Callable[[], T], passes: Callable[[Exception], bool]) -> T:
+    """Call until it succeeds, for at most SECONDS.
 
     Args:
         call: What to do.
         passes: Whether an error may be over by the next try.
-        seconds: How long to try.
 
     Returns:
         What the call returns.
@@ -25,7 +24,7 @@ def patiently(call: Callable[[], T], passes: Callable[[Exception], bool], second
     Raises:
         Exception: The call's own, when it does not pass or the time is over.
     """
-    deadline, pause = time.monotonic() + seconds, 0.5
+    deadline, pause = time.monotonic() + SECONDS, 0.5
     while True:
         try:
             return call()

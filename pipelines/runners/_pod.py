@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import math
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from pipelines.config import Config
@@ -15,6 +17,7 @@ CONTAINER = "stage"
 # docker/kubernetes/network.yaml selects stages by these, and no other pod of the namespace.
 LABELS = {"app.kubernetes.io/part-of": "convoy", "app.kubernetes.io/component": "stage"}
 _SSH = "/etc/convoy-ssh"
+_SSH_USER = re.compile(r"ssh://[^/:@\s]+@")
 _SECRET = re.compile(r"PASSWORD|TOKEN|SECRET|_KEY$|CREDENTIAL")
 # The worker gives its stage ten seconds to write a checkpoint.
 _SECONDS_TO_STOP = 30
@@ -66,6 +69,8 @@ def manifest(config: Config, work: Work) -> dict[str, Any]:
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": _SECONDS_TO_STOP,
+            # After the task's own timeout: Airflow may be gone, and nothing else ends a stage that hangs.
+            "activeDeadlineSeconds": math.ceil(60 * (work.settings.timeout + float(config.start_timeout))),
             "securityContext": {
                 "runAsNonRoot": True,
                 "runAsUser": 1000,
@@ -122,18 +127,20 @@ def _variables(config: Config, work: Work) -> dict[str, str]:
             f"-o UserKnownHostsFile={_SSH}/known_hosts -o StrictHostKeyChecking=yes -o IdentitiesOnly=yes"
         )
         variables["GIT_SSH_COMMAND"] = f"ssh -i {_SSH}/ssh-privatekey {options}"
-    readable = [name for name, value in variables.items() if _SECRET.search(name) or _has_login(name, value)]
-    if readable:
-        hint = "put it into a Secret that CONVOY_SECRETS names, and leave it empty here"
-        raise ValueError(f"{readable[0]} would be readable in the pod's specification: {hint}")
+    _check_unreadable(variables)
     return variables
 
 
-def _has_login(name: str, value: str) -> bool:
-    # Over SSH a user alone is no secret; over HTTPS it may be a token.
-    if re.match(r"ssh://[^/:@]+@", value):
-        return False
-    return name in ("CONVOY_REPOSITORY", "MLFLOW_TRACKING_URI") and without_login(value) != value
+def _check_unreadable(variables: Mapping[str, str]) -> None:
+    """Raise ValueError for a variable with a password: who may list pods can read it."""
+    for name, value in variables.items():
+        # Over SSH a user alone is no secret; over HTTPS it may be a token.
+        address = _SSH_USER.sub("ssh://", value)
+        if _SECRET.search(name) or without_login(address) != address:
+            hint = "put it into a Secret that CONVOY_SECRETS names, and leave it empty here"
+            if name in ("CONVOY_OVERRIDES", "CONVOY_PARAMS"):
+                hint = "an address among the params has no user and password"
+            raise ValueError(f"{name} would be readable in the pod's specification: {hint}")
 
 
 def _resources(config: Config, work: Work) -> dict[str, dict[str, str]]:

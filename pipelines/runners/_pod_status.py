@@ -6,11 +6,12 @@ from typing import Any
 
 from pipelines.runners._pod import CONTAINER
 
-# No retry helps: a name, a login or an object is wrong.
+# No retry helps: a name, a login or an object is wrong. The login is that of a pull alone: a network plug-in
+# or a file server says the same words for a while, until its own login is renewed.
 _PERMANENT = re.compile(
     r"InvalidImageName|persistentvolumeclaim \".*\" not found|secret \".*\" not found|couldn't find key"
     r"|manifest unknown|not found: |: not found|repository does not exist"
-    r"|unauthorized|authentication required|denied"
+    r"|(ErrImagePull|Failed to pull image).*(unauthorized|authentication required|denied)"
 )
 
 
@@ -49,8 +50,8 @@ def waiting(pod: Any, warning: str) -> Waiting:
     # A pull that fails is first said with its cause, and then, as ImagePullBackOff, without.
     if warning and not any(warning in text for text in texts):
         texts.append(warning)
-    text = "; ".join(" ".join(text.split()) for text in texts)
-    return Waiting(text, bool(_PERMANENT.search(text)))
+    lines = [" ".join(text.split()) for text in texts]
+    return Waiting("; ".join(lines), any(map(_PERMANENT.search, lines)))
 
 
 def terminated(pod: Any) -> Any:

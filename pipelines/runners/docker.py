@@ -79,7 +79,13 @@ class Docker:
         result = self._result(work)
         result.parent.mkdir(parents=True, exist_ok=True)
         result.unlink(missing_ok=True)
-        client = patiently(_connect, _passes)
+        try:
+            client = patiently(_connect, _passes)
+        except DockerException as error:
+            if (cause := _of_socket(error)) is None:
+                raise
+            place = os.environ.get("DOCKER_HOST", "/var/run/docker.sock")
+            return _ended.not_started("docker", f"{place}: {cause.strerror}")
         # Airflow died and its container did not: two of one task would write the same checkpoints.
         _remove(client, work.name)
         try:
@@ -96,6 +102,11 @@ class Docker:
             return {"outcome": "refused", "reason": f"the engine refuses the container: {error.explanation}"}
         try:
             ended = self._to_its_end(client, self._container, work)
+        except BaseException:
+            # The removal kills the worker, which then leaves no checkpoint.
+            with suppress(DockerException, *_UNREACHABLE):
+                self.cancel()
+            raise
         finally:
             _remove(client, self._container)
         if result.exists():
@@ -107,7 +118,7 @@ class Docker:
         """Stop the container; `run` goes on, and removes it.
 
         Airflow kills the task five seconds later; one that takes longer to stop stays, stopped, until the
-        next try.
+        next try or the proxy removes it.
         """
         self._cancelled = True
         if self._container is not None:
@@ -191,8 +202,18 @@ def _remove(client: APIClient, name: str) -> None:
 def _passes(error: Exception) -> bool:
     if isinstance(error, APIError):
         return bool(error.is_server_error())
-    # While the engine starts, the client's first call fails with an error of this kind that says why.
-    return isinstance(error, (*_UNREACHABLE, DockerException))
+    # While the engine starts, the client's first call fails with an error of this kind that says why. Its
+    # socket may be missing then; one that is forbidden stays so.
+    return isinstance(error, (*_UNREACHABLE, DockerException)) and not isinstance(
+        _of_socket(error), PermissionError
+    )
+
+
+def _of_socket(error: BaseException | None) -> OSError | None:
+    """What the system says of an engine's socket that is missing or forbidden: the client wraps it."""
+    while error is not None and not isinstance(error, (FileNotFoundError, PermissionError)):
+        error = error.__context__
+    return error
 
 
 def _follow(client: APIClient, container: str, since: float, tail: _ended.Tail) -> float:

@@ -17,6 +17,7 @@ from typing import Any
 
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
+from kubernetes.config.config_exception import ConfigException
 from urllib3.exceptions import HTTPError
 
 from pipelines.config import Config
@@ -56,8 +57,11 @@ class Kubernetes:
             pod = _pod.manifest(self._config, work)
         except ValueError as error:
             return _refused(str(error))
+        try:
+            api = _connect()
+        except ConfigException as error:
+            return _ended.not_started("kubernetes", str(error))
         self._name = pod["metadata"]["name"]
-        api = _connect()
         try:
             if not self._removed(api):
                 return _failed(
@@ -65,7 +69,8 @@ class Kubernetes:
                 )
             patiently(lambda: self._create(api, pod), _passes)
         except ApiException as error:
-            return _refused(f"the cluster refuses the pod: {_message(error)}")
+            verdict = _failed if _passes(error) else _refused
+            return verdict(f"the cluster refuses the pod: {_message(error)}")
         output = Log(api, self._config.namespace, self._name, work.label)
         try:
             limit = _ended.size(bytes_of(_pod.memory_limit(self._config, work)))
@@ -111,7 +116,7 @@ class Kubernetes:
                 words = describe(pod)
                 return _failed(f"the pod ended without its container: {words}") if words else self._gone()
             else:
-                reason = waiting(pod, self._warning(api))
+                reason = waiting(pod, self._warning(api, pod.metadata.uid))
                 if reason.text and reason.text != shown:
                     log.info("awaited_pod reason=%s", output.tail.label + reason.text)
                     shown = reason.text
@@ -135,9 +140,10 @@ class Kubernetes:
             return {"outcome": "stopped", "reason": "cancelled"}
         return _failed(_DELETED)
 
-    def _warning(self, api: Any) -> str:
+    def _warning(self, api: Any, uid: str) -> str:
         """The newest warning among the pod's events: a volume that cannot be mounted is said nowhere else."""
-        selector = f"involvedObject.name={self._name},type=Warning"
+        # Not by name: an earlier try's pod had the same one, and its events outlive it by an hour.
+        selector = f"involvedObject.uid={uid},type=Warning"
         with suppress(ApiException, HTTPError):
             events = api.list_namespaced_event(self._config.namespace, field_selector=selector).items
             if events:

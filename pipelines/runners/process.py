@@ -33,21 +33,20 @@ class Process:
         path = Path(self._config.state) / "results" / f"{work.name}.json"
         path.unlink(missing_ok=True)
         tail = _ended.Tail()
-        with subprocess.Popen(
-            [self._config.python, *COMMAND],
-            cwd=CODE,
-            env=_inherited() | work.variables | _nodes(work) | {"CONVOY_RESULT": str(path)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            process_group=0,
-        ) as self._process:
+        try:
+            self._process = self._started(work, path)
+        except (FileNotFoundError, PermissionError) as error:
+            return _ended.not_started("process", f"{error.filename}: {error.strerror}")
+        with self._process:
             assert self._process.stdout is not None
-            for line in self._process.stdout:
-                tail.add(line)
-                log.info("%s", line.rstrip("\n"))
+            try:
+                for line in self._process.stdout:
+                    tail.add(line)
+                    log.info("%s", line.rstrip("\n"))
+            except BaseException:
+                # The end of `with` would wait until the worker has done all its work.
+                self.cancel()
+                raise
         _signal(self._process.pid, signal.SIGKILL)
         if path.exists():
             result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -56,6 +55,19 @@ class Process:
         code = self._process.returncode
         status = 128 - code if code < 0 else code
         return _ended.result(status, tail, out_of_memory=False, limit="")
+
+    def _started(self, work: Work, result: Path) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [self._config.python, *COMMAND],
+            cwd=CODE,
+            env=_inherited() | work.variables | _nodes(work) | {"CONVOY_RESULT": str(result)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            process_group=0,
+        )
 
     def cancel(self) -> None:
         """Send SIGTERM to the worker, which stops its stage and itself; after a while, SIGKILL to all."""

@@ -12,7 +12,7 @@ import yaml
 
 from pipelines.worker import declared, dvc, timings
 from pipelines.worker.clone import LOCK, cloned
-from pipelines.worker.job import Job
+from pipelines.worker.job import Job, RefusedError
 from pipelines.worker.plan import RAN_BEFORE
 
 # Bytes: reports, not data sets.
@@ -33,7 +33,7 @@ def stage(job: Job) -> dict[str, Any]:
         The result: `ran` with its metrics and its peak of memory, or `restored`.
 
     Raises:
-        RefusedError: The stage reported a permanent error.
+        RefusedError: The stage reported a permanent error, or the commit has no such stage.
         FailedError: It ended otherwise.
     """
     with cloned(job) as root:
@@ -48,6 +48,7 @@ def stage(job: Job) -> dict[str, Any]:
                 _prefer_in_run_cache(root, job)
         seconds = time.monotonic() - started
         if done.status:
+            _check_declared(root, job.stage)
             done.fail(job.stage, note=_save_outputs(root, job))
         if job.stage not in done.ran:
             return {"outcome": "restored", "reason": RAN_BEFORE}
@@ -119,6 +120,13 @@ def _save_outputs(root: Path, job: Job) -> str:
             shutil.copyfile(path, saved[-1])
     pages = [path for path in saved if path.suffix == ".html"]
     return f"; see {pages[0] if pages else folder}" if saved else ""
+
+
+def _check_declared(root: Path, address: str) -> None:
+    """Raise RefusedError for a stage that dvc.yaml lacks: Airflow's graph may be of another commit."""
+    stages, name = declared.stages(root), address.partition("@")[0]
+    if name not in stages:
+        raise RefusedError(f"dvc.yaml of the run's commit has no stage {name}; it has {', '.join(stages)}")
 
 
 def _declared(root: Path, addresses: Iterable[str]) -> list[dict[str, Any]]:

@@ -15,6 +15,8 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 Status = dict[str, Any]
+NAME = "convoy-train-one-train-lenet"
+UID = "00000000-0000-4000-8000-000000000002"
 KUBECONFIG = """
 apiVersion: v1
 kind: Config
@@ -40,6 +42,30 @@ def ended(code: int, reason: str = "Error") -> Status:
     return container({"terminated": {"exitCode": code, "reason": reason}}, phase)
 
 
+def warning(message: str, uid: str = UID) -> dict[str, Any]:
+    """An event of a pod: its message begins with its reason and a colon."""
+    reason, _, text = message.partition(": ")
+    return {
+        "type": "Warning",
+        "reason": reason,
+        "message": text,
+        "metadata": {},
+        "involvedObject": {"name": NAME, "uid": uid},
+    }
+
+
+def selected(event: dict[str, Any], selector: str) -> bool:
+    """Whether an event has the fields of a selector."""
+    for part in selector.split(","):
+        path, _, expected = part.partition("=")
+        value: Any = event
+        for key in path.split("."):
+            value = value.get(key, {})
+        if value != expected:
+            return False
+    return True
+
+
 def unschedulable(message: str) -> Status:
     """The status of a pod that no node takes."""
     condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
@@ -58,7 +84,7 @@ class Cluster:
         refuses: HTTP statuses of the first answers, to whatever request.
         create_status: HTTP status of the answer to the request for a pod.
         loses_creation: The first request for a pod creates it and gets an error for an answer.
-        events: The pod's events.
+        events: The namespace's events.
         calls: Method and path of each request.
         pod: The pod that was created.
     """
@@ -113,13 +139,16 @@ class Cluster:
             self.send(request, 409, {"message": "pods already exists"})
         elif request.command == "POST":
             self.pod = json.loads(body)
+            self.pod["metadata"]["uid"] = UID
             self.send(request, 504 if self.loses_creation else 201, self.pod)
         elif request.command == "DELETE":
             if self.pod is not None:
                 self.deleted.set()
             self.send(request, 200, {})
         elif url.path.endswith("/events"):
-            self.send(request, 200, {"kind": "EventList", "items": self.events})
+            (selector,) = parse_qs(url.query)["fieldSelector"]
+            events = [event for event in self.events if selected(event, selector)]
+            self.send(request, 200, {"kind": "EventList", "items": events})
         elif url.path.endswith("/log"):
             self.send_log(request, parse_qs(url.query).get("follow") == ["True"])
         else:

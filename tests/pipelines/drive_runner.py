@@ -1,8 +1,9 @@
 """Run one work by one runner, as an Airflow task does; by the Python that has what the runner imports.
 
 Reads `{"runner": …, "config": {…}, "work": {…}}` from standard input; its last line is the result as JSON.
-SIGTERM cancels, as Airflow does. `{"cancel_at": TEXT}` cancels in the midst of writing a line with this text,
-while the writer holds the output's lock. `{"only_shown": true}` prints the Kubernetes runner's pod instead.
+SIGTERM cancels, as Airflow does; SIGALRM is the task's timeout. `{"cancel_at": TEXT}` cancels in the midst of
+writing a line with this text, while the writer holds the output's lock. `{"only_shown": true}` prints the
+Kubernetes runner's pod instead. `{"patience": SECONDS}` is how long a server may be unreachable.
 """
 
 import io
@@ -15,6 +16,7 @@ from typing import Any
 from pipelines import runners
 from pipelines.config import Config
 from pipelines.graph import Settings
+from pipelines.runners import _patience
 
 
 class Interrupted(io.TextIOWrapper):
@@ -28,6 +30,14 @@ class Interrupted(io.TextIOWrapper):
         return super().write(text)
 
 
+class Expired(BaseException):
+    """The task's timeout: Airflow's is no Exception either."""
+
+
+def expire(*_: object) -> None:
+    raise Expired
+
+
 request: dict[str, Any] = json.load(sys.stdin)
 # Before anything logs: a logger keeps the output it first saw.
 sys.stdout = Interrupted(sys.stdout.buffer, line_buffering=True)
@@ -36,6 +46,8 @@ sys.stdout.word = request.get("cancel_at", "")
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
 runner = runners.create(request["runner"], Config(**request["config"]))
 signal.signal(signal.SIGTERM, lambda *_: runner.cancel())
+signal.signal(signal.SIGALRM, expire)
+_patience.SECONDS = request.get("patience", _patience.SECONDS)
 settings = Settings(**request.get("settings", {}))
 work = runners.Work(request["name"], request["variables"], settings)
 if request.get("only_shown"):
@@ -43,5 +55,9 @@ if request.get("only_shown"):
 
     shown: Any = _pod.manifest(Config(**request["config"]), work)
 else:
-    shown = runner.run(work, {})
+    try:
+        shown = runner.run(work, {})
+    except Expired:
+        runner.cancel()
+        shown = {"outcome": "expired"}
 sys.stdout.write(json.dumps(shown) + "\n")

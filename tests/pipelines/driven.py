@@ -120,12 +120,14 @@ class Driven:
 
     def remains(self, stage: str) -> list[str]:
         """What there still is of a work that was cancelled: clones, and containers, running or not."""
-        remaining = [path.name for path in (self.repository.shared / "work").glob("*")]
+        remaining = []
         if self.kind == "docker":
             words = ["docker", "ps", "--all", "--quiet", "--filter", f"name={self.name(stage)}"]
             remaining += subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
         if self.cluster is not None:
+            # Before the clones: a pod that is being deleted removes its own.
             remaining += self.cluster.pods_that_stay()
+        remaining += [path.name for path in (self.repository.shared / "work").glob("*")]
         return remaining
 
     def remove(self, stage: str) -> None:

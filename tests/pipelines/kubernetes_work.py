@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.pipelines.cluster import NAME
 from tests.pipelines.conftest import AIRFLOW_PYTHON
 from tests.pipelines.driven import runner_process
 
@@ -29,7 +30,7 @@ def started(
     request = {
         "runner": "kubernetes",
         "config": CONFIG | (config or {}),
-        "name": "convoy-train-one-train-lenet",
+        "name": NAME,
         "variables": VARIABLES,
         **options,
     }

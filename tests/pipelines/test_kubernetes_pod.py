@@ -66,6 +66,11 @@ def test_threads_have_room_and_the_clone_is_beside_the_cache() -> None:
     assert "CONVOY_REMOTE" not in variables, "an empty value would hide that of a Secret"
 
 
+def test_a_pod_ends_by_itself_after_its_tasks_timeout() -> None:
+    spec = pod_of(settings={"timeout": 90}, config={"start_timeout": "0.5"})["spec"]
+    assert spec["activeDeadlineSeconds"] == 90 * 60 + 30
+
+
 def test_without_a_claim_the_clone_is_in_the_pod() -> None:
     (stage,) = pod_of(config={"claim": ""})["spec"]["containers"]
     assert {"name": "CONVOY_WORK", "value": ""} in stage["env"]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.pipelines import cluster
-from tests.pipelines.cluster import RUNNING, Cluster, container, unschedulable
+from tests.pipelines.cluster import RUNNING, Cluster, container, unschedulable, warning
 from tests.pipelines.driven import ended, upto
 from tests.pipelines.kubernetes_work import VARIABLES, started
 
@@ -37,6 +37,9 @@ def run(server: Cluster, folder: Path, **options: Any) -> tuple[dict[str, Any], 
         ("CONVOY_REPOSITORY", "https://robot:hunter2@git.example.com/project.git"),
         ("CONVOY_REPOSITORY", "https://hunter2@git.example.com/project.git"),
         ("CONVOY_REPOSITORY", "ssh://robot:hunter2@git.example.com/project.git"),
+        ("HTTPS_PROXY", "http://robot:hunter2@proxy.example.com:3128"),
+        ("CONVOY_OVERRIDES", '["ingest.source.url=https://robot:hunter2@example.com/a.zip"]'),
+        ("CONVOY_PARAMS", "ingest:\n  source:\n    url: https://hunter2@example.com/a.zip\n"),
     ],
 )
 def test_a_password_that_the_pod_would_show_is_refused(tmp_path: Path, name: str, value: str) -> None:
@@ -80,6 +83,15 @@ def test_an_api_server_that_is_unreachable_for_a_while_ends_nothing(tmp_path: Pa
     assert run(server, tmp_path)[0] == RESULT
 
 
+@pytest.mark.parametrize("status", [503, 429])
+def test_an_api_server_that_stays_unreachable_is_tried_again(tmp_path: Path, status: int) -> None:
+    result, _ = run(Cluster([RUNNING], refuses=[status] * 9), tmp_path, patience=0)
+    assert result == {
+        "outcome": "failed",
+        "reason": "the cluster refuses the pod: etcdserver: leader changed",
+    }
+
+
 def test_the_pod_of_an_earlier_try_is_waited_for(tmp_path: Path) -> None:
     server = Cluster([cluster.ended(0, "Completed")], [SUCCESS], lingers=2)
     assert run(server, tmp_path)[0] == RESULT
@@ -111,6 +123,11 @@ def test_the_pod_of_an_earlier_try_is_waited_for(tmp_path: Path) -> None:
             [container({"waiting": {"reason": "ErrImagePull", "message": "manifest unknown"}})],
             "refused",
             "ErrImagePull: manifest unknown",
+        ),
+        (
+            [container({"waiting": {"reason": "ErrImagePull", "message": "pull access denied for a"}})],
+            "refused",
+            "ErrImagePull: pull access denied for a",
         ),
         (
             [
@@ -152,9 +169,19 @@ def test_a_queue_for_a_node_ends_at_our_own_timeout_with_the_clusters_reason(tmp
 
 def test_the_reason_of_a_volume_that_is_not_mounted_is_that_of_the_events(tmp_path: Path) -> None:
     starting = container({"waiting": {"reason": "ContainerCreating"}})
-    event = {"reason": "FailedMount", "message": "mount.nfs: timed out", "metadata": {}, "involvedObject": {}}
-    result, _ = run(Cluster([starting], events=[event]), tmp_path, config={"start_timeout": "0.03"})
-    assert "FailedMount: mount.nfs: timed out" in result["reason"]
+    # A file server that is reloaded denies for a while; a wrong login of a pull is refused.
+    message = "FailedMount: mount.nfs: access denied by server while mounting"
+    server = Cluster([starting], events=[warning(message)])
+    result, _ = run(server, tmp_path, config={"start_timeout": "0.03"})
+    assert result["outcome"] == "failed"
+    assert message in result["reason"]
+
+
+def test_a_warning_of_an_earlier_trys_pod_does_not_count(tmp_path: Path) -> None:
+    starting = container({"waiting": {"reason": "ContainerCreating"}})
+    old = warning('Failed: Error: secret "convoy-login" not found', uid="of-the-pod-before")
+    server = Cluster([starting, cluster.ended(0, "Completed")], [SUCCESS], events=[old])
+    assert run(server, tmp_path)[0] == RESULT
 
 
 def test_a_pod_that_the_cluster_refuses_is_not_tried_again(tmp_path: Path) -> None:

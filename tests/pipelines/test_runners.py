@@ -1,5 +1,6 @@
 """The contract of a runner: each is put to the same questions."""
 
+import json
 import os
 import re
 import signal
@@ -10,8 +11,8 @@ import pytest
 
 from tests.docker.conftest import base_image, docker, engine, image, proxy_image, started_proxy  # noqa: F401
 from tests.kubernetes.conftest import cluster, data_image  # noqa: F401
-from tests.pipelines.conftest import make
-from tests.pipelines.driven import Driven, ended, params, upto
+from tests.pipelines.conftest import AIRFLOW_PYTHON, make
+from tests.pipelines.driven import Driven, ended, params, runner_process, upto
 
 pytestmark = pytest.mark.slow
 
@@ -205,11 +206,45 @@ def test_lines_come_while_it_runs_and_cancelling_ends_all(driven: Driven) -> Non
     assert resumed["outcome"] == "ran", "the next try resumes from the checkpoint instead of waiting"
 
 
+def test_the_timeout_of_a_task_ends_all_before_airflow_cancels(driven: Driven) -> None:
+    with driven.started("train@a", **params(driven.repository, waits=600)) as process:
+        assert process.stdout is not None
+        upto(process.stdout, "waiting")
+        process.send_signal(signal.SIGALRM)
+        assert ended(process)[0] == {"outcome": "expired"}
+    # A worker that was killed leaves its clone, and its stage has written no checkpoint.
+    assert driven.remains("train@a") == []
+
+
 def test_cancelling_in_the_midst_of_a_line_ends_all(driven: Driven) -> None:
     result, output = driven("train@a", cancel_at="waiting", **params(driven.repository, waits=600))
     assert "waiting" in output
     assert result["outcome"] == "stopped"
     assert driven.remains("train@a") == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "lacks"),
+    [
+        ("process", "/nowhere/python: No such file or directory"),
+        ("docker", "unix:///nowhere/docker.sock: No such file or directory"),
+        ("kubernetes", "Invalid kube-config file. No configuration found."),
+    ],
+)
+@pytest.mark.usefixtures("airflow_environment")
+def test_a_runner_that_has_nothing_to_run_with_is_refused(tmp_path: Path, kind: str, lacks: str) -> None:
+    request = {
+        "runner": kind,
+        "name": "convoy-a",
+        "variables": {"CONVOY_ACTION": "plan", "CONVOY_RUN": "a"},
+        "config": {"state": str(tmp_path), "python": "/nowhere/python"},
+        "patience": 0,
+    }
+    nowhere = {"DOCKER_HOST": "unix:///nowhere/docker.sock", "KUBECONFIG": "/nowhere/config"}
+    with runner_process([str(AIRFLOW_PYTHON)], json.dumps(request), **nowhere) as process:
+        result, _ = ended(process)
+    reason = f"the runner {kind} cannot start here: {lacks}"
+    assert result == {"outcome": "refused", "reason": reason}
 
 
 def test_an_unknown_runner_is_refused_with_those_there_are() -> None:

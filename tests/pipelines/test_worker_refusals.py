@@ -64,6 +64,12 @@ def test_an_unknown_commit_is_refused_and_an_unknown_repository_fails(repository
     assert result["reason"] == "CONVOY_OVERRIDES is base=1; must be a JSON list of texts"
 
 
+def test_a_stage_that_the_commit_does_not_have_is_refused(repository: Repository) -> None:
+    result, output = repository.work("stage", CONVOY_STAGE="mean", CONVOY_PARAMS="base: 1\n", status=2)
+    assert result["reason"] == "dvc.yaml of the run's commit has no stage mean; it has first, train, judge"
+    assert "Traceback" not in output
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

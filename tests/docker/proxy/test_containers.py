@@ -3,6 +3,7 @@
 import json
 import subprocess
 import threading
+import time
 from dataclasses import replace
 
 import pytest
@@ -91,7 +92,7 @@ def test_record_writes_to_the_repository_but_not_to_what_git_runs(house: House) 
     assert house.create(body)[0] == 403
 
 
-def test_a_container_that_no_runner_follows_is_stopped(house: House) -> None:
+def test_a_container_that_no_runner_follows_is_stopped_and_removed(house: House) -> None:
     script = "trap 'echo stopped; exit 3' TERM; echo up; while :; do sleep 0.1; done"
     unfollowed, followed = house.created(script), house.created(script)
     for container in (unfollowed, followed):
@@ -102,8 +103,11 @@ def test_a_container_that_no_runner_follows_is_stopped(house: House) -> None:
     assert house.inspected(followed)["State"]["Running"] is True
     assert house.proxy.send("POST", f"/containers/{followed}/stop?t=5")[0] == 204
     stream.join()
-    for container in (unfollowed, followed):
-        house.proxy.send("DELETE", f"/containers/{container}")
+    deadline = time.monotonic() + 60
+    while any(
+        house.proxy.send("GET", f"/containers/{name}/json")[0] != 404 for name in (unfollowed, followed)
+    ):
+        assert time.monotonic() < deadline, "the container of a task that was killed stays for ever"
 
 
 def test_a_stream_whose_client_went_does_not_count(house: House) -> None:
