@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from stages.common.errors import DamagedError, ImageError
+from stages.common.errors import DamagedError, ImageError, raise_if_transient
 from stages.common.executor import Executor
 from stages.data import image_results
 from stages.data.decoding import Facts
@@ -149,6 +149,7 @@ def _read(image: Image, examiner: Examiner) -> tuple[_Candidate, tuple[bytes, bo
     try:
         candidate.facts, candidate.sha256, data = examiner.look_up(image)
     except OSError as error:
+        raise_if_transient(error)
         candidate.reject = Reject(image.name, label, "file", error.strerror or str(error))
         return candidate, None
     if isinstance(data, int):

@@ -5,7 +5,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from stages.common.errors import SourceError
+from stages.common.errors import SourceError, raise_if_transient
 from stages.data.sources import Image
 from stages.data.sources._naming import is_ignored, label_of
 
@@ -36,6 +36,7 @@ def walk(root: Path, pattern: str | None) -> Iterator[Image]:
         try:
             entries = [entry for entry in os.scandir(folder) if not is_ignored(entry.name)]
         except OSError as error:
+            raise_if_transient(error)
             yield Image(inside.as_posix(), None, problem=error.strerror)
             continue
         if pattern is None and not entries and folder != root:
@@ -56,7 +57,8 @@ def exists(path: Path) -> bool:
     """Whether a path exists; until Python 3.14, `Path.exists` raises for a name that is too long."""
     try:
         return path.exists()
-    except OSError:
+    except OSError as error:
+        raise_if_transient(error)
         return False
 
 
@@ -100,6 +102,7 @@ def _unreadable(root: Path) -> Iterator[tuple[str, str]]:
         try:
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
         except OSError as error:
+            raise_if_transient(error)
             yield folder.relative_to(root).as_posix(), str(error.strerror)
             continue
         for entry in entries:
@@ -120,6 +123,7 @@ def _problem(path: Path) -> str | None:
     except UnicodeEncodeError:
         return "a name that is not UTF-8"
     except OSError as error:
+        raise_if_transient(error)
         return f"a broken link ({error.strerror})" if path.is_symlink() else str(error.strerror)
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         return "a pipe, socket or device"

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from stages.common.errors import SourceError
+from stages.common.errors import SourceError, raise_if_transient
 from stages.data.sources import Image, SourceParams
 from stages.data.sources._limits import Budget
 from stages.data.sources._png import png
@@ -50,6 +50,7 @@ def images(params: Params) -> Iterator[Image]:
                     label = words[start + place]
                     yield Image(f"{label}/{start + place:07d}.png", label, data=png(pixels))
     except _BROKEN as error:
+        raise_if_transient(error)
         raise SourceError(
             f"ingest.source.path: {params.path} cannot be read as .npz or HDF5: {error}"
         ) from None
