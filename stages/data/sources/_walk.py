@@ -17,15 +17,16 @@ _DVC_IGNORE = ".dvcignore"
 def walk(root: Path, pattern: str | None) -> Iterator[Image]:
     """Every file below a folder that is not left behind by an operating system, folder by folder, sorted.
 
-    Links to files are followed. Links to folders are not, as they can loop; they and folders that may not be
-    opened are candidates with a problem, so that no images are missing without a word.
+    Links to files are followed. Links to folders are not, as they can loop. They and folders that may not be
+    opened end the walk: a reject for each would stand for a whole class.
 
     Args:
         root: The folder.
         pattern: Searched in file names for the class; None: the class is the parent folder.
 
     Raises:
-        SourceError: The folder is missing or, where folders are classes, one of them is empty.
+        SourceError: The folder is missing, it or one below it cannot be opened or is a link or, where folders
+            are classes, one of them is empty.
     """
     check_folder(root)
     # A stack, as os.walk calls itself for every level until Python 3.12, which ends at a thousand.
@@ -37,8 +38,9 @@ def walk(root: Path, pattern: str | None) -> Iterator[Image]:
             entries = [entry for entry in os.scandir(folder) if not is_ignored(entry.name)]
         except OSError as error:
             raise_if_transient(error)
-            yield Image(inside.as_posix(), None, problem=error.strerror)
-            continue
+            raise SourceError(
+                f"ingest.source.path: {folder} cannot be opened: {error.strerror}; allow it or move it"
+            ) from None
         if pattern is None and not entries and folder != root:
             raise SourceError(f"class {str(inside)!r} has no images; fill or delete {folder}")
         subfolders: list[Path] = []
@@ -47,7 +49,10 @@ def walk(root: Path, pattern: str | None) -> Iterator[Image]:
             if entry.is_dir(follow_symlinks=False):
                 subfolders.append(folder / entry.name)
             elif entry.is_symlink() and Path(entry.path).is_dir():
-                yield Image(name, None, problem="a link to a folder is not followed")
+                raise SourceError(
+                    f"ingest.source.path: {entry.path} is a link to a folder, which is not followed; "
+                    "put the folder itself there, or delete the link"
+                )
             else:
                 yield Image(name, label_of(name, pattern), path=folder / entry.name)
         folders += reversed(subfolders)
