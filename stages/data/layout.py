@@ -206,5 +206,9 @@ def _file_names_in(path: Path) -> list[str]:
 
 
 def _columns(table: Path) -> set[str]:
+    """The names in the first line; none where it is no line of a table."""
     with table.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-        return {name.strip() for name in next(csv.reader(file), [])}
+        try:
+            return {name.strip() for name in next(csv.reader(file), [])}
+        except csv.Error:
+            return set()

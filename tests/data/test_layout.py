@@ -86,6 +86,13 @@ def test_a_table_beside_its_images_or_named_itself(tmp_path: Path) -> None:
         assert layout.count(recognized.params()).by_class == {"cat": 1, "dog": 1}
 
 
+def test_a_csv_file_that_is_no_table_beside_class_folders_is_passed_over(tmp_path: Path) -> None:
+    root = files(tmp_path, "cat/1.jpg", "dog/1.jpg")
+    (root / "notes.csv").write_text("x" * 200_000)
+    assert layout.recognize(root).kind == "folder"
+    assert layout.recognize(root / "notes.csv").kind == "csv"
+
+
 def test_archives_named_or_alone_in_a_folder(tmp_path: Path) -> None:
     (tmp_path / "zip").mkdir()
     with zipfile.ZipFile(tmp_path / "zip" / "images.zip", "w") as archive:

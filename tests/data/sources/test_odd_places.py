@@ -14,6 +14,7 @@ from PIL import Image
 
 from stages.common.errors import SourceError
 from stages.data.sources import MAX_BYTES, SourceParams, archive, filename
+from stages.data.sources import csv as csv_source
 from tests.conftest import Images, Project
 
 
@@ -186,6 +187,42 @@ def test_hostile_names_in_an_archive_write_nothing_outside(project: Project) -> 
     assert len(accepted(project)) == 20
     written = {item for item in project.root.rglob("*") if item.is_file()} - before
     assert {item.parent for item in written} == {project.manifest.parent}
+
+
+@pytest.mark.parametrize(
+    ("name", "shown", "detail"),
+    [
+        ("cat/" + "1" * 5_000 + ".png", "cat/1111", "the name has more than 4096 bytes"),
+        ("cat/1." + "x" * 65_525, "cat/1.xx", "the name has more than 4096 bytes"),
+        ("cat/1#.png", r"cat/1\x00.png", "the name has a NUL character"),
+        ("c#t/1.png", r"c\x00t/1.png", "the name has a NUL character"),
+    ],
+)
+def test_names_that_no_file_can_have_are_listed(
+    project: Project, images: Images, name: str, shown: str, detail: str
+) -> None:
+    """Each of them ended a stage with status 70."""
+    source, path = images(), project.root / "set.zip"
+    with zipfile.ZipFile(path, "w") as out:
+        for image in sorted(source.rglob("*.png")):
+            out.write(image, image.relative_to(source))
+        out.writestr(name, png(0))
+    # zipfile writes no NUL.
+    path.write_bytes(path.read_bytes().replace(name.encode(), name.replace("#", "\0").encode()))
+    run(project, archive.Params(kind="archive", path=path))
+    assert len(accepted(project)) == 20
+    ((listed, reason),) = rejects(project).items()
+    assert listed.startswith(shown)
+    assert reason == ("name", detail)
+
+
+def test_a_nul_in_a_table_is_listed(project: Project, images: Images) -> None:
+    source = images({"x": 20})
+    lines = [f"x/{number:03d}.png,{'ab'[number % 2]}" for number in range(20)]
+    (source / "labels.csv").write_text("\n".join(["path,label", *lines, "x/0\0.png,a"]))
+    run(project, csv_source.Params(kind="csv", path=source, table="labels.csv"))
+    assert len(accepted(project)) == 20
+    assert rejects(project) == {r"x/0\x00.png": ("name", "the name has a NUL character")}
 
 
 def test_a_flat_folder_with_odd_names_is_told_by_a_pattern(project: Project, images: Images) -> None:
