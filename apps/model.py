@@ -74,6 +74,32 @@ def png(pixels: Pixels) -> bytes:
     return bytes(cv2.imencode(".png", bgr)[1])
 
 
+def check_copies(files: Sequence[Path], copies: Sequence[Path]) -> None:
+    """Make sure that no file is lost by writing a copy of each.
+
+    Args:
+        files: The files that a person named.
+        copies: What will be written for each of them.
+
+    Raises:
+        AppError: When a copy would replace one of the files, or another file's copy.
+    """
+    named = {_identity(file) for file in files if file.exists()}
+    originals: dict[Path, Path] = {}
+    for file, copy in zip(files, copies, strict=True):
+        if copy.exists() and _identity(copy) in named:
+            raise AppError(f"{file}: its copy would replace the original {copy}; name another folder")
+        other = originals.setdefault(copy, file)
+        if other != file:
+            raise AppError(f"{other} and {file} would have the same copy, {copy}; name a folder for each")
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """The same for all spellings of a path, and for a link and what it leads to."""
+    facts = path.stat()
+    return facts.st_dev, facts.st_ino
+
+
 def read(path: Path) -> Pixels:
     """Read an image file.
 

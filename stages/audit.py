@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from stages import cli
 from stages.common import executor as executors
 from stages.common import log
-from stages.common.errors import ImageError, SourceError, StoreError
+from stages.common.errors import ImageError, SourceError, StoreError, raise_if_transient
 from stages.common.executor import Executor
 from stages.common.files import read_json, replace_atomically, write_json
 from stages.data import blobs, image_results
@@ -172,7 +172,8 @@ def _compare(params: Drift, summary: dict[str, Any]) -> dict[str, Any]:
             return {"verdict": "pass", "reference": None, "figures": {}}
         limits = {"warn": params.warn, "stop": params.stop, "false_alarms": params.false_alarms}
         compared = drifting.compare(summary, accepted, **limits)
-    except (OSError, json.JSONDecodeError, KeyError, TypeError, ZeroDivisionError):
+    except (OSError, json.JSONDecodeError, KeyError, TypeError, ZeroDivisionError) as error:
+        raise_if_transient(error)
         raise StoreError(
             f"audit.drift.reference: {params.reference} is no profile of data; run make accept-data"
         ) from None

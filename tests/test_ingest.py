@@ -1,10 +1,15 @@
 """ingest: what is accepted, what is listed as rejected, and what stops the stage."""
 
 import csv
+import errno
+import itertools
 import json
+import os
 import shutil
 import tarfile
 import unicodedata
+import zipfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,10 +17,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from stages.common.errors import SourceError
+from stages.common.errors import SourceError, exit_status
 from stages.data import blobs
 from stages.data.manifest import SPLITS
-from stages.data.sources import archive
+from stages.data.sources import SourceParams, archive, folder
 from stages.data.sources import csv as csv_source
 from tests.conftest import Images, Project
 
@@ -120,6 +125,40 @@ def test_more_rejects_than_allowed_stop_the_stage_but_are_listed(project: Projec
     assert str(project.rejects) in str(stop.value)
     assert len(rejects_of(project)) == 3
     assert not project.manifest.exists()
+
+
+def stale(*_: object) -> None:
+    raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+
+@pytest.mark.parametrize("where", ["an image", "a folder", "a member"])
+def test_a_share_that_fails_once_is_tried_again_and_costs_no_image(
+    project: Project, images: Images, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """The stage ended well without these images, and DVC kept its outputs."""
+    source: SourceParams = folder.Params(kind="folder", path=images())
+    if where == "a member":
+        source = archive.Params(kind="archive", path=zipped(project))
+    owner, name = {"an image": (Path, "read_bytes"), "a folder": (os, "scandir")}.get(
+        where, (zipfile.ZipFile, "read")
+    )
+    calls, read = itertools.count(), getattr(owner, name)
+    # The third call is the first one for the class `dog`, or an image.
+    monkeypatch.setattr(owner, name, lambda *args: stale() if next(calls) == 2 else read(*args))
+    with pytest.raises(OSError, match="Stale file handle") as stop:
+        project.ingest(source, max_reject_fraction=0.9)
+    assert exit_status(stop.value) == 75
+    assert not project.manifest.exists()
+    project.ingest(source)
+    assert len(rows_of(project)) == 20
+
+
+def zipped(project: Project) -> Path:
+    path = project.root / "set.zip"
+    with zipfile.ZipFile(path, "w") as out:
+        for image in sorted(project.source.rglob("*.png")):
+            out.write(image, image.relative_to(project.source))
+    return path
 
 
 def test_class_names_may_have_spaces_and_any_letters(project: Project, images: Images) -> None:

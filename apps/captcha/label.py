@@ -33,7 +33,7 @@ def label(captchas: Path, *, to: Path) -> None:
         to: The folder of the folders to write into.
 
     Raises:
-        AppError: When the folder of captchas holds no files.
+        AppError: When the folder of captchas holds no files, or two whose digits would have the same names.
     """
     labelled, skipped = label_all(captchas, to, input)
     log.event("labelled_captchas", labelled=labelled, skipped=skipped, folder=to)
@@ -51,15 +51,13 @@ def label_all(captchas: Path, to: Path, ask: Ask) -> tuple[int, int]:
         How many captchas were labelled and how many skipped.
 
     Raises:
-        AppError: When the folder of captchas holds no files.
+        AppError: When the folder of captchas holds no files, or two whose digits would have the same names.
     """
-    paths = sorted(path for path in captchas.rglob("*") if path.is_file())
-    if not paths:
-        raise AppError(f"{captchas} holds no files")
+    paths = _named_paths(captchas)
     done = {saved.name.removesuffix(_FIRST) for saved in to.glob(f"*/*{_FIRST}")}
     labelled = skipped = 0
-    for path in paths:
-        if path.stem in done:
+    for name, path in paths.items():
+        if name in done:
             continue
         try:
             digits = segment(read(path))
@@ -74,9 +72,21 @@ def label_all(captchas: Path, to: Path, ask: Ask) -> tuple[int, int]:
         if not labels:
             skipped += 1
             continue
-        _save(to, path.stem, digits, labels)
+        _save(to, name, digits, labels)
         labelled += 1
     return labelled, skipped
+
+
+def _named_paths(captchas: Path) -> dict[str, Path]:
+    """Name of the digits' files → captcha, sorted; the name has the folders, which may hold equal names."""
+    paths: dict[str, Path] = {}
+    for path in sorted(path for path in captchas.rglob("*") if path.is_file()):
+        name = "-".join(path.relative_to(captchas).with_suffix("").parts)
+        if (other := paths.setdefault(name, path)) != path:
+            raise AppError(f"the digits of {other} and {path} would have the same names; rename one of them")
+    if not paths:
+        raise AppError(f"{captchas} holds no files")
+    return paths
 
 
 def _ask_labels(digits: list[Digit], ask: Ask) -> list[str] | None:

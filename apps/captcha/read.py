@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from apps.captcha.segment import Digit, segment
-from apps.model import AppError, Classifier, Pixels, load, png, read
+from apps.model import AppError, Classifier, Pixels, check_copies, load, png, read
 from stages import cli
 from stages.common.files import replace_atomically
 
@@ -22,8 +22,11 @@ def read_captchas(captchas: list[Path], *, model: str, drawn: Path | None = None
         drawn: A folder for copies with boxes and digits drawn in.
 
     Raises:
-        AppError: When there is no such model, or a file is no image.
+        AppError: When there is no such model, a file is no image, or a copy would replace a file or another
+            copy.
     """
+    if drawn:
+        check_copies(captchas, [_copy(path, drawn) for path in captchas])
     classify = load(model)
     for path in captchas:
         captcha = read(path)
@@ -34,7 +37,7 @@ def read_captchas(captchas: list[Path], *, model: str, drawn: Path | None = None
             continue
         print(f"{path}\t{text}\t{confidence:.3f}")
         if drawn:
-            with replace_atomically(drawn / f"{path.stem}.png") as partial:
+            with replace_atomically(_copy(path, drawn)) as partial:
                 partial.write_bytes(png(annotate(captcha, text, digits)))
 
 
@@ -58,6 +61,10 @@ def read_text(captcha: Pixels, classify: Classifier) -> tuple[str, float, list[D
         min(confidence for _, confidence in answers),
         digits,
     )
+
+
+def _copy(path: Path, drawn: Path) -> Path:
+    return drawn / f"{path.stem}.png"
 
 
 def annotate(captcha: Pixels, text: str, digits: list[Digit]) -> Pixels:

@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from apps.model import AppError, Classifier, Pixels, load, png, read
+from apps.model import AppError, Classifier, Pixels, check_copies, load, png, read
 from apps.smile import faces
 from apps.smile.faces import Box, Detector
 from stages import cli
@@ -28,13 +28,14 @@ def detect_smiles(files: list[Path], *, model: str, to: Path, yunet: Path | None
         yunet: YuNet's ONNX file; by default, OpenCV's Haar cascade detects.
 
     Raises:
-        AppError: When a file, the model or the detector's weights cannot be read.
+        AppError: When a file, the model or the detector's weights cannot be read, or a copy would replace a
+            file or another copy.
     """
+    check_copies(files, [_copy(path, to) for path in files])
     detector = faces.yunet(yunet) if yunet else faces.haar()
     classify = load(model)
     for path in files:
-        is_video = (mimetypes.guess_type(path)[0] or "").startswith("video/")
-        print((annotate_video if is_video else annotate_photograph)(path, to, detector, classify))
+        print((annotate_video if _is_video(path) else annotate_photograph)(path, to, detector, classify))
 
 
 def annotate(pixels: Pixels, detect: Detector, classify: Classifier) -> tuple[Pixels, int, int]:
@@ -59,7 +60,7 @@ def annotate(pixels: Pixels, detect: Detector, classify: Classifier) -> tuple[Pi
 def annotate_photograph(path: Path, to: Path, detect: Detector, classify: Classifier) -> str:
     """Write `to`/NAME.png and return a line for people. Raises AppError when `path` cannot be read."""
     canvas, count, smiles = annotate(read(path), detect, classify)
-    with replace_atomically(to / f"{path.stem}.png") as partial:
+    with replace_atomically(_copy(path, to)) as partial:
         partial.write_bytes(png(canvas))
     return f"{path}\t{count} faces\t{smiles} smiling"
 
@@ -77,7 +78,7 @@ def annotate_video(path: Path, to: Path, detect: Detector, classify: Classifier)
     frames = with_smile = 0
     to.mkdir(parents=True, exist_ok=True)
     with (
-        replace_atomically(to / f"{path.stem}.avi") as partial,
+        replace_atomically(_copy(path, to)) as partial,
         tempfile.TemporaryDirectory(dir=to) as folder,
     ):
         # The writer tells the container from the name's ending, which `partial` does not have.
@@ -97,6 +98,14 @@ def annotate_video(path: Path, to: Path, detect: Detector, classify: Classifier)
             capture.release()
         unfinished.replace(partial)
     return f"{path}\t{frames} frames\t{with_smile} with a smile"
+
+
+def _copy(path: Path, to: Path) -> Path:
+    return to / f"{path.stem}.{'avi' if _is_video(path) else 'png'}"
+
+
+def _is_video(path: Path) -> bool:
+    return (mimetypes.guess_type(path)[0] or "").startswith("video/")
 
 
 def _crop_gray(pixels: Pixels, box: Box) -> Pixels:

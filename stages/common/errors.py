@@ -137,6 +137,17 @@ def exit_status(error: BaseException) -> int:
     return UNEXPECTED
 
 
+def raise_if_transient(error: Exception) -> None:
+    """Raise an error of reading a file again where it says nothing of the file: a retry may cure it.
+
+    Returns for what would repeat, and for what readers raise of damaged files: an OSError without a number,
+    or EINVAL, as an archive's directory can name a place that no file has.
+    """
+    of_system = isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)
+    if of_system and exit_status(error) == TRANSIENT:
+        raise error
+
+
 def is_failed_download(error: BaseException) -> bool:
     """Return whether a library's error comes from the network or the disk, and not from the data.
 

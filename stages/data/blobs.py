@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from stages.common.errors import SourceError
+from stages.common.errors import SourceError, raise_if_transient
 from stages.common.files import replace_atomically
 
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ class ImageReader:
         try:
             data = self.read(row)
         except OSError as error:
+            raise_if_transient(error)
             raise changed(row, error) from None
         if hashlib.sha256(data).hexdigest() != row.sha256:
             raise changed(row, "other bytes than when it was ingested")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from stages.common.errors import DamagedError, ImageError
+from stages.common.errors import DamagedError, ImageError, raise_if_transient
 from stages.common.executor import Executor
 from stages.data import image_results
 from stages.data.decoding import Facts
@@ -23,6 +23,9 @@ from stages.data.sources._naming import split_of
 # Enough for a task to be worth its overhead: the examination of a small image takes 0.1 ms.
 _IMAGES_PER_BATCH = 16
 _BYTES_PER_BATCH = 2**20
+
+# In bytes, as of a path on Linux. Members of archives may have longer names, which the blob could not hold.
+_LONGEST_NAME = 4096
 
 # Written to data/rejects.csv; "picture" is an older key for what is no image that can be used.
 Reason = Literal["name", "label", "split", "file", "picture", "damaged", "duplicate", "conflict"]
@@ -140,7 +143,9 @@ def _read(image: Image, examiner: Examiner) -> tuple[_Candidate, tuple[bytes, bo
     split = image.split or split_of(image.name) if examiner.official else "train"
     candidate = _Candidate(image, label, split)
     if (problem := _problem(image, label)) is not None:
-        candidate.reject = Reject(_printable(image.name), _printable(label), *problem)
+        candidate.reject = Reject(
+            _printable(image.name)[:_LONGEST_NAME], _printable(label)[:_LONGEST_NAME], *problem
+        )
         return candidate, None
     if split is None:
         detail = "no folder named train, val or test in its path"
@@ -149,6 +154,7 @@ def _read(image: Image, examiner: Examiner) -> tuple[_Candidate, tuple[bytes, bo
     try:
         candidate.facts, candidate.sha256, data = examiner.look_up(image)
     except OSError as error:
+        raise_if_transient(error)
         candidate.reject = Reject(image.name, label, "file", error.strerror or str(error))
         return candidate, None
     if isinstance(data, int):
@@ -190,8 +196,12 @@ def _judged(candidate: _Candidate, answer: Examined | ImageError | None, examine
 
 def _problem(image: Image, label: str) -> tuple[Reason, str] | None:
     """What is wrong before the file is even read."""
+    if "\0" in image.name + label:
+        return "name", "the name has a NUL character"
     if _printable(image.name + label) != image.name + label:
         return "name", "the name is not valid UTF-8"
+    if len(image.name.encode()) > _LONGEST_NAME:
+        return "name", f"the name has more than {_LONGEST_NAME} bytes"
     if image.problem is not None:
         return "file", image.problem
     if not label:
@@ -200,7 +210,7 @@ def _problem(image: Image, label: str) -> tuple[Reason, str] | None:
 
 
 def _printable(text: str) -> str:
-    return text.encode(errors="backslashreplace").decode()
+    return text.replace("\0", r"\x00").encode(errors="backslashreplace").decode()
 
 
 def batches(images: Iterable[Image]) -> Iterator[list[Image]]:

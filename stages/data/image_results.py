@@ -23,12 +23,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.common import fingerprint
+from stages.common.files import digest as file_digest
 from stages.data import decoding, profile, results_store, statistics
 from stages.data.decoding import Facts, Pixels
 from stages.data.profile import Look
 from stages.data.results_store import Results
 from stages.data.sizing import View, to_size
 
+_THIS = "stages/data/image_results.py"
 _ANY_SIZE = 2**62
 # Width, height, channels; plain; whether there is a perceptual hash, and it; brightness, contrast, sharpness.
 _FACTS = struct.Struct("<IIB??Q3d")
@@ -89,7 +91,7 @@ def examine(
     pixels: Pixels = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
     look = profile.look(pixels)
     resized = None
-    # Reduced decodes and gray ones of coloured images give other pixels. Of damaged images nothing is stored.
+    # Reduced decodes and gray ones of coloured images give other pixels. Damaged: only thumbnails are stored.
     if (
         ahead
         and facts.damage is None
@@ -236,7 +238,9 @@ def examined_follow_from() -> dict[str, Any]:
 
 
 def _follows_from(*modules: str, **params: object) -> dict[str, Any]:
-    code: dict[str, str] = {}
+    # This file computes and packs what the modules give. Not all that it imports: an edit of sizing must not
+    # decode every image again.
+    code = {_THIS: file_digest(fingerprint.ROOT / _THIS)}
     for module in modules:
         code |= fingerprint.code(f"stages.data.{module}")
     return {"code": code, "versions": decoding.versions(), **params}

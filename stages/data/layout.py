@@ -75,7 +75,8 @@ def recognize(path: Path) -> Layout:
         The first layout that fits, the most specific first.
 
     Raises:
-        SourceError: The path does not exist, or no layout fits; the message says what was looked for.
+        SourceError: The path does not exist, no layout fits (the message says what was looked for), or a
+            folder named as a split holds no classes.
     """
     if path.is_dir():
         for attempt in (_tiny_imagenet, _table, _split_folders, _class_folders, _file_names, _only_archive):
@@ -145,7 +146,24 @@ def _split_folders(path: Path) -> Layout | None:
 
 
 def _class_folders(path: Path) -> Layout | None:
-    return Layout("one folder per class", path, "folder") if len(_folders(path)) > 1 else None
+    folders = _folders(path)
+    if len(folders) < 2:
+        return None
+    _check_split_folders(path, [folder for folder in folders if folder.name.casefold() in SPLIT_NAMES])
+    return Layout("one folder per class", path, "folder")
+
+
+def _check_split_folders(path: Path, splits: list[Path]) -> None:
+    """Refuse a folder named as a split that holds images: a network would learn to tell train from test."""
+    flat = [folder.name for folder in splits if not _folders(folder)]
+    if not flat:
+        return
+    train = [folder for folder in splits if SPLIT_NAMES[folder.name.casefold()] == "train"]
+    alone = f"name {train[0]} alone, " if train else ""
+    raise SourceError(
+        f"{path}: the folder {flat[0]!r} is named as a split and holds no folder per class; sort its images "
+        f"into such folders, {alone}or rename {flat[0]!r} if it is a class"
+    )
 
 
 def _file_names(path: Path) -> Layout | None:
@@ -188,5 +206,9 @@ def _file_names_in(path: Path) -> list[str]:
 
 
 def _columns(table: Path) -> set[str]:
+    """The names in the first line; none where it is no line of a table."""
     with table.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-        return {name.strip() for name in next(csv.reader(file), [])}
+        try:
+            return {name.strip() for name in next(csv.reader(file), [])}
+        except csv.Error:
+            return set()

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from stages.common.errors import StoreError
+from stages.common.errors import StoreError, raise_if_transient
 from stages.common.files import replace_atomically
 
 # Arrow's own allocator takes 27 MB for a manifest of 1.6 MB and keeps it; the system's takes 5.
@@ -97,6 +97,7 @@ class Manifest:
             # Not read_table, which imports pandas: 1.2 s at every start of a stage.
             table = pq.ParquetFile(path).read()
         except (OSError, pa.ArrowInvalid) as error:
+            raise_if_transient(error)
             raise StoreError(f"{path} is not a readable manifest: {error}") from None
         if table.schema.remove_metadata() != SCHEMA:
             raise StoreError(f"{path} has other columns than a manifest of this version; run ingest again")

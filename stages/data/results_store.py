@@ -33,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.common import fingerprint, log
-from stages.common.errors import StoreError
+from stages.common.errors import StoreError, UsageError
 from stages.data import store
 
 # The folder, and how many bytes it may hold.
@@ -59,8 +59,11 @@ def folder() -> Path:
 
 
 def limit() -> int:
-    """How many bytes the store may hold."""
-    return int(os.environ.get(LIMIT_VARIABLE) or _DEFAULT_LIMIT)
+    """How many bytes the store may hold. Raises UsageError where the variable is no number."""
+    text = os.environ.get(LIMIT_VARIABLE) or str(_DEFAULT_LIMIT)
+    if not text.isdecimal():
+        raise UsageError(f"{LIMIT_VARIABLE} is {text!r}; must be a number of bytes, such as {_DEFAULT_LIMIT}")
+    return int(text)
 
 
 @contextmanager
@@ -73,7 +76,11 @@ def opened(kind: str, follows_from: Mapping[str, object]) -> "Iterator[Results]"
 
     Yields:
         The results, which threads may share.
+
+    Raises:
+        UsageError: The store's limit is no number; now, and not after hours of work.
     """
+    limit()
     results = Results(folder() / f"{kind}-{fingerprint.digest(kind, follows_from)[:16]}")
     try:
         yield results
@@ -97,6 +104,8 @@ class Results:
         self._writable = True
         self._files = [file for path in sorted(place.glob("*.h5")) if (file := _open(path))]
         self._used: set[int] = set()
+        # Numbers of files that were removed, so that a damaged one is not read again for each of its rows.
+        self._removed: set[int] = set()
         # Number of a file → its rows, where they are small.
         self._in_memory: dict[int, Bytes] = {}
         # The first of equal keys counts: bisect_left finds it. In arrays of numbers `get` takes 3
@@ -153,6 +162,8 @@ class Results:
 
     def _read(self, number: int, row: int) -> Bytes | None:
         file = self._files[number]
+        if number in self._removed:
+            return None
         try:
             if (rows := self._in_memory.get(number)) is not None:
                 in_memory: Bytes = rows[row]
@@ -161,6 +172,7 @@ class Results:
                 self._in_memory[number] = file.read(0, len(file))
             read: Bytes = file.read(row, row + 1)[0]
         except (StoreError, OSError):
+            self._removed.add(number)
             log.warning("removed_damaged_results", path=file.path)
             with suppress(OSError):
                 file.path.unlink(missing_ok=True)
@@ -191,7 +203,9 @@ class Results:
         except (StoreError, OSError):
             return
         for file in small:
-            file.path.unlink(missing_ok=True)
+            # In a folder that others share, only the owner of a file may be allowed to remove it.
+            with suppress(OSError):
+                file.path.unlink(missing_ok=True)
 
 
 def held() -> dict[str, tuple[int, int]]:

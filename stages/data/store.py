@@ -25,7 +25,7 @@ import numpy as np
 import xxhash
 from numpy.typing import DTypeLike, NDArray
 
-from stages.common.errors import StoreError
+from stages.common.errors import StoreError, raise_if_transient
 from stages.common.files import replace_atomically
 from stages.data import contiguous, parts
 from stages.data.contiguous import Put
@@ -188,6 +188,7 @@ class Reader:
         except FileNotFoundError:
             raise StoreError(f"{path} does not exist; run the stage that makes it") from None
         except _NOT_OURS as error:
+            raise_if_transient(error)
             raise StoreError(f"{path} was not written by this pipeline, or is damaged: {error!r}") from None
         # Bytes and not NumPy, whose access to one element takes a part of the time of reading the row.
         self._checked = bytearray(len(self))

@@ -114,6 +114,26 @@ def test_a_person_is_asked_where_the_name_says_nothing(captchas: Path, tmp_path:
     assert label_all(unnamed, tmp_path / "digits", lambda _: "q") == (0, 0)
 
 
+def test_captchas_of_one_name_in_two_folders_are_both_labelled(captchas: Path, tmp_path: Path) -> None:
+    """The digits of the second replaced those of the first."""
+    (path, *_) = sorted(captchas.iterdir())
+    for folder in ("a", "b"):
+        (tmp_path / "in" / folder).mkdir(parents=True)
+        (tmp_path / "in" / folder / f"{path.name[:4]}.png").write_bytes(path.read_bytes())
+    assert label_all(tmp_path / "in", tmp_path / "digits", _no_person) == (2, 0)
+    assert len(list((tmp_path / "digits").rglob("*.png"))) == 8
+    assert label_all(tmp_path / "in", tmp_path / "digits", _no_person) == (0, 0)
+    (tmp_path / "in" / f"a-{path.name[:4]}.jpg").write_bytes(path.read_bytes())
+    with pytest.raises(AppError, match="would have the same names; rename one of them"):
+        label_all(tmp_path / "in", tmp_path / "digits", _no_person)
+
+
+def test_annotated_copies_replace_no_captcha(captchas: Path) -> None:
+    (path, *_) = sorted(captchas.iterdir())
+    with pytest.raises(AppError, match="its copy would replace the original"):
+        read_captchas([path], model="not loaded", drawn=captchas)
+
+
 def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "text.png").write_text("no image")
     with pytest.raises(AppError, match=r"text\.png: not an image"):

@@ -82,6 +82,32 @@ def test_a_video_is_written_frame_by_frame(tmp_path: Path) -> None:
     assert cv2.VideoCapture(str(tmp_path / "to" / "party.avi")).get(cv2.CAP_PROP_FRAME_COUNT) == 4
 
 
+@pytest.mark.parametrize(
+    ("names", "to", "message"),
+    [
+        (["a/face.png"], "a", "a/face.png: its copy would replace the original"),
+        (["a/face.jpg", "a/face.png"], "a", "a/face.jpg: its copy would replace the original"),
+        (["a/link.png"], "a", "a/link.png: its copy would replace the original"),
+        (["a/film.avi"], "a/../a", "a/film.avi: its copy would replace the original"),
+        (["a/1.png", "b/1.png"], "to", "a/1.png and .*b/1.png would have the same copy"),
+        (["a/1.png", "a/1.jpg"], "to", "a/1.png and .*a/1.jpg would have the same copy"),
+    ],
+)
+def test_copies_replace_no_file_and_no_other_copy(
+    tmp_path: Path, names: list[str], to: str, message: str
+) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "b" / "target.png").write_bytes(b"x")
+    (tmp_path / "a" / "link.png").symlink_to("../b/target.png")
+    paths = [tmp_path / name for name in names]
+    for path in paths:
+        path.write_bytes(cv2.imencode(".png", face())[1])
+    with pytest.raises(AppError, match=message):
+        detect.detect_smiles(paths, model="not loaded", to=tmp_path / to)
+    assert not (tmp_path / "to").exists()
+
+
 def test_mistakes_are_named(tmp_path: Path) -> None:
     (tmp_path / "no.mp4").write_text("no video")
     with pytest.raises(AppError, match=r"no\.mp4: not a video"):

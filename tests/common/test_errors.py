@@ -5,6 +5,7 @@ import gzip
 import http.client
 import sqlite3
 import urllib.error
+from contextlib import nullcontext
 from email.message import Message
 
 import pytest
@@ -48,6 +49,22 @@ def http_error(code: int) -> urllib.error.HTTPError:
 )
 def test_the_exit_status_goes_by_type(error: Exception, status: int) -> None:
     assert errors.exit_status(error) == status
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (OSError(errno.ESTALE, "x"), True),
+        (OSError(errno.EMFILE, "x"), True),
+        (PermissionError(errno.EACCES, "x"), False),
+        (OSError("damaged bzip2"), False),
+        (OSError(errno.EINVAL, "a place before the file's beginning"), False),
+        (ValueError("x"), False),
+    ],
+)
+def test_an_error_that_says_nothing_of_the_file_is_raised_again(error: Exception, raised: bool) -> None:
+    with pytest.raises(OSError, match="x") if raised else nullcontext():
+        errors.raise_if_transient(error)
 
 
 def raised_in_answer_to(cause: Exception) -> Exception:

@@ -35,6 +35,27 @@ def test_split_folders(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("names", "flat", "kind"),
+    [
+        # As Kaggle has them: classes in the names, or in train alone.
+        (["train/cat.1.jpg", "train/cat.2.jpg", "train/dog.1.jpg", "train/dog.2.jpg"], "test", "filename"),
+        (["train/cat/1.jpg", "train/cat/2.jpg", "train/dog/1.jpg", "train/dog/2.jpg"], "test", "folder"),
+        (["Train/cat/1.jpg", "Train/dog/1.jpg"], "Validation", "folder"),
+    ],
+)
+def test_a_folder_named_as_a_split_is_no_class(
+    tmp_path: Path, names: list[str], flat: str, kind: str
+) -> None:
+    root = files(tmp_path, *names, f"{flat}/1.jpg", f"{flat}/2.jpg")
+    train = root / names[0].partition("/")[0]
+    with pytest.raises(SourceError, match=rf"is named as a split and .* name {train} alone"):
+        layout.recognize(root)
+    recognized = layout.recognize(train)
+    assert recognized.kind == kind
+    assert list(layout.count(recognized.params()).by_class) == ["cat", "dog"]
+
+
+@pytest.mark.parametrize(
     "names",
     [
         ["cat.1.jpg", "cat.2.jpg", "dog.1.jpg", "dog.2.jpg"],
@@ -63,6 +84,13 @@ def test_a_table_beside_its_images_or_named_itself(tmp_path: Path) -> None:
             root,
         )
         assert layout.count(recognized.params()).by_class == {"cat": 1, "dog": 1}
+
+
+def test_a_csv_file_that_is_no_table_beside_class_folders_is_passed_over(tmp_path: Path) -> None:
+    root = files(tmp_path, "cat/1.jpg", "dog/1.jpg")
+    (root / "notes.csv").write_text("x" * 200_000)
+    assert layout.recognize(root).kind == "folder"
+    assert layout.recognize(root / "notes.csv").kind == "csv"
 
 
 def test_archives_named_or_alone_in_a_folder(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What is stored is what was added; what is damaged, half-written or too old is not there."""
 
+import errno
 import hashlib
 import multiprocessing
 import os
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stages.common.errors import UsageError
 from stages.data import results_store
 from stages.data.results_store import Results
 
@@ -87,6 +89,50 @@ def test_a_damaged_row_is_never_believed_and_computed_again(place: Path, number:
     assert number not in stored_numbers(place, range(10))
     fill(place, range(10))
     assert stored_numbers(place, range(10)) == list(range(10))
+
+
+def test_a_damaged_file_of_small_results_is_read_once(place: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It was read, and warned of, for each of its rows: 160 s for 8,000 of them."""
+    with results_store.opened("small", {}) as results:
+        for number in range(50):
+            results.add(key(number), value(number)[:40])
+    (file,) = place.parent.glob("small-*/*.h5")
+    data = bytearray(file.read_bytes())
+    data[data.index(value(7)[:40].tobytes()) + 3] ^= 1
+    file.write_bytes(data)
+    with caplog.at_level("WARNING"), results_store.opened("small", {}) as results:
+        assert [results.get(key(number)) for number in range(50)] == [None] * 50
+    assert caplog.messages == ["removed_damaged_results"]
+    assert not file.exists()
+
+
+def test_a_limit_that_is_no_number_is_refused_before_the_work(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was a ValueError after all work."""
+    monkeypatch.setenv(results_store.LIMIT_VARIABLE, "32GiB")
+    with (
+        pytest.raises(UsageError, match=r"CONVOY_IMAGE_RESULTS_LIMIT is '32GiB'; must be a number of bytes"),
+        results_store.opened("kind", {}),
+    ):
+        pytest.fail("the work began")
+
+
+def test_small_files_that_may_not_be_removed_end_no_stage(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another user's, in a shared folder whose files only their owners may remove."""
+    unlink = Path.unlink
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        if path.suffix == ".h5":
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), str(path))
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    for number in range(18):
+        fill(place, range(number, number + 1))
+    assert stored_numbers(place, range(18)) == list(range(18))
 
 
 def test_a_row_of_another_image_with_the_same_beginning_of_its_digest_is_not_taken(place: Path) -> None:

@@ -110,7 +110,7 @@ def examine(
             # OpenCV takes the memory that a chunk of a PNG claims: 2 GiB for a file of 12 kB.
             plain = plain and jpeg.is_jpeg(data)
         phash = perceptual_hash(final) if hashed else None
-    except ImageError:
+    except (ImageError, MemoryError):
         raise
     except UnidentifiedImageError:
         raise ImageError(f"not an image in one of the formats {', '.join(FORMATS)}") from None
@@ -142,7 +142,7 @@ def decode(data: bytes, color: Color, *, plain: bool, reduction: int = 1) -> Pix
         if plain and (pixels := _directly(data, color, reduction)) is not None:
             return pixels
         final = _finished(_open(data), data, strict=False, reduction=reduction)
-    except ImageError:
+    except (ImageError, MemoryError):
         raise
     except Exception as error:
         raise _broken(error) from None

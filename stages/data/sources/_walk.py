@@ -5,7 +5,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from stages.common.errors import SourceError
+from stages.common.errors import SourceError, raise_if_transient
 from stages.data.sources import Image
 from stages.data.sources._naming import is_ignored, label_of
 
@@ -17,15 +17,16 @@ _DVC_IGNORE = ".dvcignore"
 def walk(root: Path, pattern: str | None) -> Iterator[Image]:
     """Every file below a folder that is not left behind by an operating system, folder by folder, sorted.
 
-    Links to files are followed. Links to folders are not, as they can loop; they and folders that may not be
-    opened are candidates with a problem, so that no images are missing without a word.
+    Links to files are followed. Links to folders are not, as they can loop. They and folders that may not be
+    opened end the walk: a reject for each would stand for a whole class.
 
     Args:
         root: The folder.
         pattern: Searched in file names for the class; None: the class is the parent folder.
 
     Raises:
-        SourceError: The folder is missing or, where folders are classes, one of them is empty.
+        SourceError: The folder is missing, it or one below it cannot be opened or is a link or, where folders
+            are classes, one of them is empty.
     """
     check_folder(root)
     # A stack, as os.walk calls itself for every level until Python 3.12, which ends at a thousand.
@@ -36,8 +37,10 @@ def walk(root: Path, pattern: str | None) -> Iterator[Image]:
         try:
             entries = [entry for entry in os.scandir(folder) if not is_ignored(entry.name)]
         except OSError as error:
-            yield Image(inside.as_posix(), None, problem=error.strerror)
-            continue
+            raise_if_transient(error)
+            raise SourceError(
+                f"ingest.source.path: {folder} cannot be opened: {error.strerror}; allow it or move it"
+            ) from None
         if pattern is None and not entries and folder != root:
             raise SourceError(f"class {str(inside)!r} has no images; fill or delete {folder}")
         subfolders: list[Path] = []
@@ -46,7 +49,10 @@ def walk(root: Path, pattern: str | None) -> Iterator[Image]:
             if entry.is_dir(follow_symlinks=False):
                 subfolders.append(folder / entry.name)
             elif entry.is_symlink() and Path(entry.path).is_dir():
-                yield Image(name, None, problem="a link to a folder is not followed")
+                raise SourceError(
+                    f"ingest.source.path: {entry.path} is a link to a folder, which is not followed; "
+                    "put the folder itself there, or delete the link"
+                )
             else:
                 yield Image(name, label_of(name, pattern), path=folder / entry.name)
         folders += reversed(subfolders)
@@ -56,7 +62,8 @@ def exists(path: Path) -> bool:
     """Whether a path exists; until Python 3.14, `Path.exists` raises for a name that is too long."""
     try:
         return path.exists()
-    except OSError:
+    except OSError as error:
+        raise_if_transient(error)
         return False
 
 
@@ -100,6 +107,7 @@ def _unreadable(root: Path) -> Iterator[tuple[str, str]]:
         try:
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
         except OSError as error:
+            raise_if_transient(error)
             yield folder.relative_to(root).as_posix(), str(error.strerror)
             continue
         for entry in entries:
@@ -120,6 +128,7 @@ def _problem(path: Path) -> str | None:
     except UnicodeEncodeError:
         return "a name that is not UTF-8"
     except OSError as error:
+        raise_if_transient(error)
         return f"a broken link ({error.strerror})" if path.is_symlink() else str(error.strerror)
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         return "a pipe, socket or device"

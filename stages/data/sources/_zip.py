@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stages.common import log
+from stages.common.errors import raise_if_transient
 from stages.data.sources import Image
 from stages.data.sources._limits import Budget, too_large
 
@@ -53,6 +54,7 @@ def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> Image:
     try:
         return Image(name, None, data=archive.read(info))
     except MEMBER_ERRORS as error:
+        raise_if_transient(error)
         return Image(name, None, problem=str(error) or type(error).__name__)
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
-from stages.common.errors import SourceError
+from stages.common.errors import SourceError, raise_if_transient
 from stages.data.sources import Image, SourceParams, _tar, _zip
 from stages.data.sources._naming import Pattern, is_ignored, label_of
 
@@ -83,6 +83,7 @@ def members(path: Path, pattern: str | None, encoding: str | None) -> Iterator[I
             names.add(name)
             yield Image(name, label_of(name, pattern), data=member.data, problem=problem)
     except _BROKEN as error:
+        raise_if_transient(error)
         raise SourceError(f"ingest.source.path: {path} cannot be read as tar or zip: {error}") from None
     filled |= {str(parent) for folder in filled for parent in PurePosixPath(folder).parents}
     if pattern is None and (empty := sorted(folders - filled)):

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from stages.common.errors import SourceError
+from stages.common.errors import SourceError, raise_if_transient
 from stages.data.sources import Image, SourceParams
 from stages.data.sources._limits import Budget
 from stages.data.sources._png import png
@@ -56,6 +56,7 @@ def images(params: Params) -> Iterator[Image]:
                     label = words[start + place]
                     yield Image(f"{label}/{start + place:07d}.png", label, data=png(pixels))
     except _BROKEN as error:
+        raise_if_transient(error)
         raise SourceError(
             f"ingest.source.path: {params.path} cannot be read as .npz or HDF5: {error}"
         ) from None
@@ -91,10 +92,10 @@ def _array(file: Mapping[str, Any], params: Params, name: str) -> Any:
 
 def _check(params: Params, images: Any, labels: Any) -> None:
     kind, shape = images.dtype, tuple(images.shape)
-    if kind != np.uint8 or len(shape) not in (3, 4) or shape[3:] not in ((), (1,), (3,)):
+    if kind != np.uint8 or len(shape) not in (3, 4) or shape[3:] not in ((), (1,), (3,)) or 0 in shape[1:3]:
         raise SourceError(
             f"ingest.source.images: {params.images!r} in {params.path} is {kind} {shape}; "
-            "must be uint8 (N, H, W), (N, H, W, 1) or (N, H, W, 3)"
+            "must be uint8 (N, H, W), (N, H, W, 1) or (N, H, W, 3), no side 0"
         )
     if tuple(labels.shape) not in (shape[:1], (*shape[:1], 1)):
         raise SourceError(

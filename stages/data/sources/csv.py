@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from stages.common.errors import SourceError
+from stages.common.errors import SourceError, raise_if_transient
 from stages.data.sources import Image, SourceParams
 from stages.data.sources._naming import SPLIT_NAMES
 from stages.data.sources._walk import check_folder, exists
@@ -55,6 +55,7 @@ def images(params: Params) -> Iterator[Image]:
                 if record:
                     yield _image(_cells(columns, record, table, first, line, params), params, table, first)
     except (OSError, UnicodeDecodeError) as error:
+        raise_if_transient(error)
         raise SourceError(f"ingest.source.table: {table} cannot be read: {error}") from None
     except csv.Error as error:
         raise SourceError(

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from stages.common.errors import SourceError
+from stages.common.errors import SourceError, raise_if_transient
 from stages.data.sources import Image, SourceParams
 from stages.data.sources._walk import walk
 
@@ -62,6 +62,7 @@ def _annotations(path: Path) -> dict[str, str]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
+        raise_if_transient(error)
         raise SourceError(f"ingest.source.path: {path} cannot be read: {error}") from None
     pairs = (line.split("\t") for line in lines)
     return {name: label for name, label, *_ in (pair for pair in pairs if len(pair) > 1)}

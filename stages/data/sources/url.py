@@ -1,9 +1,12 @@
 """An archive on a web server, downloaded once, resumed where it broke off, and verified."""
 
+import fcntl
 import http.client
+import os
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -53,21 +56,57 @@ def images(params: Params) -> Iterator[Image]:
 def _fetched(params: Params) -> Path:
     """The verified archive in the cache, downloaded if it is not there."""
     path = params.cache / params.sha256
-    if path.is_file() and digest(path) == params.sha256:
+    if _is_verified(path):
         return path
-    part = path.with_suffix(".part")
-    _download(params.url, part)
-    if (actual := digest(part)) != params.sha256:
-        part.unlink()
-        raise SourceError(f"ingest.source.sha256: {params.url} has the digest {actual}, not {params.sha256}")
-    return part.replace(path)
+    with _locked(path.with_suffix(".part")) as part:
+        if _is_verified(path):
+            # By another process, while this one waited.
+            part.unlink()
+            return path
+        begun = part.stat().st_size > 0
+        _download(params.url, part)
+        actual = digest(part)
+        if actual != params.sha256 and begun:
+            # What an earlier run left may be of another file than the server has now.
+            os.truncate(part, 0)
+            _download(params.url, part)
+            actual = digest(part)
+        if actual != params.sha256:
+            part.unlink()
+            raise SourceError(
+                f"ingest.source.sha256: {params.url} has the digest {actual}, not {params.sha256}"
+            )
+        return part.replace(path)
+
+
+def _is_verified(path: Path) -> bool:
+    return path.is_file() and digest(path) == path.name
+
+
+@contextmanager
+def _locked(part: Path) -> Iterator[Path]:
+    """Create `part` where it is missing, and wait until no other process downloads into it."""
+    part.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        with part.open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            # The process that had the lock may have renamed or removed the file that this one waited for.
+            if _is_at(part, file.fileno()):
+                yield part
+                return
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def _download(url: str, part: Path) -> None:
     """Fill `part`, going on where an earlier attempt ended; what has arrived is kept when it fails."""
     problem: Exception | None = None
     try:
-        part.parent.mkdir(parents=True, exist_ok=True)
         for _ in range(_ATTEMPTS):
             try:
                 if _go_on(url, part):
@@ -85,7 +124,7 @@ def _download(url: str, part: Path) -> None:
 
 def _go_on(url: str, part: Path) -> bool:
     """Ask for what is missing and append it. Returns whether the file is complete."""
-    start = part.stat().st_size if part.exists() else 0
+    start = part.stat().st_size
     request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"})  # noqa: S310 - http(s) only
     try:
         answer = urllib.request.urlopen(request, timeout=_SECONDS_WITHOUT_A_BYTE)  # noqa: S310

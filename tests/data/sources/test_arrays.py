@@ -96,6 +96,8 @@ def test_what_is_missing_or_wrong_is_named(tmp_path: Path) -> None:
         result(written(tmp_path / "a.npz", pixels=good, labels=[0, 1]))
     with pytest.raises(SourceError, match=r"is float64 \(2, 4, 4\); must be uint8"):
         result(written(tmp_path / "b.npz", images=good / 255, labels=[0, 1]))
+    with pytest.raises(SourceError, match=r"is uint8 \(2, 0, 4\); must be .* no side 0"):
+        result(written(tmp_path / "f.npz", images=good[:, :0], labels=[0, 1]))
     with pytest.raises(SourceError, match=r"must be one label for each of the 2 images"):
         result(written(tmp_path / "c.h5", images=good, labels=np.zeros(3)))
     np.save(tmp_path / "d.npy", good)

@@ -1,5 +1,7 @@
 """A folder per class on disk."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -62,6 +64,23 @@ def test_links_to_files_are_followed(tmp_path: Path) -> None:
         image for image in images(folder.Params(kind="folder", path=tmp_path)) if image.name == "cat/a.png"
     )
     assert linked.read() == b"image"
+
+
+def test_a_class_that_may_not_be_opened_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was one reject, so that a class of any size was missing. Root may open every folder."""
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.png").touch()
+    scan = os.scandir
+
+    def refuse(folder: Path) -> object:
+        if Path(folder).name == "dog":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(SourceError, match="dog cannot be opened: Permission denied"):
+        result(tmp_path)
 
 
 def test_a_missing_folder_and_a_file_instead_of_one_are_told_apart(tmp_path: Path) -> None:

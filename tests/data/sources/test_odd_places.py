@@ -1,4 +1,4 @@
-"""Odd things in folders and archives, through ingest and resize: used or listed, and never a crash."""
+"""Odd things in folders and archives, in ingest and resize: used, listed or refused, never a crash."""
 
 import csv
 import io
@@ -12,7 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from stages.common.errors import SourceError
 from stages.data.sources import MAX_BYTES, SourceParams, archive, filename
+from stages.data.sources import csv as csv_source
 from tests.conftest import Images, Project
 
 
@@ -45,14 +47,15 @@ def test_links_are_followed_to_files_and_listed_where_they_lead_nowhere(
     assert rejects(project)["cat/loop.png"] == ("file", "Too many levels of symbolic links")
 
 
-def test_links_to_folders_are_listed_and_cannot_loop(project: Project, images: Images) -> None:
+@pytest.mark.parametrize(("link", "target"), [("cat/up", ".."), ("kitten", "cat")])
+def test_a_link_to_a_folder_ends_the_stage_and_cannot_loop(
+    project: Project, images: Images, link: str, target: str
+) -> None:
+    """It was one reject, so that a class of any size was missing."""
     source = images()
-    (source / "cat" / "up").symlink_to("..")
-    (source / "kitten").symlink_to("cat")
-    run(project)
-    assert len(accepted(project)) == 20
-    expected = ("file", "a link to a folder is not followed")
-    assert rejects(project) == {"cat/up": expected, "kitten": expected}
+    (source / link).symlink_to(target)
+    with pytest.raises(SourceError, match=f"{source / link} is a link to a folder, which is not followed"):
+        run(project)
 
 
 def test_pipes_are_not_waited_for(project: Project, images: Images) -> None:
@@ -70,18 +73,10 @@ def test_a_film_among_the_images_is_not_read_into_memory(project: Project, image
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
-def test_what_may_not_be_read_is_listed(project: Project, images: Images) -> None:
-    source = images({"cat": 10, "dog": 10, "locked": 5})
-    (source / "cat" / "000.png").chmod(0)
-    (source / "locked").chmod(0)
-    try:
-        run(project)
-    finally:
-        (source / "locked").chmod(0o700)
-    assert rejects(project) == {
-        "cat/000.png": ("file", "Permission denied"),
-        "locked": ("file", "Permission denied"),
-    }
+def test_a_file_that_may_not_be_read_is_listed(project: Project, images: Images) -> None:
+    (images() / "cat" / "000.png").chmod(0)
+    run(project)
+    assert rejects(project) == {"cat/000.png": ("file", "Permission denied")}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names are text on this system")
@@ -193,6 +188,42 @@ def test_hostile_names_in_an_archive_write_nothing_outside(project: Project) -> 
     assert len(accepted(project)) == 20
     written = {item for item in project.root.rglob("*") if item.is_file()} - before
     assert {item.parent for item in written} == {project.manifest.parent}
+
+
+@pytest.mark.parametrize(
+    ("name", "shown", "detail"),
+    [
+        ("cat/" + "1" * 5_000 + ".png", "cat/1111", "the name has more than 4096 bytes"),
+        ("cat/1." + "x" * 65_525, "cat/1.xx", "the name has more than 4096 bytes"),
+        ("cat/1#.png", r"cat/1\x00.png", "the name has a NUL character"),
+        ("c#t/1.png", r"c\x00t/1.png", "the name has a NUL character"),
+    ],
+)
+def test_names_that_no_file_can_have_are_listed(
+    project: Project, images: Images, name: str, shown: str, detail: str
+) -> None:
+    """Each of them ended a stage with status 70."""
+    source, path = images(), project.root / "set.zip"
+    with zipfile.ZipFile(path, "w") as out:
+        for image in sorted(source.rglob("*.png")):
+            out.write(image, image.relative_to(source))
+        out.writestr(name, png(0))
+    # zipfile writes no NUL.
+    path.write_bytes(path.read_bytes().replace(name.encode(), name.replace("#", "\0").encode()))
+    run(project, archive.Params(kind="archive", path=path))
+    assert len(accepted(project)) == 20
+    ((listed, reason),) = rejects(project).items()
+    assert listed.startswith(shown)
+    assert reason == ("name", detail)
+
+
+def test_a_nul_in_a_table_is_listed(project: Project, images: Images) -> None:
+    source = images({"x": 20})
+    lines = [f"x/{number:03d}.png,{'ab'[number % 2]}" for number in range(20)]
+    (source / "labels.csv").write_text("\n".join(["path,label", *lines, "x/0\0.png,a"]))
+    run(project, csv_source.Params(kind="csv", path=source, table="labels.csv"))
+    assert len(accepted(project)) == 20
+    assert rejects(project) == {r"x/0\x00.png": ("name", "the name has a NUL character")}
 
 
 def test_a_flat_folder_with_odd_names_is_told_by_a_pattern(project: Project, images: Images) -> None:

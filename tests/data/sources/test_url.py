@@ -6,7 +6,8 @@ import io
 import re
 import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,12 +20,13 @@ from stages.data.sources import images, url
 
 @dataclass
 class Server:
-    """What it sends, how, and the byte that each request begins with."""
+    """What it sends, how, what it does in the middle of it, and the byte that each request begins with."""
 
     content: bytes
     address: str = ""
     ranges: bool = True
     sends_at_most: int | None = None
+    pause: Callable[[], object] = lambda: None
     starts: list[int] = field(default_factory=list)
 
 
@@ -52,7 +54,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body[: self.server.behaviour.sends_at_most])
+        body = body[: self.server.behaviour.sends_at_most]
+        self.wfile.write(body[: len(body) // 2])
+        self.server.behaviour.pause()
+        self.wfile.write(body[len(body) // 2 :])
 
     def log_message(self, *_: object) -> None:
         pass
@@ -102,6 +107,38 @@ def test_a_download_goes_on_where_an_earlier_run_was_stopped(
     part.write_bytes(server.content[:1000])
     assert len(labels(params(server, tmp_path))) == 20
     assert server.starts == [1000]
+
+
+def test_a_part_of_another_file_is_downloaded_anew(server: Server, tmp_path: Path) -> None:
+    part = tmp_path / "cache" / f"{params(server, tmp_path).sha256}.part"
+    part.parent.mkdir()
+    part.write_bytes(b"x" * 1000)
+    assert len(labels(params(server, tmp_path))) == 20
+    assert server.starts == [1000, 0]
+
+
+def test_a_second_process_waits_for_the_first_one_s_download(server: Server, tmp_path: Path) -> None:
+    """It appended to the file that the first one had verified and renamed."""
+    begun, joined, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def pause() -> None:
+        if not begun.is_set():
+            begun.set()
+            # Nobody joins where the second process waits.
+            joined.wait(timeout=0.5)
+        else:
+            joined.set()
+            ended.wait(timeout=10)
+
+    server.pause = pause
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(labels, params(server, tmp_path))
+        first.add_done_callback(lambda _: ended.set())
+        begun.wait(timeout=10)
+        second = pool.submit(labels, params(server, tmp_path))
+        assert first.result() == second.result() == ["dog", "cat"] * 10
+    assert server.starts == [0]
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == [params(server, tmp_path).sha256]
 
 
 def test_a_part_that_is_complete_is_only_verified(server: Server, tmp_path: Path) -> None:
