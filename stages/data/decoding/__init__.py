@@ -233,7 +233,7 @@ def _directly(data: bytes, color: Color, reduction: int) -> Pixels | None:
         return jpeg.decode(data, color, size, reduction)
     flag = cv2.IMREAD_COLOR_RGB if color == "rgb" else cv2.IMREAD_GRAYSCALE
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flag | cv2.IMREAD_IGNORE_ORIENTATION)
+        pixels = cv2.imdecode(np.frombuffer(png.bare(data), np.uint8), flag)
     except cv2.error:
         # OpenCV gives up on a side of more than 2^20 pixels.
         return None
