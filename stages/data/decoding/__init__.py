@@ -5,6 +5,7 @@ hashes. `inspect` decides whether a file is accepted; `decode` gives the pixels 
 
     formats                      what is accepted, and by which decoder
     jpeg, jpeg2000, png, tiff    what these formats need beyond Pillow
+    strips                       whether a TIFF has all of its pixels
     orientation                  upright
     profiles, cicp               sRGB, from a profile or from numbers
     tones                        8 bits, on white

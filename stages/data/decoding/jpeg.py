@@ -87,6 +87,11 @@ def check(data: bytes, mode: str) -> Pixels | None:
     raise ImageError(f"broken JPEG: {problem}")
 
 
+def with_tables(data: bytes, tables: bytes | None) -> bytes:
+    """A JPEG of a TIFF file as a whole file, with the tables that all strips or tiles share."""
+    return tables.removesuffix(_END) + data[2:] if tables else data
+
+
 def _pixels(data: bytes, space: str, *, strict: bool, **least: int) -> Pixels:
     return np.asarray(simplejpeg.decode_jpeg(data, space, strict=strict, **least))
 

@@ -8,7 +8,8 @@ import numpy as np
 
 WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC, OFFSETS, ORIENTATION = 256, 257, 258, 259, 262, 273, 274
 SAMPLES, ROWS, COUNTS, PLANES, COLORMAP, EXTRA, FORMAT = 277, 278, 279, 284, 320, 338, 339
-SUBFILE = 254
+SUBFILE, TABLES, SUBSAMPLING = 254, 347, 530
+NONE, JPEG, DEFLATE = 1, 7, 8
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, MASK, INKS, YCBCR, LAB = 0, 1, 2, 3, 4, 5, 6, 8
 
 
@@ -65,6 +66,35 @@ def pages(contents: Sequence[tuple[Any, ...]], order: str = "<") -> bytes:
             entries[EXTRA] = extra
         entries |= tags
         link = _directory(file, entries, order, link)
+    return bytes(file)
+
+
+def compressed(
+    strips: Sequence[bytes],
+    shape: tuple[int, int, int],
+    compression: int,
+    photometric: int,
+    tags: Mapping[int, tuple[int, ...]] | None = None,
+) -> bytes:
+    """One page of 8 bits whose strips, of equally many rows, are compressed already; (H, W, C)."""
+    height, width, channels = shape
+    file = bytearray(b"II*\0" + bytes(4))
+    offsets = []
+    for strip in strips:
+        offsets.append(len(file))
+        file += strip + bytes(len(strip) % 2)
+    entries: dict[int, tuple[int, ...]] = {
+        WIDTH: (width,),
+        LENGTH: (height,),
+        BITS: (8,) * channels,
+        COMPRESSION: (compression,),
+        PHOTOMETRIC: (photometric,),
+        OFFSETS: tuple(offsets),
+        SAMPLES: (channels,),
+        ROWS: (height // len(strips),),
+        COUNTS: tuple(map(len, strips)),
+    }
+    _directory(file, entries | dict(tags or {}), "<", 4)
     return bytes(file)
 
 
