@@ -3,7 +3,6 @@
 import itertools
 import shutil
 import subprocess
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stages.common.errors import DamagedError, ImageError
+from stages.common.errors import ImageError
 from stages.data.decoding import decode, inspect
 from tests.data.decoding import tiffs
-from tests.data.decoding.samples import by_imagemagick, jpeg, photograph, stored
-from tests.data.decoding.tiffs import (
-    BLACK_IS_ZERO,
-    PALETTE,
-    RGB,
-    WHITE_IS_ZERO,
-    YCBCR,
-    compressed,
-    pages,
-    tiff,
-)
+from tests.data.decoding.samples import by_imagemagick, stored
+from tests.data.decoding.tiffs import BLACK_IS_ZERO, PALETTE, RGB, WHITE_IS_ZERO, pages, tiff
 
 HEIGHT, WIDTH = 10, 21
 NONE, UNSPECIFIED, ASSOCIATED, UNASSOCIATED = None, 0, 1, 2
@@ -225,37 +215,6 @@ def test_fax(options: str, space: int, tmp_path: Path) -> None:
     source.write_bytes(tiff(samples, space, 1))
     subprocess.run(["tiffcp", *options.split(), source, copy], check=True, capture_output=True)
     np.testing.assert_array_equal(pixels_of(copy.read_bytes()), pixels_of(source.read_bytes()))
-
-
-@pytest.mark.parametrize("count", [0, 10**6])
-def test_missing_strips_are_damage(count: int) -> None:
-    broken = tiff(scene(3, 8), RGB, 8, tags={tiffs.COUNTS: (count,)})
-    with pytest.raises(DamagedError, match="damaged TIFF: strips or tiles are missing"):
-        inspect(broken, 10**6, hashed=False)
-
-
-@pytest.mark.parametrize("compression", [tiffs.NONE, tiffs.DEFLATE])
-def test_strips_that_are_not_listed_are_damage(compression: int) -> None:
-    samples = scene(3, 8)
-    rows = [row.tobytes() for row in samples]
-    strips = rows if compression == tiffs.NONE else list(map(zlib.compress, rows))
-    np.testing.assert_array_equal(pixels_of(compressed(strips, samples.shape, compression, RGB)), samples)
-    damaged = compressed(strips[:5], samples.shape, compression, RGB, {tiffs.ROWS: (1,)})
-    with pytest.raises(DamagedError, match="damaged TIFF: strips or tiles are missing"):
-        inspect(damaged, 10**6, hashed=False)
-
-
-@pytest.mark.parametrize(("space", "mode"), [(BLACK_IS_ZERO, "L"), (tiffs.INKS, "CMYK"), (YCBCR, "RGB")])
-def test_a_jpeg_strip_that_is_cut_off_is_damage(space: int, mode: str) -> None:
-    """The first two are decoded by imagecodecs and libtiff, which fill it with gray."""
-    image = Image.fromarray(photograph(0, 50, 75)).convert(mode)
-    data = jpeg(image, subsampling=0)
-    shape = (image.height, image.width, len(image.getbands()))
-    tags = {tiffs.SUBSAMPLING: (1, 1)} if space == YCBCR else {}
-    inspect(compressed([data], shape, tiffs.JPEG, space, tags), 10**6, hashed=False)
-    damaged = compressed([data[: len(data) // 2]], shape, tiffs.JPEG, space, tags)
-    with pytest.raises(DamagedError, match="damaged JPEG: "):
-        inspect(damaged, 10**6, hashed=False)
 
 
 def test_a_tiff_without_a_page_is_refused() -> None:
