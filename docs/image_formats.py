@@ -18,8 +18,8 @@ A file's first bytes decide its format, not its name.
 ## TIFF
 
 Every combination of a row is supported, and has a test with the right values, computed from the tags, and
-compared with ImageMagick and libtiff. Compression (LZW, Deflate, PackBits, JPEG, fax), tiles and strips have
-tests of their own.
+compared with ImageMagick and libtiff. Compression (none, LZW, Deflate, PackBits, fax, LZMA, Zstandard; JPEG,
+PNG, WebP, JPEG 2000, JPEG XL), tiles and strips have tests of their own.
 
 | colours | bits of a sample | stored | alpha | byte order |
 |---|---|---|---|---|"""

@@ -4,7 +4,10 @@ Every stage and the served model decode by this package, so one reader decides o
 hashes. `inspect` decides whether a file is accepted; `decode` gives the pixels of an accepted file.
 
     formats                      what is accepted, and by which decoder
-    jpeg, jpeg2000, png, tiff    what these formats need beyond Pillow
+    jpeg, jpeg_xl, jpeg2000, png, tiff
+                                 what these formats need beyond Pillow
+    strips                       whether a TIFF has all of its pixels and no more
+    boxes                        what HEIC, AVIF, JPEG 2000 and JPEG XL files consist of
     orientation                  upright
     profiles, cicp               sRGB, from a profile or from numbers
     tones                        8 bits, on white
@@ -20,7 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from stages.common.errors import DamagedError, ImageError
-from stages.data.decoding import cicp, jpeg, jpeg2000, png, profiles, tiff, tones
+from stages.data.decoding import cicp, jpeg, jpeg2000, jpeg_xl, png, profiles, tiff, tones
 from stages.data.decoding.formats import FORMATS, open_image, refuse_raw, versions
 from stages.data.decoding.jpeg import REDUCTIONS
 from stages.data.decoding.orientation import UPRIGHT, orientation, upright
@@ -155,6 +158,8 @@ def _open(data: bytes, max_pixels: int | None = None) -> Image.Image:
     if tiff.is_tiff(data):
         image = tiff.read(data, max_pixels)
     else:
+        if jpeg_xl.is_jpeg_xl(data):
+            tones.check_size(*jpeg_xl.size(data), len(data), max_pixels)
         image = open_image(data)
         tones.check_size(*image.size, len(data), max_pixels)
     cicp.apply(image, data)
@@ -233,7 +238,7 @@ def _directly(data: bytes, color: Color, reduction: int) -> Pixels | None:
         return jpeg.decode(data, color, size, reduction)
     flag = cv2.IMREAD_COLOR_RGB if color == "rgb" else cv2.IMREAD_GRAYSCALE
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flag | cv2.IMREAD_IGNORE_ORIENTATION)
+        pixels = cv2.imdecode(np.frombuffer(png.bare(data), np.uint8), flag)
     except cv2.error:
         # OpenCV gives up on a side of more than 2^20 pixels.
         return None

@@ -7,7 +7,7 @@ an image is refused.
 """
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from PIL import Image
 
 from stages.common.errors import ImageError
 from stages.data.decoding import png
+from stages.data.decoding.boxes import boxes
 
 _HDR = {16: "PQ", 18: "HLG"}
 # Transfer → exponent; None is the curve of sRGB, which BT.709 and BT.2020 are displayed by too.
@@ -91,13 +92,13 @@ def _code_in_profile(profile: bytes) -> Code | None:
 
 def _code_in_boxes(data: bytes) -> Code | None:
     """The numbers of the primary image of a HEIC or AVIF file; a thumbnail or a gain map has other ones."""
-    meta = next((body for kind, body in _boxes(data) if kind == b"meta"), b"")[4:]
-    boxes = dict(_boxes(meta))
-    primary = boxes.get(b"pitm", b"")
+    meta = next((body for kind, body in boxes(data) if kind == b"meta"), b"")[4:]
+    parts = dict(boxes(meta))
+    primary = parts.get(b"pitm", b"")
     wide = primary[:1] != b"\0"
     item = int.from_bytes(primary[4 : 8 if wide else 6], "big")
-    inner = dict(_boxes(boxes.get(b"iprp", b"")))
-    properties = list(_boxes(inner.get(b"ipco", b"")))
+    inner = dict(boxes(parts.get(b"iprp", b"")))
+    properties = list(boxes(inner.get(b"ipco", b"")))
     for number in _associated(inner.get(b"ipma", b""), item):
         if 0 < number <= len(properties):
             kind, body = properties[number - 1]
@@ -125,20 +126,6 @@ def _associated(body: bytes, item: int) -> list[int]:
             numbers += [int.from_bytes(entry, "big") & mask for entry in entries]
         place += count * step
     return numbers
-
-
-def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    place = 0
-    while place + 8 <= len(data):
-        size, kind = struct.unpack_from(">I4s", data, place)
-        head = 8
-        if size == 1 and place + 16 <= len(data):
-            size, head = int.from_bytes(data[place + 8 : place + 16], "big"), 16
-        stop = len(data) if size == 0 else place + size
-        if size and size < head:
-            return
-        yield kind, data[place + head : stop]
-        place = stop
 
 
 @lru_cache

@@ -13,12 +13,12 @@ import cv2
 from PIL import Image
 
 from stages.common.errors import ImageError
+from stages.data.decoding import jpeg_xl
 
 # Formats that photographs and scans come in; Pillow's list has 40 more, each a decoder open to hostile files.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP", "AVIF", "HEIF", "JPEG2000", "JXL")
 
 _PILLOWS = tuple(name for name in FORMATS if name not in ("HEIF", "JXL"))
-_JXL = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
 _AVIF_BRANDS = (b"avif", b"avis")
 # Canon, Olympus, Panasonic, Fujifilm, Sigma, Minolta; other makers' raw files are TIFFs, see tiff.py.
 _RAW = (b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FUJIFILMCCD-RAW", b"FOVb", b"\0MRM")
@@ -50,14 +50,14 @@ def refuse_raw(data: bytes) -> None:
 
 
 def open_image(data: bytes) -> Image.Image:
-    """Open an image with Pillow, or with the plug-in for its format; the pixels are not decoded.
+    """Open an image with Pillow, or with the plug-in for its format; only JPEG XL's decodes the pixels.
 
     Raises:
         UnidentifiedImageError: Not an image of one of FORMATS.
     """
     boxes, brand = data[4:8] == b"ftyp", data[8:12]
     formats = _PILLOWS
-    if data.startswith(_JXL):
+    if jpeg_xl.is_jpeg_xl(data):
         import_module("pillow_jxl")
         formats = ("JXL",)
     elif boxes and brand not in _AVIF_BRANDS:

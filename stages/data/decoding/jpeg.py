@@ -8,7 +8,10 @@ A file that is syntactically whole is not damaged for any decoder: of 120 files 
 chance exactly the right number of blocks.
 """
 
+import struct
+from collections.abc import Iterator
 from contextlib import suppress
+from typing import NamedTuple
 
 import numpy as np
 import simplejpeg
@@ -21,8 +24,17 @@ MAGIC = b"\xff\xd8\xff"
 REDUCTIONS = (1, 2, 4, 8)
 _SPACES = {"rgb": "RGB", "gray": "GRAY", "cmyk": "CMYK"}
 _END, _SCAN = b"\xff\xd9", 0xDA
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+# Fill bytes, TEM and restart markers.
+_WITHOUT_LENGTH = frozenset((0x00, 0x01, 0xFF, *range(0xD0, 0xD8)))
 # simplejpeg names no sampling but the usual seven; libjpeg, and so Pillow, decodes any.
 _UNUSUAL_SAMPLING = "subsampling"
+
+
+class _Segment(NamedTuple):
+    kind: int
+    start: int
+    stop: int
 
 
 def is_jpeg(data: bytes) -> bool:
@@ -87,6 +99,20 @@ def check(data: bytes, mode: str) -> Pixels | None:
     raise ImageError(f"broken JPEG: {problem}")
 
 
+def size(data: bytes) -> tuple[int, int]:
+    """Width and height in pixels by the header; zeros where it has no frame or several."""
+    frames = [segment.start for segment in _segments(data) if segment.kind in _FRAMES]
+    if len(frames) != 1 or frames[0] + 9 > len(data):
+        return 0, 0
+    height, width = struct.unpack_from(">HH", data, frames[0] + 5)
+    return width, height
+
+
+def with_tables(data: bytes, tables: bytes | None) -> bytes:
+    """A JPEG of a TIFF file as a whole file, with the tables that all strips or tiles share."""
+    return tables.removesuffix(_END) + data[2:] if tables else data
+
+
 def _pixels(data: bytes, space: str, *, strict: bool, **least: int) -> Pixels:
     return np.asarray(simplejpeg.decode_jpeg(data, space, strict=strict, **least))
 
@@ -102,14 +128,23 @@ def _without_oddities(data: bytes) -> bytes:
 def _header(data: bytes) -> tuple[bytes, int]:
     """The segments up to and with the first start of scan, and the place where the scan's data begin."""
     parts, place = [data[:2]], 2
+    for segment in _segments(data):
+        parts.append(data[segment.start : segment.stop])
+        place = segment.stop
+    return b"".join(parts), place
+
+
+def _segments(data: bytes) -> Iterator[_Segment]:
+    """The segments as libjpeg reads them, which skips what is between them."""
+    place = 2
     while (marker := data.find(b"\xff", place)) >= 0 and marker + 4 <= len(data):
         kind = data[marker + 1]
-        if kind in (0x00, 0xFF):
+        if kind in _WITHOUT_LENGTH:
             place = marker + 1
             continue
-        stop = marker + 2 + int.from_bytes(data[marker + 2 : marker + 4], "big")
-        parts.append(data[marker:stop])
-        place = stop
+        if kind == _END[1]:
+            return
+        place = marker + 2 + int.from_bytes(data[marker + 2 : marker + 4], "big")
+        yield _Segment(kind, marker, place)
         if kind == _SCAN:
-            break
-    return b"".join(parts), place
+            return

@@ -1,4 +1,4 @@
-"""What Pillow overlooks in a PNG file: checksums of pixel data, and transparent colours of unusual depth."""
+"""What Pillow and OpenCV get wrong in a PNG file: checksums, odd transparent colours, gray, animations."""
 
 import zlib
 from collections.abc import Iterator
@@ -38,8 +38,7 @@ def check(data: bytes) -> None:
     last = b""
     for chunk in _chunks(data):
         last = chunk.kind
-        # An uppercase first letter marks what a decoder cannot do without.
-        needed = chunk.kind[:1].isupper() or chunk.kind == b"tRNS"
+        needed = _is_critical(chunk) or chunk.kind == b"tRNS"
         if chunk.stop + 4 > len(data):
             raise DamagedError(f"damaged PNG: chunk {_name(chunk)} is cut off")
         checksum = int.from_bytes(data[chunk.stop : chunk.stop + 4], "big")
@@ -53,6 +52,18 @@ def check(data: bytes) -> None:
 def content(data: bytes, kind: bytes) -> bytes:
     """The content of the first chunk of a kind; empty without one."""
     return next((data[chunk.start : chunk.stop] for chunk in _chunks(data) if chunk.kind == kind), b"")
+
+
+def bare(data: bytes) -> bytes:
+    """The image by its critical chunks alone, for OpenCV.
+
+    With gAMA or sRGB, libpng turns colours into gray in linear light: pure red is 147, and 76 without. Of an
+    animation whose default image is none of its frames, OpenCV takes the first frame and Pillow the default
+    image.
+    """
+    view = memoryview(data)
+    parts = (view[chunk.start - 8 : chunk.stop + 4] for chunk in _chunks(data) if _is_critical(chunk))
+    return b"".join((MAGIC, *parts))
 
 
 def with_transparency(image: Image.Image, data: bytes) -> Image.Image:
@@ -87,9 +98,7 @@ def with_transparency(image: Image.Image, data: bytes) -> Image.Image:
 
 def _in_16_bits(data: bytes) -> NDArray[np.uint16]:
     """All 16 bits of each sample (H, W, C), RGB; OpenCV, as Pillow has no mode for them."""
-    others = (chunk for chunk in _chunks(data) if chunk.kind != b"tRNS")
-    file = MAGIC + b"".join(data[chunk.start - 8 : chunk.stop + 4] for chunk in others)
-    pixels = cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_UNCHANGED)
+    pixels = cv2.imdecode(np.frombuffer(bare(data), np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype != np.uint16:
         raise ImageError("a PNG of 16 bits with a transparent colour that cannot be decoded")
     return np.asarray(pixels[:, :, None] if pixels.ndim == 2 else pixels[:, :, ::-1], np.uint16)
@@ -102,6 +111,11 @@ def _chunks(data: bytes) -> Iterator[_Chunk]:
         stop = start + int.from_bytes(data[place : place + 4], "big")
         yield _Chunk(data[place + 4 : start], start, stop)
         place = stop + 4
+
+
+def _is_critical(chunk: _Chunk) -> bool:
+    """Whether no decoder can do without the chunk: its name begins with an uppercase letter."""
+    return chunk.kind[:1].isupper()
 
 
 def _name(chunk: _Chunk) -> str:

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from stages.common.errors import DamagedError, ImageError
-from stages.data.decoding import orientation, tones
+from stages.common.errors import ImageError
+from stages.data.decoding import orientation, strips, tones
 from stages.data.decoding.formats import RAW
 from stages.data.decoding.types import Pixels
 
@@ -31,6 +31,8 @@ _ORIENTATION, _SUB_DIRECTORIES, _PROFILE, _DNG_VERSION = 274, 330, 34675, 50706
 # The first page that is no thumbnail is among the first; a hostile file may chain millions.
 _PAGES = 32
 _CHANNELS = 16
+# Bytes that the conversion of a pixel takes, and further ones where it is laid on white.
+_CONVERSION, _ON_WHITE = 9, 15
 
 # What tifffile would write to standard error about odd tags.
 logging.getLogger("tifffile").disabled = True
@@ -54,18 +56,24 @@ def read(data: bytes, max_pixels: int | None) -> Image.Image:
     Raises:
         ImageError: Too many pixels, or a combination of tags without an agreed meaning; the message says
             which.
-        DamagedError: Strips or tiles are missing.
+        DamagedError: Strips or tiles are missing, or some of their pixels.
     """
     # Its import takes 30 ms, which stages without a TIFF need not pay.
     from tifffile import TiffFile
 
     with TiffFile(io.BytesIO(data)) as file:
         page = _page(file)
-        tones.check_size(page.imagewidth, page.imagelength, len(data), max_pixels)
-        _check_strips(page, len(data))
+        tones.check_size(page.imagewidth, page.imagelength, len(data), max_pixels, _memory(page))
+        # A tile may be larger than the image.
+        tones.check_size(*strips.size(page), len(data), max_pixels, _memory(page))
+        strips.check(page, data)
+        if max_pixels is not None:
+            # An image without a limit was checked before, and the check takes as long as decoding.
+            strips.check_jpegs(page, data)
         if int(page.photometric) > _PALETTE:
             return _by_pillow(page, data)
         _check_samples(page)
+        strips.check_compression(page)
         samples = page.asarray(maxworkers=1)
         profile, turned = _tag(page, _PROFILE), orientation.valid(_tag(page, _ORIENTATION))
         pixels = orientation.upright(_opaque(page, _channels_last(page, samples)), turned)
@@ -92,20 +100,14 @@ def _page(file: Any) -> Any:
     return first
 
 
-def _check_strips(page: Any, length: int) -> None:
-    """A strip outside of the file, or without bytes, would be filled with black."""
-    ends = zip(page.dataoffsets, page.databytecounts, strict=False)
-    if not page.dataoffsets or any(count <= 0 or start + count > length for start, count in ends):
-        raise DamagedError("damaged TIFF: strips or tiles are missing")
-
-
 def _check_samples(page: Any) -> None:
     """Refuse what has no agreed meaning in 8 bits, or what tifffile does not read."""
     bits = page.bitspersample
     if isinstance(bits, tuple) and len(set(bits)) > 1:
         raise ImageError(f"a TIFF whose channels have different depths: {bits}")
-    if page.samplesperpixel > _CHANNELS or page.imagedepth != 1:
-        raise ImageError(f"a TIFF with {page.samplesperpixel} channels and {page.imagedepth} layers")
+    layers = max(page.imagedepth, page.tiledepth)
+    if page.samplesperpixel > _CHANNELS or layers != 1:
+        raise ImageError(f"a TIFF with {page.samplesperpixel} channels and {layers} layers")
     if int(page.sampleformat) != _UNSIGNED or _bits(page) > 16:
         kind = {2: "signed", 3: "floating-point"}.get(int(page.sampleformat), "unsigned")
         raise ImageError(
@@ -133,15 +135,20 @@ def _opaque(page: Any, samples: NDArray[Any]) -> Pixels:
     if int(page.photometric) == _PALETTE:
         # One bit comes as bool, which would be a mask.
         return np.asarray(_palette(page)[samples[:, :, 0].astype(np.intp)])
-    pixels = tones.in_8_bits(samples, _bits(page))
     colors = 3 if int(page.photometric) == _RGB else 1
-    values = pixels[:, :, :colors]
+    kinds = [int(kind) for kind in page.extrasamples]
+    alpha = next((place for place, kind in enumerate(kinds) if kind in (_ASSOCIATED, _UNASSOCIATED)), None)
+    values = _in_8_bits(page, samples[:, :, :colors])
     if int(page.photometric) == _WHITE_IS_ZERO:
         values = 255 - values
-    for place, kind in enumerate(page.extrasamples, colors):
-        if int(kind) in (_ASSOCIATED, _UNASSOCIATED):
-            return tones.on_white(values, pixels[:, :, place], premultiplied=int(kind) == _ASSOCIATED)
-    return values
+    if alpha is None:
+        return values
+    share = _in_8_bits(page, samples[:, :, colors + alpha])
+    return tones.on_white(values, share, premultiplied=kinds[alpha] == _ASSOCIATED)
+
+
+def _in_8_bits(page: Any, samples: NDArray[Any]) -> Pixels:
+    return tones.in_8_bits(samples, _bits(page))
 
 
 def _palette(page: Any) -> Pixels:
@@ -154,6 +161,12 @@ def _palette(page: Any) -> Pixels:
 def _bits(page: Any) -> int:
     bits = page.bitspersample
     return int(bits[0] if isinstance(bits, tuple) else bits)
+
+
+def _memory(page: Any) -> int:
+    """Bytes of a pixel while it is decoded: all channels as stored, and what becomes of the colours."""
+    stored = page.samplesperpixel * (2 if _bits(page) > 8 else 1)
+    return int(stored + _CONVERSION + (_ON_WHITE if page.extrasamples else 0))
 
 
 def _by_pillow(page: Any, data: bytes) -> Image.Image:

@@ -10,13 +10,14 @@ from stages.common.errors import ImageError
 from stages.data.decoding.types import Pixels
 
 BACKGROUND = (255, 255, 255)
-# Decoding takes up to 12 bytes a pixel: these take less than 1 GiB.
+# What decoding takes of a pixel in most formats; these pixels take less than 1 GiB.
+_BYTES = 12
 _HARMLESS_PIXELS = 2**26
 # Photographs have 1 to 10 pixels a byte, blank pages some hundreds.
 _PIXELS_PER_BYTE = 64
 
 
-def check_size(width: int, height: int, size: int, max_pixels: int | None) -> None:
+def check_size(width: int, height: int, size: int, max_pixels: int | None, memory: int = _BYTES) -> None:
     """Refuse an image by its header, before its pixels take memory.
 
     Args:
@@ -24,6 +25,7 @@ def check_size(width: int, height: int, size: int, max_pixels: int | None) -> No
         height: Pixels.
         size: Bytes of the file.
         max_pixels: The limit; None is none, for an image that was accepted before.
+        memory: Bytes that decoding takes of a pixel.
 
     Raises:
         ImageError: No pixel, more than `max_pixels`, or a file that is too small for so many.
@@ -32,7 +34,8 @@ def check_size(width: int, height: int, size: int, max_pixels: int | None) -> No
         raise ImageError(f"an image of {width}x{height} pixels")
     if max_pixels is not None and width * height > max_pixels:
         raise ImageError(f"{width}x{height} pixels are more than the {max_pixels} allowed")
-    if max_pixels is not None and width * height > max(_HARMLESS_PIXELS, _PIXELS_PER_BYTE * size):
+    harmless = max(_HARMLESS_PIXELS, _PIXELS_PER_BYTE * size)
+    if max_pixels is not None and width * height * memory > harmless * _BYTES:
         raise ImageError(f"{width}x{height} pixels in {size} bytes: a decompression bomb")
 
 

@@ -1,8 +1,9 @@
-"""Photographs to decode and other decoders to compare with."""
+"""Photographs to decode, other decoders to compare with, and what decoding takes."""
 
 import io
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,22 @@ from PIL import Image
 
 # Debian's ImageMagick 6; `magick` is version 7.
 _MAGICK = next(filter(None, map(shutil.which, ("convert-im6.q16", "magick"))), None)
+
+
+_ROOT = Path(__file__).parents[3]
+_MEASURED = """
+import sys
+from pathlib import Path
+import imagecodecs, pillow_jxl, tifffile
+from stages.common.errors import ImageError
+from stages.common.machine import peak_memory
+from stages.data.decoding import inspect
+data, before = Path(sys.argv[1]).read_bytes(), peak_memory()
+try:
+    inspect(data, int(sys.argv[2]), hashed=False)
+except ImageError as error:
+    print(peak_memory() - before, error)
+"""
 
 
 def photograph(seed: int, height: int = 200, width: int = 300) -> np.ndarray:
@@ -53,3 +70,13 @@ def by_imagemagick(data: bytes, folder: Path, *options: str) -> np.ndarray:
     words = [_MAGICK, f"{file}[0]", *options, "-depth", "8", "ppm:-"]
     done = subprocess.run(words, capture_output=True, check=True)
     return np.asarray(Image.open(io.BytesIO(done.stdout)).convert("RGB"))
+
+
+def memory_of(data: bytes, max_pixels: int, folder: Path) -> tuple[float, str]:
+    """The memory in MiB that refusing an image takes, in a process of its own, and the reason."""
+    file = folder / "image"
+    file.write_bytes(data)
+    words = [sys.executable, "-c", _MEASURED, str(file), str(max_pixels)]
+    printed = subprocess.run(words, cwd=_ROOT, capture_output=True, text=True, check=True).stdout
+    memory, reason = printed.split(maxsplit=1)
+    return float(memory), reason

@@ -2,6 +2,7 @@
 
 import io
 import shutil
+import struct
 import subprocess
 import zlib
 from pathlib import Path
@@ -12,10 +13,10 @@ import pytest
 from PIL import Image
 
 from stages.common.errors import ImageError
-from stages.data.decoding import decode, inspect, versions
+from stages.data.decoding import decode, inspect, jpeg_xl, versions
 from stages.serving import intake
 from tests.conftest import Images, Project
-from tests.data.decoding.samples import jpeg, photograph, stored
+from tests.data.decoding.samples import jpeg, memory_of, photograph, stored
 from tests.data.decoding.test_profiles import BT_2020, DISPLAY_P3, in_srgb
 
 HEIGHT, WIDTH = 64, 96
@@ -112,6 +113,35 @@ def test_the_limit_on_pixels_holds_before_decoding(tmp_path: Path) -> None:
         data = encoded(kind, tmp_path / "image.png")
         with pytest.raises(ImageError, match="96x64 pixels are more than the 100 allowed"):
             inspect(data, 100, hashed=False)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (96, 64), (256, 256), (120, 100), (133, 100), (513, 3), (9000, 2)])
+def test_the_size_in_the_header_of_a_jpeg_xl(size: tuple[int, int]) -> None:
+    """Sides of a multiple of 8, sides of any length, and a width that follows from the height."""
+    __import__("pillow_jxl")
+    for container in (False, True):
+        file = io.BytesIO()
+        Image.new("RGB", size).save(file, "JXL", use_container=container)
+        assert jpeg_xl.size(file.getvalue()) == size
+
+
+def test_a_small_jpeg_xl_of_many_pixels_takes_no_memory(tmp_path: Path) -> None:
+    """Its plug-in decodes an image to open it."""
+    __import__("pillow_jxl")
+    file = io.BytesIO()
+    Image.new("RGB", (6000, 5000)).save(file, "JXL", lossless=True, effort=1)
+    memory, reason = memory_of(file.getvalue(), 10**7, tmp_path)
+    assert "6000x5000 pixels are more than the 10000000 allowed" in reason
+    assert memory < 64
+
+
+def test_a_jpeg_2000_whose_header_states_another_size_is_refused() -> None:
+    """imagecodecs, which decodes 16 bits, takes the memory that the data state."""
+    data = bytearray(cv2.imencode(".jp2", np.zeros((HEIGHT, WIDTH), np.uint16))[1].tobytes())
+    place = data.index(b"ihdr") + 4
+    data[place : place + 8] = struct.pack(">II", 8, 8)
+    with pytest.raises(ImageError, match=r"broken JPEG 2000: 96x64 pixels in its data, 8x8 in its header"):
+        inspect(bytes(data), 10**6, hashed=False)
 
 
 def stated(kind: str, primaries: int, transfer: int, folder: Path, pixels: np.ndarray = SCENE) -> bytes:

@@ -1,4 +1,4 @@
-"""PNG's transparent colours at every depth, and BMP's unused fourth byte."""
+"""PNG's transparent colours at every depth and its chunks about colour, and BMP's unused fourth byte."""
 
 import io
 import struct
@@ -19,19 +19,17 @@ KINDS = [(GRAY, bits) for bits in (1, 2, 4, 8, 16)] + [(RGB, 8), (RGB, 16), (GRA
 KINDS += [(RGBA, 8), (RGBA, 16)]
 
 
-def png(samples: np.ndarray, kind: int, bits: int, transparent: tuple[int, ...] | None = None) -> bytes:
-    """An image of samples (H, W, C); `transparent` is the colour that tRNS names."""
+def chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
+def png(samples: np.ndarray, kind: int, bits: int, further: bytes = b"") -> bytes:
+    """An image of samples (H, W, C), with further chunks before its pixels."""
     rows = packed(samples.reshape(len(samples), -1), bits, ">")
     stride = len(rows) // len(samples)
     raw = b"".join(b"\0" + rows[start : start + stride] for start in range(0, len(rows), stride))
     header = struct.pack(">IIBBBBB", samples.shape[1], len(samples), bits, kind, 0, 0, 0)
-    parts = [b"\x89PNG\r\n\x1a\n", chunk(b"IHDR", header)]
-    if transparent:
-        parts.append(chunk(b"tRNS", struct.pack(f">{len(transparent)}H", *transparent)))
+    parts = [b"\x89PNG\r\n\x1a\n", chunk(b"IHDR", header), further]
     return b"".join([*parts, chunk(b"IDAT", zlib.compress(raw)), chunk(b"IEND", b"")])
 
 
@@ -56,7 +54,7 @@ def test_every_depth(kind: int, bits: int, transparent: bool, tmp_path: Path) ->
     if kind == RGB and bits == 16:
         # Equal in the upper 8 bits, but not the transparent colour.
         samples[0, 0] = samples[4, 5] ^ 1
-    data = png(samples, kind, bits, key)
+    data = png(samples, kind, bits, chunk(b"tRNS", struct.pack(f">{len(key)}H", *key)) if key else b"")
     light = samples / (2**bits - 1)
     colors = light[:, :, : 3 if kind in (RGB, RGBA) else 1]
     share = light[:, :, -1:] if kind in (GRAY_ALPHA, RGBA) else np.ones_like(colors[:, :, :1])
@@ -68,6 +66,30 @@ def test_every_depth(kind: int, bits: int, transparent: bool, tmp_path: Path) ->
     assert np.abs(result - wanted).max() <= 2
     expected = by_imagemagick(data, tmp_path, "-background", "white", "-flatten")
     assert np.abs(result - expected).max() <= 2
+
+
+COLOR_CHUNKS = {
+    "gAMA": chunk(b"gAMA", struct.pack(">I", 45455)),
+    "sRGB": chunk(b"sRGB", b"\0"),
+    "gAMA of linear light": chunk(b"gAMA", struct.pack(">I", 100_000)),
+    "cHRM": chunk(b"cHRM", struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)),
+}
+
+
+@pytest.mark.parametrize("name", COLOR_CHUNKS)
+@pytest.mark.parametrize("bits", [8, 16])
+def test_chunks_about_colour_change_no_pixel(name: str, bits: int) -> None:
+    samples = scene(RGB, bits)
+    for color in ("rgb", "gray"):
+        pixels = decode(png(samples, RGB, bits, COLOR_CHUNKS[name]), color, plain=True)
+        np.testing.assert_array_equal(pixels, decode(png(samples, RGB, bits), color, plain=True))
+
+
+def test_of_an_animation_the_default_image_is_taken() -> None:
+    default, *frames = (Image.new("RGB", (WIDTH, HEIGHT), color) for color in ("red", "lime", "blue"))
+    file = io.BytesIO()
+    default.save(file, "PNG", save_all=True, default_image=True, append_images=frames)
+    np.testing.assert_array_equal(pixels_of(file.getvalue()), np.asarray(default))
 
 
 def bmp(pixels: np.ndarray, *, masks: bool) -> bytes:

@@ -8,7 +8,10 @@ import numpy as np
 
 WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC, OFFSETS, ORIENTATION = 256, 257, 258, 259, 262, 273, 274
 SAMPLES, ROWS, COUNTS, PLANES, COLORMAP, EXTRA, FORMAT = 277, 278, 279, 284, 320, 338, 339
-SUBFILE = 254
+SUBFILE, TABLES, SUBSAMPLING = 254, 347, 530
+TILE_WIDTH, TILE_LENGTH = 322, 323
+NONE, LZW, DEFLATE, PACKBITS, LZMA, ZSTANDARD = 1, 5, 8, 32773, 34925, 50000
+JPEG, JPEG_2000, LERC, PNG, WEBP, JPEG_XL = 7, 34712, 34887, 34933, 50001, 50002
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, MASK, INKS, YCBCR, LAB = 0, 1, 2, 3, 4, 5, 6, 8
 
 
@@ -68,12 +71,42 @@ def pages(contents: Sequence[tuple[Any, ...]], order: str = "<") -> bytes:
     return bytes(file)
 
 
+def compressed(
+    strips: Sequence[bytes],
+    shape: tuple[int, int, int],
+    compression: int,
+    photometric: int,
+    tags: Mapping[int, tuple[int, ...]] | None = None,
+) -> bytes:
+    """One page of 8 bits whose strips, of equally many rows, are compressed already; (H, W, C)."""
+    height, width, channels = shape
+    file = bytearray(b"II*\0" + bytes(4))
+    offsets = []
+    for strip in strips:
+        offsets.append(len(file))
+        file += strip + bytes(len(strip) % 2)
+    entries: dict[int, tuple[int, ...]] = {
+        WIDTH: (width,),
+        LENGTH: (height,),
+        BITS: (8,) * channels,
+        COMPRESSION: (compression,),
+        PHOTOMETRIC: (photometric,),
+        OFFSETS: tuple(offsets),
+        SAMPLES: (channels,),
+        ROWS: (height // len(strips),),
+        COUNTS: tuple(map(len, strips)),
+    }
+    _directory(file, entries | dict(tags or {}), "<", 4)
+    return bytes(file)
+
+
 def _directory(file: bytearray, entries: dict[int, tuple[int, ...]], order: str, link: int) -> int:
     """Append a directory; return the place of its link to the next."""
     longs = (WIDTH, LENGTH, OFFSETS, ROWS, COUNTS, SUBFILE)
+    kinds = {TABLES: ("B", 7)} | dict.fromkeys(longs, ("I", 4))
     fields = []
     for tag, values in sorted(entries.items()):
-        code, kind = ("I", 4) if tag in longs else ("H", 3)
+        code, kind = kinds.get(tag, ("H", 3))
         data = struct.pack(f"{order}{len(values)}{code}", *values)
         if len(data) > 4:
             place = len(file)
