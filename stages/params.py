@@ -112,6 +112,16 @@ class Drift(Section):
     warn: Fraction = Field(description="The distance, 0 to 1, from which a significant difference warns.")
     stop: Fraction = Field(description="The distance from which a significant difference stops the pipeline.")
 
+    @model_validator(mode="after")
+    def _check_warns_before_it_stops(self) -> Self:
+        if self.warn > self.stop:
+            raise PydanticCustomError(
+                "drift",
+                "warn is {warn}; must be at most stop, {stop}",
+                {"warn": f"{self.warn:g}", "stop": f"{self.stop:g}"},
+            )
+        return self
+
 
 class Audit(Section):
     """What the data report shows, and what counts as drift."""
