@@ -3,7 +3,7 @@
 import re
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +46,9 @@ def new_recipe(name: str, *, base: str = "images", data: Path | None = None) -> 
     if path.exists():
         raise ParamsError(f"{path} exists and is not overwritten; choose another name, or edit it")
     composing.compose(_CONF, [f"recipe={base}"], composing.NEXT)
-    lines = _head(name, base) + (_source(data, base) if data is not None else [])
-    path.write_text("\n".join([*lines, *_often_changed(typed.load(composing.NEXT))]) + "\n", encoding="utf-8")
+    own = _source(data, base) if data is not None else {}
+    lines = [*_head(name, base), *_sections(typed.load(composing.NEXT), own)]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     try:
         composing.compose(_CONF, [f"recipe={name}"], composing.NEXT)
         typed.load(composing.NEXT)
@@ -69,11 +70,16 @@ def _head(name: str, base: str) -> list[str]:
         "  - _self_",
         "",
         f"recipe: {name}",
+        "",
+        '# All other values are the base\'s. Those in comments are often changed: remove the "# " of the key',
+        "# and of the keys above it. make explain KEY=resize.size says more; docs/reference/params.md has",
+        "# every key.",
+        "",
     ]
 
 
-def _source(data: Path, base: str) -> list[str]:
-    """The images' section, and the weights that are here, where the base uses them."""
+def _source(data: Path, base: str) -> dict[str, list[str]]:
+    """Lines of the images' section, and of the extractor whose weights are here, by dotted key."""
     recognized = layout.recognize(Path.cwd() / data.expanduser())
     source = recognized.params()
     checking.check_source(source)
@@ -84,55 +90,50 @@ def _source(data: Path, base: str) -> list[str]:
     # A clone, a container and a pod have this repository in another place.
     path = path.relative_to(repository) if path.is_relative_to(repository) else path
     values = {"kind": recognized.kind, "path": str(path), **recognized.settings}
-    lines = [
-        "",
-        "ingest:",
+    ingest = [
         f"  # {recognized.description}: {images:,} files in {len(files.by_class)} classes",
         "  source:",
         *(f"    {key}: {reference.as_yaml(value)}" for key, value in values.items()),
         f"  split: {recognized.split}",
     ]
     choice = choosing.choose(Path("datasets"))
-    if choice.recipe == base and choice.backbone:
-        lines += ["", "extractors:", "  mobilenet_v2:"]
-        lines += [f"    {key}: {reference.as_yaml(value)}" for key, value in choice.backbone.items()]
-    return lines
+    backbone = choice.backbone if choice.recipe == base else {}
+    weights = [f"    {key}: {reference.as_yaml(value)}" for key, value in backbone.items()]
+    return {"ingest": ingest, "extractors.mobilenet_v2": weights}
 
 
-def _often_changed(params: Params) -> list[str]:
-    """What is often changed, as comments with the base's values."""
-    lines = [
-        "",
-        "# All other values are the base's. These are often changed: remove the # of the key and of the keys",
-        "# above it. make explain KEY=resize.size says more; docs/reference/params.md has every key.",
-    ]
+def _sections(params: Params, own: Mapping[str, list[str]]) -> list[str]:
+    """The recipe's own lines and, below those of the same section, the base's values as comments."""
+    lines = []
     for section, names in _CHANGED_OFTEN.items():
-        lines += [f"# {section}:", *_commented(getattr(params, section), names, 1)]
+        changed = _commented(getattr(params, section), names, 1)
+        lines += _headed(f"{section}:", [*own.get(section, []), *changed])
     for section in ("extractors", "models"):
         entries: dict[str, Section] = getattr(params, section)
-        inside = [
-            line
-            for name, entry in entries.items()
-            for line in _headed(f"#   {name}:", list(_commented(entry, _OF_MEMBERS, 2)))
-        ]
-        lines += _headed(f"# {section}:", inside)
+        inside = []
+        for name, entry in entries.items():
+            changed = _commented(entry, _OF_MEMBERS, 2)
+            inside += _headed(f"  {name}:", [*own.get(f"{section}.{name}", []), *changed])
+        lines += _headed(f"{section}:", inside)
     return lines
 
 
 def _headed(head: str, lines: list[str]) -> list[str]:
-    return [head, *lines] if lines else []
+    """Lines below their head, which is a comment where all of them are."""
+    mark = "# " if all(line.startswith("# ") for line in lines) else ""
+    return [mark + head, *lines] if lines else []
 
 
 def _commented(section: Section, names: set[str], depth: int) -> Iterator[str]:
     """A commented line for each of the names in a section and in the sections below it."""
-    indent = "# " + "  " * depth
+    indent = "  " * depth
     for name in type(section).model_fields:
         value: Any = getattr(section, name)
         if isinstance(value, Section):
             inside = type(value).model_fields if name in names else names
             yield from _headed(f"{indent}{name}:", list(_commented(value, set(inside), depth + 1)))
         elif name in names and value is not None:
-            line = f"{indent}{name}: {reference.as_yaml(value)}"
+            line = f"# {indent}{name}: {reference.as_yaml(value)}"
             meaning = reference.describe(type(section), name).meaning.partition(". ")[0].rstrip(".")
             start = f"{line:<{_COLUMN}} # "
             yield start + textwrap.shorten(meaning, max(20, _WIDTH - len(start)), placeholder=" …")

@@ -35,9 +35,7 @@ def test_a_recipe_has_the_images_and_the_next_command(
     workspace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = files(workspace / "My images: ä", *(f"{name}/{n}.jpg" for name in "ab" for n in range(5)))
-    weights = workspace / "datasets" / "mobilenet_v2_0.35_224_no_top.weights.h5"
-    weights.parent.mkdir()
-    weights.touch()
+    files(workspace / "datasets", "mobilenet_v2_0.35_224_no_top.weights.h5")
     cli.main(new_recipe, ["flowers", "--data", str(root)])
     assert capsys.readouterr().out == "conf/recipe/flowers.yaml\nNext: make run RECIPE=flowers\n"
     composing.compose(Path("conf"), ["recipe=flowers"], composing.NEXT)
@@ -56,18 +54,33 @@ def test_images_outside_of_the_repository_have_their_whole_path(
     assert params.load(composing.NEXT).ingest.source.path == root
 
 
-def test_each_commented_key_can_be_switched_on(workspace: Path) -> None:
-    cli.main(new_recipe, ["mine", "--base", "digits"])
+@pytest.mark.parametrize(
+    ("words", "changed", "value"),
+    [
+        (["--base", "digits"], "models.lenet.train.epochs", 12),
+        # Keys of sections that the recipe has already.
+        (["--data", "images"], "ingest.near_duplicates.distance", 4),
+        (["--data", "images"], "extractors.mobilenet_v2.mirror", False),
+    ],
+)
+def test_each_commented_key_can_be_switched_on(
+    workspace: Path, words: list[str], changed: str, value: object
+) -> None:
+    files(workspace / "images", *(f"{name}/{n}.jpg" for name in "ab" for n in range(5)))
+    files(workspace / "datasets", "mobilenet_v2_0.35_224_no_top.weights.h5")
+    cli.main(new_recipe, ["mine", *words])
+    composing.compose(Path("conf"), ["recipe=mine"], Path("written.yaml"))
     path = workspace / "conf" / "recipe" / "mine.yaml"
-    head, _, commented = path.read_text(encoding="utf-8").partition("has every key.\n")
-    assert {len(line) for line in commented.splitlines()} <= set(range(111))
-    switched = "\n".join(line.removeprefix("# ") for line in commented.splitlines())
-    assert yaml.safe_load(switched)["models"]["lenet"]["train"]["epochs"] == 12
-    path.write_text(head + "\n" + switched, encoding="utf-8")
+    head, mark, sections = path.read_text(encoding="utf-8").partition("every key.\n")
+    assert {len(line) for line in sections.splitlines()} <= set(range(111))
+    switched = "\n".join(line.removeprefix("# ") for line in sections.splitlines())
+    own = yaml.safe_load(switched)
+    for key in changed.split("."):
+        own = own[key]
+    assert own == value
+    path.write_text(head + mark + switched, encoding="utf-8")
     composing.compose(Path("conf"), ["recipe=mine"], Path("switched.yaml"))
-    composing.compose(Path("conf"), [], Path("digits.yaml"))
-    own, digits = params.load(Path("switched.yaml")), params.load(Path("digits.yaml"))
-    assert own.model_copy(update={"recipe": "digits"}) == digits
+    assert params.load(Path("switched.yaml")) == params.load(Path("written.yaml"))
 
 
 def test_nothing_is_overwritten(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
