@@ -55,20 +55,21 @@ def run(
         UsageError: Both data and a recipe are named, or `set` has a quote without its end.
         SourceError: The images cannot be used as they are.
         ParamsError: A param is wrong, or the folder cannot be written or is too full.
+        LockedError: Another run is under way in this folder.
     """
     if data is not None and recipe is not None:
         raise UsageError("DATA chooses the recipe; name DATA or RECIPE (make new writes a recipe for data)")
     changes = ([f"recipe={recipe}"] if recipe else []) + _words(set)
-    if data is not None:
-        params, changes, images = _plan(data, changes)
-    else:
-        params = _compose(changes) if changes else typed.load(_PARAMS)
-        images = _check(params)
-        print(describing.describe_recipe(params), flush=True)
-    watching.LOG.parent.mkdir(exist_ok=True)
-    networks.check_in_process(params, composing.NEXT if changes else _PARAMS, watching.LOG)
-    if not dry_run:
-        _execute(params, changes, images, verbose=verbose)
+    with watching.reserved():
+        if data is not None:
+            params, changes, images = _plan(data, changes)
+        else:
+            params = _compose(changes) if changes else typed.load(_PARAMS)
+            images = _check(params)
+            print(describing.describe_recipe(params), flush=True)
+        networks.check_in_process(params, composing.NEXT if changes else _PARAMS, watching.LOG)
+        if not dry_run:
+            _execute(params, changes, images, verbose=verbose)
 
 
 def _words(text: str) -> list[str]:

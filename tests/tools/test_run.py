@@ -11,7 +11,7 @@ import pytest
 
 from stages import cli
 from stages.tools.run import run
-from stages.tools.running import choosing
+from stages.tools.running import choosing, watching
 from tests.data.test_layout import files
 
 ROOT = Path(__file__).parents[2]
@@ -162,6 +162,21 @@ def test_a_path_with_a_template(refused: Refused, tmp_path: Path) -> None:
 
 def test_data_and_recipe_together(refused: Refused, tmp_path: Path) -> None:
     assert "name DATA or RECIPE" in refused(str(tmp_path), "--recipe", "digits")
+
+
+def test_a_second_run_in_the_folder_is_refused_and_leaves_the_files_of_the_first(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with watching.reserved():
+        watching.LOG.write_text("of the first", encoding="utf-8")
+        with pytest.raises(SystemExit) as stop:
+            cli.main(run, ["--set", "seed=1", "--dry-run"])
+        assert watching.LOG.read_text(encoding="utf-8") == "of the first"
+    assert stop.value.code == 75
+    assert f"another make run is under way in {workspace}" in capsys.readouterr().err
+    assert not (workspace / ".convoy" / "next_params.yaml").exists()
+    # As its end lets the next one start.
+    cli.main(run, ["--dry-run"])
 
 
 def test_a_quote_without_its_end(refused: Refused) -> None:

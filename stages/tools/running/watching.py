@@ -1,18 +1,21 @@
 """DVC as a child process: its stages' events on the screen, all that it and libraries print in a file."""
 
+import fcntl
 import os
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from stages.common import events
-from stages.common.errors import INTERRUPTED
+from stages.common.errors import INTERRUPTED, LockedError
 from stages.tools.running.screen import Screen
 
 LOG = Path(".convoy/run.log")
 _EVENTS = Path(".convoy/events.jsonl")
+_LOCK = Path(".convoy/run.lock")
 _SECONDS_BETWEEN_LOOKS = 0.1
 _UNCHANGED = re.compile(r"^Stage '(.+)' didn't change, skipping", re.MULTILINE)
 _RESTORED = re.compile(r"^Stage '(.+)' is cached - skipping run", re.MULTILINE)
@@ -42,6 +45,25 @@ class Outcome:
     def reused(self) -> list[str]:
         """Stages that did not run."""
         return self.unchanged + self.restored
+
+
+@contextmanager
+def reserved() -> Iterator[None]:
+    """Reserve this folder's files of a run, which the next run overwrites.
+
+    DVC's own lock comes too late: a second run would have emptied the files of the first.
+
+    Raises:
+        LockedError: Another run is under way.
+    """
+    _LOCK.parent.mkdir(exist_ok=True)
+    with _LOCK.open("w") as lock:
+        try:
+            # The kernel drops the lock with the process, however that ends.
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LockedError(f"another make run is under way in {Path.cwd()}; wait for its end") from None
+        yield
 
 
 def run(command: Sequence[str], screen: Screen, *, verbose: bool) -> Outcome:
