@@ -171,7 +171,7 @@ pins: $(VENV)/uv.installed  ## Renew requirements/ from pyproject.toml
 	@$(PIN) --group airflow -o requirements/airflow.txt
 	@$(PIN) --group airflow-local -c requirements/airflow.txt -o requirements/airflow-local.txt
 
-clean:  ## Remove what the pipeline wrote into the workspace (DVC's cache and MLflow's runs stay)
+clean:  ## Remove the folders that the pipeline writes, with all that is in them (DVC's cache and MLflow's runs stay)
 	@rm -rf data features models predictions ensemble reports plots dvc_plots .checkpoints
 
 clean-up: $(VENV)/stages.installed  ## List what old runs left: clones, checkpoints, MLflow's runs, DVC's cache … (YES=1 removes it; DAYS=30)

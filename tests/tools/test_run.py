@@ -95,6 +95,19 @@ def test_a_source_that_is_not_there(refused: Refused) -> None:
     assert "make run DATA=/path/to/images" in line
 
 
+def test_images_that_make_clean_would_remove(refused: Refused, tmp_path: Path, workspace: Path) -> None:
+    advice = "which the pipeline writes and make clean removes; move it to another folder, such as datasets/"
+    # `refused` checks that the pipeline has written no data/.
+    images = two_classes(workspace / "models" / "images")
+    assert f"{images} is in models/, {advice}" in refused(str(images))
+    (tmp_path / "link").symlink_to(images)
+    assert f"{tmp_path / 'link'} is in models/, {advice}" in refused(str(tmp_path / "link"))
+    two_classes(tmp_path / "elsewhere")
+    (workspace / "features").mkdir()
+    (workspace / "features" / "link").symlink_to(tmp_path / "elsewhere")
+    cli.main(run, ["features/link", "--dry-run"])
+
+
 @pytest.mark.parametrize(
     ("prepare", "reason"),
     [

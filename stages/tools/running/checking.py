@@ -28,16 +28,24 @@ _GIGABYTE = 1e9
 
 
 def check_source(source: sources.SourceParams) -> None:
-    """Refuse a source that is missing or that DVC cannot read.
+    """Refuse a source that is missing, that `make clean` would remove, or that DVC cannot read.
 
     Raises:
-        SourceError: The path is missing, or it holds a pipe, a broken link or a name that is no UTF-8.
+        SourceError: The path is missing or in a folder of outputs, or it holds a pipe, a broken link or a
+            name that is no UTF-8.
     """
     if not source.path.exists():
         raise SourceError(
             f"ingest.source.path: {source.path} does not exist; put the images there, or name others: "
             "make run DATA=/path/to/images"
         )
+    for output in _OUTPUTS:
+        # Where a link leads: `make clean` removes the link alone.
+        if source.path.resolve().is_relative_to(Path(output).absolute()):
+            raise SourceError(
+                f"ingest.source.path: {source.path} is in {output}/, which the pipeline writes and make "
+                "clean removes; move it to another folder, such as datasets/"
+            )
     if "${" in str(source.path):
         raise SourceError(f"{source.path}: a path must not contain ${{, which DVC and Hydra replace")
     check_for_dvc(source.path)
