@@ -8,16 +8,19 @@ export DVC_NO_ANALYTICS := 1
 # Keras' backend of a run is a variable of the shell. JAX is an extra, which TensorFlow's users do without.
 JAX := $(if $(filter jax,$(KERAS_BACKEND)),$(VENV)/jax.installed)
 
-# Only words after `make TARGET` set these: a shell may have a variable DATA or RUN for something else.
+# Only words after `make TARGET` set these: a shell may have a variable DATA or RUN for something else. `value`, as
+# make would expand the $ in a path or in SET='key=${seed}'.
 WORDS := DATA RECIPE SET KEY FROM MEMBER TRIALS SPACE RECIPES SEEDS FILES MODEL RUN EMPTY YES DAYS
-$(foreach word,$(WORDS),$(eval $(word) :=))
+$(foreach word,$(WORDS),$(eval override $(word) := $(if $(filter command,$(firstword $(origin $(word)))),$$(value $(word)))))
+# By way of the environment, as a path may have blanks and quotes, and a value brackets.
+export $(WORDS)
 
 # $(call need,VARIABLE,what to name,an example)
 need = $(if $($(1)),:,echo 'error: name $(2): make $@ $(1)=$(3)' >&2; exit 1)
 
 # Of a recipe, or of params.yaml. DVC reads the whole source before the first stage, and would wait for ever for
 # a pipe in it.
-start = python -m stages.tools.check $(if $(RECIPE),recipe=$(RECIPE) && dvc exp run -S recipe=$(RECIPE),&& dvc repro)
+start = python -m stages.tools.check $(if $(RECIPE),"recipe=$$RECIPE" && dvc exp run -S "recipe=$$RECIPE",&& dvc repro)
 
 .DEFAULT_GOAL := help
 .PHONY: help run explain new audit docs results-cache accept-data reproduce find-learning-rate sweep sync-tracking preview predict test test-fast test-jax \
@@ -26,13 +29,10 @@ start = python -m stages.tools.check $(if $(RECIPE),recipe=$(RECIPE) && dvc exp 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# By way of the environment, as a path may have blanks and quotes, and a value brackets.
-export DATA RECIPE SET
 run: $(VENV)/stages.installed $(JAX)  ## Run the pipeline, or run it on your images (DATA=/path), or a recipe (RECIPE=name SET="key=value")
 	@python -m stages.tools.run $${DATA:+"$$DATA"} $${RECIPE:+--recipe "$$RECIPE"} $${SET:+--set "$$SET"} \
-		$(if $(VERBOSE),--verbose)
+		$(if $(filter 1,$(VERBOSE)),--verbose)
 
-export KEY FROM
 explain: $(VENV)/stages.installed  ## Say what a param means: its range, its value, its place in the books (KEY=resize.size)
 	@$(call need,KEY,a key of params.yaml,models.lenet.train.epochs)
 	@python -m stages.tools.explain "$$KEY" $${RECIPE:+--recipe "$$RECIPE"}
@@ -42,7 +42,7 @@ new: $(VENV)/stages.installed  ## Write a recipe of your own (RECIPE=name FROM=i
 	@python -m stages.tools.new_recipe "$$RECIPE" $${FROM:+--base "$$FROM"} $${DATA:+--data "$$DATA"}
 
 results-cache: $(VENV)/stages.installed  ## Show the store of image results (EMPTY=1 empties it)
-	@python -m stages.tools.results_cache $(if $(EMPTY),--empty)
+	@python -m stages.tools.results_cache $(if $(filter 1,$(EMPTY)),--empty)
 
 accept-data:  ## Accept the data as they are: what audit.drift.reference compares with
 	@[ -f data/profile.json ] || { echo "error: data/profile.json is missing; make run writes it" >&2; exit 1; }
@@ -50,17 +50,17 @@ accept-data:  ## Accept the data as they are: what audit.drift.reference compare
 	@echo "To compare with it, set audit.drift.reference: datasets/accepted.json"
 
 reproduce: $(VENV)/stages.installed  ## Run recipes beside their books' numbers (RECIPES="lenet_mnist …"); without: the table
-	@python -m stages.tools.reproduce $(RECIPES) $(if $(SEEDS),--seeds $(SEEDS)) $(foreach one,$(SET),--set $(one))
+	@python -m stages.tools.reproduce $$RECIPES $${SEEDS:+--seeds $$SEEDS} $${SET:+--set "$$SET"}
 
 find-learning-rate: $(VENV)/stages.installed  ## Draw a network's loss over the learning rate (RECIPE=digits MEMBER=lenet)
 	@$(call need,MEMBER,a member of the recipe,lenet)
 	@$(start) pack
-	@python -m stages.tools.learning_rate_finder $(MEMBER) --data data/packed --sheets reports/learning_rate
+	@python -m stages.tools.learning_rate_finder "$$MEMBER" --data data/packed --sheets reports/learning_rate
 
 sweep: $(VENV)/sweep.installed  ## Search a member's params on the val split (RECIPE=digits MEMBER=lenet TRIALS=20)
 	@$(call need,MEMBER,a member of the recipe,lenet)
 	@$(start) pack extract
-	@python -m stages.tools.sweep $(MEMBER) $(if $(TRIALS),--trials $(TRIALS)) $(if $(SPACE),--space $(SPACE))
+	@python -m stages.tools.sweep "$$MEMBER" $${TRIALS:+--trials "$$TRIALS"} $${SPACE:+--space "$$SPACE"}
 
 sync-tracking: $(VENV)/stages.installed  ## Upload to MLflow what could not be logged while its server was unreachable
 	@python -m stages.tools.sync_tracking
@@ -71,7 +71,8 @@ preview: $(VENV)/stages.installed  ## Draw augmented training images into report
 
 predict: $(VENV)/stages.installed  ## Say what images show: FILES="a.jpg folder 'more/*.png'" (MODEL=models:/NAME@champion)
 	@$(call need,FILES,images,"a.jpg folder")
-	@python -m stages.tools.predict_image $(if $(MODEL),--model "$(MODEL)") $(FILES)
+	@# The shell reads FILES, as quotes and patterns are for it.
+	@python -m stages.tools.predict_image $${MODEL:+--model "$$MODEL"} $(FILES)
 
 # By file, as fixtures are shared within one; no more than four, as each worker may train and hold 2 GB. As many
 # workers as cores: with more threads in each, tests of networks and classifiers took a fifth longer.
@@ -116,10 +117,10 @@ e2e-kubernetes: $(VENV)/dev.installed $(AIRFLOW)/installed  ## Run the pipeline 
 	@docker/with-cluster.sh pytest -rs -k kubernetes tests/kubernetes tests/pipelines/test_runners.py
 
 bench: $(VENV)/bench.installed  ## Measure speed and memory against the books' way (DATA=FOLDER to use your own images)
-	@python -m benchmarks $(if $(DATA),--data "$(DATA)")
+	@python -m benchmarks $${DATA:+--data "$$DATA"}
 
 plan: $(VENV)/stages.installed  ## Say what make run would run, and why (RECIPE=name: of another recipe)
-	@python -m pipelines.worker.preview $(if $(RECIPE),recipe=$(RECIPE))
+	@python -m pipelines.worker.preview $${RECIPE:+"recipe=$$RECIPE"}
 
 airflow: $(AIRFLOW)/installed $(VENV)/stages.installed  ## Start Airflow and MLflow on this machine, until Ctrl-C (MLFLOW_ADDRESS=… for pods)
 	@PYTHONPATH=. exec $(AIRFLOW)/bin/python -m pipelines.local $(if $(MLFLOW_ADDRESS),--mlflow-address $(MLFLOW_ADDRESS))
@@ -128,9 +129,9 @@ e2e-airflow: $(VENV)/dev.installed $(AIRFLOW)/installed  ## Run pipelines under 
 	@pytest -rs tests/pipelines/e2e tests/pipelines/test_kubernetes_runner.py tests/pipelines/test_kubernetes_pod.py
 
 replay: $(VENV)/stages.installed  ## Bring the workspace back to what it was in a run (RUN=name, as dvc exp list has it)
-	@[ -n "$(RUN)" ] || dvc exp list --all --name-only
+	@[ -n "$$RUN" ] || dvc exp list --all --name-only
 	@$(call need,RUN,a run of those above,name)
-	@dvc exp apply "$(RUN)"
+	@dvc exp apply "$$RUN"
 
 lint: $(VENV)/dev.installed  ## Check style, types, import layers and words
 	@ruff format --check --quiet .
@@ -175,7 +176,7 @@ clean:  ## Remove the folders that the pipeline writes, with all that is in them
 	@rm -rf data features models predictions ensemble reports plots dvc_plots .checkpoints
 
 clean-up: $(VENV)/stages.installed  ## List what old runs left: clones, checkpoints, MLflow's runs, DVC's cache … (YES=1 removes it; DAYS=30)
-	@python -m pipelines.worker.clean_up $(if $(DAYS),--days "$(DAYS)") $(if $(YES),--remove)
+	@python -m pipelines.worker.clean_up $${DAYS:+--days "$$DAYS"} $(if $(filter 1,$(YES)),--remove)
 
 # Bytecode is compiled here, once: a process that may not write into the environment would compile at each start.
 INSTALL := uv pip install --quiet --compile-bytecode --python

@@ -1,7 +1,9 @@
 """The Makefile's own checks; its targets are tested with the programs that they run."""
 
+import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,72 @@ def test_a_variable_of_the_shell_is_no_word_of_the_command() -> None:
         for more in ([], ["DATA=/a b"])
     ]
     assert [done.stdout.strip() for done in outputs] == ["", "/a b /a b"]
+
+
+def started(folder: Path, *words: str) -> list[list[str]]:
+    """The words of each python and dvc that make starts."""
+    programs = folder / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    for name in ("python", "dvc"):
+        script = f"#!{sys.executable}\nimport json, sys\nprint(json.dumps([{name!r}, *sys.argv[1:]]))\n"
+        (programs / name).write_text(script, encoding="utf-8")
+        (programs / name).chmod(0o755)
+    installed = [
+        word for name in ("stages", "sweep", "jax") for word in ("--old-file", f".venv/{name}.installed")
+    ]
+    for path in installed[1::2]:
+        (folder / path).touch()
+    done = subprocess.run(
+        ["make", "--file", ROOT / "Makefile", *installed, *words],
+        cwd=folder,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("words", "reached"),
+    [
+        (["run", "DATA=/a$b/my c"], ["run", "/a$b/my c"]),
+        (["run", "SET=x=${seed} y=$(shell touch made)"], ["run", "--set", "x=${seed} y=$(shell touch made)"]),
+        (["run", "VERBOSE=0"], ["run"]),
+        (
+            ["reproduce", "RECIPES=a b", "SEEDS=1 2", "SET=x='my images' y=1"],
+            ["reproduce", "a", "b", "--seeds", "1", "2", "--set", "x='my images' y=1"],
+        ),
+        (["explain", "KEY=a$b"], ["explain", "a$b"]),
+        (["results-cache", "EMPTY=0"], ["results_cache"]),
+        (["results-cache", "EMPTY=1"], ["results_cache", "--empty"]),
+        (
+            ["predict", "MODEL=my $m", "FILES=a.jpg 'b c.jpg'"],
+            ["predict_image", "--model", "my $m", "a.jpg", "b c.jpg"],
+        ),
+    ],
+)
+def test_a_value_reaches_the_program_as_it_was_written(
+    tmp_path: Path, words: list[str], reached: list[str]
+) -> None:
+    tool, *values = reached
+    assert started(tmp_path, *words) == [["python", "-m", f"stages.tools.{tool}", *values]]
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_sweep_of_names_with_blanks(tmp_path: Path) -> None:
+    assert started(tmp_path, "sweep", "RECIPE=a $b", "MEMBER=c d", "SPACE=my space.yaml") == [
+        ["python", "-m", "stages.tools.check", "recipe=a $b"],
+        ["dvc", "exp", "run", "-S", "recipe=a $b", "pack", "extract"],
+        ["python", "-m", "stages.tools.sweep", "c d", "--space", "my space.yaml"],
+    ]
+
+
+@pytest.mark.parametrize(("yes", "options"), [("YES=0", []), ("YES=1", ["--remove"])])
+def test_a_clean_up_removes_with_yes_1_alone(tmp_path: Path, yes: str, options: list[str]) -> None:
+    assert started(tmp_path, "clean-up", "DAYS=3", yes) == [
+        ["python", "-m", "pipelines.worker.clean_up", "--days", "3", *options]
+    ]
 
 
 def test_data_that_no_run_has_seen_cannot_be_accepted(tmp_path: Path) -> None:

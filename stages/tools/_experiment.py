@@ -1,15 +1,28 @@
 """`dvc exp run` with overrides, for the tools that run the pipeline."""
 
+import shlex
 import subprocess
 from collections.abc import Sequence
 
-from stages.common.errors import ConvoyError
+from stages.common.errors import ConvoyError, UsageError
 from stages.tools.check import check
 
 
-def command(changes: Sequence[str], *words: str) -> list[str]:
+def words(text: str) -> list[str]:
+    """Split `KEY=VALUE` words as a shell does.
+
+    Raises:
+        UsageError: A quote has no end.
+    """
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise UsageError(f"SET: {error}: {text}; a value with blanks is in quotes, as in a shell") from None
+
+
+def command(changes: Sequence[str], *options: str) -> list[str]:
     """The words of `dvc exp run`: its own options or targets, then `KEY=VALUE` words of Hydra."""
-    return ["dvc", "exp", "run", *words, *(word for change in changes for word in ("-S", change))]
+    return ["dvc", "exp", "run", *options, *(word for change in changes for word in ("-S", change))]
 
 
 def run(changes: Sequence[str], *targets: str) -> None:
@@ -25,6 +38,6 @@ def run(changes: Sequence[str], *targets: str) -> None:
         ConvoyError: DVC fails.
     """
     check(list(changes))
-    words = command(changes, *targets)
-    if subprocess.run(words, check=False).returncode:
-        raise ConvoyError(f"{' '.join(words)} failed; the last lines of its output have the reason")
+    started = command(changes, *targets)
+    if subprocess.run(started, check=False).returncode:
+        raise ConvoyError(f"{' '.join(started)} failed; the last lines of its output have the reason")

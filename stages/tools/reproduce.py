@@ -59,26 +59,27 @@ def reproduce(
     recipes: list[str] | None = None,
     *,
     seeds: Annotated[list[int], Parameter(consume_multiple=True)] = [42],  # noqa: B006 (never changed)
-    set: list[str] | None = None,  # noqa: A002 (the option's name)
+    set: str = "",  # noqa: A002 (the option's name)
 ) -> None:
     """Run recipes of the books, once per seed, and write the table of all results.
 
     Args:
         recipes: Files of conf/recipe, without the ending; none: only the table is written.
         seeds: The seeds to run each recipe with.
-        set: KEY=VALUE, as -S of `dvc exp run`; may be repeated.
+        set: `KEY=VALUE` words, separated by blanks, as -S of `dvc exp run`.
 
     Raises:
+        UsageError: When `set` has a quote without its end.
         ParamsError: When a recipe is none of a book's, or its file is wrong.
         ConvoyError: When a run fails.
     """
     books = read_books()
-    names = recipes or []
+    names, overrides = recipes or [], _experiment.words(set)
     if unknown := [name for name in names if name not in books]:
         raise ParamsError(f"no recipe of a book: {', '.join(unknown)}; allowed: {', '.join(books)}")
     for recipe in names:
         for seed in seeds:
-            results, splits = run(recipe, seed, set or [])
+            results, splits = run(recipe, seed, overrides)
             answers.write(answers.file(ANSWERS, recipe, seed), splits)
             reproduction.write(RESULTS, reproduction.merged(reproduction.read(RESULTS), results))
     with replace_atomically(TABLE) as aside:

@@ -4,7 +4,6 @@ Everything that can be known without decoding an image is checked and said befor
 the stages, one line each.
 """
 
-import shlex
 import shutil
 import sys
 import time
@@ -59,7 +58,7 @@ def run(
     """
     if data is not None and recipe is not None:
         raise UsageError("DATA chooses the recipe; name DATA or RECIPE (make new writes a recipe for data)")
-    changes = ([f"recipe={recipe}"] if recipe else []) + _words(set)
+    changes = ([f"recipe={recipe}"] if recipe else []) + _experiment.words(set)
     with watching.reserved():
         if data is not None:
             params, changes, images = _plan(data, changes)
@@ -70,13 +69,6 @@ def run(
         networks.check_in_process(params, composing.NEXT if changes else _PARAMS, watching.LOG)
         if not dry_run:
             _execute(params, changes, images, verbose=verbose)
-
-
-def _words(text: str) -> list[str]:
-    try:
-        return shlex.split(text)
-    except ValueError as error:
-        raise UsageError(f"SET: {error}: {text}; a value with blanks is in quotes, as in a shell") from None
 
 
 def _plan(data: Path, changes: list[str]) -> tuple[Params, list[str], int]:

@@ -75,6 +75,13 @@ def test_a_recipe_of_no_book_is_refused_in_one_line(
     assert "no recipe of a book: lenet_minst; allowed: alexnet_dogs_vs_cats, " in capsys.readouterr().err
 
 
+def test_a_quote_without_its_end_is_refused(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(reproduce, ["lenet_mnist", "--set", "ingest.source.path='my images"])
+    assert caught.value.code == 2
+    assert "SET: No closing quotation" in capsys.readouterr().err
+
+
 def test_a_wrong_band_in_a_recipe_is_named(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = project / "conf" / "recipe" / "knn_animals.yaml"
     path.write_text(path.read_text(encoding="utf-8").replace("tolerance: 0.06", "tolerance: -1.0"))
