@@ -1,10 +1,13 @@
 """The space of a sweep: which params are drawn, and from which values."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from stages.common.errors import ParamsError
 
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
 
 # Key below the member's own → {choices: […]} or {low: …, high: …, log: true|false}.
 Ranges = dict[str, dict[str, Any]]
+_FORMS = "{choices: […]} or {low: …, high: …, log: true|false}"
 
 
 def read(path: Path) -> Ranges:
@@ -22,15 +26,34 @@ def read(path: Path) -> Ranges:
         ParamsError: The file is missing, or a range is none.
     """
     try:
-        ranges = yaml.safe_load(path.read_bytes())
-    except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
+        # As Hydra reads conf/: PyYAML alone takes 1e-5 for text.
+        ranges: Any = OmegaConf.to_container(OmegaConf.load(path))
+    except (OSError, yaml.YAMLError, OmegaConfBaseException, ValueError, RecursionError) as error:
         raise ParamsError(f"{path}: {error}") from None
-    allowed = "{choices: […]} or {low: …, high: …, log: true|false}"
-    for key, about in ranges.items() if isinstance(ranges, dict) else [("the file", ranges)]:
-        complete = isinstance(about, dict) and ({"choices"} == set(about) or {"low", "high"} <= set(about))
-        if not complete or set(about) - {"choices", "low", "high", "log"}:
-            raise ParamsError(f"{path}: {key} is {about!r}; allowed: {allowed}")
-    return dict(ranges)
+    if not isinstance(ranges, dict) or not ranges:
+        raise ParamsError(f"{path} names no param; a line of it is KEY: {_FORMS}")
+    for key, about in ranges.items():
+        if allowed := _allowed_instead(about):
+            raise ParamsError(f"{path}: {key} is {about!r}; {allowed}")
+    return ranges
+
+
+def _allowed_instead(about: Any) -> str | None:
+    """What is allowed instead of something that is no range."""
+    keys = set(about) if isinstance(about, dict) else set()
+    if keys == {"choices"}:
+        choices = about["choices"]
+        return None if isinstance(choices, list) and choices else "choices must be a list of values"
+    if not {"low", "high"} <= keys <= {"low", "high", "log"}:
+        return f"allowed: {_FORMS}"
+    low, high, logarithmic = about["low"], about["high"], about.get("log", False)
+    if any(type(end) not in (int, float) or not math.isfinite(end) for end in (low, high)):
+        return "low and high must be numbers"
+    if not isinstance(logarithmic, bool):
+        return "log must be true or false"
+    if low > high:
+        return "low must be at most high"
+    return "low must be greater than 0 where log is true" if logarithmic and low <= 0 else None
 
 
 def draw(trial: "optuna.Trial", key: str, about: Mapping[str, Any]) -> Any:

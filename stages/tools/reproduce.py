@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import yaml
 from cyclopts import Parameter
@@ -103,16 +103,27 @@ def read_books(folder: Path = RECIPES) -> dict[str, Book]:
         folder: The folder of the recipes.
 
     Raises:
-        ParamsError: When a recipe's `book` section is wrong.
+        ParamsError: When a recipe is no YAML, or its `book` section is wrong.
     """
     books = {}
     for path in sorted(folder.glob("*.yaml")):
-        values = yaml.safe_load(path.read_bytes()).get("book", {})
+        values = _read_recipe(path).get("book", {})
         try:
             books[path.stem] = Book.model_validate(values)
         except ValidationError as error:
             raise ParamsError(f"{path}: book: {section.describe_error(error, values)}") from None
     return {name: book for name, book in books.items() if book.figures}
+
+
+def _read_recipe(path: Path) -> dict[str, Any]:
+    try:
+        # None: of a file of comments alone.
+        values = yaml.safe_load(path.read_bytes()) or {}
+    except (yaml.YAMLError, ValueError) as error:
+        raise ParamsError(f"{path}: {error}") from None
+    if not isinstance(values, dict):
+        raise ParamsError(f"{path} is {values!r}; must be a mapping")
+    return values
 
 
 def run(recipe: str, seed: int, overrides: Sequence[str]) -> tuple[list[Result], dict[str, Answers]]:

@@ -1,6 +1,7 @@
 """check: what DVC cannot read is named before DVC starts."""
 
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -115,6 +116,27 @@ def test_a_recipe_is_checked_as_dvc_composes_it(
         cli.main(check, ["recipe=digts"])
     (line,) = capsys.readouterr().err.splitlines()
     assert "digts" in line
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"seed:\n\t- 3", 'mine.yaml", line 2, column 1'),
+        (b"seed: 3\nseed: 4", "found duplicate key seed"),
+        (b"# f\xfcr Hunde", "can't decode byte 0xfc"),
+        (b"seed: ${split", "no viable alternative at input"),
+    ],
+)
+def test_a_recipe_that_is_no_yaml_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: bytes, message: str
+) -> None:
+    shutil.copytree("conf", tmp_path / "conf")
+    (tmp_path / "conf" / "recipe" / "mine.yaml").write_bytes(text)
+    with pytest.raises(SystemExit) as stop:
+        cli.main(check, ["recipe=mine", "--conf", str(tmp_path / "conf")])
+    assert stop.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line.replace('\\"', '"')
 
 
 def test_a_folder_that_dvc_reads_passes(images: Images, capsys: pytest.CaptureFixture[str]) -> None:

@@ -90,6 +90,32 @@ def test_a_wrong_band_in_a_recipe_is_named(project: Path, capsys: pytest.Capture
     assert "knn_animals.yaml: book: figures.0.tolerance is -1.0; must be greater" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("book:\n\tfigures: []", "cannot start any token"),
+        ("- digits", "must be a mapping"),
+        ("book: 3", "book"),
+    ],
+)
+def test_a_recipe_that_is_no_mapping_is_named(
+    project: Path, capsys: pytest.CaptureFixture[str], text: str, message: str
+) -> None:
+    path = project / "conf" / "recipe" / "mine.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(SystemExit) as caught:
+        cli.main(reproduce, [])
+    assert caught.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "mine.yaml" in line
+    assert message in line
+
+
+def test_a_recipe_of_comments_alone_has_no_book(project: Path) -> None:
+    (project / "conf" / "recipe" / "mine.yaml").write_text("# later", encoding="utf-8")
+    assert "mine" not in read_books()
+
+
 @pytest.mark.slow
 def test_a_recipe_is_run_its_result_kept_and_the_params_put_back(tmp_path: Path) -> None:
     clone = tmp_path / "clone"

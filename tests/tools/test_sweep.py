@@ -241,6 +241,41 @@ def test_mistakes_are_named_before_anything_is_trained(
         sweep(member, space(workspace, **{key: about}), 1)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("learning_rate: {low: 0.1, high: 0.01}", "low must be at most high"),
+        ("learning_rate: {low: 0, high: 0.1, log: true}", "low must be greater than 0 where log is true"),
+        ("learning_rate: {low: small, high: 0.1}", "low and high must be numbers"),
+        ("learning_rate: {low: 0.1, high: .inf}", "low and high must be numbers"),
+        ("learning_rate: {low: 0.1, high: 1, log: 3}", "log must be true or false"),
+        ("learning_rate: {choices: []}", "choices must be a list of values"),
+        ("learning_rate: {choices: 3}", "choices must be a list of values"),
+        ("learning_rate: {choices: abc}", "choices must be a list of values"),
+        ("learning_rate: {choices: [1], low: 0, high: 1}", "allowed: {choices: "),
+        ("learning_rate:\n\tlow: 3", "cannot start any token"),
+        ("epochs: {choices: [1]}\nepochs: {choices: [2]}", "found duplicate key epochs"),
+        ("# nothing", "names no param"),
+        ("- 3", "names no param"),
+    ],
+)
+def test_a_space_that_cannot_be_drawn_from_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "space.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ParamsError) as refused:
+        _space.read(path)
+    assert str(path) in str(refused.value)
+    assert message in str(refused.value)
+
+
+def test_a_number_may_have_an_exponent_without_a_point(tmp_path: Path) -> None:
+    path = tmp_path / "space.yaml"
+    path.write_text("rate: {low: 1e-5, high: 1e-1, log: true}\nalpha: {choices: [1e-5, 1e-4]}", "utf-8")
+    ranges = _space.read(path)
+    assert ranges == {"rate": {"low": 1e-5, "high": 0.1, "log": True}, "alpha": {"choices": [1e-5, 1e-4]}}
+    assert 1e-5 <= _space.draw(optuna.create_study().ask(), "rate", ranges["rate"]) <= 0.1
+
+
 @pytest.mark.parametrize("file", sorted((ROOT / "conf" / "sweep").glob("*.yaml")), ids=lambda file: file.stem)
 def test_every_choice_of_the_spaces_is_allowed_for_a_network(file: Path) -> None:
     values = params.load(ROOT / "params.yaml").models["lenet"].model_dump(mode="json")

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
+
 from stages.common.errors import ParamsError
 
 NEXT = Path(".convoy/next_params.yaml")
@@ -17,7 +19,8 @@ def compose(conf: Path, overrides: Sequence[str], path: Path) -> None:
         path: The YAML file to write.
 
     Raises:
-        ParamsError: A key or group does not exist, or a value that a recipe has to set is missing.
+        ParamsError: A file is no YAML, a key or group does not exist, or a value that a recipe has to set is
+            missing.
     """
     # 0.3 s, which a run without overrides does not need.
     from hydra import compose as hydra_compose
@@ -31,7 +34,12 @@ def compose(conf: Path, overrides: Sequence[str], path: Path) -> None:
             composed = hydra_compose("config", list(overrides))
         OmegaConf.resolve(composed)
     except (HydraException, OmegaConfBaseException) as error:
-        raise ParamsError(" ".join(str(error).split())) from None
+        # Hydra gives OmegaConf's error as the cause of one without a message.
+        reason = str(error) or str(error.__cause__)
+        raise ParamsError(" ".join(reason.split())) from None
+    except (yaml.YAMLError, ValueError) as error:
+        # ValueError: of a text that is no UTF-8, for one.
+        raise ParamsError(f"{conf}: {' '.join(str(error).split())}") from None
     if missing := sorted(map(str, OmegaConf.missing_keys(composed))):
         raise ParamsError(f"the recipe sets no value for {', '.join(missing)}")
     path.parent.mkdir(parents=True, exist_ok=True)
