@@ -1,11 +1,11 @@
 """`dvc exp run` with overrides, for the tools that run the pipeline."""
 
 import shlex
-import subprocess
 from collections.abc import Sequence
 
 from stages.common.errors import ConvoyError, UsageError
 from stages.tools.check import check
+from stages.tools.running import child
 
 
 def words(text: str) -> list[str]:
@@ -38,6 +38,8 @@ def run(changes: Sequence[str], *targets: str) -> None:
         ConvoyError: DVC fails.
     """
     check(list(changes))
-    started = command(changes, *targets)
-    if subprocess.run(started, check=False).returncode:
-        raise ConvoyError(f"{' '.join(started)} failed; the last lines of its output have the reason")
+    dvc = command(changes, *targets)
+    with child.started(dvc) as process:
+        status = process.wait()
+    if status:
+        raise ConvoyError(f"{' '.join(dvc)} failed; the last lines of its output have the reason")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from stages.common import events
 from stages.common.errors import INTERRUPTED, LockedError
+from stages.tools.running import child
 from stages.tools.running.screen import Screen
 
 LOG = Path(".convoy/run.log")
@@ -78,12 +79,12 @@ def run(command: Sequence[str], screen: Screen, *, verbose: bool) -> Outcome:
     _EVENTS.unlink(missing_ok=True)
     environment = os.environ | {events.VARIABLE: str(_EVENTS.absolute())}
     if verbose:
-        status = subprocess.run(command, env=environment, check=False).returncode
-        return Outcome(status, [], [])
+        with child.started(command, env=environment) as process:
+            return Outcome(process.wait(), [], [])
     reader = events.Reader(_EVENTS)
     with (
         LOG.open("ab") as log,
-        subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT) as process,
+        child.started(command, env=environment, stdout=log, stderr=subprocess.STDOUT) as process,
     ):
         begin = log.tell()
         status = _watch(process, reader, screen)

@@ -91,21 +91,47 @@ def test_a_file_that_dvc_cannot_read_is_named_with_its_lines(
     assert all(line.startswith(("error: dvc.yaml: ", "All output is in ")) for line in lines)
 
 
-def test_ctrl_c_waits_for_the_stage_and_says_that_the_work_is_not_lost(tmp_path: Path) -> None:
-    stage = "import os, signal, time\nopen('started', 'w').close()\ntime.sleep(60)"
+# As DVC: it waits for its stage, which alone gets a terminal's Ctrl-C, and ends when the stage has failed.
+PARENT = (
+    "import signal, subprocess, sys\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+    "status = subprocess.run([sys.executable, '-c', sys.argv[1]]).returncode\n"
+    "open('ended', 'w').close()\nsys.exit(status)"
+)
+# It needs more than the quarter of a second that subprocess gives after Ctrl-C.
+STAGE = (
+    "import signal, sys, time\n"
+    "def stop(*_):\n    time.sleep(1)\n    open('checkpoint', 'w').close()\n    sys.exit(75)\n"
+    "for number in (signal.SIGINT, signal.SIGTERM):\n    signal.signal(number, stop)\n"
+    "open('started', 'w').close()\ntime.sleep(60)"
+)
+
+
+@pytest.mark.parametrize(
+    ("number", "verbose", "status", "line"),
+    [
+        (signal.SIGINT, False, 130, "Stopped. The same command resumes: what is finished is not done again."),
+        (signal.SIGINT, True, 130, "stopped by the keyboard"),
+        (signal.SIGTERM, False, 143, "stopped by SIGTERM; run it again"),
+        (signal.SIGTERM, True, 143, "stopped by SIGTERM; run it again"),
+    ],
+)
+def test_a_stopped_run_waits_for_the_checkpoint_of_its_stage(
+    number: signal.Signals, status: int, line: str, *, verbose: bool
+) -> None:
     program = (
         # A shell's background job, and so each test that it runs, ignores Ctrl-C.
         "import signal, sys\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from stages.tools.running import watching\n"
+        "from stages import cli\nfrom stages.tools.running import watching\n"
         "from stages.tools.running.screen import Screen\n"
-        f"outcome = watching.run([sys.executable, '-c', {stage!r}], Screen([]), verbose=False)\n"
-        "sys.exit(outcome.status)"
+        f"command = [sys.executable, '-c', {PARENT!r}, {STAGE!r}]\n"
+        "with cli.error_boundary('run'):\n"
+        f"    sys.exit(watching.run(command, Screen([]), verbose={verbose}).status)"
     )
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
         [sys.executable, "-c", program],
-        env=environment,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
     )
@@ -114,8 +140,13 @@ def test_ctrl_c_waits_for_the_stage_and_says_that_the_work_is_not_lost(tmp_path:
         assert time.monotonic() < deadline
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(0.05)
-    # As a terminal does: to the program and to the stage.
-    os.killpg(process.pid, signal.SIGINT)
+    if number == signal.SIGINT:
+        # As a terminal does: to the program and to the stage.
+        os.killpg(process.pid, number)
+    else:
+        process.send_signal(number)
     output, _ = process.communicate(timeout=180)
-    assert process.returncode == 130
-    assert output.splitlines() == ["Stopped. The same command resumes: what is finished is not done again."]
+    assert process.returncode == status
+    assert Path("checkpoint").exists()
+    assert Path("ended").exists()
+    assert line in output
