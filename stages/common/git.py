@@ -2,6 +2,8 @@
 
 import subprocess
 
+_CODE = ("stages", "conf", "hydra_plugins", "dvc.yaml")
+
 
 def ask(*words: str) -> str:
     """Return what `git WORDS` prints, stripped; empty outside a repository or without git.
@@ -20,6 +22,12 @@ def commit(digits: int = 40) -> str:
     return ask("rev-parse", f"--short={digits}", "HEAD")
 
 
-def changes(*pathspecs: str) -> str:
-    """Return git's list of tracked files that differ from the commit, restricted to the pathspecs."""
-    return ask("status", "--porcelain", "--untracked-files=no", "--", *pathspecs)
+def differs(*pathspecs: str) -> bool:
+    """Return whether files differ from the commit; False outside a repository.
+
+    Args:
+        *pathspecs: Of the tracked files. Untracked ones count where code and recipes are: notes and the like
+            elsewhere change no result.
+    """
+    tracked = ask("status", "--porcelain", "--untracked-files=no", "--", *pathspecs)
+    return bool(tracked or ask("ls-files", "--others", "--exclude-standard", "--", *_CODE))

@@ -189,7 +189,7 @@ def _read_results(checked: Params, judged: Mapping[str, Mapping[str, Predictions
                 machine=_machine(),
                 backend=os.environ.get("KERAS_BACKEND", "tensorflow"),
                 # A plus sign where code or recipes differ from the commit.
-                commit=git.commit(7) + ("+" if git.changes("stages", "conf") else ""),
+                commit=git.commit(7) + ("+" if git.differs("stages", "conf") else ""),
             )
         )
     return results

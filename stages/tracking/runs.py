@@ -134,7 +134,7 @@ def _tags() -> dict[str, str]:
     with suppress(KeyError, OSError):
         values["mlflow.user"] = getpass.getuser()
     if commit := git.commit():
-        dirty = str(bool(git.changes(*_CODE))).lower()
+        dirty = str(git.differs(*_CODE)).lower()
         values |= {"git.commit": commit, "git.dirty": dirty, "mlflow.source.git.commit": commit}
     if stage := os.environ.get("DVC_STAGE"):
         values[executions.DVC_STAGE] = stage

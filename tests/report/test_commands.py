@@ -1,6 +1,7 @@
 """The commands that make a run again give the params of that run."""
 
 import shlex
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,23 @@ def command(tmp_path: Path, values: Any, recipe: str = "digits") -> str:
 def test_a_recipe_as_it_stands_needs_its_name_alone(tmp_path: Path) -> None:
     assert command(tmp_path, composed("recipe=digits")) == "dvc exp run -S recipe=digits"
     assert command(tmp_path, composed("recipe=flowers17"), "flowers17") == "dvc exp run -S recipe=flowers17"
+
+
+@pytest.mark.parametrize(
+    ("file", "differs"),
+    [("conf/recipe/mine.yaml", True), ("stages/models/networks/mine.py", True), ("notes.txt", False)],
+)
+def test_a_file_that_git_does_not_know_differs_from_the_commit_where_it_is_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, *, differs: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    git = ["git", "-c", "user.name=A", "-c", "user.email=a@example.org"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "Start"], check=True)
+    assert not commands.uncommitted()
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / file).touch()
+    assert commands.uncommitted() == differs
 
 
 def test_a_recipe_that_is_not_there_leaves_the_params(tmp_path: Path) -> None:

@@ -116,6 +116,18 @@ def test_uncommitted_changes_are_tagged(tracked: Path) -> None:
     assert MlflowClient().get_run(dirty.link["run_id"]).data.tags["git.dirty"] == "true"
 
 
+def test_a_new_recipe_is_an_uncommitted_change(tracked: Path) -> None:
+    recipe = tracked / "conf" / "recipe" / "mine.yaml"
+    recipe.parent.mkdir(parents=True)
+    recipe.touch()
+    try:
+        with tracking.run("tiny", "new", {}) as run:
+            pass
+    finally:
+        shutil.rmtree(tracked / "conf")
+    assert MlflowClient().get_run(str(run.link["run_id"])).data.tags["git.dirty"] == "true"
+
+
 def test_params_that_dvc_composed_are_no_change_of_the_code(tracked: Path) -> None:
     params = tracked / "params.yaml"
     params.write_text("epochs: 2\n")

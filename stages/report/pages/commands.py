@@ -45,7 +45,7 @@ def uncommitted() -> bool:
 
     params.yaml may differ: the options of the command have its values.
     """
-    return bool(git.changes(":!params.yaml", ":!dvc.lock"))
+    return git.differs(":!params.yaml", ":!dvc.lock")
 
 
 def _recipe(recipe: str, conf: Path) -> Any:
