@@ -7,6 +7,7 @@ from typing import Any
 from stages import cli, tracking
 from stages.common import log
 from stages.common.files import digest, read_json, replace_atomically
+from stages.common.redaction import redact
 from stages.data import store
 from stages.data.manifest import Manifest
 from stages.models import learners
@@ -90,10 +91,10 @@ def summarize(
         wrong=wrong,
         reliability=_reliability(judged[subject], params.calibration_bins),
         promotion=read_json(report / "promotion.json"),
-        commands=commands.reproduce(recipe, composed, conf),
+        commands=[redact(command) for command in commands.reproduce(recipe, composed, conf)],
         uncommitted=commands.uncommitted(),
         run=read_json(report / tracking.LINK),
-        params=composed.read_text(encoding="utf-8"),
+        params=redact(composed.read_text(encoding="utf-8")),
     )
     with replace_atomically(report / PAGE) as aside:
         aside.write_text(html, encoding="utf-8")

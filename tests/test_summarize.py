@@ -160,6 +160,16 @@ def test_the_command_names_every_value_that_differs_from_the_recipe(make_run: Ma
     assert "dvc exp run -S recipe=digits -S models.lenet.train.epochs=3</code>" in text_of(run.summarize())
 
 
+def test_credentials_in_the_params_are_not_on_the_page(make_run: MakeRun) -> None:
+    run = make_run(members={"alone": 1.0})
+    values = yaml.safe_load(run.params.read_text())
+    values["ingest"]["source"]["url"] = "https://me:s3cret@host/a.tar?sig=s3cret"
+    run.params.write_text(yaml.safe_dump(values))
+    html = text_of(run.summarize())
+    assert "s3cret" not in html
+    assert html.count("https://***@host/a.tar?sig=***") == 2
+
+
 def test_a_half_made_run_leaves_the_page_before_it(make_run: MakeRun) -> None:
     run = make_run(members={"alone": 1.0})
     page = run.summarize()

@@ -6,7 +6,12 @@ from typing import Any
 
 # USER:PASSWORD@ of a URI. A password may hold an unquoted @, so everything up to the last one goes.
 _LOGIN = re.compile(r"(?<=://)[^/?#\s\"']*@")
-_SECRETS = re.compile(r"(?i)([?&](?:password|passwd|token|access_token|api_key|secret)=)[^&\s\"']+")
+# The last two lines are what a presigned URL has.
+_SECRETS = re.compile(
+    r"""(?ix) ( [?&] (?: password | passwd | secret | key | api_key | \w*token
+    | sig | signature
+    | x-(?:amz|goog)-(?: signature | credential | security-token ) ) = ) [^&\s"']+"""
+)
 
 
 def redact(text: str) -> str:

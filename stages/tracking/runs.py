@@ -152,4 +152,5 @@ def _describe(opened: Run, recipe: str) -> None:
     opened.text(machine.packages(), "environment/packages.txt")
     for path in (Path("params.yaml"), Path(f"conf/recipe/{recipe}.yaml")):
         if path.exists():
-            opened.file(path, "recipe")
+            # As text, which is redacted. A comment in another encoding must not stop a stage.
+            opened.text(path.read_text(encoding="utf-8", errors="replace"), f"recipe/{path.name}")

@@ -12,6 +12,14 @@ from stages.common.redaction import redact
         ("postgresql+psycopg2://u:p@ss@word@db/mlflow", "postgresql+psycopg2://***@db/mlflow"),
         ("'http://token@host'", "'http://***@host'"),
         ("http://host/?a=1&password=s3cret&b=2", "http://host/?a=1&password=***&b=2"),
+        ("https://h/a.zip?sv=2022&sig=aB%2F&se=1", "https://h/a.zip?sv=2022&sig=***&se=1"),
+        (
+            "s3 https://b/k?X-Amz-Date=1&X-Amz-Credential=AK/1&X-Amz-Security-Token=t&X-Amz-Signature=ab",
+            "s3 https://b/k?X-Amz-Date=1&X-Amz-Credential=***&X-Amz-Security-Token=***&X-Amz-Signature=***",
+        ),
+        ("https://b/k?X-Goog-Signature=ab", "https://b/k?X-Goog-Signature=***"),
+        ("https://b/k?AWSAccessKeyId=a&Signature=ab", "https://b/k?AWSAccessKeyId=a&Signature=***"),
+        ("https://h/?auth_token=t&key=k", "https://h/?auth_token=***&key=***"),
         ("http://a:b@one and http://c:d@two", "http://***@one and http://***@two"),
     ],
 )
@@ -25,6 +33,7 @@ def test_credentials_are_replaced(text: str, safe: str) -> None:
         "models:/digits@champion",
         "a@example.org wrote http://host/path",
         "package @ http://host/file",
+        "https://host/?signal=1&keys=2&tokens=3",
         "sqlite:////tmp/mlflow.db",
         '{"a": 0.5}',
     ],

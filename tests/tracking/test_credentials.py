@@ -51,6 +51,22 @@ def test_a_login_in_the_uri_is_nowhere_in_what_a_run_writes(
     assert [path for path in stored if SECRET.encode() in path.read_bytes()] == []
 
 
+def test_a_signature_in_the_params_is_nowhere_in_the_store(tracked: Path) -> None:
+    url = f"https://host/a.tar?X-Amz-Signature={SECRET}"
+    params = tracked / "params.yaml"
+    params.write_text(f"url: {url}\n", encoding="utf-8")
+    try:
+        with tracking.run("tiny", "signed", {}) as run:
+            run.params({"url": url})
+    finally:
+        params.unlink()
+    stored = MlflowClient().get_run(str(run.link["run_id"])).data.params
+    assert stored["url"] == "https://host/a.tar?X-Amz-Signature=***"
+    texts = [path.read_text(encoding="utf-8") for path in (tracked / "mlruns").rglob("params.yaml")]
+    assert "url: https://host/a.tar?X-Amz-Signature=***\n" in texts
+    assert SECRET not in "".join(texts)
+
+
 @pytest.mark.slow
 def test_a_login_among_the_values_of_a_run_does_not_reach_the_server(tracked: Path, tmp_path: Path) -> None:
     uri = f"https://user:{SECRET}@data.example/x.zip?token={SECRET}"
