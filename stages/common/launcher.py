@@ -62,17 +62,25 @@ def run(command: Sequence[str], count: int) -> int:
         processes = [_start(command, Ranks(rank, count, coordinator)) for rank in range(count)]
         signals = [signal.SIGTERM, signal.SIGKILL]
         status, deadline = 0, math.inf
+        in_order: set[int] = set()
         while True:
             running = [process for process in processes if process.poll() is None]
-            failed = [rank for rank, process in enumerate(processes) if process.returncode]
+            failed = [
+                (rank, process.returncode) for rank, process in enumerate(processes) if process.returncode
+            ]
             if failed and not status:
-                status = _meaning(failed[0], processes[failed[0]].returncode)
+                status = _meaning(*failed[0])
+            if {returned for _, returned in failed} - in_order:
                 deadline = min(deadline, time.monotonic() + PATIENCE_SECONDS)
             if not running:
                 return status
             if requested or time.monotonic() > deadline:
-                # A training takes its time to write a checkpoint when SIGTERM came from outside.
-                deadline = math.inf if requested else time.monotonic() + _SECONDS_TO_KILL
+                # When SIGTERM came from outside, a training takes its time to write a checkpoint; ranks that
+                # write none end earlier.
+                if requested:
+                    deadline, in_order = math.inf, {TRANSIENT}
+                else:
+                    deadline = time.monotonic() + _SECONDS_TO_KILL
                 _signal(running, signals[0])
                 requested.clear()
                 signals = signals[-1:]

@@ -95,6 +95,22 @@ def test_sigterm_reaches_all_ranks() -> None:
     assert process.returncode == TRANSIENT
 
 
+def test_after_sigterm_a_rank_may_write_its_checkpoint_for_longer_than_the_others() -> None:
+    work = (
+        "def stop(*_):\n"
+        "    if rank == 0:\n        time.sleep(3 * launcher.PATIENCE_SECONDS)\n        print('wrote')\n"
+        "    sys.exit(75)\n"
+        "signal.signal(signal.SIGTERM, stop)\nprint(flush=True)\nwait()"
+    )
+    process = start(work)
+    assert process.stdout is not None
+    for _ in range(2):
+        process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=60)
+    assert (out, process.returncode) == ("wrote\n", TRANSIENT)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
 def test_no_rank_outlives_a_killed_launcher() -> None:
     process = start("print(flush=True); wait()")
