@@ -29,13 +29,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, ParamSpec, TypeVar
 import cyclopts
 
 from stages.common import events, log
-from stages.common.errors import INTERRUPTED, TERMINATED, Terminated, UsageError, describe, exit_status
+from stages.common.errors import (
+    INTERRUPTED,
+    SECONDS_OF_ONE_REQUEST,
+    TERMINATED,
+    Terminated,
+    UsageError,
+    describe,
+    exit_status,
+)
 
 if TYPE_CHECKING:
     from stages.params import Params
 
 DEBUG_VARIABLE = "CONVOY_DEBUG"
-_SECONDS_OF_ONE_REQUEST = 2.0
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -135,7 +142,7 @@ def _raising_on_sigterm() -> Iterator[None]:
         first = time.monotonic()
 
         def stop_again(*_: object) -> None:
-            if time.monotonic() - first > _SECONDS_OF_ONE_REQUEST:
+            if time.monotonic() - first > SECONDS_OF_ONE_REQUEST:
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)
                 signal.raise_signal(signal.SIGTERM)
 

@@ -16,7 +16,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from stages.common import events, log
-from stages.common.errors import INTERRUPTED, TERMINATED, TRANSIENT, UsageError
+from stages.common.errors import (
+    INTERRUPTED,
+    SECONDS_OF_ONE_REQUEST,
+    TERMINATED,
+    TRANSIENT,
+    UsageError,
+)
 from stages.common.ranks import PROCESSES, Ranks
 
 VARIABLE = "CONVOY_PROCESSES"
@@ -127,8 +133,16 @@ def free_port() -> int:
 def _noting_sigterm() -> Iterator[list[int]]:
     """A list that is filled when SIGTERM or Ctrl-C comes; a terminal sends Ctrl-C to all processes itself."""
     received: list[int] = []
+    first = -math.inf
+
+    def note(number: int, _: object) -> None:
+        nonlocal first
+        if time.monotonic() - first > SECONDS_OF_ONE_REQUEST:
+            first = time.monotonic()
+            received.append(number)
+
     numbers = (signal.SIGTERM, signal.SIGINT)
-    previous = [signal.signal(number, lambda *_: received.append(1)) for number in numbers]
+    previous = [signal.signal(number, note) for number in numbers]
     try:
         yield received
     finally:
