@@ -15,6 +15,7 @@ from stages.common.errors import TrainingInterruptedError
 from stages.common.history import History
 from stages.data.loader import Loader
 from stages.data.store import Reader
+from stages.models.learners import cnn
 from stages.models.training import callbacks
 from stages.models.training.durations import Duration
 from stages.models.training.loop import Trainer
@@ -141,6 +142,14 @@ def test_checkpoints_are_written_at_the_chosen_interval(packed: Any, tmp_path: P
     assert {"history.json", "learning_curves.png"} <= {path.name for path in tmp_path.iterdir()}
 
 
+def trained(packed: Any, chosen: cnn.Params, folder: Path) -> History:
+    """Train in one phase, with a folder for checkpoints."""
+    network = cnn.create(chosen)
+    network.checkpoints = folder
+    with Reader(packed.packed / "train.h5") as train, Reader(packed.packed / "val.h5") as val:
+        return network.fit(train, val, lambda *_: None)
+
+
 SERIES = ("epoch", "phase", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
 
 
@@ -164,15 +173,21 @@ def after(batches: int, stop: Callable[[], None]) -> Callable[..., None]:
 
 
 @pytest.mark.parametrize(
-    ("stop", "minutes", "keep"),
-    [(sigterm, None, "best"), (stop_hard, 1e-9, "last")],
+    ("stop", "minutes", "keep", "monitor"),
+    [(sigterm, None, "best", "val_accuracy"), (stop_hard, 1e-9, "last", "val_loss")],
     ids=["SIGTERM", "killed after a checkpoint"],
 )
 def test_a_training_interrupted_at_random_batches_ends_bit_for_bit_the_same(
-    stop: Any, minutes: float | None, keep: str, packed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stop: Any,
+    minutes: float | None,
+    keep: str,
+    monitor: str,
+    packed: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Batches of both splits, in both phases; each attempt is interrupted some batches on."""
-    expected, curves, _ = two_phases(packed.packed, None, keep=keep)
+    expected, curves, _ = two_phases(packed.packed, None, keep=keep, monitor=monitor)
     draw = np.random.default_rng(7)
     attempts = 0
     result = None
@@ -181,7 +196,7 @@ def test_a_training_interrupted_at_random_batches_ends_bit_for_bit_the_same(
         interrupt = after(int(draw.integers(1, 6 + attempts)), stop)
         for name in ("on_train_batch_begin", "on_test_batch_begin"):
             monkeypatch.setattr(callbacks.Watch, name, interrupt, raising=False)
-        settings = {"keep": keep, "checkpoint_every": None, "checkpoint_minutes": minutes}
+        settings = {"keep": keep, "monitor": monitor, "checkpoint_every": None, "checkpoint_minutes": minutes}
         try:
             result = two_phases(packed.packed, tmp_path, **settings)
         except (TrainingInterruptedError, StoppedError):
@@ -204,6 +219,21 @@ def test_sigterm_stops_with_the_status_of_a_transient_error_and_the_handler_is_a
     assert caught.value.status == 75
     assert signal.getsignal(signal.SIGTERM) is before
     assert (tmp_path / "last.npz").exists()
+
+
+@pytest.mark.parametrize("schedule", ["constant", "plateau"])
+def test_a_training_that_monitors_the_accuracy_resumes_after_the_validation_was_stopped(
+    schedule: str, packed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keras has built no metrics yet when early stopping and plateaus see the epochs before."""
+    monkeypatch.setattr(callbacks.Watch, "on_test_begin", after(2, sigterm), raising=False)
+    chosen = params(
+        optimizer=optimizer("sgd", schedule=schedule),
+        train={"monitor": "val_accuracy", "early_stopping": {"patience": 9, "min_delta": 0.0}},
+    )
+    with pytest.raises(TrainingInterruptedError):
+        trained(packed, chosen, tmp_path)
+    assert trained(packed, chosen, tmp_path)["epoch"] == [1, 2, 3]
 
 
 def test_a_checkpoint_of_other_shapes_starts_anew_and_says_so(
