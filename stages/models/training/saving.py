@@ -76,6 +76,9 @@ class Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]
         for number, _ in enumerate(self._history.get("epoch", [])[self._span.first :], self._span.first):
             figures = {name: values[number] for name, values in self._history.items()}
             for callback in self._replayed:
+                if isinstance(callback, keras.callbacks.ReduceLROnPlateau):
+                    # It forgets its waiting where it lowers the rate, and that depends on the rate.
+                    self.model.optimizer.learning_rate = figures["learning_rate"]
                 callback.on_epoch_end(number, figures)
         assign(state_variables(self.model), self._state.variables)
 

@@ -236,6 +236,22 @@ def test_a_training_that_monitors_the_accuracy_resumes_after_the_validation_was_
     assert trained(packed, chosen, tmp_path)["epoch"] == [1, 2, 3]
 
 
+def test_a_plateau_waits_as_long_after_an_interruption(
+    packed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plateau = {"kind": "plateau", "patience": 3, "end": 5e-12}
+    chosen = params(
+        optimizer=optimizer("sgd", learning_rate=1e-9, schedule=plateau),
+        train={"epochs": 10, "batch_size": 20},
+    )
+    # In the eighth epoch of two batches, when the rate has fallen twice.
+    monkeypatch.setattr(callbacks.Watch, "on_train_batch_begin", after(15, sigterm), raising=False)
+    with pytest.raises(TrainingInterruptedError):
+        trained(packed, chosen, tmp_path)
+    rates = trained(packed, chosen, tmp_path)["learning_rate"]
+    assert rates == pytest.approx([1e-9] * 4 + [1e-10] * 3 + [1e-11] * 3, rel=1e-6, abs=0)
+
+
 def test_a_checkpoint_of_other_shapes_starts_anew_and_says_so(
     packed: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
