@@ -78,8 +78,7 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no typ
         values["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         values |= self._speed()
         values["phase"] = float(self._span.phase)
-        for name, value in {"epoch": float(epoch + 1), **values}.items():
-            self._history.setdefault(name, []).append(value)
+        _append(self._history, {"epoch": float(epoch + 1), **values})
         # No series of the history: a training may resume with another number of processes.
         self._on_epoch(epoch + 1, values | self._of_ranks(values["data_wait_share"]))
         shown = {name: f"{values[name]:.4f}" for name in _SHOWN}
@@ -107,6 +106,14 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no typ
         images = sum(self._train.length(first + batch) for batch in range(len(self._batch_ends)))
         waited = self._train.waited(self._batch_ends, first)
         return {"images_per_second": images / seconds, "data_wait_share": waited / seconds}
+
+
+def _append(history: History, values: dict[str, float]) -> None:
+    """Add an epoch. A series that the epochs of a continued training lack, or this one, is left out."""
+    for name in history.keys() - values.keys():
+        del history[name]
+    for name in tuple(history or values):
+        history.setdefault(name, []).append(values[name])
 
 
 class Draw(keras.callbacks.Callback):  # type: ignore[misc]

@@ -55,7 +55,7 @@ class Trainer:
     Attributes:
         history: per epoch: epoch, phase, loss, accuracy, val_loss, val_accuracy, learning_rate,
             images_per_second, and data_wait_share, the part (0-1) of the epoch's training in which the next
-            batch was not ready.
+            batch was not ready. Of a continued training, the series that all epochs have.
     """
 
     def __init__(
@@ -209,6 +209,7 @@ class Trainer:
                 "it is removed, and the same command starts anew"
             )
         progress = state.progress
+        self.history.clear()
         self.history.update(progress.history)
         if self._best and progress.best is not None:
             value = self.history[self._settings.monitor][progress.best - 1]

@@ -174,6 +174,35 @@ def test_a_continuation_that_was_killed_resumes(
         np.testing.assert_array_equal(array, other)
 
 
+@pytest.mark.parametrize("first", [False, True], ids=["from now on", "no longer"])
+def test_a_history_has_the_series_that_all_epochs_have(first: bool, packed: Any, tmp_path: Path) -> None:
+    folder, attempts = tmp_path / "finished", tmp_path / "attempts"
+    folder.mkdir()
+    network, history, _ = fitted(packed.packed, train={"epochs": 1, "top5_accuracy": first})
+    network.save(folder)
+    write_json(folder / "history.json", history)
+    again = cnn.create(
+        params(start_from={"member": str(folder)}, train={"epochs": 2, "top5_accuracy": not first})
+    )
+    again.checkpoints = attempts
+    reported: dict[int, bool] = {}
+
+    def killed(number: int, values: dict[str, float]) -> None:
+        reported[number] = "val_top5_accuracy" in values
+        if len(reported) == 3:
+            reported.clear()
+            raise KeyboardInterrupt
+
+    with Reader(packed.packed / "train.h5") as train, Reader(packed.packed / "val.h5") as val:
+        with pytest.raises(KeyboardInterrupt):
+            again.fit(train, val, killed)
+        history = again.fit(train, val, killed)
+    assert history["epoch"] == [1, 2, 3]
+    assert "val_top5_accuracy" not in history
+    assert {len(series) for series in history.values()} == {3}
+    assert reported == {1: first, 3: not first}
+
+
 def test_a_member_of_another_network_is_refused(packed: Any, finished: tuple[Path, History]) -> None:
     other = {"network": "lenet", "code": "stages/models/networks/lenet.py"}
     with pytest.raises(LearnerError, match="has weights of other shapes than lenet"):
