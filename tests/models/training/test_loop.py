@@ -19,6 +19,7 @@ from stages.models.learners import cnn
 from stages.models.training import callbacks
 from stages.models.training.durations import Duration
 from stages.models.training.loop import Trainer
+from stages.models.training.monitor import Monitor
 from stages.report.figures import charts
 from tests.networks import optimizer, params
 
@@ -138,8 +139,19 @@ def test_checkpoints_are_written_at_the_chosen_interval(packed: Any, tmp_path: P
     assert not (tmp_path / "last.npz").exists()
     _, _, reported = two_phases(packed.packed, tmp_path, checkpoint_every=None, checkpoint_minutes=None)
     assert reported == [1, 2, 3, 4]
-    assert not (tmp_path / "last.npz").exists()
     assert {"history.json", "learning_curves.png"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_sigterm_after_the_last_batch_loses_nothing(
+    packed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = params(train={"checkpoint_every": None, "checkpoint_minutes": None})
+    monkeypatch.setattr(Monitor, "draw", after(1, sigterm))
+    monkeypatch.setattr(Monitor, "update", lambda *_: None)
+    with pytest.raises(TrainingInterruptedError, match="after its last batch"):
+        trained(packed, chosen, tmp_path)
+    monkeypatch.setattr(callbacks.Watch, "on_train_batch_begin", after(1, stop_hard), raising=False)
+    assert trained(packed, chosen, tmp_path)["epoch"] == [1, 2, 3]
 
 
 def trained(packed: Any, chosen: cnn.Params, folder: Path) -> History:
