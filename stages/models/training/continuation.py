@@ -6,6 +6,7 @@ its momentum is back after some ten steps. A checkpoint (`train.save_epochs`) ha
 goes on as if it had never stopped, as a schedule of `segments` does within one training.
 """
 
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from stages.common import log
 from stages.common.errors import LearnerError, ParamsError
 from stages.common.files import digest, read_json
 from stages.common.history import History
-from stages.models.training import epoch_checkpoints
+from stages.models.training import array_files, epoch_checkpoints
 from stages.models.training.array_files import Arrays
 from stages.models.training.callbacks import assign
 from stages.models.training.epoch_checkpoints import EpochCheckpoint
@@ -48,14 +49,19 @@ def of_member(model: keras.Model, file: Path, sha256: str | None) -> Earlier:
 
     Raises:
         ParamsError: there is no such file, or it has another SHA-256.
-        LearnerError: its weights are of another network, or its history is not one of a network.
+        LearnerError: a file is damaged or something else, its weights are of another network, or its history
+            is not one of a network.
     """
     _check(file, "member", "name a folder that `train` has written", sha256)
-    weights = keras.saving.load_model(file, compile=False, safe_mode=True).get_weights()
+    try:
+        weights = keras.saving.load_model(file, compile=False, safe_mode=True).get_weights()
+        history: History = read_json(file.with_name(SERIES))
+    except array_files.UNREADABLE as error:
+        reason = textwrap.shorten(str(error), 200)
+        raise LearnerError(f"start_from: {file.parent} holds no network that can be read: {reason}") from None
     if [array.shape for array in weights] != [tuple(weight.shape) for weight in model.weights]:
         raise _other_network(file, model)
     model.set_weights(weights)
-    history: History = read_json(file.with_name(SERIES))
     if "epoch" not in history:
         raise LearnerError(f"start_from: {file.with_name(SERIES)} is not the history of a network")
     return Earlier(_as_earlier(history))

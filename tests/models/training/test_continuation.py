@@ -3,6 +3,7 @@
 import logging
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +220,21 @@ def test_a_member_that_is_missing_or_changed_is_refused(
     shutil.copytree(finished[0], tmp_path / "copy")
     with pytest.raises(ParamsError, match=r"has sha256 [0-9a-f]{64}; the params state 0{64}"):
         fitted(packed.packed, start_from={"member": str(tmp_path / "copy"), "sha256": "0" * 64})
+
+
+@pytest.mark.parametrize("name", ["model.keras", "history.json"])
+@pytest.mark.parametrize(
+    "damage",
+    [lambda _: b"<html>", lambda content: content[:-99], lambda content: bytes(len(content))],
+    ids=["another file", "cut off", "zeros"],
+)
+def test_a_member_that_cannot_be_read_is_refused(
+    name: str, damage: Callable[[bytes], bytes], packed: Any, finished: tuple[Path, History], tmp_path: Path
+) -> None:
+    file = shutil.copytree(finished[0], tmp_path / "copy") / name
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(LearnerError, match=r"start_from: .*copy holds no network that can be read"):
+        fitted(packed.packed, start_from={"member": str(tmp_path / "copy")})
 
 
 def test_a_folder_that_dvc_clears_is_refused_with_the_params() -> None:
