@@ -53,9 +53,9 @@ class Trainer:
             new ones count on.
 
     Attributes:
-        history: per epoch: epoch, phase, loss, accuracy, val_loss, val_accuracy, learning_rate,
-            images_per_second, and data_wait_share, the part (0-1) of the epoch's training in which the next
-            batch was not ready. Of a continued training, the series that all epochs have.
+        history: per epoch: epoch, phase, loss, accuracy, val_loss, val_accuracy, learning_rate (of the last
+            step), images_per_second, and data_wait_share, the part (0-1) of the epoch's training in which the
+            next batch was not ready. Of a continued training, the series that all epochs have.
     """
 
     def __init__(

@@ -232,7 +232,11 @@ def state_of(value: float, best: int | None = 2) -> State:
 
 
 @pytest.mark.parametrize("name", ["last.npz", "best-2.npz"])
-@pytest.mark.parametrize("damage", [lambda _: b"", lambda content: content[:99], lambda c: bytes(len(c))])
+@pytest.mark.parametrize(
+    "damage",
+    [lambda _: b"", lambda content: content[:99], lambda content: bytes(len(content))],
+    ids=["empty", "cut off", "zeros"],
+)
 def test_a_checkpoint_that_cannot_be_read_leaves_nothing_to_the_next_one(
     name: str, damage: Callable[[bytes], bytes], tmp_path: Path
 ) -> None:
