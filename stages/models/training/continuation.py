@@ -9,6 +9,7 @@ goes on as if it had never stopped, as a schedule of `segments` does within one 
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -18,7 +19,7 @@ from stages.common.files import digest, read_json
 from stages.common.history import History
 from stages.models.training import array_files, epoch_checkpoints
 from stages.models.training.array_files import Arrays
-from stages.models.training.callbacks import assign
+from stages.models.training.callbacks import assign, schedule_of
 from stages.models.training.epoch_checkpoints import EpochCheckpoint
 from stages.models.training.monitor import SERIES
 
@@ -90,8 +91,8 @@ def of_checkpoint(model: keras.Model, file: Path, sha256: str | None) -> Earlier
 def resume_optimizer(model: keras.Model, earlier: Earlier) -> None:
     """Give a compiled network's optimizer the state of the earlier training.
 
-    The rate is the new params'. The count of steps goes on where the rate is constant; a schedule counts the
-    steps of the continuation. The state of another kind of optimizer is left out, and the log says so.
+    The rate is the new params'. The count of steps goes on, which Adam's moments need; a schedule begins with
+    the continuation. The state of another kind of optimizer is left out, and the log says so.
     """
     if (saved := earlier.checkpoint) is None:
         return
@@ -101,8 +102,19 @@ def resume_optimizer(model: keras.Model, earlier: Earlier) -> None:
         log.event("started_optimizer_anew", reason="the checkpoint has the state of another optimizer")
         return
     assign(variables, saved.slots)
-    if any(variable is optimizer.learning_rate for variable in optimizer.variables):
-        optimizer.iterations.assign(saved.iterations)
+    optimizer.iterations.assign(saved.iterations)
+    if schedule := schedule_of(optimizer):
+        optimizer.learning_rate = _Later(schedule, saved.iterations)
+
+
+class _Later(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]  # Keras has no types
+    """A schedule that begins when an optimizer has counted so many steps."""
+
+    def __init__(self, schedule: keras.optimizers.schedules.LearningRateSchedule, first: int) -> None:
+        self._schedule, self._first = schedule, first
+
+    def __call__(self, step: Any) -> Any:
+        return self._schedule(step - self._first)
 
 
 def _check(file: Path, key: str, advice: str, sha256: str | None) -> None:

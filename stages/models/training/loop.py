@@ -108,9 +108,10 @@ class Trainer:
     def _fit(self, optimizer: AnyOptimizer, steps: int, requested: Interruption) -> None:
         """Train one phase: the rest of an interrupted epoch, then whole epochs."""
         compiling.compile_model(self._model, self._settings, optimizer, self._train, steps)
-        state = self._resume()
-        if state is None and self._phase == 1:
+        if self._phase == 1:
+            # A state has the optimizer's variables too, and not where a schedule begins.
             continuation.resume_optimizer(self._model, self._earlier)
+        state = self._resume()
         first = self.history.get("phase", []).count(self._phase)
         start = len(self.history.get("epoch", [])) - first
         span = Span(self._phase, start, start + math.ceil(steps / len(self._train)), steps)

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from stages.common.errors import LearnerError, ParamsError
 from stages.common.files import digest, write_json
-from stages.common.history import CHECKPOINTS, History
+from stages.common.history import CHECKPOINTS, History, OnEpoch
 from stages.data.store import Reader
 from stages.models.learners import cnn
 from stages.models.training import checkpoints
@@ -32,12 +32,14 @@ def finished(packed: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
     return folder, history
 
 
-def train_with_checkpoints(packed: Any, folder: Path, **changes: Any) -> History:
+def train_with_checkpoints(
+    packed: Any, folder: Path, on_epoch: OnEpoch = lambda *_: None, **changes: Any
+) -> History:
     """Train with a folder for checkpoints, as the stage does."""
     network = cnn.create(params(**changes))
     network.checkpoints = folder
     with Reader(packed.packed / "train.h5") as train, Reader(packed.packed / "val.h5") as val:
-        return network.fit(train, val, lambda *_: None)
+        return network.fit(train, val, on_epoch)
 
 
 def values_of(network: cnn.Network) -> list[np.ndarray]:
@@ -96,6 +98,46 @@ def test_a_checkpoint_and_another_rate_are_segments(
     assert history["val_loss"] == expected["val_loss"]
     for array, other in zip(values_of(network), values_of(uninterrupted), strict=True):
         np.testing.assert_array_equal(array, other)
+
+
+def test_a_schedule_begins_with_the_continuation_and_adam_goes_on(packed: Any, tmp_path: Path) -> None:
+    """Adam divides its moments by their share of all steps: as if there had been none, by too little."""
+    # So low that the loss is not nothing after an epoch.
+    rates = [
+        {"until_epoch": epoch, "learning_rate": rate}
+        for epoch, rate in enumerate([1e-4, 3e-5, 1e-5, 3e-6], 1)
+    ]
+    later = [rate | {"until_epoch": rate["until_epoch"] - 1} for rate in rates[1:]]
+    chosen = [
+        optimizer("adam", learning_rate=parts[0]["learning_rate"])
+        | {"schedule": {"kind": "segments", "segments": parts}}
+        for parts in (rates, later)
+    ]
+    uninterrupted = tmp_path / "uninterrupted"
+    expected = train_with_checkpoints(
+        packed,
+        uninterrupted,
+        optimizer=chosen[0],
+        train={"epochs": 4, "save_epochs": 1, "deterministic": True},
+    )
+    file = next((uninterrupted / CHECKPOINTS).glob("epoch-001-*"))
+    changes = {
+        "optimizer": chosen[1],
+        "start_from": {"checkpoint": str(file)},
+        "train": {"epochs": 3, "deterministic": True},
+    }
+    _, history, _ = fitted(packed.packed, **changes)
+    assert expected["loss"][-1] > 0
+    for name in ("loss", "val_loss", "learning_rate"):
+        assert history[name] == expected[name]
+
+    def kill(number: int, values: dict[str, float]) -> None:
+        if number == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_with_checkpoints(packed, tmp_path / "killed", kill, **changes)
+    assert train_with_checkpoints(packed, tmp_path / "killed", **changes)["loss"] == expected["loss"]
 
 
 @pytest.mark.parametrize(
