@@ -150,13 +150,22 @@ def _tracked(
     a run of its own.
     """
     link = attempt / tracking.LINK
-    if not (resumes := link.exists()):
-        write_json(link, {"record": uuid.uuid4().hex})
-    record = str(read_json(link)["record"])
+    earlier = _earlier_record(link)
+    record = earlier or uuid.uuid4().hex
+    if earlier is None:
+        write_json(link, {"record": record})
     tags = _tags(name, rows)
-    with tracking.run(recipe, name, tags, keep=folder, identity=record, resume=resumes) as run:
+    with tracking.run(recipe, name, tags, keep=folder, identity=record, resume=earlier is not None) as run:
         write_json(link, run.link)
         yield run
+
+
+def _earlier_record(link: Path) -> str | None:
+    """The record's id of an earlier attempt; None where there is none, or a power cut has left no JSON."""
+    try:
+        return str(read_json(link)["record"])
+    except (FileNotFoundError, ValueError):
+        return None
 
 
 @contextmanager

@@ -130,6 +130,28 @@ def test_a_networks_run_has_its_metrics_per_epoch(tracked: Path, packed: Any) ->
     assert ("architecture/architecture.png" in artifacts(run, "architecture")) == bool(shutil.which("dot"))
 
 
+def test_a_continuation_with_another_metric_has_it_for_its_own_epochs(
+    tracked: Path, packed: Any, tmp_path: Path
+) -> None:
+    values = MODELS["lenet"] | {"network": "shallownet", "code": "stages/models/networks/shallownet.py"}
+    settings = MODELS["lenet"]["train"] | {"epochs": 1, "batch_size": 8}
+    folder = tracked / "models" / "net"
+    first = cnn.Params.model_validate(values | {"train": settings})
+    train("net", params=first, recipe="tiny", data=packed.packed, model=folder)
+    shutil.copytree(folder, tmp_path / "finished")
+
+    values |= {"start_from": {"member": str(tmp_path / "finished")}}
+    second = cnn.Params.model_validate(values | {"train": settings | {"top5_accuracy": True}})
+    train("net", params=second, recipe="tiny", data=packed.packed, model=folder)
+    assert read_json(folder / "history.json").keys() == read_json(tmp_path / "finished/history.json").keys()
+    client, run_id = MlflowClient(), run_of(folder).info.run_id
+    steps = {
+        name: [metric.step for metric in client.get_metric_history(run_id, name)]
+        for name in ("val_accuracy", "val_top5_accuracy")
+    }
+    assert steps == {"val_accuracy": [1, 2], "val_top5_accuracy": [2]}
+
+
 def test_a_failed_training_leaves_no_member_and_a_failed_run(
     tracked: Path, features: Path, tmp_path: Path
 ) -> None:

@@ -24,6 +24,7 @@ from stages.common.errors import OutputError
 # HDF5, PNG, zip (also of NumPy and Keras), Parquet, AVI.
 _MAGIC = (b"\x89HDF\r\n\x1a\n", b"\x89PNG\r\n\x1a\n", b"PK", b"PAR1", b"RIFF")
 _HEAD = 4096
+_CHUNK = 1024**2
 # Text files whose first line is the same at each writing: a header, a title.
 _TITLED = (".csv", ".md", ".txt")
 
@@ -50,7 +51,7 @@ def replace_atomically(path: Path) -> Iterator[Path]:
     remove(partial)
     try:
         yield partial
-        if path.is_file() and path.stat().st_size and _kind(path) != _kind(partial):
+        if path.is_file() and not _is_blank(path) and _kind(path) != _kind(partial):
             raise OutputError(
                 f"{path} is no earlier output of this command and is kept; move it, or name another path"
             )
@@ -140,6 +141,12 @@ def check_replaceable(folder: Path, holds: Collection[str]) -> None:
                 f"{folder} holds {name}, which this command does not write, and is kept; "
                 "move it, or name another folder"
             )
+
+
+def _is_blank(path: Path) -> bool:
+    """Whether a file is empty or all zeros: a power cut leaves either of a file that had been renamed."""
+    with path.open("rb") as file:
+        return not any(chunk.strip(b"\0") for chunk in iter(lambda: file.read(_CHUNK), b""))
 
 
 def _kind(path: Path) -> bytes:

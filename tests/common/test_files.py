@@ -110,6 +110,17 @@ def test_an_empty_file_and_an_empty_folder_are_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "folder" / "new").exists()
 
 
+def test_a_file_of_zeros_is_replaced(tmp_path: Path) -> None:
+    """A power cut leaves them. A file that only begins with zeros is a person's."""
+    path = tmp_path / "spec.json"
+    path.write_bytes(bytes(3_000_000))
+    files.write_json(path, {"epochs": 3})
+    assert files.read_json(path) == {"epochs": 3}
+    path.write_bytes(bytes(3_000_000) + b"1")
+    with pytest.raises(OutputError, match="is no earlier output"):
+        files.write_json(path, {"epochs": 4})
+
+
 def test_a_file_is_no_folder_and_a_folder_no_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     (tmp_path / "folder").mkdir()

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from stages import cli
+from stages.common.errors import ServingError
 from stages.common.files import read_json
 from stages.data import crops
+from stages.models.networks import _export
 from stages.serving.classifier import Classifier
 from stages.tools.export import export
 
@@ -62,6 +64,16 @@ def test_onnx_gives_the_probabilities_of_the_served_model(
     )
     (probabilities,) = session.run(None, {session.get_inputs()[0].name: middle})
     np.testing.assert_allclose(probabilities, expected(model, test_images), atol=1e-4)
+
+
+def test_probabilities_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    pixels = keras.Input((4, 4, 1), dtype="uint8")
+    flat = keras.layers.Flatten()(keras.ops.cast(pixels, "float32"))
+    network = keras.Model(pixels, keras.layers.Dense(3, "softmax", kernel_initializer="zeros")(flat))
+    network.layers[-1].bias.assign([np.nan] * 3)
+    network.save(tmp_path / "model.keras")
+    with pytest.raises(ServingError, match="differ from Keras' by up to nan"):
+        _export.export(tmp_path / "model.keras", tmp_path / "exported", "saved_model")
 
 
 def test_a_saved_model_gives_the_probabilities_of_the_served_model(

@@ -96,4 +96,5 @@ def save_weights(params: Params, shape: tuple[int, ...], folder: Path) -> None:
 
 def with_saved_weights(params: Params, folder: Path) -> Params:
     """The same params, with the weights that `save_weights` wrote into `folder`."""
-    return params.model_copy(update={"weights": str(folder / _WEIGHTS_FILE)})
+    # The digest, where there is one, is of another file: ImageNet's weights are saved with other bytes.
+    return params.model_copy(update={"weights": str(folder / _WEIGHTS_FILE), "sha256": None})

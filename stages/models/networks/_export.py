@@ -44,7 +44,8 @@ def export(file: Path, to: Path, kind: Format) -> float:
     expected = np.asarray(model.predict_on_batch(pixels), np.float32)
     exported = (_onnx if kind == "onnx" else _saved_model)(model, to, pixels)
     difference = float(np.abs(exported - expected).max())
-    if difference > TOLERANCE:
+    # Not `>`: no number is above it, either.
+    if not difference <= TOLERANCE:
         raise ServingError(
             f"{to}: its probabilities differ from Keras' by up to {difference:.2g}; allowed: {TOLERANCE:g}"
         )

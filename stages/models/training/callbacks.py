@@ -75,11 +75,10 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no typ
                 f"the val loss became {values['val_loss']} after epoch {epoch + 1}; "
                 "lower optimizer.learning_rate"
             )
-        values["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        values["learning_rate"] = _last_rate(self.model.optimizer)
         values |= self._speed()
         values["phase"] = float(self._span.phase)
-        for name, value in {"epoch": float(epoch + 1), **values}.items():
-            self._history.setdefault(name, []).append(value)
+        _append(self._history, {"epoch": float(epoch + 1), **values})
         # No series of the history: a training may resume with another number of processes.
         self._on_epoch(epoch + 1, values | self._of_ranks(values["data_wait_share"]))
         shown = {name: f"{values[name]:.4f}" for name in _SHOWN}
@@ -107,6 +106,14 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no typ
         images = sum(self._train.length(first + batch) for batch in range(len(self._batch_ends)))
         waited = self._train.waited(self._batch_ends, first)
         return {"images_per_second": images / seconds, "data_wait_share": waited / seconds}
+
+
+def _append(history: History, values: dict[str, float]) -> None:
+    """Add an epoch. A series that the epochs of a continued training lack, or this one, is left out."""
+    for name in history.keys() - values.keys():
+        del history[name]
+    for name in tuple(history or values):
+        history.setdefault(name, []).append(values[name])
 
 
 class Draw(keras.callbacks.Callback):  # type: ignore[misc]
@@ -152,6 +159,22 @@ class KeepBest(keras.callbacks.Callback):  # type: ignore[misc]
     def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
         value = (logs or {})[self._best.monitor.removeprefix("val_")]
         self._best.offer(self._epoch, float(value), lambda: arrays(self.model.variables))
+
+
+def schedule_of(
+    optimizer: keras.optimizers.Optimizer,
+) -> keras.optimizers.schedules.LearningRateSchedule | None:
+    """The schedule of an optimizer's learning rate; None where the rate is a number."""
+    # Keras' property gives the rate alone. With float16, another optimizer scales the loss for this one.
+    rate = getattr(optimizer, "inner_optimizer", optimizer)._learning_rate
+    return rate if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule) else None
+
+
+def _last_rate(optimizer: keras.optimizers.Optimizer) -> float:
+    """The learning rate of the last step that was trained; Keras' property gives that of the next one."""
+    schedule = schedule_of(optimizer)
+    rate = schedule(optimizer.iterations - 1) if schedule else optimizer.learning_rate
+    return float(keras.ops.convert_to_numpy(rate))
 
 
 def state_variables(model: keras.Model) -> list[keras.Variable]:

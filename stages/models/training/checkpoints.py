@@ -115,31 +115,28 @@ def write(folder: Path, state: State) -> None:
     array_files.write(
         folder / _LAST, asdict(state.progress), variables=state.variables, metrics=state.metrics
     )
-    for other in folder.glob(_best(folder, "*").name):
-        if epoch is None or other != _best(folder, epoch):
-            remove(other)
+    _remove_best(folder, besides=epoch)
 
 
 def read(folder: Path) -> State | None:
-    """Read what `write` wrote last.
+    """Read what `write` wrote last, and remove what is no part of it.
 
     Returns:
         None where there is nothing, or nothing that can be read: a power cut may do that, and the training
         can start anew.
     """
     path = folder / _LAST
-    if not path.exists():
-        return None
     try:
-        values, (variables, metrics) = array_files.read(path, "variables", "metrics")
-        progress = Progress(**values)
-        if progress.best is None:
-            return State(progress, variables, metrics, None)
-        _, (best,) = array_files.read(_best(folder, progress.best), "best")
-        return State(progress, variables, metrics, best)
+        state = _read(path)
     except array_files.UNREADABLE as error:
-        log.warning("ignored_checkpoint", path=path, reason=f"it cannot be read: {error}")
+        if path.exists():
+            log.warning("ignored_checkpoint", path=path, reason=f"it cannot be read: {error}")
+        _discard(folder)
         return None
+    if ranks.is_first():
+        # `write` would take those of an attempt that was killed within it for its own.
+        _remove_best(folder, besides=state.progress.best)
+    return state
 
 
 def fits(state: State, shapes: list[tuple[int, ...]], folder: Path) -> bool:
@@ -147,9 +144,30 @@ def fits(state: State, shapes: list[tuple[int, ...]], folder: Path) -> bool:
     if [array.shape for array in state.variables[: len(shapes)]] == shapes:
         return True
     log.warning("ignored_checkpoint", path=folder / _LAST, reason="its weights have other shapes")
+    _discard(folder)
+    return False
+
+
+def _read(path: Path) -> State:
+    values, (variables, metrics) = array_files.read(path, "variables", "metrics")
+    progress = Progress(**values)
+    if progress.best is None:
+        return State(progress, variables, metrics, None)
+    _, (best,) = array_files.read(_best(path.parent, progress.best), "best")
+    return State(progress, variables, metrics, best)
+
+
+def _discard(folder: Path) -> None:
+    """Remove a state that is of no use, and its best weights: `write` would take them for its own."""
     if ranks.is_first():
         remove(folder / _LAST)
-    return False
+        _remove_best(folder, besides=None)
+
+
+def _remove_best(folder: Path, besides: int | None) -> None:
+    for path in folder.glob(_best(folder, "*").name):
+        if besides is None or path != _best(folder, besides):
+            remove(path)
 
 
 def _report_others(folder: Path, member: str, identity: Mapping[str, Any]) -> None:

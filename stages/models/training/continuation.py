@@ -6,8 +6,10 @@ its momentum is back after some ten steps. A checkpoint (`train.save_epochs`) ha
 goes on as if it had never stopped, as a schedule of `segments` does within one training.
 """
 
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -15,9 +17,9 @@ from stages.common import log
 from stages.common.errors import LearnerError, ParamsError
 from stages.common.files import digest, read_json
 from stages.common.history import History
-from stages.models.training import epoch_checkpoints
+from stages.models.training import array_files, epoch_checkpoints
 from stages.models.training.array_files import Arrays
-from stages.models.training.callbacks import assign
+from stages.models.training.callbacks import assign, schedule_of
 from stages.models.training.epoch_checkpoints import EpochCheckpoint
 from stages.models.training.monitor import SERIES
 
@@ -48,14 +50,19 @@ def of_member(model: keras.Model, file: Path, sha256: str | None) -> Earlier:
 
     Raises:
         ParamsError: there is no such file, or it has another SHA-256.
-        LearnerError: its weights are of another network, or its history is not one of a network.
+        LearnerError: a file is damaged or something else, its weights are of another network, or its history
+            is not one of a network.
     """
     _check(file, "member", "name a folder that `train` has written", sha256)
-    weights = keras.saving.load_model(file, compile=False, safe_mode=True).get_weights()
+    try:
+        weights = keras.saving.load_model(file, compile=False, safe_mode=True).get_weights()
+        history: History = read_json(file.with_name(SERIES))
+    except array_files.UNREADABLE as error:
+        reason = textwrap.shorten(str(error), 200)
+        raise LearnerError(f"start_from: {file.parent} holds no network that can be read: {reason}") from None
     if [array.shape for array in weights] != [tuple(weight.shape) for weight in model.weights]:
         raise _other_network(file, model)
     model.set_weights(weights)
-    history: History = read_json(file.with_name(SERIES))
     if "epoch" not in history:
         raise LearnerError(f"start_from: {file.with_name(SERIES)} is not the history of a network")
     return Earlier(_as_earlier(history))
@@ -84,8 +91,8 @@ def of_checkpoint(model: keras.Model, file: Path, sha256: str | None) -> Earlier
 def resume_optimizer(model: keras.Model, earlier: Earlier) -> None:
     """Give a compiled network's optimizer the state of the earlier training.
 
-    The rate is the new params'. The count of steps goes on where the rate is constant; a schedule counts the
-    steps of the continuation. The state of another kind of optimizer is left out, and the log says so.
+    The rate is the new params'. The count of steps goes on, which Adam's moments need; a schedule begins with
+    the continuation. The state of another kind of optimizer is left out, and the log says so.
     """
     if (saved := earlier.checkpoint) is None:
         return
@@ -95,8 +102,19 @@ def resume_optimizer(model: keras.Model, earlier: Earlier) -> None:
         log.event("started_optimizer_anew", reason="the checkpoint has the state of another optimizer")
         return
     assign(variables, saved.slots)
-    if any(variable is optimizer.learning_rate for variable in optimizer.variables):
-        optimizer.iterations.assign(saved.iterations)
+    optimizer.iterations.assign(saved.iterations)
+    if schedule := schedule_of(optimizer):
+        optimizer.learning_rate = _Later(schedule, saved.iterations)
+
+
+class _Later(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]  # Keras has no types
+    """A schedule that begins when an optimizer has counted so many steps."""
+
+    def __init__(self, schedule: keras.optimizers.schedules.LearningRateSchedule, first: int) -> None:
+        self._schedule, self._first = schedule, first
+
+    def __call__(self, step: Any) -> Any:
+        return self._schedule(step - self._first)
 
 
 def _check(file: Path, key: str, advice: str, sha256: str | None) -> None:

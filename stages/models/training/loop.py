@@ -53,9 +53,9 @@ class Trainer:
             new ones count on.
 
     Attributes:
-        history: per epoch: epoch, phase, loss, accuracy, val_loss, val_accuracy, learning_rate,
-            images_per_second, and data_wait_share, the part (0-1) of the epoch's training in which the next
-            batch was not ready.
+        history: per epoch: epoch, phase, loss, accuracy, val_loss, val_accuracy, learning_rate (of the last
+            step), images_per_second, and data_wait_share, the part (0-1) of the epoch's training in which the
+            next batch was not ready. Of a continued training, the series that all epochs have.
     """
 
     def __init__(
@@ -108,9 +108,10 @@ class Trainer:
     def _fit(self, optimizer: AnyOptimizer, steps: int, requested: Interruption) -> None:
         """Train one phase: the rest of an interrupted epoch, then whole epochs."""
         compiling.compile_model(self._model, self._settings, optimizer, self._train, steps)
-        state = self._resume()
-        if state is None and self._phase == 1:
+        if self._phase == 1:
+            # A state has the optimizer's variables too, and not where a schedule begins.
             continuation.resume_optimizer(self._model, self._earlier)
+        state = self._resume()
         first = self.history.get("phase", []).count(self._phase)
         start = len(self.history.get("epoch", [])) - first
         span = Span(self._phase, start, start + math.ceil(steps / len(self._train)), steps)
@@ -209,6 +210,7 @@ class Trainer:
                 "it is removed, and the same command starts anew"
             )
         progress = state.progress
+        self.history.clear()
         self.history.update(progress.history)
         if self._best and progress.best is not None:
             value = self.history[self._settings.monitor][progress.best - 1]

@@ -50,10 +50,12 @@ def callbacks_of(shared: Shared, phase: Phase, state: State | None) -> list[kera
     """
     settings, history, span, schedule = shared.settings, shared.history, phase.span, phase.optimizer.schedule
     averaging = keras.callbacks.SwapEMAWeights() if phase.optimizer.ema_momentum else None
-    replayed = schedules.callbacks(schedule, settings.monitor)
+    # Keras would look for it among the metrics, which a training that resumes may not have built yet.
+    mode = "max" if settings.monitor == "val_accuracy" else "min"
+    replayed = schedules.callbacks(schedule, settings.monitor, mode)
     if stopping := settings.early_stopping:
         replayed.append(
-            keras.callbacks.EarlyStopping(settings.monitor, stopping.min_delta, stopping.patience)
+            keras.callbacks.EarlyStopping(settings.monitor, stopping.min_delta, stopping.patience, mode=mode)
         )
     chosen: list[keras.callbacks.Callback] = []
     if shared.best:

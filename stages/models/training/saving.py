@@ -76,6 +76,9 @@ class Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]
         for number, _ in enumerate(self._history.get("epoch", [])[self._span.first :], self._span.first):
             figures = {name: values[number] for name, values in self._history.items()}
             for callback in self._replayed:
+                if isinstance(callback, keras.callbacks.ReduceLROnPlateau):
+                    # It forgets its waiting where it lowers the rate, and that depends on the rate.
+                    self.model.optimizer.learning_rate = figures["learning_rate"]
                 callback.on_epoch_end(number, figures)
         assign(state_variables(self.model), self._state.variables)
 
@@ -109,11 +112,11 @@ class Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         over = self.model.stop_training or epoch + 1 == self._span.end
-        every, minutes = self._schedule.epochs, self._schedule.minutes
+        every = self._schedule.epochs
         due = every is not None and (epoch + 1 - self._span.first) % every == 0
-        due = due or (over and (every is not None or minutes is not None))
+        # At the phase's end: SIGTERM may come before what has been trained is saved elsewhere.
         # The rest of an interrupted epoch is a `fit` of its own, and the next one starts from its end.
-        if due or self._span.first_batch or self._interruption.requested:
+        if over or due or self._span.first_batch or self._interruption.requested:
             self._write(over=over)
         self._stop_if_requested()
 

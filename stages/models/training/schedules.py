@@ -195,15 +195,26 @@ def cycles(schedule: AnySchedule) -> int:
     return schedule.cycles if isinstance(schedule, Cosine) else 1
 
 
-def callbacks(schedule: AnySchedule, monitor: str) -> "list[keras.callbacks.Callback]":
-    """The Keras callbacks that this schedule needs; they read each epoch's figures."""
+def callbacks(schedule: AnySchedule, monitor: str, mode: str) -> "list[keras.callbacks.Callback]":
+    """The Keras callbacks that this schedule needs; they read each epoch's figures.
+
+    Args:
+        schedule: of any kind here.
+        monitor: the series that a plateau looks at.
+        mode: whether its `min` or its `max` is the best.
+    """
     import keras
 
     if not isinstance(schedule, Plateau):
         return []
     return [
         keras.callbacks.ReduceLROnPlateau(
-            monitor, factor=schedule.factor, patience=schedule.patience, min_lr=schedule.end, cooldown=0
+            monitor,
+            mode=mode,
+            factor=schedule.factor,
+            patience=schedule.patience,
+            min_lr=schedule.end,
+            cooldown=0,
         )
     ]
 

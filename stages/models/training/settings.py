@@ -41,7 +41,7 @@ class Settings(Section):
             `improving` of each epoch with a better `monitor` than all before, a number of every so many
             epochs; null: none.
         checkpoint_every: write a checkpoint after so many epochs; null: not by epochs. A killed training
-            resumes from its last checkpoint. SIGTERM always writes one.
+            resumes from its last checkpoint. SIGTERM and the end of a phase always write one.
         checkpoint_minutes: write one after so many minutes, within an epoch too; null: not by time.
         precision: bfloat16 and float16 compute in 16 bits and keep weights in 32.
         xla: whether Keras compiles with XLA.

@@ -1,5 +1,6 @@
 """Backbones of keras.applications, with weights that are random but in files like the real ones."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,22 @@ def test_mirrored_features_are_the_same_for_mirrored_images(weights: Path, avera
 def test_another_file_than_the_stated_one_is_refused(weights: Path) -> None:
     with pytest.raises(ParamsError, match=rf"have sha256 {digest(weights)}; the params state 0{{64}}"):
         prepare(weights, sha256="0" * 64)
+
+
+def test_saved_imagenet_weights_are_used_whatever_digest_the_params_state(
+    weights: Path, averaged: Extract, tmp_path: Path
+) -> None:
+    """The digest is of a file, such as that of conf/extractor/mobilenet_v2.yaml."""
+    shutil.copy(weights, tmp_path / "backbone.weights.h5")
+    params = keras_applications.Params(
+        kind="keras_applications",
+        backbone="MobileNetV2",
+        weights="imagenet",
+        sha256="0" * 64,
+        options={"alpha": 0.35},
+    )
+    extract = extractors.prepare(keras_applications.with_saved_weights(params, tmp_path), SHAPE)
+    np.testing.assert_array_equal(extract(IMAGES), averaged(IMAGES))
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from stages.common.errors import LearnerError, LockedError
 from stages.common.files import read_json, remove
 from stages.models import learners
 from stages.models.protocols import Resumable
-from stages.models.training import checkpoints
+from stages.models.training import array_files, checkpoints
 from stages.models.training.checkpoints import Progress, State
 from stages.train import train
 from tests import networks
@@ -225,12 +226,59 @@ def test_an_interrupted_write_leaves_the_checkpoint_before_it(
     assert state.variables[0].tolist() == [0.0, 0.0]
 
 
-def test_a_checkpoint_that_cannot_be_read_is_none(tmp_path: Path) -> None:
-    checkpoints.write(tmp_path, State(Progress(1, False, None, HISTORY), [np.zeros(2)], [], None))
-    content = (tmp_path / "last.npz").read_bytes()
-    for broken in (b"", content[: len(content) // 2]):
-        (tmp_path / "last.npz").write_bytes(broken)
-        assert checkpoints.read(tmp_path) is None
+def state_of(value: float, best: int | None = 2) -> State:
+    weights = None if best is None else [np.array([value])]
+    return State(Progress(1, False, best, HISTORY), [np.array([value])], [], weights)
+
+
+@pytest.mark.parametrize("name", ["last.npz", "best-2.npz"])
+@pytest.mark.parametrize(
+    "damage",
+    [lambda _: b"", lambda content: content[:99], lambda content: bytes(len(content))],
+    ids=["empty", "cut off", "zeros"],
+)
+def test_a_checkpoint_that_cannot_be_read_leaves_nothing_to_the_next_one(
+    name: str, damage: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    checkpoints.write(tmp_path, state_of(1.0))
+    (tmp_path / name).write_bytes(damage((tmp_path / name).read_bytes()))
+    assert checkpoints.read(tmp_path) is None
+    checkpoints.write(tmp_path, state_of(2.0))
+    state = checkpoints.read(tmp_path)
+    assert state is not None
+    assert state.best is not None
+    assert [array.item() for array in state.variables + state.best] == [2.0, 2.0]
+
+
+def test_best_weights_are_those_of_the_state_that_names_them(tmp_path: Path) -> None:
+    """Not those of another network, or of an attempt that was killed before it wrote its state."""
+    checkpoints.write(tmp_path, state_of(1.0))
+    state = checkpoints.read(tmp_path)
+    assert state is not None
+    assert not checkpoints.fits(state, [(7,)], tmp_path)
+    checkpoints.write(tmp_path, state_of(2.0, best=1))
+    array_files.write(tmp_path / "best-2.npz", best=[np.array([3.0])])
+    checkpoints.read(tmp_path)
+    checkpoints.write(tmp_path, state_of(4.0))
+    state = checkpoints.read(tmp_path)
+    assert state is not None
+    assert state.best is not None
+    assert state.best[0].item() == 4.0
+
+
+def test_files_of_zeros_do_not_stop_the_next_attempt(
+    tracked: Path, packed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut leaves them."""
+    monkeypatch.setenv(checkpoints.VARIABLE, str(tmp_path))
+    chosen, folder = networks.params(train={"epochs": 1}), tracked / "models" / "net"
+    train("net", params=chosen, recipe="tiny", data=packed.packed, model=folder)
+    remove(folder)
+    for name in ("identity.json", "run.json", "last.npz", "history.json"):
+        (path,) = tmp_path.glob(f"net-*/{name}")
+        path.write_bytes(bytes(path.stat().st_size))
+    train("net", params=chosen, recipe="tiny", data=packed.packed, model=folder)
+    assert read_json(folder / "history.json")["epoch"] == [1]
 
 
 def test_the_curves_of_a_training_that_fails_are_logged(

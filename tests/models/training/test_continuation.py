@@ -3,6 +3,7 @@
 import logging
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from pydantic import ValidationError
 
 from stages.common.errors import LearnerError, ParamsError
 from stages.common.files import digest, write_json
-from stages.common.history import CHECKPOINTS, History
+from stages.common.history import CHECKPOINTS, History, OnEpoch
 from stages.data.store import Reader
 from stages.models.learners import cnn
 from stages.models.training import checkpoints
@@ -31,12 +32,14 @@ def finished(packed: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
     return folder, history
 
 
-def train_with_checkpoints(packed: Any, folder: Path, **changes: Any) -> History:
+def train_with_checkpoints(
+    packed: Any, folder: Path, on_epoch: OnEpoch = lambda *_: None, **changes: Any
+) -> History:
     """Train with a folder for checkpoints, as the stage does."""
     network = cnn.create(params(**changes))
     network.checkpoints = folder
     with Reader(packed.packed / "train.h5") as train, Reader(packed.packed / "val.h5") as val:
-        return network.fit(train, val, lambda *_: None)
+        return network.fit(train, val, on_epoch)
 
 
 def values_of(network: cnn.Network) -> list[np.ndarray]:
@@ -95,6 +98,46 @@ def test_a_checkpoint_and_another_rate_are_segments(
     assert history["val_loss"] == expected["val_loss"]
     for array, other in zip(values_of(network), values_of(uninterrupted), strict=True):
         np.testing.assert_array_equal(array, other)
+
+
+def test_a_schedule_begins_with_the_continuation_and_adam_goes_on(packed: Any, tmp_path: Path) -> None:
+    """Adam divides its moments by their share of all steps: as if there had been none, by too little."""
+    # So low that the loss is not nothing after an epoch.
+    rates = [
+        {"until_epoch": epoch, "learning_rate": rate}
+        for epoch, rate in enumerate([1e-4, 3e-5, 1e-5, 3e-6], 1)
+    ]
+    later = [rate | {"until_epoch": rate["until_epoch"] - 1} for rate in rates[1:]]
+    chosen = [
+        optimizer("adam", learning_rate=parts[0]["learning_rate"])
+        | {"schedule": {"kind": "segments", "segments": parts}}
+        for parts in (rates, later)
+    ]
+    uninterrupted = tmp_path / "uninterrupted"
+    expected = train_with_checkpoints(
+        packed,
+        uninterrupted,
+        optimizer=chosen[0],
+        train={"epochs": 4, "save_epochs": 1, "deterministic": True},
+    )
+    file = next((uninterrupted / CHECKPOINTS).glob("epoch-001-*"))
+    changes = {
+        "optimizer": chosen[1],
+        "start_from": {"checkpoint": str(file)},
+        "train": {"epochs": 3, "deterministic": True},
+    }
+    _, history, _ = fitted(packed.packed, **changes)
+    assert expected["loss"][-1] > 0
+    for name in ("loss", "val_loss", "learning_rate"):
+        assert history[name] == expected[name]
+
+    def kill(number: int, values: dict[str, float]) -> None:
+        if number == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_with_checkpoints(packed, tmp_path / "killed", kill, **changes)
+    assert train_with_checkpoints(packed, tmp_path / "killed", **changes)["loss"] == expected["loss"]
 
 
 @pytest.mark.parametrize(
@@ -174,6 +217,35 @@ def test_a_continuation_that_was_killed_resumes(
         np.testing.assert_array_equal(array, other)
 
 
+@pytest.mark.parametrize("first", [False, True], ids=["from now on", "no longer"])
+def test_a_history_has_the_series_that_all_epochs_have(first: bool, packed: Any, tmp_path: Path) -> None:
+    folder, attempts = tmp_path / "finished", tmp_path / "attempts"
+    folder.mkdir()
+    network, history, _ = fitted(packed.packed, train={"epochs": 1, "top5_accuracy": first})
+    network.save(folder)
+    write_json(folder / "history.json", history)
+    again = cnn.create(
+        params(start_from={"member": str(folder)}, train={"epochs": 2, "top5_accuracy": not first})
+    )
+    again.checkpoints = attempts
+    reported: dict[int, bool] = {}
+
+    def killed(number: int, values: dict[str, float]) -> None:
+        reported[number] = "val_top5_accuracy" in values
+        if len(reported) == 3:
+            reported.clear()
+            raise KeyboardInterrupt
+
+    with Reader(packed.packed / "train.h5") as train, Reader(packed.packed / "val.h5") as val:
+        with pytest.raises(KeyboardInterrupt):
+            again.fit(train, val, killed)
+        history = again.fit(train, val, killed)
+    assert history["epoch"] == [1, 2, 3]
+    assert "val_top5_accuracy" not in history
+    assert {len(series) for series in history.values()} == {3}
+    assert reported == {1: first, 3: not first}
+
+
 def test_a_member_of_another_network_is_refused(packed: Any, finished: tuple[Path, History]) -> None:
     other = {"network": "lenet", "code": "stages/models/networks/lenet.py"}
     with pytest.raises(LearnerError, match="has weights of other shapes than lenet"):
@@ -190,6 +262,21 @@ def test_a_member_that_is_missing_or_changed_is_refused(
     shutil.copytree(finished[0], tmp_path / "copy")
     with pytest.raises(ParamsError, match=r"has sha256 [0-9a-f]{64}; the params state 0{64}"):
         fitted(packed.packed, start_from={"member": str(tmp_path / "copy"), "sha256": "0" * 64})
+
+
+@pytest.mark.parametrize("name", ["model.keras", "history.json"])
+@pytest.mark.parametrize(
+    "damage",
+    [lambda _: b"<html>", lambda content: content[:-99], lambda content: bytes(len(content))],
+    ids=["another file", "cut off", "zeros"],
+)
+def test_a_member_that_cannot_be_read_is_refused(
+    name: str, damage: Callable[[bytes], bytes], packed: Any, finished: tuple[Path, History], tmp_path: Path
+) -> None:
+    file = shutil.copytree(finished[0], tmp_path / "copy") / name
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(LearnerError, match=r"start_from: .*copy holds no network that can be read"):
+        fitted(packed.packed, start_from={"member": str(tmp_path / "copy")})
 
 
 def test_a_folder_that_dvc_clears_is_refused_with_the_params() -> None:

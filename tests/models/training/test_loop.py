@@ -15,9 +15,11 @@ from stages.common.errors import TrainingInterruptedError
 from stages.common.history import History
 from stages.data.loader import Loader
 from stages.data.store import Reader
+from stages.models.learners import cnn
 from stages.models.training import callbacks
 from stages.models.training.durations import Duration
 from stages.models.training.loop import Trainer
+from stages.models.training.monitor import Monitor
 from stages.report.figures import charts
 from tests.networks import optimizer, params
 
@@ -137,8 +139,27 @@ def test_checkpoints_are_written_at_the_chosen_interval(packed: Any, tmp_path: P
     assert not (tmp_path / "last.npz").exists()
     _, _, reported = two_phases(packed.packed, tmp_path, checkpoint_every=None, checkpoint_minutes=None)
     assert reported == [1, 2, 3, 4]
-    assert not (tmp_path / "last.npz").exists()
     assert {"history.json", "learning_curves.png"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_sigterm_after_the_last_batch_loses_nothing(
+    packed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = params(train={"checkpoint_every": None, "checkpoint_minutes": None})
+    monkeypatch.setattr(Monitor, "draw", after(1, sigterm))
+    monkeypatch.setattr(Monitor, "update", lambda *_: None)
+    with pytest.raises(TrainingInterruptedError, match="after its last batch"):
+        trained(packed, chosen, tmp_path)
+    monkeypatch.setattr(callbacks.Watch, "on_train_batch_begin", after(1, stop_hard), raising=False)
+    assert trained(packed, chosen, tmp_path)["epoch"] == [1, 2, 3]
+
+
+def trained(packed: Any, chosen: cnn.Params, folder: Path) -> History:
+    """Train in one phase, with a folder for checkpoints."""
+    network = cnn.create(chosen)
+    network.checkpoints = folder
+    with Reader(packed.packed / "train.h5") as train, Reader(packed.packed / "val.h5") as val:
+        return network.fit(train, val, lambda *_: None)
 
 
 SERIES = ("epoch", "phase", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
@@ -164,15 +185,21 @@ def after(batches: int, stop: Callable[[], None]) -> Callable[..., None]:
 
 
 @pytest.mark.parametrize(
-    ("stop", "minutes", "keep"),
-    [(sigterm, None, "best"), (stop_hard, 1e-9, "last")],
+    ("stop", "minutes", "keep", "monitor"),
+    [(sigterm, None, "best", "val_accuracy"), (stop_hard, 1e-9, "last", "val_loss")],
     ids=["SIGTERM", "killed after a checkpoint"],
 )
 def test_a_training_interrupted_at_random_batches_ends_bit_for_bit_the_same(
-    stop: Any, minutes: float | None, keep: str, packed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stop: Any,
+    minutes: float | None,
+    keep: str,
+    monitor: str,
+    packed: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Batches of both splits, in both phases; each attempt is interrupted some batches on."""
-    expected, curves, _ = two_phases(packed.packed, None, keep=keep)
+    expected, curves, _ = two_phases(packed.packed, None, keep=keep, monitor=monitor)
     draw = np.random.default_rng(7)
     attempts = 0
     result = None
@@ -181,7 +208,7 @@ def test_a_training_interrupted_at_random_batches_ends_bit_for_bit_the_same(
         interrupt = after(int(draw.integers(1, 6 + attempts)), stop)
         for name in ("on_train_batch_begin", "on_test_batch_begin"):
             monkeypatch.setattr(callbacks.Watch, name, interrupt, raising=False)
-        settings = {"keep": keep, "checkpoint_every": None, "checkpoint_minutes": minutes}
+        settings = {"keep": keep, "monitor": monitor, "checkpoint_every": None, "checkpoint_minutes": minutes}
         try:
             result = two_phases(packed.packed, tmp_path, **settings)
         except (TrainingInterruptedError, StoppedError):
@@ -204,6 +231,37 @@ def test_sigterm_stops_with_the_status_of_a_transient_error_and_the_handler_is_a
     assert caught.value.status == 75
     assert signal.getsignal(signal.SIGTERM) is before
     assert (tmp_path / "last.npz").exists()
+
+
+@pytest.mark.parametrize("schedule", ["constant", "plateau"])
+def test_a_training_that_monitors_the_accuracy_resumes_after_the_validation_was_stopped(
+    schedule: str, packed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keras has built no metrics yet when early stopping and plateaus see the epochs before."""
+    monkeypatch.setattr(callbacks.Watch, "on_test_begin", after(2, sigterm), raising=False)
+    chosen = params(
+        optimizer=optimizer("sgd", schedule=schedule),
+        train={"monitor": "val_accuracy", "early_stopping": {"patience": 9, "min_delta": 0.0}},
+    )
+    with pytest.raises(TrainingInterruptedError):
+        trained(packed, chosen, tmp_path)
+    assert trained(packed, chosen, tmp_path)["epoch"] == [1, 2, 3]
+
+
+def test_a_plateau_waits_as_long_after_an_interruption(
+    packed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plateau = {"kind": "plateau", "patience": 3, "end": 5e-12}
+    chosen = params(
+        optimizer=optimizer("sgd", learning_rate=1e-9, schedule=plateau),
+        train={"epochs": 10, "batch_size": 20},
+    )
+    # In the eighth epoch of two batches, when the rate has fallen twice.
+    monkeypatch.setattr(callbacks.Watch, "on_train_batch_begin", after(15, sigterm), raising=False)
+    with pytest.raises(TrainingInterruptedError):
+        trained(packed, chosen, tmp_path)
+    rates = trained(packed, chosen, tmp_path)["learning_rate"]
+    assert rates == pytest.approx([1e-9] * 4 + [1e-10] * 3 + [1e-11] * 3, rel=1e-6, abs=0)
 
 
 def test_a_checkpoint_of_other_shapes_starts_anew_and_says_so(

@@ -53,6 +53,27 @@ def test_epochs_and_steps_are_one_of_the_two() -> None:
             params(train=options)
 
 
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        {
+            "kind": "segments",
+            "segments": [
+                {"until_epoch": 2, "learning_rate": 0.01},
+                {"until_epoch": 4, "learning_rate": 0.001},
+            ],
+        },
+        {"kind": "step", "factor": 0.1, "every": {"epochs": 2}},
+    ],
+    ids=lambda schedule: str(schedule["kind"]),
+)
+def test_the_history_has_the_rate_that_an_epoch_was_trained_with(
+    schedule: dict[str, Any], packed: Any
+) -> None:
+    _, history = trained(packed, optimizer=optimizer("sgd", schedule=schedule), train={"epochs": 4})
+    assert history["learning_rate"] == pytest.approx([0.01, 0.01, 0.001, 0.001])
+
+
 def test_a_plateau_lowers_the_rate_of_the_epochs_after_it(packed: Any) -> None:
     stuck = optimizer("sgd", learning_rate=1e-9, schedule={"kind": "plateau", "factor": 0.5, "patience": 2})
     _, history = trained(packed, optimizer=stuck, train={"epochs": 6})
