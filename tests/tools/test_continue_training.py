@@ -29,30 +29,32 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """What would have been run."""
-    ran: list[list[str]] = []
+def commands(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Holds a file for each time that DVC would have been started: the overrides, a line each."""
+    folder = tmp_path_factory.mktemp("commands")
+    program = folder / "bin" / "dvc"
+    program.parent.mkdir()
+    # In place of DVC: the words after -S.
+    each = f'while [ $# -gt 1 ]; do shift 2; printf "%s\\n" "$2"; done > {folder}/$$'
+    program.write_text(f"#!/bin/sh\n{each}\n", encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    return folder
 
-    class Done:
-        returncode = 0
 
-    def run(command: list[str], check: bool) -> Done:
-        ran.append(command[4::2])
-        return Done()
-
-    monkeypatch.setattr("subprocess.run", run)
-    return ran
+def started(commands: Path) -> list[list[str]]:
+    return [path.read_text(encoding="utf-8").split() for path in commands.iterdir() if path.is_file()]
 
 
 def test_the_member_is_copied_and_named_beside_the_params_of_the_workspace(
-    workspace: Path, commands: list[list[str]]
+    workspace: Path, commands: Path
 ) -> None:
     cli.main(continue_training.continue_training, ["lenet", "--epochs", "5", "--learning-rate", "0.001"])
     sha256 = digest(workspace / "models" / "lenet" / "model.keras")
     copy = Path("datasets/continued") / f"lenet-{sha256[:12]}"
     assert (copy / "model.keras").read_bytes() == b"weights"
     assert read_json(copy / "history.json")["epoch"] == [1, 2, 3]
-    (words,) = commands
+    (words,) = started(commands)
     assert words == [
         "recipe=digits",
         "models.minivggnet.train.epochs=3",
@@ -64,9 +66,9 @@ def test_the_member_is_copied_and_named_beside_the_params_of_the_workspace(
     ]
 
 
-def test_a_checkpoint_is_found_by_its_epoch(workspace: Path, commands: list[list[str]]) -> None:
+def test_a_checkpoint_is_found_by_its_epoch(workspace: Path, commands: Path) -> None:
     cli.main(continue_training.continue_training, ["lenet", "--epochs", "5", "--from-epoch", "2"])
-    (words,) = commands
+    (words,) = started(commands)
     (origin,) = [word for word in words if "start_from" in word]
     path = Path(origin.split("'")[1])
     assert origin.startswith("models.lenet.start_from={checkpoint:'datasets/continued/lenet-")
@@ -75,7 +77,7 @@ def test_a_checkpoint_is_found_by_its_epoch(workspace: Path, commands: list[list
 
 
 def test_what_dvc_would_wait_for_is_named(
-    workspace: Path, commands: list[list[str]], capsys: pytest.CaptureFixture[str]
+    workspace: Path, commands: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     os.mkfifo(workspace / "pipe.png")
     source = ["ingest.source.kind=folder", f"ingest.source.path={workspace}"]
@@ -83,7 +85,7 @@ def test_what_dvc_would_wait_for_is_named(
     with pytest.raises(SystemExit):
         cli.main(continue_training.continue_training, ["lenet", "--epochs", "5", *options])
     assert "DVC cannot read" in capsys.readouterr().err
-    assert not commands
+    assert not started(commands)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +98,7 @@ def test_what_dvc_would_wait_for_is_named(
 )
 def test_a_mistake_is_one_line(
     workspace: Path,
-    commands: list[list[str]],
+    commands: Path,
     capsys: pytest.CaptureFixture[str],
     words: list[str],
     message: str,
@@ -104,7 +106,7 @@ def test_a_mistake_is_one_line(
     with pytest.raises(SystemExit):
         cli.main(continue_training.continue_training, words)
     assert message in capsys.readouterr().err
-    assert not commands
+    assert not started(commands)
 
 
 @pytest.mark.slow
