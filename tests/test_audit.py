@@ -189,7 +189,7 @@ def test_bars_end_where_the_label_below_them_says(project: Project, images: Imag
     project.ingest(near_duplicates={"distance": None})
     _, ends = widths_shown(project.audit().read_text(encoding="utf-8"))
     widths = [24] * 40 + [25 + number for number in range(39)] + [400]
-    assert ends == ["24", "median 24.5", f"{np.quantile(widths, 0.99):.0f} to 400"]
+    assert ends == ["24", "median 24.5", f"{np.quantile(widths, 0.99):.0f} (max 400)"]
 
 
 def test_one_wide_image_beside_equal_ones_is_a_bar_at_the_right_end(project: Project, images: Images) -> None:
