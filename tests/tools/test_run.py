@@ -1,6 +1,7 @@
 """`make run`: what is said, and what is refused before DVC starts and before an image is decoded."""
 
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -62,6 +63,16 @@ def test_a_dry_run_says_what_it_would_do(
     assert "  recipe    images_from_scratch: HOG + logistic regression, and MiniVGGNet" in lines
     assert any(line.startswith("  time      about ") for line in lines)
     assert max(map(len, lines[1:])) <= 80
+
+
+def test_splits_in_an_archive_are_not_taken_for_classes(refused: Refused, tmp_path: Path) -> None:
+    names = [f"{name}/{n}.jpg" for name in ("train/cat", "train/dog", "test") for n in range(5)]
+    root = files(tmp_path / "flat", *names)
+    archive = shutil.make_archive(str(tmp_path / "photos"), "zip", root)
+    assert "photos.zip: its folder 'test' is named as a split and holds no folder" in refused(archive)
+    shutil.rmtree(root / "test")
+    sorted_ones = shutil.make_archive(str(tmp_path / "sorted"), "zip", root)
+    cli.main(run, [sorted_ones, "--dry-run"])
 
 
 def test_params_of_ones_own_reach_the_run(

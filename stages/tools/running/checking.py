@@ -10,7 +10,9 @@ from pathlib import Path
 from stages.common.errors import ParamsError, SourceError
 from stages.data import sources
 from stages.data.layout import Count
+from stages.data.sources._naming import SPLIT_NAMES
 from stages.data.sources._walk import check_for_dvc
+from stages.data.sources.archive import Params as ArchiveParams
 from stages.data.sources.filename import Params as FilenameParams
 from stages.params import Params
 
@@ -52,10 +54,11 @@ def check_source(source: sources.SourceParams) -> None:
 
 
 def check_classes(source: sources.SourceParams, files: Count) -> None:
-    """Refuse what cannot be split into train, val and test.
+    """Refuse what cannot be split into train, val and test, and splits that would be taken for classes.
 
     Raises:
-        SourceError: No file name matches, there are fewer than two classes, or a class has too few images.
+        SourceError: No file name matches, there are fewer than two classes, a class has too few images, or a
+            folder of an archive is named as a split and holds images.
     """
     if not files.by_class and isinstance(source, FilenameParams):
         names = ", ".join(islice(_names(source), 3)) or "no files"
@@ -68,6 +71,13 @@ def check_classes(source: sources.SourceParams, files: Count) -> None:
             f"; {files.unlabelled:,} files cannot be used, the first is {files.first}" if files.first else ""
         )
         raise SourceError(f"{source.path}: a classifier needs at least two classes; here: {names}{more}")
+    splits = [name for name in files.by_class if name.casefold() in SPLIT_NAMES]
+    if splits and isinstance(source, ArchiveParams):
+        # Of a folder, stages/data/layout.py says so: it looks at folders, and here they are in a file.
+        raise SourceError(
+            f"{source.path}: its folder {splits[0]!r} is named as a split and holds no folder per class; "
+            "sort its images into such folders, or rename it if it is a class"
+        )
     small = {name: number for name, number in files.by_class.items() if number < MIN_PER_CLASS}
     if small:
         counts = ", ".join(f"{name} {number}" for name, number in list(small.items())[:5])
