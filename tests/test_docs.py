@@ -51,6 +51,7 @@ RUN_BY = {
     "make airflow": "tests/pipelines/e2e/conftest.py: pipelines.local",
     "make audit": ".ci/run: make audit",
     "make bench": "tests/benchmarks/test_benchmarks.py: benchmarks",
+    "make clean": "not run: removes folders; tests/tools/test_run.py refuses images in them",
     "make clean-up": "tests/pipelines/test_clean_up.py: clean_up.main()",
     "make docs": ".ci/run: make docs",
     "make down": "tests/docker/stack.py: docker/compose.sh",
