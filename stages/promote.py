@@ -181,7 +181,7 @@ def _decide(trial: Trial, uri: str, version: Version | None, report: _Report) ->
         if version and champion and champion.tags.get(DIGEST) == version.tags[DIGEST]:
             decisions = ledger.decisions(registry, trials.set_of(trial.rows))
             return report.write(_unchanged(champion, decisions, len(trial.rows)), flipped.NONE)
-        comparison = trials.compare(trial, uri)
+        comparison = trials.compare(trial, uri, champion)
         outcome = _outcome(comparison, dry=dry)
         facts = comparison.facts(outcome, trial.params.level)
         if comparison.after:
@@ -192,9 +192,9 @@ def _decide(trial: Trial, uri: str, version: Version | None, report: _Report) ->
         registry.describe(version, f"{report.note}\n\nVerdict: {facts['reason']}")
         if outcome != "promoted":
             return facts
-        if comparison.champion:
-            registry.tag(version, **{BEFORE: comparison.champion.number})
-        if registry.move(version, comparison.champion):
+        if champion:
+            registry.tag(version, **{BEFORE: champion.number})
+        if registry.move(version, champion):
             return facts
         log.warning("repeated_judgement", reason="the champion changed meanwhile")
     raise InterruptedServingError(

@@ -50,7 +50,7 @@ class Attendance:
             }
             return {name: containers[name] for name, last in self._last.items() if now - last >= seconds}
 
-    def look(self, seconds: float) -> None:
+    def end_unattended(self, seconds: float) -> None:
         """Stop the containers that are unattended now, and remove those that have ended."""
         with _reported():
             for container, runs in self.unattended(seconds).items():
@@ -64,10 +64,10 @@ class Attendance:
                     print(f"{done} {container[:12]}: {why}", flush=True)
 
     def watch(self, seconds: float) -> None:
-        """Look for ever."""
+        """End unattended containers, for ever."""
         while True:
             time.sleep(min(seconds / 4, 30))
-            self.look(seconds)
+            self.end_unattended(seconds)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.common import plugins
-from stages.common.errors import ImageError, ServingError
+from stages.common.errors import ImageError, ServingError, raise_if_transient
 from stages.common.files import read_json
 from stages.common.parallel import mapped
 from stages.data import crops
@@ -43,6 +43,7 @@ class Classifier:
             self.resize: dict[str, Any] = spec["resize"]
             self._members: list[dict[str, Any]] = spec["members"]
         except (OSError, ValueError, KeyError) as error:
+            raise_if_transient(error)
             raise ServingError(
                 f"{folder} holds no model of this version: {error!r}; register one with make run"
             ) from None

@@ -81,21 +81,21 @@ class Trial:
     run_id: str
 
 
-def compare(trial: Trial, uri: str) -> Comparison:
-    """Judge the challenger against the champion of now, on the images that are new to both.
+def compare(trial: Trial, uri: str, champion: Version | None) -> Comparison:
+    """Judge the challenger against the champion, on the images that are new to both.
 
     A dry run counts no decision.
 
     Args:
         trial: The promotion.
         uri: The challenger's URI in MLflow.
+        champion: The champion of now; None where there is none.
 
     Raises:
         ServingError: The served challenger differs from its predictions; the champion cannot be used, or does
             not say which images it has seen; the lease of the registry cannot be had.
         InterruptedServingError: The process of a model was killed, or MLflow does not answer.
     """
-    champion = trial.registry.champion()
     rows = _new_to_both(trial, champion)
     images = set_of(rows)
     if len(rows) < trial.params.min_images:

@@ -65,11 +65,15 @@ def test_a_dry_run_says_what_it_would_do(
     assert max(map(len, lines[1:])) <= 80
 
 
-def test_splits_in_an_archive_are_not_taken_for_classes(refused: Refused, tmp_path: Path) -> None:
+def test_splits_are_not_taken_for_classes_in_an_archive_or_by_a_recipe(
+    refused: Refused, tmp_path: Path
+) -> None:
     names = [f"{name}/{n}.jpg" for name in ("train/cat", "train/dog", "test") for n in range(5)]
     root = files(tmp_path / "flat", *names)
     archive = shutil.make_archive(str(tmp_path / "photos"), "zip", root)
     assert "photos.zip: its folder 'test' is named as a split and holds no folder" in refused(archive)
+    named = refused("--recipe", "images_from_scratch", "--set", f"ingest.source.path='{root}'")
+    assert "its folder 'test' is named as a split" in named
     shutil.rmtree(root / "test")
     sorted_ones = shutil.make_archive(str(tmp_path / "sorted"), "zip", root)
     cli.main(run, [sorted_ones, "--dry-run"])

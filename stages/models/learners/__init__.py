@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.common import plugins
-from stages.common.errors import LearnerError
+from stages.common.errors import LearnerError, raise_if_transient
 from stages.common.files import read_json
 from stages.data import portions
 from stages.data.store import Reader
@@ -61,6 +61,7 @@ def _refusing_others(folder: Path) -> Iterator[None]:
         yield
     # skops raises a TypeError for types it does not trust.
     except (OSError, ValueError, KeyError, TypeError, ModuleNotFoundError, BadZipFile) as error:
+        raise_if_transient(error)
         raise LearnerError(f"{folder} holds no model of this version: {error!r}; run train again") from error
 
 

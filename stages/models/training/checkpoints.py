@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.common import log, ranks
-from stages.common.errors import LockedError
+from stages.common.errors import LockedError, raise_if_transient
 from stages.common.files import read_json, remove, write_json
 from stages.common.history import History
 from stages.models.training import array_files
@@ -129,6 +129,8 @@ def read(folder: Path) -> State | None:
     try:
         state = _read(path)
     except array_files.UNREADABLE as error:
+        # The file may be whole: it must not be removed.
+        raise_if_transient(error)
         if path.exists():
             log.warning("ignored_checkpoint", path=path, reason=f"it cannot be read: {error}")
         _discard(folder)

@@ -14,7 +14,7 @@ from typing import Any
 import keras
 
 from stages.common import log
-from stages.common.errors import LearnerError, ParamsError
+from stages.common.errors import LearnerError, ParamsError, raise_if_transient
 from stages.common.files import digest, read_json
 from stages.common.history import History
 from stages.models.training import array_files, epoch_checkpoints
@@ -58,6 +58,7 @@ def of_member(model: keras.Model, file: Path, sha256: str | None) -> Earlier:
         weights = keras.saving.load_model(file, compile=False, safe_mode=True).get_weights()
         history: History = read_json(file.with_name(SERIES))
     except array_files.UNREADABLE as error:
+        raise_if_transient(error)
         reason = textwrap.shorten(str(error), 200)
         raise LearnerError(f"start_from: {file.parent} holds no network that can be read: {reason}") from None
     if [array.shape for array in weights] != [tuple(weight.shape) for weight in model.weights]:

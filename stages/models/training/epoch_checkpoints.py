@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import keras
 
-from stages.common.errors import LearnerError
+from stages.common.errors import LearnerError, raise_if_transient
 from stages.common.files import remove
 from stages.common.history import History
 from stages.models.training import array_files
@@ -93,6 +93,7 @@ def read(path: Path) -> EpochCheckpoint:
             raise ValueError("its history has no epoch")
         return saved
     except array_files.UNREADABLE as error:
+        raise_if_transient(error)
         reason = re.sub(r"\s+", " ", str(error))
         raise LearnerError(f"{path} is no checkpoint of an epoch: {reason}") from None
 

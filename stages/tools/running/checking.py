@@ -14,6 +14,7 @@ from stages.data.sources._naming import SPLIT_NAMES
 from stages.data.sources._walk import check_for_dvc
 from stages.data.sources.archive import Params as ArchiveParams
 from stages.data.sources.filename import Params as FilenameParams
+from stages.data.sources.folder import Params as FolderParams
 from stages.params import Params
 
 # Each class needs an image in train, val and test.
@@ -58,7 +59,7 @@ def check_classes(source: sources.SourceParams, files: Count) -> None:
 
     Raises:
         SourceError: No file name matches, there are fewer than two classes, a class has too few images, or a
-            folder of an archive is named as a split and holds images.
+            folder is named as a split and holds images.
     """
     if not files.by_class and isinstance(source, FilenameParams):
         names = ", ".join(islice(_names(source), 3)) or "no files"
@@ -72,8 +73,7 @@ def check_classes(source: sources.SourceParams, files: Count) -> None:
         )
         raise SourceError(f"{source.path}: a classifier needs at least two classes; here: {names}{more}")
     splits = [name for name in files.by_class if name.casefold() in SPLIT_NAMES]
-    if splits and isinstance(source, ArchiveParams):
-        # Of a folder, stages/data/layout.py says so: it looks at folders, and here they are in a file.
+    if splits and isinstance(source, FolderParams | ArchiveParams):
         raise SourceError(
             f"{source.path}: its folder {splits[0]!r} is named as a split and holds no folder per class; "
             "sort its images into such folders, or rename it if it is a class"

@@ -71,7 +71,7 @@ def test_a_broken_answer_does_not_end_the_watch(answers: Answers, broken: bytes)
     containers = [{"Id": "a", "State": "running"}, {"Id": "b", "State": "exited"}]
     answers.answers = [broken, in_json(containers), broken, in_json("")]
     for _ in range(2):
-        attendance.look(0)
+        attendance.end_unattended(0)
     assert answers.requests[-2:] == ["POST /containers/a/stop", "DELETE /containers/b"]
 
 

@@ -16,7 +16,7 @@ import yaml
 from mlflow import MlflowClient
 
 from stages import params
-from stages.common.errors import LearnerError, LockedError
+from stages.common.errors import TRANSIENT, LearnerError, LockedError, exit_status
 from stages.common.files import read_json, remove
 from stages.models import learners
 from stages.models.protocols import Resumable
@@ -24,6 +24,7 @@ from stages.models.training import array_files, checkpoints
 from stages.models.training.checkpoints import Progress, State
 from stages.train import train
 from tests import networks
+from tests.data.test_transient_errors import no_descriptors
 from tests.networks import ROOT, optimizer
 
 HISTORY = {"epoch": [1.0, 2.0], "val_loss": [0.5, 0.25]}
@@ -248,6 +249,15 @@ def test_a_checkpoint_that_cannot_be_read_leaves_nothing_to_the_next_one(
     assert state is not None
     assert state.best is not None
     assert [array.item() for array in state.variables + state.best] == [2.0, 2.0]
+
+
+def test_a_checkpoint_that_a_process_may_not_open_now_stays(tmp_path: Path) -> None:
+    """The error was taken for damage, and hours of training were removed."""
+    checkpoints.write(tmp_path, state_of(1.0))
+    with no_descriptors(), pytest.raises(OSError, match="Too many open files") as stop:
+        checkpoints.read(tmp_path)
+    assert exit_status(stop.value) == TRANSIENT
+    assert checkpoints.read(tmp_path) is not None
 
 
 def test_best_weights_are_those_of_the_state_that_names_them(tmp_path: Path) -> None:
