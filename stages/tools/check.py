@@ -10,7 +10,7 @@ from stages import cli
 from stages import params as typed
 from stages.common import log
 from stages.data.sources._walk import check_for_dvc
-from stages.tools.running import composing
+from stages.tools.running import checking, composing
 from stages.tools.running.networks import check_networks
 
 
@@ -31,11 +31,13 @@ def check(
 
     Raises:
         ParamsError: A param is wrong, or a network does not take images of this size or its weights.
-        SourceError: The source holds what DVC cannot read: it would wait for ever, or name no file.
+        SourceError: The source is in a folder of outputs, or holds what DVC cannot read: it would wait for
+            ever, or name no file.
     """
     if overrides:
         composing.compose(conf, overrides, composing.NEXT)
     checked = typed.load(composing.NEXT if overrides else params)
+    checking.check_outside_outputs(checked.ingest.source.path)
     check_for_dvc(checked.ingest.source.path)
     if networks:
         check_networks(checked)

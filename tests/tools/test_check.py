@@ -139,6 +139,18 @@ def test_a_recipe_that_is_no_yaml_is_one_line(
     assert message in line.replace('\\"', '"')
 
 
+def test_images_that_make_clean_would_remove(
+    images: Images, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = images(root=tmp_path / "data" / "images")
+    run(source)
+    shutil.copyfile("params.yaml", tmp_path / "params.yaml")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        run(source)
+    assert f"{source} is in data/, which the pipeline writes" in capsys.readouterr().err
+
+
 def test_a_folder_that_dvc_reads_passes(images: Images, capsys: pytest.CaptureFixture[str]) -> None:
     source = images()
     (source / "cat" / "linked.png").symlink_to("000.png")

@@ -42,16 +42,25 @@ def check_source(source: sources.SourceParams) -> None:
             f"ingest.source.path: {source.path} does not exist; put the images there, or name others: "
             "make run DATA=/path/to/images"
         )
-    for output in _OUTPUTS:
-        # Where a link leads: `make clean` removes the link alone.
-        if source.path.resolve().is_relative_to(Path(output).absolute()):
-            raise SourceError(
-                f"ingest.source.path: {source.path} is in {output}/, which the pipeline writes and make "
-                "clean removes; move it to another folder, such as datasets/"
-            )
+    check_outside_outputs(source.path)
     if "${" in str(source.path):
         raise SourceError(f"{source.path}: a path must not contain ${{, which DVC and Hydra replace")
     check_for_dvc(source.path)
+
+
+def check_outside_outputs(source: Path) -> None:
+    """Refuse images in a folder of outputs.
+
+    Raises:
+        SourceError: `make clean` would remove them.
+    """
+    for output in _OUTPUTS:
+        # Where a link leads: `make clean` removes the link alone.
+        if source.resolve().is_relative_to(Path(output).absolute()):
+            raise SourceError(
+                f"ingest.source.path: {source} is in {output}/, which the pipeline writes and make clean "
+                "removes; move it to another folder, such as datasets/"
+            )
 
 
 def check_classes(source: sources.SourceParams, files: Count) -> None:
