@@ -11,7 +11,7 @@ from stages.common.errors import ParamsError
 from stages.common.nearest import nearest_key
 from stages.common.section import Section
 from stages.report.pages import reference
-from stages.tools.running import composing
+from stages.tools.running import composing, estimating
 
 _WIDTH = 80
 
@@ -57,7 +57,12 @@ def describe(params: typed.Params, key: str) -> list[str]:
         keys = type(value).model_fields if isinstance(value, Section) else value
         lines += _wrapped("keys", ", ".join(keys))
         return lines
-    return [*lines, *_wrapped("change", f'make run SET="{key}=…"')]
+    return [*lines, *_wrapped("change", f'{_command(params.recipe)} SET="{key}=…"')]
+
+
+def _command(recipe: str) -> str:
+    """The command of a recipe's run: without one, `make run SET=` begins from the default recipe."""
+    return "make run DATA=…" if recipe in estimating.RECIPES else f"make run RECIPE={recipe}"
 
 
 def _walk(params: typed.Params, key: str) -> tuple[Any, str, Any]:

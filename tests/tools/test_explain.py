@@ -22,7 +22,7 @@ def test_a_param_has_its_meaning_range_value_and_place_in_the_books() -> None:
     assert lines[:2] == ["models.hog_logistic.c", "  meaning  inverse strengths of the L2 penalty to try."]
     assert "  allowed  list of number > 0" in lines
     assert "  book     Practitioner Bundle ch. 3" in lines
-    assert lines[-1] == '  change   make run SET="models.hog_logistic.c=…"'
+    assert lines[-1] == '  change   make run RECIPE=digits SET="models.hog_logistic.c=…"'
     assert "  allowed  integer > 0 or null" in explained("models.lenet.train.epochs")
     assert "  value    12" in explained("models.lenet.train.epochs")
     assert "  allowed  integer ≥ 0 < 4294967296" in explained("seed")
