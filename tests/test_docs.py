@@ -63,7 +63,7 @@ RUN_BY = {
     "make format": "not run: rewrites files; make lint runs the same formatter with --check",
     "make help": "tests/test_makefile.py: help",
     "make images": "tests/docker/test_stack.py: docker/images.sh",
-    "make lint": ".ci/run: make lint",
+    "make lint": ".ci/run: make test",
     "make new": "tests/tools/test_new_recipe.py: new_recipe",
     "make pins": "not run: asks the registry for the newest versions",
     "make plan": "tests/test_source_paths.py: plan",
