@@ -55,7 +55,7 @@ def check_outside_outputs(source: Path) -> None:
         SourceError: `make clean` would remove them.
     """
     for output in _OUTPUTS:
-        # Where a link leads: `make clean` removes the link alone. Path.resolve refuses a loop by RuntimeError.
+        # Where a link leads: `make clean` removes the link alone. Path.resolve raises RuntimeError at a loop.
         if Path(os.path.realpath(source)).is_relative_to(Path(output).absolute()):
             raise SourceError(
                 f"ingest.source.path: {source} is in {output}/, which the pipeline writes and make clean "
