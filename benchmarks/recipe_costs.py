@@ -65,13 +65,13 @@ def estimate(recipes: list[str] | None = None) -> None:
     """
     results = reproduction.read(RESULTS)
     run = {result.recipe for result in results}
-    # The fastest: other runs shared the machine.
-    unit = min(
-        (result for result in results if result.recipe == _UNIT), key=lambda result: result.epoch_seconds or 0
+    # The fastest of its runs: a training that shared its machine took longer.
+    unit_hours = min(
+        result.epochs * result.epoch_seconds / 3600
+        for result in results
+        if result.recipe == _UNIT and result.epochs and result.epoch_seconds
     )
-    assert unit.epochs is not None
-    assert unit.epoch_seconds is not None
-    unit_hours, unit_seconds = unit.epochs * unit.epoch_seconds / 3600, cpu_seconds(composed(_UNIT))
+    unit_seconds = cpu_seconds(composed(_UNIT))
     hours = costs.read(COSTS)
     for name in recipes or [name for name in read_books() if name not in run]:
         times = cpu_seconds(composed(name)) / unit_seconds

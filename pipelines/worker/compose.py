@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from pipelines.worker import shell
-from pipelines.worker.job import RefusedError
+from pipelines.worker import dvc, shell
+from pipelines.worker.job import FailedError, RefusedError
 from pipelines.worker.lines import mistake_in
 
 
@@ -42,7 +42,8 @@ def check(root: Path) -> None:
     """Check the whole of params.yaml with the stages' own command.
 
     Raises:
-        RefusedError: That command's line.
+        RefusedError: That command's line, where it says that the error is permanent.
+        FailedError: That line, where a retry can help: a folder that cannot be read now, or a killed check.
     """
     done = subprocess.run(
         [sys.executable, "-m", "stages.tools.check"],
@@ -54,7 +55,8 @@ def check(root: Path) -> None:
     )
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"stages.tools.check: exit status {done.returncode}"]
-        raise RefusedError(mistake_in(lines[-1]) or lines[-1])
+        permanent = done.returncode in dvc.PERMANENT
+        raise (RefusedError if permanent else FailedError)(mistake_in(lines[-1]) or lines[-1])
 
 
 def _composed(root: Path, overrides: list[str]) -> dict[str, Any]:

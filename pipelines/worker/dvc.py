@@ -15,7 +15,8 @@ from pipelines.worker.lines import event_in, mistake_in, without_login
 _DVC = [sys.executable, "-m", "dvc"]
 # A stage's exit status says whether its error is permanent (stages/common/errors.py): 1 bad params or data, 2
 # a wrong command line. Every other status is worth a retry: 75 transient, 70 unexpected, a signal's.
-_PERMANENT = re.compile(r"^ERROR: .*exited with [12]$")
+PERMANENT = (1, 2)
+_PERMANENT = re.compile(rf"^ERROR: .*exited with ({'|'.join(map(str, PERMANENT))})$")
 # What DVC says after a command that ended with 0 and wrote nothing.
 _NO_OUTPUT = re.compile(r"^ERROR: failed to reproduce '.*': output '.*' does not exist$")
 _EVENT = re.compile(r"^Stage '(?P<restored>.+)' is cached|^Running stage '(?P<ran>.+)':$")

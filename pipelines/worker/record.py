@@ -67,11 +67,11 @@ def record(job: Job) -> dict[str, Any]:
 
 
 def _ensure_author(root: Path) -> None:
-    """Name an author in the clone where git knows none: without one, DVC saves no experiment."""
-    if not git(root, "config", "--default", "", "user.email").strip():
-        # As in the images (docker/stage.Dockerfile).
-        git(root, "config", "user.name", "Convoy")
-        git(root, "config", "user.email", "convoy@localhost")
+    """Name an author in the clone where git knows none: without name and address, DVC saves no experiment."""
+    # As in the images (docker/stage.Dockerfile).
+    for key, value in (("user.name", "Convoy"), ("user.email", "convoy@localhost")):
+        if not git(root, "config", "--default", "", key).strip():
+            git(root, "config", key, value)
 
 
 def _push_experiment(root: Path, name: str) -> None:

@@ -34,6 +34,17 @@ def test_params_that_are_not_allowed_are_refused(
     assert "\n" not in result["reason"]
 
 
+def test_a_check_that_failed_for_a_moment_is_worth_a_retry(repository: Repository) -> None:
+    check = (
+        'import sys\nprint("level=error event=\\"cat: Stale file handle\\"", file=sys.stderr)\nsys.exit(75)\n'
+    )
+    repository.write("stages/tools/check.py", check)
+    repository.commit()
+    result, _ = repository.work("plan", status=1)
+    assert result["outcome"] == "failed"
+    assert "Stale file handle" in result["reason"]
+
+
 def test_a_mistyped_override_is_answered_with_the_nearest_key_in_an_image_too(
     repository: Repository, tmp_path: Path
 ) -> None:

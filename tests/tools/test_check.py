@@ -88,7 +88,7 @@ def test_what_dvc_cannot_read_is_named(
     assert "pack the folder into an archive" in line
 
 
-@pytest.mark.parametrize("kind", ["pipe", "broken link"])
+@pytest.mark.parametrize("kind", ["pipe", "broken link", "looping link"])
 def test_a_source_that_is_no_file_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
@@ -96,9 +96,11 @@ def test_a_source_that_is_no_file_is_named(
     if kind == "pipe":
         os.mkfifo(source)
     else:
-        source.symlink_to("nowhere")
-    with pytest.raises(SystemExit):
+        source.symlink_to("nowhere" if kind == "broken link" else source.name)
+    with pytest.raises(SystemExit) as stop:
         run(source)
+    assert stop.value.code == 1
+    kind = kind.replace("looping", "broken")
     assert f"DVC cannot read {source}: a {kind}" in capsys.readouterr().err
 
 

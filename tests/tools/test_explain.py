@@ -28,6 +28,11 @@ def test_a_param_has_its_meaning_range_value_and_place_in_the_books() -> None:
     assert "  allowed  integer ≥ 0 < 4294967296" in explained("seed")
 
 
+def test_a_run_of_own_images_needs_them_again(capsys: pytest.CaptureFixture[str]) -> None:
+    explain("seed", recipe="images_from_scratch")
+    assert capsys.readouterr().out.endswith('  change   make run DATA=… SET="seed=…"\n')
+
+
 def test_a_section_lists_its_keys() -> None:
     lines = explained("models.lenet.optimizer")
     assert any(line.startswith("  keys     learning_rate, schedule") for line in lines)

@@ -1,6 +1,7 @@
 """The files of all checkpoints: numbered arrays under names, and a JSON value beside them."""
 
 import json
+import zlib
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -12,8 +13,10 @@ from stages.common.files import replace_atomically
 
 Arrays = list[NDArray[Any]]
 
-# What a damaged or foreign file raises in `read`, or when its value is used.
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, IndexError, EOFError, BadZipFile)
+# What a damaged or foreign file raises in `read`, or when its value is used. zipfile raises
+# RuntimeError for flags and versions that it does not know.
+_DAMAGED_ARCHIVE = (BadZipFile, EOFError, RuntimeError, zlib.error)
+UNREADABLE = (*_DAMAGED_ARCHIVE, OSError, ValueError, KeyError, TypeError, IndexError)
 _VALUE = "json"
 
 

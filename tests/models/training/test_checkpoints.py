@@ -232,11 +232,24 @@ def state_of(value: float, best: int | None = 2) -> State:
     return State(Progress(1, False, best, HISTORY), [np.array([value])], [], weights)
 
 
+def directory_byte(content: bytes, place: int, value: int) -> bytes:
+    """Change a byte of the first entry in a ZIP file's central directory."""
+    start = content.index(b"PK\x01\x02") + place
+    return content[:start] + bytes([value]) + content[start + 1 :]
+
+
 @pytest.mark.parametrize("name", ["last.npz", "best-2.npz"])
 @pytest.mark.parametrize(
     "damage",
-    [lambda _: b"", lambda content: content[:99], lambda content: bytes(len(content))],
-    ids=["empty", "cut off", "zeros"],
+    [
+        lambda _: b"",
+        lambda content: content[:99],
+        lambda content: bytes(len(content)),
+        lambda content: directory_byte(content, 6, 109),
+        lambda content: directory_byte(content, 8, 1),
+        lambda content: directory_byte(content, 10, 8),
+    ],
+    ids=["empty", "cut off", "zeros", "unknown version", "encrypted", "deflated"],
 )
 def test_a_checkpoint_that_cannot_be_read_leaves_nothing_to_the_next_one(
     name: str, damage: Callable[[bytes], bytes], tmp_path: Path
