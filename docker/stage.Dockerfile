@@ -41,6 +41,12 @@ HEALTHCHECK NONE
 ENTRYPOINT ["tini", "--"]
 CMD ["python", "-m", "pipelines.worker"]
 
+FROM system AS train-system
+# Keras draws a network's layers, architecture.png, by graphviz's `dot`: 70 MB.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends graphviz \
+    && rm -rf /var/lib/apt/lists/*
+
 FROM ${BASE_IMAGE} AS builder
 ARG UV=0.13.8
 RUN apt-get update \
@@ -85,7 +91,7 @@ LABEL org.opencontainers.image.title="convoy/data" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.revision="${COMMIT}"
 
-FROM system AS train
+FROM train-system AS train
 COPY --from=train-packages /opt/venv /opt/venv
 COPY --from=code / ./
 USER 1000
@@ -94,7 +100,7 @@ LABEL org.opencontainers.image.title="convoy/train" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.revision="${COMMIT}"
 
-FROM system AS train-jax
+FROM train-system AS train-jax
 COPY --from=train-jax-packages /opt/venv /opt/venv
 COPY --from=code / ./
 ENV KERAS_BACKEND=jax
@@ -104,7 +110,7 @@ LABEL org.opencontainers.image.title="convoy/train-jax" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.revision="${COMMIT}"
 
-FROM system AS train-gpu
+FROM train-system AS train-gpu
 COPY --from=train-gpu-packages /opt/venv /opt/venv
 COPY --from=code / ./
 USER 1000

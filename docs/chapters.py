@@ -1,5 +1,6 @@
 """The page "The books, chapter by chapter", from docs/books.yaml, the recipes and the recorded results."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,11 @@ the recorded runs, and a verdict. *pass*: ours is at least the book's less the t
 lower. *not run*: no run is recorded. A relation between two results *holds* or is *reversed* where chance
 does not explain the difference, else it is *open*. `make reproduce` writes the whole tables, with seeds,
 numbers of images, machines and intervals. `dvc exp run -S recipe=NAME` runs a recipe.
+
+The status counts the verdicts of a chapter. *code*: there are no figures to reproduce. *text alone*: there is
+nothing to build.
 """
+_VERDICTS = ("pass", "fail", "holds", "open", "reversed", "not run")
 
 
 def write_books(path: Path, chapters: Path, root: Path) -> None:
@@ -43,7 +48,10 @@ def write_books(path: Path, chapters: Path, root: Path) -> None:
             _row(name, chapter, book["key"], books, results, root)
             for name, chapter in book["chapters"].items()
         ]
-        lines += [f"## {title}\n", reproduction.table(("", "chapter", "recipe", "code or command"), rows)]
+        lines += [
+            f"## {title}\n",
+            reproduction.table(("", "chapter", "recipe", "code or command", "status"), rows),
+        ]
     path.parent.mkdir(exist_ok=True)
     path.write_text("\n".join(lines), encoding="utf-8")
 
@@ -75,31 +83,42 @@ def _row(
         for figure in book.figures
         if _is_of(figure.source, key % name)
     ]
-    places = [f"`{place}`" for place in chapter.get("where", [])]
-    about = [chapter["about"]] if "about" in chapter else []
     recipes += [
         _relation(recipe, relation, results, root)
         for recipe, book in books.items()
         for relation in book.relations
         if _is_of(relation.source, key % name)
     ]
-    return [str(name), chapter["title"], "<br>".join(recipes), "<br>".join([*places, *about]) or "text alone"]
+    lines = [f"{line}, {verdict}" for line, verdict in recipes]
+    places = [f"`{place}`" for place in chapter.get("where", [])]
+    about = [chapter["about"]] if "about" in chapter else []
+    counts = Counter(verdict for _, verdict in recipes)
+    status = ", ".join(f"{counts[verdict]} {verdict}" for verdict in _VERDICTS if counts[verdict])
+    return [
+        str(name),
+        chapter["title"],
+        "<br>".join(lines),
+        "<br>".join([*places, *about]),
+        status or ("code" if places else "text alone"),
+    ]
 
 
-def _recipe(recipe: str, figure: Printed, results: Sequence[Result], *, several: bool) -> str:
+def _recipe(recipe: str, figure: Printed, results: Sequence[Result], *, several: bool) -> tuple[str, str]:
+    """The book's figure and ours, and the verdict."""
     runs = reproduction.select(results, recipe, figure.of, figure.metric, figure.split)
     ours = [result.value for result in runs]
     what = " ".join(_differing(figure, several))
     named = f"`{recipe}`{what and f' {what}'}: {figure.value:g}"
     if not ours:
-        return f"{named}, not run"
-    return f"{named}, ours {fmean(ours):.4f}, {'pass' if reproduction.passes(figure, ours) else 'fail'}"
+        return named, "not run"
+    return f"{named}, ours {fmean(ours):.4f}", "pass" if reproduction.passes(figure, ours) else "fail"
 
 
-def _relation(recipe: str, relation: Relation, results: Sequence[Result], root: Path) -> str:
+def _relation(recipe: str, relation: Relation, results: Sequence[Result], root: Path) -> tuple[str, str]:
+    """The two results, and the verdict."""
     first, second = relations.sides(recipe, relation)
     difference = relations.compare(recipe, relation, results, partial(answers.of_run, root / ANSWERS))
-    return f"{first} above {second}: {difference.verdict if difference else 'not run'}"
+    return f"{first} above {second}", difference.verdict if difference else "not run"
 
 
 def _differing(figure: Printed, several: bool) -> Iterator[str]:

@@ -169,6 +169,7 @@ def test_the_run_has_all_numbers_reports_and_links_to_the_members_runs(done: Set
     assert {"metrics.json", "classification_report.txt", "figures"} <= files
     figures = {artifact.path for artifact in MlflowClient().list_artifacts(link["run_id"], "figures")}
     assert {f"figures/confusion_{name}.png" for name in metrics} <= figures
+    assert {f"figures/predictions_{name}.png" for name in metrics} <= figures
     # `net` makes no errors.
     assert {f"figures/errors_{name}.png" for name in ("classifier", "ensemble")} <= figures
     assert "figures/errors_net.png" not in figures

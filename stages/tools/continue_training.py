@@ -62,7 +62,7 @@ def continue_training(
     if settings is None or not hasattr(settings, "start_from"):
         networks = [name for name, model in checked.models.items() if hasattr(model, "start_from")]
         raise ParamsError(
-            f"{member} is no network of this workspace; allowed: {', '.join(networks) or 'none'}"
+            f"{member} is no network that is trained from scratch; allowed: {', '.join(networks) or 'none'}"
         )
     with _folder(member, run) as folder:
         origin = _copied(folder, from_epoch)

@@ -49,6 +49,24 @@ def test_the_data_image_has_what_its_stages_import_and_no_tensorflow(image: str)
 
 
 @pytest.mark.slow
+def test_the_train_images_draw_the_diagram_of_a_network(base_image: None) -> None:
+    system = build("train-system", ROOT, "convoy/train-system:test")
+    options = ["--rm", "--interactive", "--user=1000", "--read-only", "--network=none"]
+    drawn = subprocess.run(
+        ["docker", "run", *options, system, "dot", "-Tpng"],
+        input=b"digraph { conv -> relu }",
+        capture_output=True,
+        check=True,
+    )
+    assert drawn.stdout.startswith(b"\x89PNG")
+    # Without a font, dot draws boxes in place of letters, and says so.
+    assert drawn.stderr == b""
+    train = (ROOT / "docker" / "stage.Dockerfile").read_text(encoding="utf-8")
+    for target in ("train", "train-jax", "train-gpu"):
+        assert f"FROM train-system AS {target}\n" in train
+
+
+@pytest.mark.slow
 def test_the_image_says_which_commit_it_was_built_from(image: str) -> None:
     labelled = build("data", ROOT, "convoy/data:label", "--build-arg", "COMMIT=0123abc")
     labels = _inspected(labelled)["Config"]["Labels"]

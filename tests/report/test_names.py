@@ -70,7 +70,7 @@ def test_figures_draw_any_names(names: list[str]) -> None:
     figures = [
         charts.confusion(matrix, names, "ensemble"),
         charts.contact_sheet([np.stack([image] * len(names))], names),
-        results.errors(np.stack([image] * len(names)), [f"{name} taken for\n{name}" for name in names]),
+        results.captioned(np.stack([image] * len(names)), [f"{name} taken for\n{name}" for name in names]),
     ]
     for figure in figures:
         figure.savefig(io.BytesIO(), format="svg")

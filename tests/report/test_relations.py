@@ -64,8 +64,15 @@ def test_several_seeds_are_averaged_over_those_that_both_have() -> None:
     }
     difference = compare([replace(AUGMENTED, seed=seed) for seed in (1, 2, 3)], by_run)
     assert difference is not None
-    assert difference.seeds == [1, 2]
+    assert difference.seeds == ([1, 2], [1, 2])
     assert difference.gain == pytest.approx(0.015)
+
+
+def test_without_answers_the_table_has_the_seeds_of_each_side() -> None:
+    results = [*(replace(AUGMENTED, seed=seed) for seed in (42, 1)), replace(PLAIN, seed=42)]
+    assert "| 1, 42 / 42 |" in relations.markdown({"augmented": [STATED]}, results, lambda *_: {})
+    results = [AUGMENTED, PLAIN]
+    assert "| 42 |" in relations.markdown({"augmented": [STATED]}, results, lambda *_: {})
 
 
 def test_an_ensemble_is_compared_with_the_mean_of_its_members() -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # Images (n, H, W, C) of rows by their numbers.
 Images = Callable[[NDArray[np.int64]], Pixels]
-_ERRORS, _ACROSS = 24, 6
+_SHOWN, _ACROSS = 24, 6
 MATRIX_CLASSES = 1_000
 CONFUSIONS = 1_000
 
@@ -46,14 +46,15 @@ def log_results(
     classes: Sequence[str],
     images: Images | None,
 ) -> None:
-    """Log confusion matrices, confusions, figures of each class, the reliability diagram and errors.
+    """Log confusion matrices, confusions, figures of each class, the reliability diagram, and images.
 
     Args:
         log: takes each file.
         name: part of every file's name: a member, the ensemble, or a split.
         predictions: of N images and K classes.
         classes: the K names.
-        images: reads images by row number, for the 24 most confident errors; None leaves the errors out.
+        images: reads images by row number, for a sample of 24 (Starter Bundle ch. 13) and for the 24 most
+            confident errors, each with its labels; None leaves both out.
     """
     if len(classes) <= MATRIX_CLASSES:
         matrix = metrics.confusion(predictions)
@@ -66,16 +67,18 @@ def log_results(
         f"reliability_{name}.png",
     )
     log.text(_per_class(predictions, classes), f"per_class/{name}.csv")
-    wrong = metrics.surest_errors(predictions, _ERRORS)
-    if images and wrong:
-        captions = [
-            _caption(predictions.labels[row], predictions.probabilities[row], classes) for row in wrong
-        ]
-        log.figure(errors(images(np.asarray(wrong)), captions), f"errors_{name}.png")
+    if images:
+        for kind, rows in (
+            ("predictions", _sample(len(predictions))),
+            ("errors", metrics.surest_errors(predictions, _SHOWN)),
+        ):
+            captions = [_caption(predictions, row, classes) for row in rows]
+            if rows:
+                log.figure(captioned(images(np.asarray(rows)), captions), f"{kind}_{name}.png")
 
 
 @rc_context(style.FIGURE)
-def errors(images: Pixels, captions: Sequence[str]) -> "Figure":
+def captioned(images: Pixels, captions: Sequence[str]) -> "Figure":
     """Draw images uint8 (N, H, W, 1 or 3), six to a line, each with its caption above."""
     from matplotlib.figure import Figure
 
@@ -123,8 +126,18 @@ def _per_class(predictions: Predictions, classes: Sequence[str]) -> str:
     )
 
 
-def _caption(label: int, probabilities: NDArray[np.floating[Any]], classes: Sequence[str]) -> str:
+def _sample(images: int) -> list[int]:
+    """Up to 24 rows of a split, the same in each run on it, so that members and runs show the same images."""
+    rows = np.random.default_rng(0).permutation(images)[:_SHOWN]
+    return sorted(rows.tolist())
+
+
+def _caption(predictions: Predictions, row: int, classes: Sequence[str]) -> str:
+    # Not by `predictions.predicted` and the like: each is of all images.
+    label, probabilities = predictions.labels[row], predictions.probabilities[row]
     predicted = int(probabilities.argmax())
+    if predicted == label:
+        return f"{_short(classes[label])}\n{probabilities[predicted]:.0%}"
     return f"{_short(classes[label])} taken for\n{_short(classes[predicted])}, {probabilities[predicted]:.0%}"
 
 

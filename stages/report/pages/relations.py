@@ -41,12 +41,20 @@ class Side:
 
 @dataclass(frozen=True)
 class Difference:
-    """How far the first side is above the second, with the bounds of its 95 % interval."""
+    """How far the first side is above the second.
+
+    Attributes:
+        gain: the difference of the accuracies.
+        low: the lower bound of its 95 % interval.
+        high: the upper bound.
+        seeds: those of the first side and those of the second.
+        paired: whether the sides were compared image by image, each seed with itself.
+    """
 
     gain: float
     low: float
     high: float
-    seeds: Sequence[int]
+    seeds: tuple[Sequence[int], Sequence[int]]
     paired: bool
 
     @property
@@ -86,7 +94,7 @@ def compare(
     if pairs:
         bounds = [differences.paired(values, _LEVEL) for values in pairs.values()]
         gain, low, high = (fmean(values) for values in zip(*bounds, strict=True))
-        return Difference(gain, low, high, list(pairs), paired=True)
+        return Difference(gain, low, high, (list(pairs), list(pairs)), paired=True)
     # Of MEMBERS there are none, as not every member has a figure.
     ours_by_accuracy, theirs_by_accuracy = (
         select(results, side.recipe, side.name, "accuracy", relation.split) for side in (first, second)
@@ -100,8 +108,10 @@ def compare(
         theirs_by_accuracy[0].images,
         _LEVEL,
     )
-    seeds = sorted({result.seed for result in (*ours_by_accuracy, *theirs_by_accuracy)})
-    return Difference(gain, low, high, seeds, paired=False)
+    ours_seeds, their_seeds = (
+        sorted(result.seed for result in side) for side in (ours_by_accuracy, theirs_by_accuracy)
+    )
+    return Difference(gain, low, high, (ours_seeds, their_seeds), paired=False)
 
 
 def markdown(
@@ -131,9 +141,15 @@ def _cells(difference: Difference | None) -> list[str]:
         f"{difference.gain:+.4f}",
         f"{difference.low:+.4f} to {difference.high:+.4f}",
         "image by image" if difference.paired else "two accuracies",
-        ", ".join(map(str, difference.seeds)),
+        _seeds(*difference.seeds),
         difference.verdict,
     ]
+
+
+def _seeds(ours: Sequence[int], theirs: Sequence[int]) -> str:
+    """The seeds of both sides: "42", or "1, 2, 42 / 42" where they differ."""
+    first, second = (", ".join(map(str, seeds)) for seeds in (ours, theirs))
+    return first if first == second else f"{first} / {second}"
 
 
 def _right(answers: Answers, name: str) -> NDArray[np.float64]:

@@ -233,6 +233,20 @@ def test_a_tree_that_points_outside_of_itself_is_refused(features: Path) -> None
             random_forest._check(hostile)
 
 
+def test_a_forest_s_trees_have_the_depth_and_the_leaves_of_the_params(features: Path) -> None:
+    def trees(**changes: Any) -> list[Any]:
+        learner, _ = fit(features, "random_forest", input="features/pixels", trees=5, **changes)
+        assert isinstance(learner, random_forest.RandomForest)
+        return [estimator.tree_ for estimator in learner.model.named_steps["classify"].estimators_]
+
+    def smallest_leaf(tree: Any) -> int:
+        return int(tree.n_node_samples[tree.children_left < 0].min())
+
+    assert max(tree.max_depth for tree in trees()) > 1
+    assert {tree.max_depth for tree in trees(max_depth=1)} == {1}
+    assert min(map(smallest_leaf, trees())) < 12 <= min(map(smallest_leaf, trees(min_leaf=12)))
+
+
 def test_neighbours_vote_and_near_ones_may_count_for_more(tmp_path: Path) -> None:
     folder = written(tmp_path, [[0.0], [3.0], [4.0]], [0, 1, 1])
     near = np.array([[1.0]], np.float32)
