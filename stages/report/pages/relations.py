@@ -146,9 +146,9 @@ def _cells(difference: Difference | None) -> list[str]:
     ]
 
 
-def _seeds(ours: Sequence[int], theirs: Sequence[int]) -> str:
+def _seeds(*sides: Sequence[int]) -> str:
     """The seeds of both sides: "42", or "1, 2, 42 / 42" where they differ."""
-    first, second = (", ".join(map(str, seeds)) for seeds in (ours, theirs))
+    first, second = (", ".join(map(str, seeds)) for seeds in sides)
     return first if first == second else f"{first} / {second}"
 
 
