@@ -86,7 +86,9 @@ for file, offset, size in files:
     with open(file, "rb") as opened:
         opened.seek(offset)
         data.append(opened.read(size))
-mlflow.pyfunc.load_model(uri).predict(pd.DataFrame({"image": data})).to_json("found.json", orient="records")
+# Without a folder, MLflow leaves what it downloads in that for temporary files.
+model = mlflow.pyfunc.load_model(uri, dst_path=".")
+model.predict(pd.DataFrame({"image": data})).to_json("found.json", orient="records")
 """
 
 

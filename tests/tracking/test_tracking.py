@@ -140,7 +140,7 @@ def test_params_that_dvc_composed_are_no_change_of_the_code(tracked: Path) -> No
     assert MlflowClient().get_run(str(run.link["run_id"])).data.tags["git.dirty"] == "false"
 
 
-def test_a_model_logged_at_once_leaves_the_run_running(tracked: Path) -> None:
+def test_a_model_logged_at_once_leaves_the_run_running(tracked: Path, tmp_path: Path) -> None:
     """As promote does: what it registers is not judged yet."""
 
     def save(path: Path) -> None:
@@ -156,7 +156,7 @@ def test_a_model_logged_at_once_leaves_the_run_running(tracked: Path) -> None:
     assert client.get_run(run_id).info.status == "FINISHED"
     model = client.get_logged_model(uri.removeprefix("models:/"))
     assert (model.source_run_id, model.name, model.status) == (run_id, "model", "READY")
-    downloaded = Path(mlflow.artifacts.download_artifacts(uri))
+    downloaded = Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(tmp_path)))
     assert (downloaded / "weights").read_text(encoding="utf-8") == "1"
     assert (Model.load(str(downloaded)).run_id, Model.load(str(downloaded)).model_id) == (
         run_id,
