@@ -85,7 +85,7 @@ class Ingest(Section):
     train_val_fraction: Annotated[float, Field(ge=0, lt=1)] = Field(
         description="The share of each class's train images that is held out as the split train_val, of the "
         "same kind of images as train; networks are measured on it, to tell variance from a val split of "
-        "other images. 0: no such split."
+        "other images (Practitioner Bundle ch. 8). 0: no such split."
     )
     max_reject_fraction: Annotated[float, Field(ge=0, le=1)] = Field(
         description="With a larger share of rejects the stage fails; exact duplicates do not count."
