@@ -142,12 +142,13 @@ def _write_diagnoses(folder: Path, members: dict[str, Path], test: Scores, train
 
 def _diagnose(member: Path, images: list[int], test: Mapping[str, float]) -> list[diagnosis.Finding]:
     fit = read_json(member / FIT)
-    on_train, on_val, on_test = (
-        diagnosis.Fit(1 - scores["accuracy"], scores["log_loss"], int(scores["n"]))
-        for scores in (fit["train"], fit["val"], test)
-    )
-    history = read_json(member / HISTORY)
-    return diagnosis.of_training(history, images, on_train, on_val, on_test, fit["epoch"])
+    epoch = fit.pop("epoch")
+    # `train_val` only where the data have that split.
+    on_splits = {
+        split: diagnosis.Fit(1 - scores["accuracy"], scores["log_loss"], int(scores["n"]))
+        for split, scores in (fit | {"test": test}).items()
+    }
+    return diagnosis.of_training(read_json(member / HISTORY), images, epoch=epoch, **on_splits)
 
 
 def _write_plots(

@@ -14,7 +14,7 @@ from stages.common import fingerprint, log
 from stages.common.executor import Executor
 from stages.common.files import replace_folder_atomically
 from stages.data import portions, results_store, store
-from stages.data.manifest import SPLITS
+from stages.data.manifest import EVERY_SPLIT, splits_among
 from stages.data.results_store import Results
 from stages.models import extractors
 from stages.models.feature_identity import follows_from
@@ -26,9 +26,10 @@ from stages.params import PACKED
 def extract(name: str, *, params: ExtractorParams, packed: Path, features: Path) -> None:
     """Run one extractor over every split.
 
-    Writes train.h5, val.h5 and test.h5 with `features` float32 (N, D), and labels, ids and order as packed.
-    Features of pixels that any run has seen come from the store of results; without a new image, no network
-    is loaded. Batches always have the same number of rows, so that a feature does not depend on the others.
+    Writes a file for each packed one (train.h5, val.h5, test.h5, perhaps train_val.h5) with `features`
+    float32 (N, D), and labels, ids and order as packed. Features of pixels that any run has seen come from
+    the store of results; without a new image, no network is loaded. Batches always have the same number of
+    rows, so that a feature does not depend on the others.
     """
     with store.Reader(packed / "train.h5") as train:
         shape = train.shape[1:]
@@ -38,9 +39,9 @@ def extract(name: str, *, params: ExtractorParams, packed: Path, features: Path)
     with (
         results_store.opened("features", identity) as results,
         executors.opened(follows_from, params, shape) as executor,
-        replace_folder_atomically(features, [f"{split}.h5" for split in SPLITS]) as folder,
+        replace_folder_atomically(features, [f"{split}.h5" for split in EVERY_SPLIT]) as folder,
     ):
-        for split in SPLITS:
+        for split in splits_among([path.stem for path in packed.iterdir()]):
             with store.Reader(packed / f"{split}.h5") as images:
                 run = partial(executor.call, extractors.features, key=key, params=params, shape=shape)
                 work = Extraction(images, run, results, executor)

@@ -67,6 +67,7 @@ def ingest(
         params.seed,
         fixed={row.sha256: row.split for row in rows} if params.split == "from_path" else None,
         groups=groups,
+        train_val_fraction=params.train_val_fraction,
     )
     _warn(rows, splits)
     names = sorted({row.label for row in rows})

@@ -10,7 +10,7 @@ from stages.common import log
 from stages.common.files import digest, read_json, replace_folder_atomically
 from stages.common.parallel import mapped
 from stages.data import store
-from stages.data.manifest import SPLITS, Manifest
+from stages.data.manifest import EVERY_SPLIT, Manifest, splits_among
 from stages.params import Pack
 
 _ROWS_PER_TASK = 64
@@ -18,7 +18,7 @@ _ROWS_PER_TASK = 64
 
 @cli.command(params="pack")
 def pack(params: Pack, *, manifest: Path, classes: Path, stats: Path, resized: Path, packed: Path) -> None:
-    """Write train.h5, val.h5 and test.h5 into the folder `packed`.
+    """Write train.h5, val.h5, test.h5 and, where the manifest has that split, train_val.h5 into `packed`.
 
     Each holds `images` uint8 (N, H, W, C), `labels` int64, `ids`, and as provenance the class names, the
     manifest's digest, the params of resize and pack, and the train split's channel statistics.
@@ -26,7 +26,7 @@ def pack(params: Pack, *, manifest: Path, classes: Path, stats: Path, resized: P
     table, names = Manifest.read(manifest), read_json(classes)
     splits, label_of = table.strings("split"), table.labels(names)
     order = np.random.default_rng(params.seed).permutation(len(table))
-    written = [f"{split}.h5" for split in SPLITS]
+    written = [f"{split}.h5" for split in EVERY_SPLIT]
     with store.Reader(resized) as images, replace_folder_atomically(packed, written) as folder:
         table.require(images.ids, resized)
         provenance = {
@@ -37,7 +37,7 @@ def pack(params: Pack, *, manifest: Path, classes: Path, stats: Path, resized: P
             "pack": {**params.model_dump(), "codec": "none"},
             "stats": read_json(stats),
         }
-        for split in SPLITS:
+        for split in splits_among(splits.tolist()):
             numbers = order[splits[order] == split]
             target = folder / f"{split}.h5"
             about = {**provenance, "split": split}

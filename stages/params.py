@@ -82,6 +82,11 @@ class Ingest(Section):
     )
     val_fraction: Fraction = Field(description="The val split's share of each class.")
     test_fraction: Fraction = Field(description="The test split's share of each class.")
+    train_val_fraction: Annotated[float, Field(ge=0, lt=1)] = Field(
+        description="The share of each class's train images that is held out as the split train_val, of the "
+        "same kind of images as train; networks are measured on it, to tell variance from a val split of "
+        "other images (Practitioner Bundle ch. 8). 0: no such split."
+    )
     max_reject_fraction: Annotated[float, Field(ge=0, le=1)] = Field(
         description="With a larger share of rejects the stage fails; exact duplicates do not count."
     )

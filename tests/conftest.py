@@ -124,6 +124,7 @@ class Project:
             "split": "content",
             "val_fraction": 0.2,
             "test_fraction": 0.2,
+            "train_val_fraction": 0.0,
             "max_reject_fraction": 0.0,
             "near_duplicates": {"distance": 4},
             "seed": 1,

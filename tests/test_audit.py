@@ -64,6 +64,26 @@ def test_names_are_text_and_never_markup(project: Project, images: Images) -> No
     assert "&lt;script&gt;alert(2)" in html
 
 
+@pytest.mark.parametrize(
+    ("fraction", "header", "counts"),
+    [
+        (0.0, ["train", "val", "test", "all"], ["6", "2", "2", "10"]),
+        (0.5, ["train", "train-val", "val", "test", "all"], ["3", "3", "2", "2", "10"]),
+    ],
+)
+def test_the_table_has_the_splits_that_there_are(
+    project: Project, images: Images, fraction: float, header: list[str], counts: list[str]
+) -> None:
+    images()
+    project.ingest(train_val_fraction=fraction)
+    html = project.audit().read_text(encoding="utf-8")
+    table = html.partition("Classes and splits</h2>")[2].partition("</table>")[0]
+    assert re.findall(r'<th class="n" scope="col">([^<]*)', table) == header
+    for label in ("cat", "dog"):
+        row = table.partition(f'<th scope="row">{label}')[2].partition("</tr>")[0]
+        assert re.findall(r'<td class="n">(\d+)', row) == counts
+
+
 def test_near_duplicates_are_shown_side_by_side(project: Project, images: Images) -> None:
     source = images()
     with Image.open(source / "cat" / "000.png") as image:

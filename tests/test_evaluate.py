@@ -7,16 +7,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from mlflow import MlflowClient
 
 from stages.common.errors import StoreError
 from stages.common.files import digest, read_json, write_json
 from stages.data import store
 from stages.data.manifest import Manifest
+from stages.ensemble import ensemble
 from stages.evaluate import _warn_of_absent_classes, evaluate
+from stages.models.learners import cnn
 from stages.models.protocols import LearnerParams
-from stages.params import Evaluate
+from stages.params import Ensemble, Evaluate, Predict
+from stages.predict import predict
 from stages.scoring.predictions import Predictions
+from stages.train import train
+from tests.conftest import Images, Project
 
 CLASSES = ["cat", "dog", "panda"]
 METRICS = {
@@ -260,6 +266,60 @@ def test_missing_predictions_are_named(setting: Setting) -> None:
     (setting.root / "predictions" / "net" / "test.h5").unlink()
     with pytest.raises(StoreError, match=r"net/test\.h5 does not exist; run the stage that makes it"):
         setting.evaluate()
+
+
+@pytest.mark.slow
+def test_a_val_split_of_other_images_is_found_with_train_val(
+    tracked: Path, project: Project, images: Images, tmp_path: Path
+) -> None:
+    """From the source to the report: val and test show as a cat what train shows as a dog."""
+    drawn = images({"cat": 60, "dog": 60}, root=tmp_path / "drawn")
+    for label, other in (("cat", "dog"), ("dog", "cat")):
+        for number, path in enumerate(sorted((drawn / label).iterdir())):
+            place = f"train/{label}" if number < 40 else f"{'val' if number < 50 else 'test'}/{other}"
+            (project.source / place).mkdir(parents=True, exist_ok=True)
+            path.rename(project.source / place / path.name)
+    project.ingest(split="from_path", train_val_fraction=0.25, near_duplicates={"distance": None})
+    project.resize()
+    project.mean()
+    project.pack()
+
+    values = yaml.safe_load(Path(__file__).parents[1].joinpath("params.yaml").read_text())["models"]["lenet"]
+    values |= {"network": "shallownet", "code": "stages/models/networks/shallownet.py"}
+    values["train"] |= {"epochs": 8, "batch_size": 8}
+    params = cnn.Params.model_validate(values)
+    root, model, predictions = project.root, project.root / "models/net", project.root / "predictions"
+    train("net", params=params, recipe="tiny", data=project.packed, model=model)
+    crops = Predict(crops="center")
+    predict("net", params=crops, model=model, data=project.packed, predictions=predictions / "net")
+    average = Ensemble(members=["net"], weights="uniform")
+    ensemble(average, predictions=predictions, ensemble=root / "ensemble")
+    evaluate(
+        Evaluate(calibration_bins=10),
+        {"net": params},
+        "tiny",
+        manifest=project.manifest,
+        classes=project.classes,
+        packed=project.packed,
+        models=root / "models",
+        predictions=predictions,
+        ensemble=root / "ensemble",
+        report=root / "reports",
+        plots=root / "plots",
+    )
+    findings = {each["name"]: each for each in read_json(root / "reports" / "diagnosis.json")["net"]}
+    assert findings["train and val differ"]["figure"].startswith(
+        "train error 0.000, train-val error 0.000, val error 1.000, test error 1.000"
+    )
+    # 60 of the 80 train images are left to train on.
+    assert findings["small data set"]["figure"].startswith("30 train images of a class")
+    profile = json.loads(
+        MlflowClient()
+        .get_run(read_json(root / "reports" / "run.json")["run_id"])
+        .inputs.dataset_inputs[0]
+        .dataset.profile
+    )
+    assert profile["images"] == {"train": 60, "train_val": 20, "val": 20, "test": 20}
 
 
 def test_metrics_are_plain_json(done: Setting) -> None:

@@ -32,6 +32,29 @@ def test_every_split_has_features_labels_and_ids(packed: Any, features: Path, sp
         assert rows.provenance["extractor"] == {"name": "pixels", "kind": "pixels"}
 
 
+def test_train_val_has_features_where_it_is_packed_and_only_there(
+    images: Images, project: Project, tmp_path: Path
+) -> None:
+    images()
+    folder = tmp_path / "features"
+    for fraction, expected in (
+        (0.25, {"train", "train_val", "val", "test"}),
+        (0.0, {"train", "val", "test"}),
+    ):
+        project.ingest(train_val_fraction=fraction)
+        project.resize()
+        project.mean()
+        project.pack()
+        extract("p", params=pixels.Params(kind="pixels"), packed=project.packed, features=folder)
+        assert {path.stem for path in folder.iterdir()} == expected
+        for split in expected:
+            with (
+                store.Reader(project.packed / f"{split}.h5") as packed,
+                store.Reader(folder / f"{split}.h5") as rows,
+            ):
+                np.testing.assert_array_equal(rows.ids, packed.ids)
+
+
 def test_what_cannot_be_extracted_leaves_nothing(packed: Any, tmp_path: Path) -> None:
     params = hog.Params(kind="hog", cell=5, block=2, bins=9)
     with pytest.raises(ParamsError, match=r"resize\.size"):

@@ -231,6 +231,37 @@ def test_official_splits_are_taken_from_the_path(project: Project, images: Image
         assert [splits.count(split) for split in SPLITS] == [8, 2, 5]
 
 
+def test_train_val_is_of_the_images_that_the_source_names_as_train(
+    project: Project, images: Images, caplog: pytest.LogCaptureFixture
+) -> None:
+    official(project, images)
+    images({"cat": 5, "dog": 5}, root=project.source / "val", seed=3)
+    with caplog.at_level("INFO"):
+        project.ingest(split="from_path", train_val_fraction=0.2)
+    split_of = {row["path"]: row["split"] for row in rows_of(project)}
+    named = {
+        name: [split for path, split in split_of.items() if path.startswith(name)]
+        for name in ("train/cat", "train/dog", "val/", "Test/")
+    }
+    for label in ("cat", "dog"):
+        assert sorted(named[f"train/{label}"]) == ["train"] * 8 + ["train_val"] * 2
+    assert (set(named["val/"]), set(named["Test/"])) == ({"val"}, {"test"})
+    (record,) = [record for record in caplog.records if record.message == "ingested_images"]
+    sizes = vars(record)["fields"]
+    assert [sizes[split] for split in ("train", "train_val", "val", "test")] == [16, 4, 10, 10]
+
+
+def test_no_train_val_leaves_no_trace(
+    project: Project, images: Images, caplog: pytest.LogCaptureFixture
+) -> None:
+    images()
+    with caplog.at_level("INFO"):
+        project.ingest()
+    assert {row["split"] for row in rows_of(project)} == {"train", "val", "test"}
+    (record,) = [record for record in caplog.records if record.message == "ingested_images"]
+    assert "train_val" not in vars(record)["fields"]
+
+
 @pytest.mark.parametrize("first", ["a train", "z train"])
 def test_an_image_in_two_official_splits_stays_where_members_are_judged(
     project: Project, images: Images, first: str

@@ -70,6 +70,38 @@ def test_a_second_run_gives_the_same_bytes_and_another_seed_another_order(
     assert packed(2) != first
 
 
+def test_train_val_has_a_file_of_its_own_and_no_part_in_the_others(project: Project, images: Images) -> None:
+    images({"cat": 20, "dog": 20})
+    project.ingest(train_val_fraction=0.25)
+    project.resize()
+    project.mean()
+    project.pack()
+    held: dict[str, set[str]] = {}
+    for path in project.packed.iterdir():
+        with h5py.File(path) as file:
+            held[path.stem] = {identity.decode() for identity in file["ids"]}
+            assert json.loads(file.attrs["provenance"])["split"] == path.stem
+    assert {name: len(ids) for name, ids in held.items()} == {
+        "train": 18,
+        "train_val": 6,
+        "val": 8,
+        "test": 8,
+    }
+    assert len(set.union(*held.values())) == 40
+    # The channel means are of what is trained on.
+    assert json.loads(project.stats.read_text())["count"] == 18 * 16 * 16
+
+
+def test_train_val_goes_when_it_is_not_asked_for_any_more(project: Project, images: Images) -> None:
+    images()
+    for fraction, files in ((0.25, 4), (0.0, 3)):
+        project.ingest(train_val_fraction=fraction)
+        project.resize()
+        project.mean()
+        project.pack()
+        assert len(list(project.packed.iterdir())) == files
+
+
 def test_images_of_an_older_manifest_are_refused(project: Project, images: Images) -> None:
     images()
     project.ingest()

@@ -101,6 +101,8 @@ ALL = "lenet, minivggnet, hog_logistic"
         ("resize.size", [16, 0], "resize.size.1 is 0; must be greater than 0"),
         ("ingest.val_fraction", 0, "ingest.val_fraction is 0; must be greater than 0"),
         ("ingest.val_fraction", 0.95, "ingest: val_fraction + test_fraction is 1.1; must be less than 1"),
+        ("ingest.train_val_fraction", 1, "ingest.train_val_fraction is 1; must be less than 1"),
+        ("ingest.train_val_fraction", -0.1, "must be greater than or equal to 0"),
         # A difference from stop to warn would pass.
         ("audit.drift.warn", 0.4, "audit.drift: warn is 0.4; must be at most stop, 0.3"),
         ("extractors.Hog-8", {"kind": "pixels"}, "extractors.Hog-8: must match ^[a-z][a-z0-9_]*$"),

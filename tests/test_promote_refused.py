@@ -42,6 +42,19 @@ def test_a_champion_is_not_judged_on_images_it_was_trained_on(workshop: Workshop
     assert sum(recall["champion"] > 0 for recall in enough["recall"].values()) > 0
 
 
+def test_train_val_is_not_new_to_a_champion(workshop: Workshop) -> None:
+    """Nothing is fitted to it, but the diagnosis that people act on is."""
+    workshop.split(train_val_fraction=0.5)
+    workshop.make(c=1.0)
+    workshop.promote()
+    chosen_by = workshop.ids("train") | workshop.ids("train_val") | workshop.ids("val")
+    assert len(workshop.ids("train_val")) > 20
+    workshop.split(seed=7)
+    workshop.make(c=0.5)
+    new = workshop.ids("test") - chosen_by
+    assert workshop.promote(min_images=10)["images"] == len(new)
+
+
 def test_a_champion_that_does_not_say_what_it_has_seen_is_one_line(workshop: Workshop) -> None:
     workshop.make(c=1.0)
     workshop.promote()

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from stages.common.files import read_json, write_json
+from stages.data.manifest import TRAIN_VAL, Manifest, write_manifest
 from stages.params import Book, Printed
 from stages.scoring import diagnosis
 from tests.conftest import MakeRun
@@ -50,6 +51,21 @@ def test_members_stand_side_by_side_with_the_scores_of_evaluate(make_run: MakeRu
         assert row is not None
         shown = re.findall(r"\d\.\d{4}", re.sub(r"[\d.]+ to [\d.]+", "", row[1]))
         assert shown == [f"{value:.4f}" for metric, value in scores.items() if metric != "n"]
+
+
+def test_the_data_are_counted_by_split_with_train_val_where_there_is_one(make_run: MakeRun) -> None:
+    run = make_run()
+    tiles = re.compile(r'<dt>((?:train|val|test)[^<]*)</dt><dd><span class="value">(\d+)')
+    assert tiles.findall(section(text_of(run.summarize()), "data")) == [
+        ("train", "36"),
+        ("val", "12"),
+        ("test", "12"),
+    ]
+    rows = Manifest.read(run.project.manifest).rows()
+    splits = {row.sha256: row.split for row in rows}
+    splits |= dict.fromkeys([row.sha256 for row in rows if row.split == "train"][:6], TRAIN_VAL)
+    write_manifest(run.project.manifest, rows, splits)
+    assert ("train-val", "6") in tiles.findall(section(text_of(run.summarize()), "data"))
 
 
 def test_one_member_is_no_ensemble(make_run: MakeRun) -> None:

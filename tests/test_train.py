@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from mlflow import MlflowClient
@@ -17,6 +18,7 @@ from stages.data import store
 from stages.models import learners
 from stages.models.learners import cnn, logistic_regression
 from stages.train import train
+from tests.conftest import Images, Project
 
 ROOT = Path(__file__).parents[1]
 MODELS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["models"]
@@ -193,3 +195,35 @@ def test_a_network_is_scored_as_delivered_on_val_and_on_plain_train_images(
         assert fit[split]["n"] == len(right)
         assert fit[split]["accuracy"] == pytest.approx(right.mean())
     assert run_of(folder).data.metrics["final_train_accuracy"] == fit["train"]["accuracy"]
+    assert set(fit) == {"epoch", "train", "val"}
+
+
+@pytest.mark.slow
+def test_a_network_is_scored_on_train_val_and_not_trained_on_it(
+    tracked: Path, project: Project, images: Images
+) -> None:
+    images({"cat": 20, "dog": 20}, noise=90)
+    project.ingest(train_val_fraction=0.25, near_duplicates={"distance": None})
+    project.resize()
+    project.mean()
+    project.pack()
+    values = MODELS["lenet"] | {"network": "shallownet", "code": "stages/models/networks/shallownet.py"}
+    values["train"] = MODELS["lenet"]["train"] | {"epochs": 2, "batch_size": 8}
+    params, folder = cnn.Params.model_validate(values), tracked / "models" / "net"
+
+    def answers() -> Any:
+        train("net", params=params, recipe="tiny", data=project.packed, model=folder)
+        with store.Reader(project.packed / "val.h5") as rows:
+            return learners.predict_all(learners.load(folder), rows)
+
+    with_split = answers()
+    fit, run = read_json(folder / "fit.json"), run_of(folder)
+    with store.Reader(project.packed / "train_val.h5") as rows:
+        right = learners.predict_all(learners.load(folder), rows).argmax(axis=1) == rows.column("labels")
+    assert set(fit) == {"epoch", "train", "train_val", "val"}
+    assert fit["train_val"]["n"] == len(right) == 6
+    assert fit["train_val"]["accuracy"] == pytest.approx(right.mean())
+    assert run.data.metrics["final_train_val_accuracy"] == fit["train_val"]["accuracy"]
+    (project.packed / "train_val.h5").unlink()
+    np.testing.assert_allclose(answers(), with_split, atol=1e-6)
+    assert set(read_json(folder / "fit.json")) == {"epoch", "train", "val"}

@@ -1,6 +1,6 @@
 """The manifest: one row per accepted image, as Parquet; all that later stages need to know of the images."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self, get_args
@@ -16,8 +16,12 @@ from stages.common.files import replace_atomically
 # Arrow's own allocator takes 27 MB for a manifest of 1.6 MB and keeps it; the system's takes 5.
 pa.set_memory_pool(pa.system_memory_pool())
 
-Split = Literal["train", "val", "test"]
-SPLITS: tuple[Split, ...] = get_args(Split)
+Split = Literal["train", "train_val", "val", "test"]
+# Held out of train: only data with `ingest.train_val_fraction` have it.
+TRAIN_VAL: Split = "train_val"
+EVERY_SPLIT: tuple[Split, ...] = get_args(Split)
+# The splits that all data have.
+SPLITS: tuple[Split, ...] = tuple(split for split in EVERY_SPLIT if split != TRAIN_VAL)
 # The splits that members are judged on. Members are never judged or weighted on what they were fitted on.
 HELD_OUT: tuple[Split, ...] = ("val", "test")
 
@@ -44,6 +48,11 @@ SCHEMA = pa.schema(
         ("bytes", pa.int64()),
     ]
 )
+
+
+def splits_among(names: Container[str]) -> tuple[Split, ...]:
+    """The splits of data that have these: train, val and test in any case, train_val where it is named."""
+    return EVERY_SPLIT if TRAIN_VAL in names else SPLITS
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from stages.common.errors import SourceError
-from stages.data.manifest import SPLITS, Split
+from stages.data.manifest import EVERY_SPLIT, TRAIN_VAL, Split, splits_among
 
 
 def assign(
@@ -15,13 +15,15 @@ def assign(
     seed: int,
     fixed: Mapping[str, Split] | None = None,
     groups: Sequence[Sequence[str]] = (),
+    train_val_fraction: float = 0.0,
 ) -> dict[str, Split]:
     """Split images: stratified by class, and the same on every machine.
 
     Within a class, images are in the order of hash(seed, content); the first are the test split, the next
-    the val split. So the names and the order of files play no role, one image is in one split, and every
-    class has its share of each. Rejected: a threshold on the hash alone. It would never move an image when
-    others are added (here about as many move as are added), but leaves small classes without test images.
+    the val split, the next train-val where it is asked for. So the names and the order of files play no
+    role, one image is in one split, and every class has its share of each. Rejected: a threshold on the hash
+    alone. It would never move an image when others are added (here about as many move as are added), but
+    leaves small classes without test images.
 
     Each group goes to one split as a whole, as if it were one large image of the class of its first member
     in that order. A group that a split has no room for goes to the next split.
@@ -35,6 +37,7 @@ def assign(
             there is none, is cut out of train. A group that the fixed splits cut stays cut, as results must
             be comparable with those of others.
         groups: Near duplicates, by their SHA-256.
+        train_val_fraction: Share of each class's train images for train-val, from 0, which cuts none, to 1.
 
     Returns:
         SHA-256 → split, of every image.
@@ -45,6 +48,9 @@ def assign(
     chosen: dict[str, Split] = {digest: split for digest, split in (fixed or {}).items() if split != "train"}
     fractions: dict[Split, float] = {"test": test_fraction, "val": val_fraction}
     missing = {split: share for split, share in fractions.items() if split not in chosen.values()}
+    if train_val_fraction:
+        # Last, so that it takes its images from train, and leaves test and val theirs.
+        missing[TRAIN_VAL] = train_val_fraction
 
     def place(digest: str) -> bytes:
         return hashlib.sha256(f"{seed}:{digest}".encode()).digest()
@@ -63,16 +69,19 @@ def assign(
 
 
 def counts(splits: Iterable[Split]) -> dict[Split, int]:
-    """How many images each split has."""
+    """How many images each split has; no train_val where it has none."""
     images = Counter(splits)
-    return {split: images[split] for split in SPLITS}
+    return {split: images[split] for split in splits_among(images)}
 
 
 def absent_classes(labels: Mapping[str, str], splits: Mapping[str, Split]) -> dict[Split, list[str]]:
     """The classes, sorted, without an image in a split; splits that lack no class are left out."""
     present = {(splits[digest], label) for digest, label in labels.items()}
     classes = sorted(set(labels.values()))
-    absent = {split: [label for label in classes if (split, label) not in present] for split in SPLITS}
+    absent = {
+        split: [label for label in classes if (split, label) not in present]
+        for split in splits_among(set(splits.values()))
+    }
     return {split: names for split, names in absent.items() if names}
 
 
@@ -91,6 +100,9 @@ def _cut(units: Sequence[Sequence[str]], fractions: Mapping[Split, float]) -> It
     for place, (split, fraction) in enumerate(fractions.items()):
         # Each later split, and train, gets one unit at least.
         max_units = len(rest) - (len(fractions) - place)
+        if split == TRAIN_VAL:
+            # The last one: its share is of train, which is what the others leave.
+            images = sum(map(len, rest))
         chosen = _take(rest, max(1, round(images * fraction)), max_units)
         yield from ((digest, split) for unit in chosen for digest in unit)
         gone = {unit[0] for unit in chosen}
@@ -116,7 +128,7 @@ def _check_counts(classes: Mapping[str, Sequence[Sequence[str]]], cut: Sequence[
     needed = len(cut) + 1
     small = [_described(label, units) for label, units in sorted(classes.items()) if len(units) < needed]
     if small:
-        splits = ", ".join(split for split in SPLITS if split == "train" or split in cut)
+        splits = ", ".join(split for split in EVERY_SPLIT if split == "train" or split in cut)
         raise SourceError(
             f"each class needs at least {needed} different readable images for {splits}: {', '.join(small)}"
         )

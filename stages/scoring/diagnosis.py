@@ -64,7 +64,13 @@ class Fit:
 
 
 def of_training(
-    history: Series, images: Sequence[int], train: Fit, val: Fit, test: Fit, epoch: float
+    history: Series,
+    images: Sequence[int],
+    train: Fit,
+    val: Fit,
+    test: Fit,
+    epoch: float,
+    train_val: Fit | None = None,
 ) -> list[Finding]:
     """Diagnose one training.
 
@@ -76,6 +82,7 @@ def of_training(
         val: the delivered weights on the val split.
         test: the delivered weights on the test split.
         epoch: the epoch whose weights were delivered, from 1.
+        train_val: the delivered weights on images held out of train, where there are such.
 
     Returns:
         The findings, at least one.
@@ -86,7 +93,7 @@ def of_training(
         learning_rate(last["loss"]),
         overfitting(last["epoch"], last["loss"], last["val_loss"], epoch),
         easier_val(train, val),
-        first_failing_check(train, val, test, epoch),
+        first_failing_check(train, val, test, epoch, train_val),
         small_data(images) if phase[-1] == 1 else None,
     ]
     return [finding for finding in findings if finding]
@@ -187,15 +194,19 @@ def easier_val(train: Fit, val: Fit) -> Finding | None:
     )
 
 
-def first_failing_check(train: Fit, val: Fit, test: Fit, epoch: float) -> Finding:
-    """Name the first of Ng's checks that fails: bias, variance, overfitting to train and val.
+def first_failing_check(
+    train: Fit, val: Fit, test: Fit, epoch: float, train_val: Fit | None = None
+) -> Finding:
+    """Name the first of Ng's checks that fails: bias, variance, other data in val, overfitting to both.
 
-    Train and val come from the same source, unless the source names its splits; so val is also what Ng calls
-    train-val. Bias is a train error above 5 %; the others are gaps, from train to val and from val to test,
-    above 5 points that chance does not explain.
+    Bias is a train error above 5 %; the others are gaps, from one split to the next, above 5 points that
+    chance does not explain. With train-val, held out of train, the gap to it is variance, and the gap from it
+    to val is a difference of the data. Without it, val stands for both: the two come from the same source,
+    unless the source names its splits.
     """
     source = "Practitioner Bundle ch. 8, figure 8.3"
-    errors = f"train error {train.error:.3f}, val error {val.error:.3f}, test error {test.error:.3f}"
+    splits = {"train": train, "train-val": train_val, "val": val, "test": test}
+    errors = ", ".join(f"{name} error {fit.error:.3f}" for name, fit in splits.items() if fit)
     figure = f"{errors}, in inference mode with the weights of epoch {epoch:.0f}"
     if train.error > _TOLERATED:
         return Finding(
@@ -204,15 +215,20 @@ def first_failing_check(train: Fit, val: Fit, test: Fit, epoch: float) -> Findin
             "a deeper or wider network; longer training with a tuned rate; then another architecture",
             source,
         )
-    if val.error - train.error > max(_TOLERATED, _noise(train, val)):
+    if _is_worse(train_val or val, train):
+        advice = "more regularization (augment, dropout, train.l2); more such data; then another architecture"
+        if not train_val:
+            advice += ". Where the source names its splits: see that train has images like those of val"
+        return Finding("high variance", figure, advice, source)
+    if train_val and _is_worse(val, train_val):
         return Finding(
-            "high variance",
+            "train and val differ",
             figure,
-            "more regularization (augment, dropout, train.l2); more such data; then another architecture. "
-            "Where the source names its splits: see that train has images like those of val",
+            "see that train has images like those of val, and collect such images if not; then the "
+            "regularization (augment, dropout, train.l2); then another architecture",
             source,
         )
-    if test.error - val.error > max(_TOLERATED, _noise(val, test)):
+    if _is_worse(test, val):
         return Finding(
             "overfit to train and val",
             figure,
@@ -236,6 +252,11 @@ def small_data(images: Sequence[int]) -> Finding | None:
         "like ImageNet's, of lower layers where not",
         "Practitioner Bundle ch. 8, figure 8.4",
     )
+
+
+def _is_worse(fit: Fit, than: Fit) -> bool:
+    """Whether the error is higher by more than is tolerated and than chance explains."""
+    return fit.error - than.error > max(_TOLERATED, _noise(fit, than))
 
 
 def _noise(first: Fit, second: Fit) -> float:

@@ -73,10 +73,11 @@ def test_rows(manifest: Path, challenger: Challenger) -> list[Row]:
 
 
 def seen(manifest: Path, challenger: Challenger) -> ImageSet:
-    """The images that the challenger has seen: all of the train and val splits.
+    """The images that the challenger has seen: all of the train and val splits, and of train-val.
 
     Fitting sees the train split; early stopping, calibration, the ensemble's weights and sweeps see the val
-    split.
+    split. No weights are fitted to train-val. But a person who acts on the diagnosis chooses by it: counted
+    as new, its images would flatter the model once a later split puts them into test.
 
     Raises:
         ServingError: A member was trained on another manifest, so what it has seen is not known here.

@@ -104,6 +104,47 @@ def test_a_class_without_training_images_is_named() -> None:
         assign(labels, 0.2, 0.2, seed=1, fixed=fixed)
 
 
+def test_train_val_is_a_share_of_train_and_leaves_val_and_test_as_they_are() -> None:
+    labels = dict.fromkeys(contents(1000), "many") | dict.fromkeys(contents(40, "few"), "few")
+    without = assign(labels, 0.15, 0.25, seed=1)
+    splits = assign(labels, 0.15, 0.25, seed=1, train_val_fraction=0.1)
+    per_class = Counter((labels[image], split) for image, split in splits.items())
+    assert (per_class["many", "train"], per_class["many", "train_val"]) == (540, 60)
+    assert (per_class["few", "train"], per_class["few", "train_val"]) == (22, 2)
+    moved = {image for image in labels if splits[image] != without[image]}
+    assert {(without[image], splits[image]) for image in moved} == {("train", "train_val")}
+    assert counts(splits.values()) == {"train": 562, "train_val": 62, "val": 156, "test": 260}
+
+
+def test_train_val_is_cut_out_of_train_where_the_source_names_its_splits() -> None:
+    labels = {image: "ab"[number % 2] for number, image in enumerate(contents(300))}
+    fixed = {image: ("train", "val", "test")[number % 3] for number, image in enumerate(labels)}
+    splits = assign(labels, 0.2, 0.2, seed=1, fixed=fixed, train_val_fraction=0.2)
+    assert counts(splits.values()) == {"train": 80, "train_val": 20, "val": 100, "test": 100}
+    assert all(fixed[image] == "train" for image, split in splits.items() if split == "train_val")
+    per_class = Counter(labels[image] for image, split in splits.items() if split == "train_val")
+    assert per_class == {"a": 10, "b": 10}
+
+
+def test_a_group_is_not_cut_by_train_val() -> None:
+    near = contents(120, "near")
+    labels = {image: "ab"[number % 2] for number, image in enumerate(near + contents(300))}
+    groups = in_groups(near, 3)
+    splits = assign(labels, 0.2, 0.2, seed=1, groups=groups, train_val_fraction=0.3)
+    assert all(len({splits[image] for image in group}) == 1 for group in groups)
+    assert {splits[group[0]] for group in groups} == {"train", "train_val", "val", "test"}
+
+
+def test_a_class_too_small_for_train_val_is_named() -> None:
+    labels = dict.fromkeys(contents(50), "big") | dict.fromkeys(contents(3, "rare"), "rare bird")
+    with pytest.raises(SourceError, match=r"at least 4 .* train, train_val, val, test: 'rare bird' has 3"):
+        assign(labels, 0.2, 0.2, seed=1, train_val_fraction=0.1)
+    labels |= dict.fromkeys(contents(4, "rare"), "rare bird")
+    splits = assign(labels, 0.2, 0.2, seed=1, train_val_fraction=0.9)
+    rare = sorted(splits[image] for image, label in labels.items() if label == "rare bird")
+    assert rare == ["test", "train", "train_val", "val"]
+
+
 def in_groups(digests: list[str], members: int) -> list[list[str]]:
     return [digests[start : start + members] for start in range(0, len(digests), members)]
 
@@ -152,3 +193,5 @@ def test_classes_that_a_split_lacks_are_named() -> None:
     splits: dict[str, Split] = {"1": "train", "2": "train", "3": "train", "4": "test"}
     assert absent_classes(labels, splits) == {"val": ["a", "b", "c"], "test": ["b", "c"]}
     assert absent_classes({"1": "a"}, {"1": "train"}) == {"val": ["a"], "test": ["a"]}
+    with_train_val: dict[str, Split] = splits | {"4": "train_val"}
+    assert absent_classes(labels, with_train_val)["train_val"] == ["b", "c"]

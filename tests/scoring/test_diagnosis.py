@@ -129,6 +129,71 @@ def test_the_first_of_ngs_checks_that_fails_is_named(train: Fit, val: Fit, test:
     assert diagnosis.first_failing_check(train, val, test, 40).name == name
 
 
+FOUR = {
+    "underfitting (bias)": (0.30, 0.50, 0.70, 0.90),
+    "high variance": (0.02, 0.20, 0.40, 0.60),
+    "train and val differ": (0.02, 0.04, 0.20, 0.40),
+    "overfit to train and val": (0.02, 0.04, 0.06, 0.20),
+    "balanced": (0.02, 0.04, 0.06, 0.08),
+}
+
+
+@pytest.mark.parametrize("name", FOUR)
+def test_with_train_val_the_four_checks_of_the_book_are_in_its_order(name: str) -> None:
+    """Every check that comes after the one named fails, too."""
+    train, train_val, val, test = (Fit(error, 0.1, 2_000) for error in FOUR[name])
+    finding = diagnosis.first_failing_check(train, val, test, 40, train_val)
+    assert finding.name == name
+    assert finding.figure.startswith(
+        f"train error {train.error:.3f}, train-val error {train_val.error:.3f}, val error {val.error:.3f}, "
+    )
+
+
+def test_train_val_tells_variance_from_a_val_split_of_other_images() -> None:
+    train, val, test = Fit(0.02, 0.1, 2_000), Fit(0.20, 0.6, 500), Fit(0.20, 0.6, 500)
+    assert diagnosis.first_failing_check(train, val, test, 40).name == "high variance"
+    differ = diagnosis.first_failing_check(train, val, test, 40, Fit(0.03, 0.1, 500))
+    assert differ.name == "train and val differ"
+    first, *others = differ.advice.split("; ")
+    assert first == "see that train has images like those of val, and collect such images if not"
+    assert others == [
+        "then the regularization (augment, dropout, train.l2)",
+        "then another architecture",
+    ]
+    variance = diagnosis.first_failing_check(train, val, test, 40, Fit(0.20, 0.6, 500))
+    assert variance.name == "high variance"
+    # It is known that val is not to blame.
+    assert "images like those of val" not in variance.advice
+
+
+def test_a_gap_from_train_val_to_val_that_chance_explains_is_no_finding() -> None:
+    train, val = Fit(0.02, 0.1, 2_000), Fit(0.12, 0.6, 25)
+    assert diagnosis.first_failing_check(train, val, val, 40, Fit(0.04, 0.1, 25)).name == "balanced"
+
+
+def test_the_diagnosis_of_a_training_goes_by_train_val() -> None:
+    other_images = Fit(0.30, 1.0, 500)
+    (finding,) = diagnosis.of_training(
+        history(), [2_000], TRAIN, other_images, other_images, 40, train_val=Fit(0.03, 0.1, 500)
+    )
+    assert finding.name == "train and val differ"
+
+
+def test_chance_alone_is_no_difference_of_train_and_val() -> None:
+    """A network that is wrong in 4 % of all images, on held-out splits of 60 images."""
+    draw = np.random.default_rng(0)
+
+    def fit(images: int) -> Fit:
+        return Fit(draw.binomial(images, 0.04) / images, 0.1, images)
+
+    findings = [
+        diagnosis.first_failing_check(Fit(0.04, 0.1, 2_000), fit(60), fit(60), 40, fit(60)).name
+        for _ in range(500)
+    ]
+    for name in ("high variance", "train and val differ", "overfit to train and val"):
+        assert findings.count(name) <= 25
+
+
 def test_chance_alone_is_no_variance() -> None:
     """A network that is wrong in 4 % of all images, on val splits of 60 images."""
     draw = np.random.default_rng(0)

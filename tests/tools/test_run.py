@@ -63,6 +63,23 @@ def test_a_dry_run_says_what_it_would_do(
     assert "  recipe    images_from_scratch: HOG + logistic regression, and MiniVGGNet" in lines
     assert any(line.startswith("  time      about ") for line in lines)
     assert max(map(len, lines[1:])) <= 80
+    assert "  splits    15 % of each class for validation, 15 % for the test, by content" in lines
+
+
+@pytest.mark.parametrize(
+    ("folders", "ending"),
+    [
+        (("",), "for the test, by content; 10 % of train as train-val"),
+        (("train/", "test/"), "24; val cut out of train; 10 % of train as train-val"),
+    ],
+)
+def test_a_dry_run_says_that_train_val_is_held_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], workspace: Path, folders: tuple[str, ...], ending: str
+) -> None:
+    for folder in folders:
+        two_classes(tmp_path / "images" / folder)
+    cli.main(run, [str(tmp_path / "images"), "--dry-run", "--set", "ingest.train_val_fraction=0.1"])
+    assert ending in " ".join(capsys.readouterr().out.split())
 
 
 def test_splits_are_not_taken_for_classes_in_an_archive_or_by_a_recipe(

@@ -22,7 +22,7 @@ from stages.models.protocols import Learner, LearnerParams
 
 SPEC = "spec.json"
 HISTORY = "history.json"
-# Of a network: the delivered weights on the val split and on a sample of the train split.
+# Of a network: the delivered weights on val and on samples of train and, where there is one, of train-val.
 FIT = "fit.json"
 
 

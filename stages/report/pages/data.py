@@ -1,14 +1,14 @@
 """The data report: a page that is complete in one file."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stages.data.decoding import Pixels
-from stages.data.manifest import SPLITS, Manifest
+from stages.data.manifest import Manifest, Split, splits_among
 from stages.report.figures import style
 from stages.report.pages import rendering
 from stages.report.pages.advice import advice
@@ -50,11 +50,13 @@ def page(
     rows = zip(manifest.strings("path").tolist(), labels, splits, strict=True)
     about = {path: (label, split) for path, label, split in rows if path in ends}
     uris = {path: style.image_uri(pixels) for path, pixels in small.items()}
-    counts = _counts(Counter(zip(labels, splits, strict=True)))
+    shown_splits = splits_among(splits)
+    counts = _counts(Counter(zip(labels, splits, strict=True)), shown_splits)
     aspect = figures["width"] / figures["height"]
     return rendering.render(
         "data.html.j2",
         images=len(manifest),
+        splits=shown_splits,
         counts=counts,
         shown_counts=dict(sorted(counts.items(), key=lambda row: row[1]["all"])[:CLASSES_SHOWN])
         if len(counts) > CLASSES_SHOWN
@@ -86,10 +88,10 @@ def page(
     )
 
 
-def _counts(images: Counter[tuple[str, str]]) -> dict[str, dict[str, int]]:
+def _counts(images: Counter[tuple[str, str]], splits: Sequence[Split]) -> dict[str, dict[str, int]]:
     """Number of images by class and split, and of each class in all splits."""
     counts: dict[str, dict[str, int]] = {
-        label: {str(split): images[label, split] for split in SPLITS}
+        label: {str(split): images[label, split] for split in splits}
         for label in sorted({label for label, _ in images})
     }
     return {label: {**each, "all": sum(each.values())} for label, each in counts.items()}

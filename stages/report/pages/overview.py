@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.data.manifest import SPLITS, Manifest
+from stages.data.manifest import Manifest, splits_among
 from stages.scoring import confusions, metrics, significance
 from stages.scoring.predictions import Predictions
 
@@ -26,7 +26,7 @@ def data(manifest: Manifest, rejects: Sequence[Mapping[str, str]]) -> dict[str, 
     return {
         "images": len(manifest),
         "classes": len(classes),
-        "splits": {split: splits[split] for split in SPLITS},
+        "splits": {split: splits[split] for split in splits_among(splits)},
         "largest": classes[0],
         "smallest": classes[-1],
         "left_out": Counter(reject["reason"] for reject in rejects),

@@ -65,10 +65,12 @@ def _classes(by_class: Mapping[str, int]) -> str:
 
 
 def _splits(recognized: Layout, by_split: Mapping[str, int], params: Ingest) -> str:
+    shares = (params.val_fraction, params.test_fraction, params.train_val_fraction)
+    val, test, train_val = (f"{100 * share:g} %" for share in shares)
+    held_out = f"; {train_val} of train as train-val" if params.train_val_fraction else ""
     if recognized.split == "content":
-        val, test = (f"{100 * share:g} %" for share in (params.val_fraction, params.test_fraction))
-        return f"{val} of each class for validation, {test} for the test, by content"
+        return f"{val} of each class for validation, {test} for the test, by content{held_out}"
     named = ", ".join(f"{name} {number:,}" for name, number in by_split.items())
     missing = [name for name in ("val", "test") if name not in by_split]
     cut = f"; {' and '.join(missing)} cut out of train" if missing else ""
-    return f"as the source names them: {named}{cut}"
+    return f"as the source names them: {named}{cut}{held_out}"
