@@ -9,9 +9,9 @@ from typing import Any
 
 import yaml
 
-from stages.params import Book, Printed, Relation
 from stages.report.pages import answers, relations, reproduction
 from stages.report.pages.reproduction import Result
+from stages.scoring.books import Book, Printed, Relation
 from stages.tools.reproduce import ANSWERS, RECIPES, RESULTS, read_books
 
 _INTRO = """# The books, chapter by chapter

@@ -11,10 +11,11 @@ from stages.common.redaction import redact
 from stages.data import store
 from stages.data.manifest import Manifest
 from stages.models import learners
-from stages.params import Book, Evaluate
+from stages.params import Evaluate
 from stages.report.figures import charts, style
 from stages.report.pages import commands, headline, overview, rendering
 from stages.scoring import ENSEMBLE, diagnosis, metrics, weighting
+from stages.scoring.books import Book
 from stages.scoring.calibration import reliability
 from stages.scoring.predictions import Predictions
 

@@ -16,9 +16,10 @@ from stages.data.manifest import HELD_OUT, Manifest, Row
 from stages.ensemble import ensemble
 from stages.evaluate import evaluate
 from stages.models.protocols import LearnerParams
-from stages.params import Book, Ensemble, Evaluate
+from stages.params import Ensemble, Evaluate
 from stages.report.pages import flipped
 from stages.scoring import gate
+from stages.scoring.books import Book
 from stages.scoring.promotion import Promote
 from stages.scoring.served import Served, aligned
 from stages.serving import trials

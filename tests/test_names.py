@@ -13,7 +13,7 @@ VAGUE |= {"said", "some", "taken", "theirs", "there", "told", "what", "whole"}
 # `left` names a place in an image, or the first of two operands, where a file also has one of these.
 SIDES = {"top", "right"}
 # Keys of files: `of` in params.yaml's `book` and in results/reproduction.csv.
-KEYS = {("stages/params.py", "of"), ("stages/report/pages/reproduction.py", "of")}
+KEYS = {("stages/scoring/books.py", "of"), ("stages/report/pages/reproduction.py", "of")}
 
 
 def names(tree: ast.AST) -> Iterator[tuple[str, int]]:

@@ -12,6 +12,7 @@ from stages import params
 from stages.common.errors import ParamsError
 from stages.common.section import Section
 from stages.models.learners import cnn
+from stages.scoring.books import Book
 
 ROOT = Path(__file__).parents[1]
 COMMITTED = ROOT / "params.yaml"
@@ -266,7 +267,7 @@ def test_every_recipe_composes_and_is_allowed(tmp_path: Path, recipe: str) -> No
     assert loaded.recipe == recipe
     # The reproduction table reads a recipe's own file.
     own = yaml.safe_load((ROOT / "conf" / "recipe" / f"{recipe}.yaml").read_bytes()).get("book", {})
-    assert loaded.book == params.Book.model_validate(own)
+    assert loaded.book == Book.model_validate(own)
     # An extractor that no member reads would run for nothing.
     assert {f"features/{name}" for name in loaded.extractors} <= {
         member.input for member in loaded.models.values()

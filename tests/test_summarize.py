@@ -14,8 +14,8 @@ import yaml
 
 from stages.common.files import read_json, write_json
 from stages.data.manifest import TRAIN_VAL, Manifest, write_manifest
-from stages.params import Book, Printed
 from stages.scoring import diagnosis
+from stages.scoring.books import Book, Printed
 from tests.conftest import MakeRun
 
 MANY = {f"class number {number}": 10 for number in range(41)}

@@ -22,11 +22,12 @@ from stages import cli, params
 from stages.common import git, log, section
 from stages.common.errors import ParamsError
 from stages.common.files import read_json, replace_atomically
-from stages.params import Book, Params
+from stages.params import Params
 from stages.report.pages import answers, costs, relations, reproduction
 from stages.report.pages.answers import Answers
 from stages.report.pages.reproduction import Result
 from stages.scoring import ENSEMBLE, metrics
+from stages.scoring.books import Book
 from stages.scoring.predictions import Predictions
 from stages.tools import _experiment
 

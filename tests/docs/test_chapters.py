@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from stages.params import Book, Relation
+from stages.scoring.books import Book, Relation
 from stages.tools.reproduce import read_books
 
 ROOT = Path(__file__).parents[2]

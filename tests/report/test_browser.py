@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from stages.params import Book, Printed
+from stages.scoring.books import Book, Printed
 from tests.browser import PHONE, WIDE, Browser, Scheme, needs_chromium
 
 pytestmark = [needs_chromium, pytest.mark.slow]

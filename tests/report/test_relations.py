@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from stages.params import Relation
 from stages.report.pages import relations
 from stages.report.pages.answers import Answers
 from stages.report.pages.reproduction import Result
+from stages.scoring.books import Relation
 from tests.report.test_reproduction import OURS
 
 STATED = Relation(of="net", above="plain.net", source="A book, ch. 2")

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from stages.common.errors import ConvoyError
-from stages.params import Printed
 from stages.report.pages import reproduction
 from stages.report.pages.reproduction import Result
+from stages.scoring.books import Printed
 
 BOOK = Printed(of="lenet", metric="accuracy", value=0.98, tolerance=0.01, source="A book, ch. 1")
 OURS = Result(

@@ -12,10 +12,10 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.params import MEMBERS, Relation
 from stages.report.pages.answers import Answers
 from stages.report.pages.reproduction import Result, select, table
 from stages.scoring import ENSEMBLE, differences
+from stages.scoring.books import MEMBERS, Relation
 
 _LEVEL = 0.025
 

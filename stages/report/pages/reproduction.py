@@ -8,7 +8,7 @@ from statistics import fmean
 
 from stages.common.errors import ConvoyError
 from stages.common.files import replace_atomically
-from stages.params import Printed
+from stages.scoring.books import Printed
 
 
 @dataclass(frozen=True)
