@@ -49,15 +49,15 @@ accept-data:  ## Accept the data as they are: what audit.drift.reference compare
 	@mkdir -p datasets && cp -f data/profile.json datasets/accepted.json
 	@echo "To compare with it, set audit.drift.reference: datasets/accepted.json"
 
-reproduce: $(VENV)/stages.installed  ## Run recipes beside their books' numbers (RECIPES="lenet_mnist …"); without: the table
+reproduce: $(VENV)/stages.installed $(JAX)  ## Run recipes beside their books' numbers (RECIPES="lenet_mnist …"); without: the table
 	@python -m stages.tools.reproduce $$RECIPES $${SEEDS:+--seeds $$SEEDS} $${SET:+--set "$$SET"}
 
-find-learning-rate: $(VENV)/stages.installed  ## Draw a network's loss over the learning rate (RECIPE=digits MEMBER=lenet)
+find-learning-rate: $(VENV)/stages.installed $(JAX)  ## Draw a network's loss over the learning rate (RECIPE=digits MEMBER=lenet)
 	@$(call need,MEMBER,a member of the recipe,lenet)
 	@$(start) pack
 	@python -m stages.tools.learning_rate_finder "$$MEMBER" --data data/packed --sheets reports/learning_rate
 
-sweep: $(VENV)/sweep.installed  ## Search a member's params on the val split (RECIPE=digits MEMBER=lenet TRIALS=20)
+sweep: $(VENV)/sweep.installed $(JAX)  ## Search a member's params on the val split (RECIPE=digits MEMBER=lenet TRIALS=20)
 	@$(call need,MEMBER,a member of the recipe,lenet)
 	@$(start) pack extract
 	@python -m stages.tools.sweep "$$MEMBER" $${TRIALS:+--trials "$$TRIALS"} $${SPACE:+--space "$$SPACE"}
@@ -65,11 +65,11 @@ sweep: $(VENV)/sweep.installed  ## Search a member's params on the val split (RE
 sync-tracking: $(VENV)/stages.installed  ## Upload to MLflow what could not be logged while its server was unreachable
 	@python -m stages.tools.sync_tracking
 
-preview: $(VENV)/stages.installed  ## Draw augmented training images into reports/preview (RECIPE=name)
+preview: $(VENV)/stages.installed $(JAX)  ## Draw augmented training images into reports/preview (RECIPE=name)
 	@$(start) pack
 	@python -m stages.tools.preview --packed data/packed --sheets reports/preview
 
-predict: $(VENV)/stages.installed  ## Say what images show: FILES="a.jpg folder 'more/*.png'" (MODEL=models:/NAME@champion)
+predict: $(VENV)/stages.installed $(JAX)  ## Say what images show: FILES="a.jpg folder 'more/*.png'" (MODEL=models:/NAME@champion)
 	@$(call need,FILES,images,"a.jpg folder")
 	@# The shell reads FILES, as quotes and patterns are for it.
 	@python -m stages.tools.predict_image $${MODEL:+--model "$$MODEL"} $(FILES)
@@ -116,13 +116,13 @@ e2e-docker: $(VENV)/dev.installed  ## Run the pipeline in containers, on a throw
 e2e-kubernetes: $(VENV)/dev.installed $(AIRFLOW)/installed  ## Run the pipeline as pods, on a throwaway Kubernetes cluster
 	@docker/with-cluster.sh pytest -rs -k kubernetes tests/kubernetes tests/pipelines/test_runners.py
 
-bench: $(VENV)/bench.installed  ## Measure speed and memory against the books' way (DATA=FOLDER to use your own images)
+bench: $(VENV)/bench.installed $(JAX)  ## Measure speed and memory against the books' way (DATA=FOLDER to use your own images)
 	@python -m benchmarks $${DATA:+--data "$$DATA"}
 
 plan: $(VENV)/stages.installed  ## Say what make run would run, and why (RECIPE=name: of another recipe)
 	@python -m pipelines.worker.preview $${RECIPE:+"recipe=$$RECIPE"}
 
-airflow: $(AIRFLOW)/installed $(VENV)/stages.installed  ## Start Airflow and MLflow on this machine, until Ctrl-C (MLFLOW_ADDRESS=… for pods)
+airflow: $(AIRFLOW)/installed $(VENV)/stages.installed $(JAX)  ## Start Airflow and MLflow on this machine, until Ctrl-C (MLFLOW_ADDRESS=… for pods)
 	@PYTHONPATH=. exec $(AIRFLOW)/bin/python -m pipelines.local $(if $(MLFLOW_ADDRESS),--mlflow-address $(MLFLOW_ADDRESS))
 
 e2e-airflow: $(VENV)/dev.installed $(AIRFLOW)/installed  ## Run pipelines under a real Airflow, with a browser at its pages

@@ -10,7 +10,8 @@ ARG BASE_IMAGE=debian:bookworm-slim
 
 FROM ${BASE_IMAGE} AS builder
 ARG UV=0.13.8
-RUN apt-get update \
+RUN --mount=source=docker/apt.conf,target=/etc/apt/apt.conf.d/network.conf \
+    timeout 600 apt-get update \
     && apt-get install --yes --no-install-recommends python3-venv \
     && rm -rf /var/lib/apt/lists/* \
     && python3 -m venv /uv \
@@ -23,7 +24,8 @@ RUN --mount=type=cache,target=/var/cache/uv \
 
 FROM ${BASE_IMAGE} AS airflow
 # The services run as the repository's owner, so their home and the logs are writable for all.
-RUN apt-get update \
+RUN --mount=source=docker/apt.conf,target=/etc/apt/apt.conf.d/network.conf \
+    timeout 600 apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates python3 tini \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 1000 --create-home airflow \

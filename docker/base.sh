@@ -24,7 +24,7 @@ mmdebstrap --quiet --variant=minbase --include=ca-certificates,usr-is-merged \
   --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' \
   --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
   --aptopt='Dir::Cache::pkgcache ""' --aptopt='Dir::Cache::srcpkgcache ""' --aptopt='Acquire::Languages "none"' \
-  --aptopt='Acquire::Retries "5"' \
+  --aptopt="$(realpath "$(dirname "$0")/apt.conf")" \
   --aptopt='DPkg::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb || true"; }' \
   --customize-hook="upload $authorities $authorities" \
   --customize-hook='rm -rf "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/*.bin' \

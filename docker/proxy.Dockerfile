@@ -5,7 +5,8 @@
 ARG BASE_IMAGE=debian:bookworm-slim
 
 FROM ${BASE_IMAGE} AS proxy
-RUN apt-get update \
+RUN --mount=source=docker/apt.conf,target=/etc/apt/apt.conf.d/network.conf \
+    timeout 600 apt-get update \
     && apt-get install --yes --no-install-recommends python3 tini \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /opt/convoy

@@ -20,7 +20,8 @@ FROM ${BASE_IMAGE} AS system
 # A task may run under any user id, that of the folders it mounts: the home must be writable for all. A recorded
 # run is a commit, which needs an author. A mounted repository may be another user's, and of git's settings its
 # upload-pack obeys the system's alone.
-RUN apt-get update \
+RUN --mount=source=docker/apt.conf,target=/etc/apt/apt.conf.d/network.conf \
+    timeout 600 apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates git openssh-client python3 tini \
     && rm -rf /var/lib/apt/lists/* \
     && git config --system user.name Convoy \
@@ -43,13 +44,15 @@ CMD ["python", "-m", "pipelines.worker"]
 
 FROM system AS train-system
 # Keras draws a network's layers, architecture.png, by graphviz's `dot`: 70 MB.
-RUN apt-get update \
+RUN --mount=source=docker/apt.conf,target=/etc/apt/apt.conf.d/network.conf \
+    timeout 600 apt-get update \
     && apt-get install --yes --no-install-recommends graphviz \
     && rm -rf /var/lib/apt/lists/*
 
 FROM ${BASE_IMAGE} AS builder
 ARG UV=0.13.8
-RUN apt-get update \
+RUN --mount=source=docker/apt.conf,target=/etc/apt/apt.conf.d/network.conf \
+    timeout 600 apt-get update \
     && apt-get install --yes --no-install-recommends binutils python3-venv \
     && rm -rf /var/lib/apt/lists/* \
     && python3 -m venv /uv \

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import urllib.request
 from datetime import datetime
 from http import HTTPStatus
@@ -72,26 +73,32 @@ def add_task_note(config: Config, ti: Any, text: str) -> None:
     _annotate(config, ti, text, f"dagRuns/{quote(ti.run_id)}/taskInstances/{quote(ti.task_id)}{index}")
 
 
-def has_pool(config: Config, name: str) -> bool:
-    """Whether Airflow has a pool; True where that cannot be known."""
-    if name == "default_pool":
-        return True
+def slots_of_pool(config: Config, name: str) -> float | None:
+    """How many slots a pool of Airflow has; infinity without a limit, None where that cannot be known.
+
+    Raises:
+        LookupError: Airflow has no such pool.
+    """
     try:
-        if (access := _access(config)) is not None:
-            return _exists(f"{access[0]}/pools/{quote(name)}", access[1])
+        if (access := _access(config)) is None:
+            return None
+        slots = _slots(f"{access[0]}/pools/{quote(name)}", access[1])
     except _FAILURES as error:
         log.warning("skipped_pool_check reason=%s", _reason(error))
-    return True
+        return None
+    if slots is None:
+        raise LookupError(name)
+    return slots if slots >= 0 else math.inf
 
 
-def _exists(page: str, header: dict[str, str]) -> bool:
+def _slots(page: str, header: dict[str, str]) -> int | None:
+    """The slots of a pool as the API has them, -1 without a limit; None where there is no such pool."""
     try:
-        _ask(page, "GET", None, header)
+        return int(_ask(page, "GET", None, header)["slots"])
     except HTTPError as error:
         if error.code == HTTPStatus.NOT_FOUND:
-            return False
+            return None
         raise
-    return True
 
 
 def answer_to_earlier_try(config: Config, ti: Any) -> dict[str, Any] | None:

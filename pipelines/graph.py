@@ -33,6 +33,10 @@ SETTINGS: dict[str, type] = {
 }
 
 
+# The pool of a task that names none.
+DEFAULT_POOL = "default_pool"
+
+
 class GraphError(Exception):
     """dvc.yaml holds something that cannot become a task."""
 
@@ -62,7 +66,7 @@ class Settings:
     memory: str | None = None
     gpu: int = 0
     nodes: int = 1
-    pool: str = "default_pool"
+    pool: str = DEFAULT_POOL
     retries: int = 2
     timeout: int = 24 * 60
     messages: tuple[str, ...] = ()
@@ -76,6 +80,10 @@ class Settings:
     def with_nodes(self, nodes: int | None) -> "Settings":
         """The same with a run's number of processes, where that is not None and the stage trains networks."""
         return self if nodes is None or not self.trains else replace(self, nodes=nodes)
+
+    def with_pool(self, pool: str | None) -> "Settings":
+        """The same with a run's pool, where that is not empty and the stage's `meta:` names none."""
+        return replace(self, pool=pool) if pool and self.pool == DEFAULT_POOL else self
 
     @property
     def slots(self) -> int:

@@ -110,15 +110,10 @@ class Plan(Worker):
             limits = {task.stage: settings_of(task, context) for task in stages}
             backend = settings.passed_variables.get("KERAS_BACKEND", "")
             overrides.check_backend(limits, context["params"]["runner"], backend)
+            tasks = {task.task_id: Settings(pool=task.pool) for task in self.dag.tasks}
+            overrides.check_pools(tasks | limits, lambda pool: alerts.slots_of_pool(settings, pool))
         except overrides.FormError as error:
             raise AirflowFailException(f"plan: {error}") from None
-        for pool in {task.pool for task in self.dag.tasks} | {context["params"]["pool"] or self.pool}:
-            # Airflow would let its tasks wait for ever, without a word on any page.
-            if not alerts.has_pool(settings, pool):
-                hint = (
-                    f"create it on the page Admin, Pools, or by: airflow pools set {pool} SLOTS DESCRIPTION"
-                )
-                raise AirflowFailException(f"plan: Airflow has no pool {pool}; {hint}")
         if context["dag_run"].run_type == "backfill":
             self._skip_backfill(context)
         forced = json.dumps(context["params"]["force"] or [])
@@ -247,7 +242,8 @@ class CleanUp(Worker):
 def settings_of(task: Worker, context: Any) -> Settings:
     """Settings of a task in a run: those of dvc.yaml, or of the run's form."""
     params = context["params"]
-    return task.settings.with_gpus(params.get("gpus")).with_nodes(params.get("nodes"))
+    settings = task.settings.with_gpus(params.get("gpus")).with_nodes(params.get("nodes"))
+    return settings.with_pool(params.get("pool"))
 
 
 def may_run(task: Any, plan: Mapping[str, Any], address: str) -> bool:

@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -80,6 +80,37 @@ def check_backend(stages: Mapping[str, Settings], runner: str, backend: str) -> 
             raise FormError(
                 f"gpu of {stage} is {settings.gpu} and KERAS_BACKEND is jax; the image train-gpu has no JAX: "
                 f"name an image with JAX for GPUs under meta: of {stage} in dvc.yaml"
+            )
+
+
+def check_pools(tasks: Mapping[str, Settings], slots_of: Callable[[str], float | None]) -> None:
+    """Refuse tasks that Airflow would let wait for a slot for ever, without a word on any page.
+
+    Args:
+        tasks: By name, the settings of the tasks of this run.
+        slots_of: Gives the slots of a pool, None where that cannot be known; raises LookupError where Airflow
+            has no such pool.
+
+    Raises:
+        FormError: With the first such task or pool.
+    """
+    slots: dict[str, float | None] = {}
+    for pool in dict.fromkeys(settings.pool for settings in tasks.values()):
+        try:
+            slots[pool] = slots_of(pool)
+        except LookupError:
+            raise FormError(
+                f"Airflow has no pool {pool}; create it on the page Admin, Pools, or by: "
+                f"airflow pools set {pool} SLOTS DESCRIPTION"
+            ) from None
+    for name, settings in tasks.items():
+        available = slots[settings.pool]
+        if available is not None and settings.slots > available:
+            raise FormError(
+                f"{name} takes {settings.slots} slots, one for each GPU of each node (nodes: "
+                f"{settings.nodes}, GPUs of each: {settings.gpu}), and Airflow's pool {settings.pool} has "
+                f"{available}: choose fewer nodes or GPUs, another pool, or give it more slots on the page "
+                "Admin, Pools"
             )
 
 

@@ -18,7 +18,7 @@ from stages.common import fingerprint, launcher, log, machine, ranks
 from stages.common.files import read_json, replace_folder_atomically, write_json
 from stages.common.history import CHECKPOINTS, History
 from stages.data import portions, store
-from stages.models import learners
+from stages.models import environment, learners
 from stages.models.learners import FIT, HISTORY, SPEC
 from stages.models.protocols import Learner, LearnerParams, Resumable
 from stages.models.training import checkpoints, monitor
@@ -139,6 +139,7 @@ def _identity(params: LearnerParams, rows: store.Reader) -> dict[str, Any]:
         "data": rows.provenance,
         "code": fingerprint.code("stages.train", plugins),
         "keras": [version("keras"), os.environ.get("KERAS_BACKEND", "tensorflow")],
+        **environment.variables(),
     }
 
 

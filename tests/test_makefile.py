@@ -15,7 +15,10 @@ ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.starts
 
 @pytest.mark.parametrize("target", ["find-learning-rate", "sweep", "predict", "replay"])
 def test_a_missing_variable_is_named_before_anything_runs(target: str) -> None:
-    installed = [word for name in ("stages", "sweep") for word in ("--old-file", f".venv/{name}.installed")]
+    # With JAX, as `make test-fast BACKEND=jax` hands KERAS_BACKEND on.
+    installed = [
+        word for name in ("stages", "sweep", "jax") for word in ("--old-file", f".venv/{name}.installed")
+    ]
     words = ["make", *installed, target]
     done = subprocess.run(words, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
@@ -114,9 +117,17 @@ def test_the_packages_of_airflow_are_audited_even_where_they_were_not_installed(
     assert done.stdout.index("Installing Airflow") < done.stdout.index("pip-audit")
 
 
+# They run stages or networks, or start an Airflow whose tasks do.
+@pytest.mark.parametrize(
+    "target",
+    ["run", "reproduce", "find-learning-rate", "sweep", "preview", "predict", "airflow", "bench"],
+)
 @pytest.mark.parametrize(("backend", "installs"), [("tensorflow", False), ("jax", True)])
-def test_a_run_installs_its_backend(backend: str, installs: bool, tmp_path: Path) -> None:
-    words = ["make", "--dry-run", f"VENV={tmp_path}/none", "run"]
+def test_a_target_that_uses_keras_installs_its_backend(
+    target: str, backend: str, installs: bool, tmp_path: Path
+) -> None:
+    environments = [f"VENV={tmp_path}/none", f"AIRFLOW={tmp_path}/airflow"]
+    words = ["make", "--dry-run", *environments, target, "MEMBER=lenet", "FILES=a.jpg"]
     environment = ENVIRONMENT | {"KERAS_BACKEND": backend}
     done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     assert ("requirements/jax.txt" in done.stdout) is installs

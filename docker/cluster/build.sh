@@ -40,11 +40,13 @@ done
 for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.list; do
   [ -e "$file" ] && sed -n 's/^deb /deb-src /p' "$file" >"$folder/apt/parts/${file##*/}.list"
 done
+APT_CONFIG=$(realpath "$(dirname "$0")/../apt.conf")
+export APT_CONFIG
 apt=(apt-get -qq -o Dir::Etc::sourcelist=/dev/null -o "Dir::Etc::sourceparts=$folder/apt/parts"
   -o "Dir::State::lists=$folder/apt/lists" -o Dir::Cache::srcpkgcache= -o Dir::Cache::pkgcache= -o APT::Sandbox::User=root)
 source=$folder/go/src/k8s.io/kubernetes
 if [ ! -e "$source/debian" ]; then
-  "${apt[@]}" update >&2
+  timeout 600 "${apt[@]}" update >&2
   (cd "$folder/apt" && "${apt[@]}" source --download-only "kubernetes=$package" >&2)
   mkdir -p "${source%/*}"
   rm -rf "$source.part"

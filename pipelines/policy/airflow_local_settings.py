@@ -15,7 +15,6 @@ log = logging.getLogger(__name__)
 _DAGS = {path.stem for path in (CODE / "pipelines" / "dags").glob("*.py")}
 # More than the weight of any task of one run: how many tasks come after it.
 _STEP = 1000
-_DEFAULT_POOL = "default_pool"
 
 
 def task_instance_mutation_hook(task_instance: Any, dag_run: Any = None) -> None:
@@ -35,14 +34,12 @@ def task_instance_mutation_hook(task_instance: Any, dag_run: Any = None) -> None
         return
     try:
         stage = _stages(DVC_YAML.stat().st_mtime_ns)[task_instance.task_id]
-        settings = stage.settings.with_gpus(gpus).with_nodes(nodes)
+        settings = stage.settings.with_gpus(gpus).with_nodes(nodes).with_pool(pool)
     except Exception as error:
         # It would end the scheduler. A person may just be editing dvc.yaml.
         log.warning("skipped_pool task=%s reason=%s", task_instance.task_id, error)
         return
-    task_instance.pool_slots = settings.slots
-    if pool and settings.pool == _DEFAULT_POOL:
-        task_instance.pool = pool
+    task_instance.pool, task_instance.pool_slots = settings.pool, settings.slots
 
 
 @lru_cache(maxsize=1)

@@ -13,6 +13,7 @@ unpickles what it receives. docs/scale_data.md says how to start them and how to
 """
 
 import asyncio
+import itertools
 import json
 import platform
 import threading
@@ -71,6 +72,7 @@ class Answer(NamedTuple):
     """What a worker sends back: its result and log lines, or what it has that the stage does not."""
 
     worker: str
+    address: str
     result: Any
     lines: list[Line]
     other: Mapping[str, Any] | None
@@ -125,6 +127,10 @@ class _Workers(Executor):
         self._client, self._address = client, address
         self._identity = _identity(follows_from, args)
         self._work = Run(uuid.uuid4().hex, follows_from, args, fingerprint.digest(self._identity))
+        # By worker: when it was last sent what a call needs, and a lock around that.
+        self._supplied: dict[str, int] = {}
+        self._supplying: dict[str, threading.Lock] = {}
+        self._clock = itertools.count()
         self._problem: str | None = None
         self._closed = threading.Event()
         self._watch = threading.Thread(target=self._check_regularly, daemon=True)
@@ -145,8 +151,36 @@ class _Workers(Executor):
 
     def call(self, function: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
         """Make a call on any worker, and log the lines that it logged there."""
+        result: Result = self._checked(function, args, kwargs).result
+        return result
+
+    def call_supplied(
+        self, function: Callable[..., Result | None], *args: Any, supply: Callable[[], object]
+    ) -> Result:
+        """Make a call on any worker. One that lacks what it needs is sent that once, not by each thread."""
+        while True:
+            start = next(self._clock)
+            answer = self._checked(function, args, {})
+            address = answer.address
+            if answer.result is None:
+                with self._supplying.setdefault(address, threading.Lock()):
+                    if self._supplied.get(address, -1) > start:
+                        continue
+                    answer = self._checked(function, (*args, supply()), {}, address)
+                    self._supplied[answer.address] = next(self._clock)
+            result: Result = answer.result
+            return result
+
+    def _checked(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        address: str | None = None,
+    ) -> Answer:
+        """Make a call on the worker of an address, if it lives, or on any; raises where it is no copy."""
         assert function.__module__ != "__main__", "a worker cannot import what the command line calls"
-        answer = self._ask(function, args, kwargs)
+        answer = self._ask(function, args, kwargs, address)
         log.repeat(answer.lines, worker=answer.worker)
         if answer.other is not None:
             difference = _difference(self._identity, answer.other)
@@ -154,12 +188,18 @@ class _Workers(Executor):
                 f"worker {answer.worker} of {self._address} is no copy of this stage: {difference}; "
                 f"{_START_IT}"
             )
-        result: Result = answer.result
-        return result
+        return answer
 
-    def _ask(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Answer:
+    def _ask(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        address: str | None,
+    ) -> Answer:
+        where = {"workers": [address], "allow_other_workers": True} if address else {}
         try:
-            future = self._client.submit(perform, self._work, function, args, kwargs, pure=False)
+            future = self._client.submit(perform, self._work, function, args, kwargs, pure=False, **where)
             answer: Answer = future.result()
         except KilledWorker as error:
             last = error.last_worker.address
@@ -209,13 +249,13 @@ class _Workers(Executor):
 
 def perform(work: Run, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Answer:
     """Make a call: this runs on a worker."""
-    worker = str(get_worker().name)
+    worker, address = str(get_worker().name), str(get_worker().address)
     own = _own_identity(work)
     if fingerprint.digest(own) != work.digest:
-        return Answer(worker, None, [], own)
+        return Answer(worker, address, None, [], own)
     with log.collected() as lines:
         result = function(*args, **kwargs)
-    return Answer(worker, result, lines, None)
+    return Answer(worker, address, result, lines, None)
 
 
 def _own_identity(work: Run) -> dict[str, Any]:

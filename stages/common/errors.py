@@ -17,8 +17,10 @@ import errno
 import re
 import textwrap
 import traceback
+import zlib
 from http.client import HTTPException
 from urllib.error import HTTPError, URLError
+from zipfile import BadZipFile
 
 PERMANENT, WRONG_USAGE, UNEXPECTED, TRANSIENT, INTERRUPTED, TERMINATED = 1, 2, 70, 75, 130, 143
 
@@ -39,6 +41,19 @@ _PERMANENT_ERRNO = frozenset(
         errno.EPERM,
         errno.EROFS,
     }
+)
+# What readers of models and checkpoints raise of a file that is damaged or something else, after
+# `raise_if_transient`. zipfile raises RuntimeError for flags and versions that it does not know.
+UNREADABLE = (
+    BadZipFile,
+    EOFError,
+    IndexError,
+    KeyError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    zlib.error,
 )
 # A terminal's codes for bold text and colours.
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")

@@ -41,6 +41,22 @@ class Executor:
         """Return the function's result for plain data. It is a function of a module in `stages/`."""
         return function(*args, **kwargs)
 
+    def call_supplied(
+        self, function: Callable[..., Result | None], *args: Any, supply: Callable[[], object]
+    ) -> Result:
+        """Make a call that needs something large, which a process that lacks it is given.
+
+        Args:
+            function: As in `call`. It returns None where its process lacks what it needs.
+            *args: Its arguments.
+            supply: Gives its further argument: what it needs.
+        """
+        result = self.call(function, *args)
+        if result is None:
+            result = self.call(function, *args, supply())
+        assert result is not None
+        return result
+
     def mapped(
         self, function: Callable[[Item], Result], items: Iterable[Item], ahead: int | None = None
     ) -> Iterator[Result]:

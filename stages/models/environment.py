@@ -1,4 +1,4 @@
-"""What decides how floats are rounded: versions of packages, Keras' backend, the kind of processor."""
+"""What decides how floats are rounded: packages' versions, Keras' backend, oneDNN, the kind of processor."""
 
 import os
 import platform
@@ -8,6 +8,7 @@ from typing import Any
 
 # Where they are installed.
 _PACKAGES = ("numpy", "opencv-python-headless", "keras", "tensorflow-cpu", "tensorflow", "jax", "torch")
+_ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 
 
 def describe() -> dict[str, Any]:
@@ -16,7 +17,18 @@ def describe() -> dict[str, Any]:
         "packages": {name: installed for name in _PACKAGES if (installed := _version(name))},
         "backend": os.environ.get("KERAS_BACKEND", "tensorflow"),
         "machine": [platform.machine(), _processor(), Path("/dev/nvidia0").exists()],
+        **variables(),
     }
+
+
+def variables() -> dict[str, str]:
+    """Variables that change numbers, by name, with their values; one that has its default is left out.
+
+    So results that were stored with the defaults keep their keys.
+    """
+    # `stages/common/__init__.py` sets 1, and TensorFlow reads `true` likewise.
+    value = os.environ.get(_ONEDNN, "1").lower()
+    return {} if value in ("1", "true") else {_ONEDNN: value}
 
 
 def _version(package: str) -> str | None:

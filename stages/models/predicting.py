@@ -1,7 +1,8 @@
 """Class probabilities of a fitted learner, computed by this process or by Dask's workers.
 
 Rows are computed a portion at a time, and no portion needs another one. So workers do not communicate, and
-the probabilities are those of one process to the byte. A worker that lacks the learner is sent its files.
+the probabilities are those of one process to the byte. A worker that lacks the learner is sent its files,
+once.
 """
 
 import io
@@ -55,11 +56,7 @@ class Predictor:
 
     def __call__(self, rows: NDArray[Any]) -> NDArray[np.float32]:
         """Compute the probabilities of rows (n, …)."""
-        result = self._executor.call(probabilities, rows, self._key, self._patch)
-        if result is None:
-            result = self._executor.call(probabilities, rows, self._key, self._patch, self._packed())
-        assert result is not None
-        return result
+        return self._executor.call_supplied(probabilities, rows, self._key, self._patch, supply=self._packed)
 
     def _packed(self) -> bytes:
         """The member's files as a ZIP archive; read when a worker lacks them."""

@@ -25,7 +25,7 @@ from stages.common.redaction import redact
 from stages.tracking.server import project_root
 
 FILE = "record.json"
-_LOCK = "lock"
+_LOCK, _DAMAGED = "lock", ".damaged"
 
 
 def waiting() -> Path:
@@ -97,7 +97,7 @@ class Record:
         """Rename a record that cannot be used, so that no later stage reads it, and close it."""
         self.close()
         if self.folder.exists():
-            aside = self.folder.rename(self.folder.with_suffix(f".{uuid.uuid4().hex[:8]}.damaged"))
+            aside = self.folder.rename(self.folder.with_suffix(f".{uuid.uuid4().hex[:8]}{_DAMAGED}"))
             log.warning("set_aside_damaged_record", path=aside, reason=repr(error))
 
     def save(self) -> None:
@@ -150,7 +150,12 @@ class Record:
 def claimed() -> Iterator[Record]:
     """Yield the records of dead processes: of killed stages, and of failed ones that no server has."""
     for path in sorted(waiting().glob(f"*/{FILE}")):
-        record = Record.claim(path.parent) if path.parent.suffix != ".damaged" else None
+        record = Record.claim(path.parent) if path.parent.suffix != _DAMAGED else None
         if record:
             yield record
             record.close()
+
+
+def set_aside() -> list[Path]:
+    """Return the folders of records that could not be used."""
+    return sorted(waiting().glob(f"*{_DAMAGED}"))

@@ -14,7 +14,7 @@ from pathlib import Path
 from stages.common import git, log, machine
 from stages.common.files import digest, remove, write_json
 from stages.common.redaction import redact_all
-from stages.tracking import executions, upload
+from stages.tracking import executions, missed, upload
 from stages.tracking.live import Live
 from stages.tracking.record import Record, now, waiting
 from stages.tracking.run import Run
@@ -119,7 +119,7 @@ def _finish(record: Record, live: Live, status: str, keep: Path | None) -> None:
         record.delete()
     record.close()
     if uploaded:
-        upload.upload_waiting()
+        missed.upload_waiting()
 
 
 def _tags() -> dict[str, str]:

@@ -34,6 +34,10 @@ class TrackingError(ConvoyError):
     """The tracking server refuses a request, or the address is not one of a tracking server."""
 
 
+class AddressError(TrackingError):
+    """MLFLOW_TRACKING_URI is no address of a tracking server."""
+
+
 class Unreachable(TrackingError, TransientError):  # noqa: N818  (a state, not a mistake: the record waits)
     """The tracking server does not answer."""
 
@@ -88,20 +92,21 @@ def connected() -> Iterator["MlflowClient"]:
         A client of the server at `address()`.
 
     Raises:
+        AddressError: The address is none of a tracking server.
         Unreachable: The server does not answer, or answers that it is busy or broken.
-        TrackingError: The server refuses, or the address cannot be used. The text names no credentials.
+        TrackingError: The server refuses. No text names credentials.
     """
     uri = export_address()
     collector.import_packages("mlflow", "sqlalchemy.exc")
-    import mlflow
-    from mlflow.exceptions import MlflowException
+    from mlflow.exceptions import InvalidUrlException, MlflowException
     from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
     for noisy in ("mlflow", "alembic"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     try:
-        mlflow.set_tracking_uri(uri)
-        yield mlflow.MlflowClient(uri)
+        yield _client(uri)
+    except InvalidUrlException as error:
+        raise _address_error(uri, error) from error
     except (MlflowException, SQLAlchemyError) as error:
         status = 400
         if isinstance(error, MlflowException):
@@ -109,6 +114,43 @@ def connected() -> Iterator["MlflowClient"]:
         transient = isinstance(error, OperationalError) or status >= 500 or status in _BUSY
         kind = Unreachable if transient else TrackingError
         raise kind(f"tracking at {redact(uri)}: {textwrap.shorten(redact(str(error)), 300)}") from error
+
+
+def _client(uri: str) -> "MlflowClient":
+    """Make a client, which asks no server over HTTP. What it says of a database is left as it is."""
+    import mlflow
+    from mlflow.exceptions import MlflowException
+    from mlflow.store.db.db_types import DATABASE_ENGINES
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        mlflow.set_tracking_uri(uri)
+        return mlflow.MlflowClient(uri)
+    except (ArgumentError, ImportError, ValueError) as error:
+        # An ImportError is of a database whose driver is not installed.
+        raise _address_error(uri, error) from error
+    except MlflowException as error:
+        if uri.startswith(tuple(DATABASE_ENGINES)):
+            raise
+        raise _address_error(uri, error) from error
+
+
+def _address_error(uri: str, error: Exception) -> AddressError:
+    reason = textwrap.shorten(redact(str(error)), 160, placeholder=" …")
+    return AddressError(
+        f"tracking at {redact(uri)}: {reason}; allowed in MLFLOW_TRACKING_URI: http://HOST:PORT, "
+        "https://HOST:PORT, sqlite:///FILE, or another database whose driver is installed"
+    )
+
+
+def check() -> None:
+    """Ask the server for something.
+
+    Raises:
+        AddressError, Unreachable, TrackingError: As `connected`.
+    """
+    with connected() as client:
+        client.search_experiments(max_results=1)
 
 
 def find(client: "MlflowClient", record: str, experiment: str) -> str | None:

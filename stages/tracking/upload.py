@@ -5,14 +5,13 @@ record ended. Every part may be sent again without harm, because names and times
 server may die at any moment, also between a part and the tag.
 """
 
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from stages.common import log
 from stages.tracking import executions, parts
 from stages.tracking.executions import PARENT, PROCESS, Execution
-from stages.tracking.record import FILE, Record, claimed, now
+from stages.tracking.record import Record
 from stages.tracking.server import RECORD, TrackingError, Unreachable, connected, experiment, find
 
 if TYPE_CHECKING:
@@ -24,57 +23,6 @@ FOLDER, LOG = "tracking", "log.txt"
 ERROR = "error"
 # Tags that the parent shares with the first of its children.
 _SHARED = ("recipe", "manifest", "git.commit", "git.dirty", "mlflow.user", "mlflow.source.git.commit")
-
-
-def sync(folders: Iterable[Path]) -> int:
-    """Upload what a server has missed of the runs that made these outputs, which stay as they are.
-
-    Args:
-        folders: Outputs of stages that track. Those without a record are passed over.
-
-    Returns:
-        The number of records. A server that has none of a run gets all of it.
-
-    Raises:
-        Unreachable: The server does not answer. A record that it refuses is a warning.
-    """
-    records = [folder / FOLDER for folder in folders if (folder / FOLDER / FILE).exists()]
-    for folder in records:
-        try:
-            record = Record.read(folder)
-        except (OSError, ValueError, KeyError) as error:
-            log.warning("skipped_damaged_record", path=folder, reason=str(error))
-            continue
-        try:
-            upload(record)
-        except Unreachable:
-            raise
-        except TrackingError as error:
-            # A deleted experiment, for one: the stage that asks has work of its own.
-            log.warning("skipped_refused_record", path=folder, reason=str(error))
-    return len(records)
-
-
-def upload_waiting() -> int:
-    """Upload and remove the records of failed and killed stages; return how many have to wait."""
-    return sum(not _uploaded(record) for record in claimed())
-
-
-def _uploaded(record: Record) -> bool:
-    try:
-        values = record.values
-        if values["ended"] is None:
-            values |= {"status": "KILLED", "ended": now()}
-            record.save()
-        upload(record)
-    except TrackingError:
-        return False
-    except (LookupError, TypeError, ValueError) as error:
-        # Another version wrote it, or a person: it must not stop the stage that has just ended.
-        record.set_aside(error)
-        return False
-    record.delete()
-    return True
 
 
 def end_killed_everywhere() -> None:

@@ -32,6 +32,8 @@ from tests.common.test_faults import visible
 from tests.conftest import Project, write_images
 
 pytest.importorskip("distributed", reason="the extra `dask` is not installed")
+from distributed import Client
+
 from stages.common import dask_workers
 from tests.common.cluster import ROOT, Cluster
 
@@ -201,6 +203,35 @@ def test_a_network_predicts_on_workers_as_in_threads(
     for split in ("val", "test"):
         first, second = (tmp_path / way / f"{split}.h5" for way in ("by_workers", "by_threads"))
         assert first.read_bytes() == second.read_bytes()
+
+
+@pytest.mark.parametrize("names", [["first"], ["first", "second"]])
+def test_each_worker_is_sent_the_member_once(
+    tmp_path: Path, project: Project, workers: Cluster, monkeypatch: pytest.MonkeyPatch, names: list[str]
+) -> None:
+    """All threads of the stage ask at once, before a worker has the member."""
+    sent: list[str] = []
+    submit = Client.submit
+
+    def count(
+        client: Any, function: Any, work: Any, called: Any, args: Any, *rest: Any, **options: Any
+    ) -> Any:
+        sent.extend(options.get("workers", ["any"])[0] for value in args if isinstance(value, bytes))
+        return submit(client, function, work, called, args, *rest, **options)
+
+    monkeypatch.setattr(Client, "submit", count)
+    monkeypatch.setattr(portions, "_MAX_ROWS", 4)
+    if names == ["first"]:
+        workers.stop("second")
+    predict(
+        "one",
+        params=CENTER,
+        model=project.root / ".member",
+        data=project.root / "features",
+        predictions=tmp_path / "predictions",
+    )
+    assert len(sent) == len(set(sent)) <= len(names)
+    assert sent
 
 
 def test_all_ports_are_those_of_the_loopback_interface(workers: Cluster) -> None:

@@ -2,7 +2,8 @@
 # hadolint global ignore=DL3008
 ARG BASE_IMAGE=debian:bookworm-slim
 FROM ${BASE_IMAGE}
-RUN apt-get update \
+RUN --mount=source=docker/apt.conf,target=/etc/apt/apt.conf.d/network.conf \
+    timeout 600 apt-get update \
     && apt-get install --yes --no-install-recommends postgresql \
     && rm -rf /var/lib/apt/lists/* /etc/postgresql /var/lib/postgresql/* \
     && install --directory --owner postgres /var/lib/postgresql/data /docker-entrypoint-initdb.d

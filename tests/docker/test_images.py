@@ -1,4 +1,6 @@
 import json
+import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,6 +11,8 @@ import pytest
 from tests.docker.conftest import ROOT, build
 
 DOCKERFILES = sorted((ROOT / "docker").glob("*.Dockerfile"))
+# What apt waits for, and how often it tries again.
+APT_CONF = ROOT / "docker" / "apt.conf"
 
 
 def _output(image: str, *words: str, options: tuple[str, ...] = ()) -> str:
@@ -29,6 +33,42 @@ def _inspected(image: str) -> dict[str, Any]:
 def test_hadolint_has_nothing_to_say(path: Path) -> None:
     done = subprocess.run(["hadolint", "--no-color", path], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "path", [*DOCKERFILES, ROOT / "tests" / "docker" / "postgres.Dockerfile"], ids=lambda path: path.stem
+)
+def test_each_apt_of_a_build_gives_up_a_mirror_that_stalls(path: Path) -> None:
+    instructions = path.read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
+    runs = [line for line in instructions if line.startswith("RUN") and "apt-get" in line]
+    mount = "RUN --mount=source=docker/apt.conf,target=/etc/apt/apt.conf.d/network.conf "
+    assert runs
+    assert [
+        line for line in runs if not re.match(rf"{re.escape(mount)} *timeout 600 apt-get update ", line)
+    ] == []
+
+
+@pytest.mark.parametrize("name", [".ci/run", "docker/base.sh", "docker/cluster/build.sh"])
+def test_each_apt_of_a_script_gives_up_a_mirror_that_stalls(name: str) -> None:
+    """Besides the words of messages, and the check that there is an apt."""
+    lines = (ROOT / name).read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
+    commands = re.compile(r"(?<!Debian: )apt-get (-|install|update)|^mmdebstrap")
+    script = "\n".join(lines)
+    exported = "export APT_CONFIG\n" in script and "/apt.conf" in script
+    calls = [line for line in lines if commands.search(line) and not line.startswith(("#", "["))]
+    assert calls
+    assert [line for line in calls if "apt.conf" not in line and not exported] == []
+    updates = [line for line in lines if re.search(r"(apt-get|\}\") update", line) and line[0] not in "#["]
+    assert [line for line in updates if "timeout 600 " not in line] == []
+
+
+@pytest.mark.skipif(shutil.which("apt-config") is None, reason="apt is not installed")
+def test_apt_reads_what_it_is_told() -> None:
+    environment = os.environ | {"APT_CONFIG": str(APT_CONF)}
+    done = subprocess.run(["apt-config", "dump"], env=environment, capture_output=True, text=True, check=True)
+    settings = dict(line.rstrip(";").split(" ", 1) for line in done.stdout.splitlines())
+    for key in ("Acquire::http::Timeout", "Acquire::https::Timeout", "Acquire::Retries"):
+        assert settings[key] in ('"20"', '"3"')
 
 
 @pytest.mark.slow

@@ -115,6 +115,12 @@ def test_a_runs_nodes_are_those_of_the_stages_that_train_networks(load: Any) -> 
     assert resize.with_nodes(3) == resize
 
 
+def test_a_runs_pool_is_that_of_stages_that_name_none() -> None:
+    own = graph.Settings(pool="own")
+    assert graph.Settings().with_pool("gpu").pool == "gpu"
+    assert (own.with_pool("gpu"), own.with_pool(None), own.with_pool("")) == (own, own, own)
+
+
 @pytest.mark.parametrize(
     ("command", "nodes", "says"),
     [

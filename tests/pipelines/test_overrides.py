@@ -1,5 +1,6 @@
 """What a filled form means: overrides, contradictions, the points of a grid."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -70,6 +71,51 @@ def test_gpus_under_jax_need_an_image_that_has_it(runner: str) -> None:
             overrides.check_backend({"train": Settings(image="train", gpu=1, nodes=nodes)}, runner, "jax")
     overrides.check_backend({"train": Settings(image="train", gpu=1)}, runner, "tensorflow")
     overrides.check_backend({"train": Settings(image="registry/own:1", gpu=1)}, runner, "jax")
+
+
+def slots_of(pool: str) -> float | None:
+    return {"gpu": 4, "default_pool": 128, "closed": 0, "endless": math.inf, "unknown": None}[pool]
+
+
+@pytest.mark.parametrize(
+    ("train", "says"),
+    [
+        (
+            Settings(gpu=2, nodes=3, pool="gpu"),
+            r"train takes 6 slots, .*: 3, .*: 2\), .* pool gpu has 4:",
+        ),
+        (Settings(gpu=1, nodes=5, pool="gpu"), "train takes 5 slots"),
+        (
+            Settings(gpu=3, nodes=43),
+            "train takes 129 slots, .* default_pool has 128: choose fewer",
+        ),
+        (Settings(pool="closed"), "train takes 1 slots, .* pool closed has 0"),
+        (Settings(pool="absent"), "Airflow has no pool absent; create it on the page Admin, Pools"),
+    ],
+)
+def test_a_task_that_its_pool_has_no_room_for_is_refused(train: Settings, says: str) -> None:
+    with pytest.raises(overrides.FormError, match=says) as caught:
+        overrides.check_pools({"plan": Settings(), "train": train}, slots_of)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "train",
+    [
+        Settings(gpu=2, nodes=2, pool="gpu"),
+        Settings(gpu=64, nodes=64, pool="endless"),
+        Settings(gpu=64, nodes=64, pool="unknown"),
+        Settings(nodes=128),
+    ],
+)
+def test_a_task_that_its_pool_has_room_for_passes(train: Settings) -> None:
+    overrides.check_pools({"plan": Settings(), "train": train}, slots_of)
+
+
+def test_each_pool_is_asked_for_once() -> None:
+    names: list[str] = []
+    overrides.check_pools({"a": Settings(), "b": Settings(), "c": Settings(pool="gpu")}, names.append)
+    assert names == ["default_pool", "gpu"]
 
 
 def test_a_grid_has_every_combination() -> None:

@@ -41,7 +41,7 @@ def test_a_login_in_the_uri_is_nowhere_in_what_a_run_writes(
     assert [path for path in files if SECRET.encode() in path.read_bytes()] == []
 
     tracking.sync([tmp_path / "outputs"])
-    assert tracking.upload_waiting() == 0
+    assert tracking.upload_waiting() == tracking.Counts(uploaded=1)
     experiment = MlflowClient().get_experiment_by_name("secret")
     runs = MlflowClient().search_runs([experiment.experiment_id], "tags.stage = 'x'")
     assert [run.data.params["server"] for run in runs] == ["http://***@127.0.0.1:9"]

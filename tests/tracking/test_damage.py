@@ -8,6 +8,7 @@ from mlflow import MlflowClient
 
 from stages import tracking
 from stages.common.files import read_json, write_json
+from stages.tracking import Counts
 
 
 def fail(monkeypatch: pytest.MonkeyPatch, name: str) -> Path:
@@ -69,7 +70,7 @@ def test_a_record_whose_experiment_was_deleted_is_a_warning(
     client = MlflowClient()
     client.delete_experiment(client.get_experiment_by_name("gone").experiment_id)
     caplog.clear()
-    assert tracking.sync([tmp_path / "gone", tmp_path / "damage"]) == 2
+    assert tracking.sync([tmp_path / "gone", tmp_path / "damage"]) == Counts(uploaded=1, refused=1)
     warnings = [line.getMessage() for line in caplog.records if line.name == "convoy"]
     assert warnings == ["skipped_refused_record"]
 
@@ -82,6 +83,6 @@ def test_a_damaged_record_in_outputs_is_a_warning(
             pass
     (file,) = (tmp_path / "one" / "tracking").glob("record.json*")
     file.write_bytes(file.read_bytes()[:-7])
-    assert tracking.sync([tmp_path / "one", tmp_path / "two"]) == 2
+    assert tracking.sync([tmp_path / "one", tmp_path / "two"]) == Counts(uploaded=1, damaged=1)
     warnings = [line.getMessage() for line in caplog.records if line.name == "convoy"]
     assert warnings == ["skipped_damaged_record"]

@@ -8,13 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stages.common import plugins
-from stages.common.errors import LearnerError, raise_if_transient
+from stages.common.errors import UNREADABLE, LearnerError, raise_if_transient
 from stages.common.files import read_json
 from stages.data import portions
 from stages.data.store import Reader
@@ -59,8 +58,8 @@ def _refusing_others(folder: Path) -> Iterator[None]:
     """Raise LearnerError where a folder holds no learner of this version."""
     try:
         yield
-    # skops raises a TypeError for types it does not trust.
-    except (OSError, ValueError, KeyError, TypeError, ModuleNotFoundError, BadZipFile) as error:
+    # A kind that is none is a module that is not found. skops raises a TypeError for types it does not trust.
+    except (*UNREADABLE, ModuleNotFoundError) as error:
         raise_if_transient(error)
         raise LearnerError(f"{folder} holds no model of this version: {error!r}; run train again") from error
 

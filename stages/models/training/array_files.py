@@ -1,10 +1,8 @@
 """The files of all checkpoints: numbered arrays under names, and a JSON value beside them."""
 
 import json
-import zlib
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +11,6 @@ from stages.common.files import replace_atomically
 
 Arrays = list[NDArray[Any]]
 
-# What a damaged or foreign file raises in `read`, or when its value is used. zipfile raises
-# RuntimeError for flags and versions that it does not know.
-_DAMAGED_ARCHIVE = (BadZipFile, EOFError, RuntimeError, zlib.error)
-UNREADABLE = (*_DAMAGED_ARCHIVE, OSError, ValueError, KeyError, TypeError, IndexError)
 _VALUE = "json"
 
 
@@ -42,7 +36,8 @@ def read(path: Path, *names: str) -> tuple[Any, list[Arrays]]:
     """Read what `write` wrote: the value, and the arrays of each of these names.
 
     Raises:
-        OSError, ValueError, KeyError, …: the file is damaged or something else; UNREADABLE lists the types.
+        OSError, ValueError, KeyError, …: the file is damaged or something else; UNREADABLE of
+            stages/common/errors.py lists the types.
     """
     with np.load(path, allow_pickle=False) as file:
         counts = [sum(key.rpartition("_")[0] == name for key in file.files) for name in names]

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.common import log, ranks
-from stages.common.errors import LockedError, raise_if_transient
+from stages.common.errors import UNREADABLE, LockedError, raise_if_transient
 from stages.common.files import read_json, remove, write_json
 from stages.common.history import History
 from stages.models.training import array_files
@@ -128,7 +128,7 @@ def read(folder: Path) -> State | None:
     path = folder / _LAST
     try:
         state = _read(path)
-    except array_files.UNREADABLE as error:
+    except UNREADABLE as error:
         # The file may be whole: it must not be removed.
         raise_if_transient(error)
         if path.exists():

@@ -14,10 +14,10 @@ from typing import Any
 import keras
 
 from stages.common import log
-from stages.common.errors import LearnerError, ParamsError, raise_if_transient
+from stages.common.errors import UNREADABLE, LearnerError, ParamsError, raise_if_transient
 from stages.common.files import digest, read_json
 from stages.common.history import History
-from stages.models.training import array_files, epoch_checkpoints
+from stages.models.training import epoch_checkpoints
 from stages.models.training.array_files import Arrays
 from stages.models.training.callbacks import assign, schedule_of
 from stages.models.training.epoch_checkpoints import EpochCheckpoint
@@ -57,7 +57,7 @@ def of_member(model: keras.Model, file: Path, sha256: str | None) -> Earlier:
     try:
         weights = keras.saving.load_model(file, compile=False, safe_mode=True).get_weights()
         history: History = read_json(file.with_name(SERIES))
-    except array_files.UNREADABLE as error:
+    except UNREADABLE as error:
         raise_if_transient(error)
         reason = textwrap.shorten(str(error), 200)
         raise LearnerError(f"start_from: {file.parent} holds no network that can be read: {reason}") from None

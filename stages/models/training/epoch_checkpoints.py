@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import keras
 
-from stages.common.errors import LearnerError, raise_if_transient
+from stages.common.errors import UNREADABLE, LearnerError, raise_if_transient
 from stages.common.files import remove
 from stages.common.history import History
 from stages.models.training import array_files
@@ -92,7 +92,7 @@ def read(path: Path) -> EpochCheckpoint:
         if not saved.history["epoch"]:
             raise ValueError("its history has no epoch")
         return saved
-    except array_files.UNREADABLE as error:
+    except UNREADABLE as error:
         raise_if_transient(error)
         reason = re.sub(r"\s+", " ", str(error))
         raise LearnerError(f"{path} is no checkpoint of an epoch: {reason}") from None

@@ -76,6 +76,26 @@ def test_a_folder_without_a_model_is_no_traceback(tmp_path: Path) -> None:
         learners.load(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("place", "value"), [(6, 109), (8, 1), (10, 8)], ids=["version", "flags", "compression"]
+)
+def test_a_network_with_a_damaged_directory_is_no_traceback(tmp_path: Path, place: int, value: int) -> None:
+    """Bytes of entries in the central directory of the ZIP file. zipfile raises RuntimeError for two."""
+    import keras
+
+    keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(2)]).save(tmp_path / "model.keras")
+    content = bytearray((tmp_path / "model.keras").read_bytes())
+    start = content.index(b"PK\x01\x02")
+    while start >= 0:
+        content[start + place] = value
+        start = content.find(b"PK\x01\x02", start + 1)
+    (tmp_path / "model.keras").write_bytes(content)
+    write_json(tmp_path / "spec.json", {"kind": "cnn"})
+    with pytest.raises(LearnerError, match=r"holds no model of this version.*; run train again") as caught:
+        learners.load(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_saved_network_has_no_optimizer_and_is_a_third_of_its_size(packed: Any, tmp_path: Path) -> None:
     network, _, _ = fitted(packed.packed, optimizer=optimizer("adam"), train={"epochs": 1})
     assert network._model is not None

@@ -27,8 +27,18 @@ logging.basicConfig(level=logging.WARNING)
 config = Config(airflow_url=sys.argv[1], airflow_login="admin:SECRET")
 ti = SimpleNamespace(dag_id="train", run_id="r", task_id="approve", map_index=-1, try_number=2)
 alerts.add_note(config, ti, "Recorded")
-assert alerts.has_pool(config, "gpu")
+assert alerts.slots_of_pool(config, "gpu") is None
 assert alerts.answer_to_earlier_try(config, ti) is None
+"""
+
+POOL = """
+import sys
+from pipelines import alerts
+from pipelines.config import Config
+try:
+    print(alerts.slots_of_pool(Config(airflow_url=sys.argv[1], airflow_login="admin:SECRET"), "gpu"))
+except LookupError:
+    print("no pool")
 """
 
 
@@ -40,6 +50,23 @@ class Server(ThreadingHTTPServer):
     """
 
     answer = b""
+
+
+class Api(BaseHTTPRequestHandler):
+    """Airflow's API, of which it has the login and one pool or none."""
+
+    server: Server
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.wfile.write(b'HTTP/1.0 201 Created\r\n\r\n{"access_token": "token"}')
+
+    def do_GET(self) -> None:
+        is_asked = self.path == "/api/v2/pools/gpu" and self.headers["Authorization"] == "Bearer token"
+        self.wfile.write(self.server.answer if is_asked else b"HTTP/1.0 500 Error\r\n\r\n")
+
+    def log_message(self, *about: object) -> None:
+        pass
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -59,6 +86,28 @@ def server(airflow_environment: None) -> Iterator[Server]:
         threading.Thread(target=started.serve_forever, daemon=True).start()
         yield started
         started.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("answer", "slots"),
+    [
+        (b'HTTP/1.0 200 OK\r\n\r\n{"slots": 4}', "4"),
+        (b'HTTP/1.0 200 OK\r\n\r\n{"slots": 0}', "0"),
+        (b'HTTP/1.0 200 OK\r\n\r\n{"slots": -1}', "inf"),
+        (b"HTTP/1.0 404 Not Found\r\n\r\n", "no pool"),
+        (b"HTTP/1.0 403 Forbidden\r\n\r\n", "None"),
+    ],
+)
+def test_a_pools_slots_are_those_that_airflow_says(
+    airflow_environment: None, answer: bytes, slots: str
+) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Api) as server:
+        vars(server)["answer"] = answer
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        words = [str(AIRFLOW_PYTHON), "-c", POOL, f"http://127.0.0.1:{server.server_port}"]
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
+        server.shutdown()
+    assert done.stdout.split("\n") == [slots, ""]
 
 
 def warnings(program: str, address: str) -> str:

@@ -244,6 +244,11 @@ def test_a_run_has_a_priority_and_a_pool(airflow: Airflow, complete: str) -> Non
     note = airflow.run("train", run)["note"]
     assert note.startswith("Failed: `plan: Airflow has no pool small; create it on the page Admin, Pools")
 
+    airflow.ask("POST", "pools", {"name": "closed", "slots": 0})
+    run = airflow.trigger("train", overrides=["base=60"], pool="closed")
+    assert airflow.ended("train", run) == "failed"
+    assert "Airflow's pool closed has 0: choose fewer nodes" in airflow.run("train", run)["note"]
+
     airflow.ask("POST", "pools", {"name": "small", "slots": 1})
     run = airflow.trigger("train", overrides=["base=60"], force=["judge"], priority=7, pool="small")
     assert airflow.ended("train", run) == "success"
