@@ -9,7 +9,7 @@ from pathlib import Path
 CODE = Path(__file__).parents[1]
 DVC_YAML = CODE / "dvc.yaml"
 # Variables that the stages get from Airflow's own processes: with CONVOY_DEBUG=1 an error has its traceback.
-ALWAYS_PASSED = ("MLFLOW_TRACKING_URI", "KERAS_BACKEND", "CONVOY_DEBUG")
+ALWAYS_PASSED = ("MLFLOW_TRACKING_URI", "KERAS_BACKEND", "TF_ENABLE_ONEDNN_OPTS", "CONVOY_DEBUG")
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ class Config:
         tolerations: A JSON list of Kubernetes' tolerations.
         priority_class: The pods' PriorityClass; empty for the cluster's default.
         passes: Comma-separated names of further variables that the stages get.
-        passed_variables: Those variables with their values, and MLFLOW_TRACKING_URI, KERAS_BACKEND and
-            CONVOY_DEBUG; not read from the environment itself.
+        passed_variables: Those variables with their values, and those of ALWAYS_PASSED; not read from the
+            environment itself.
     """
 
     repository: str = str(CODE)

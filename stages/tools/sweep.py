@@ -26,7 +26,7 @@ from stages import cli, params
 from stages.common import fingerprint, log
 from stages.common.errors import ConvoyError, ParamsError
 from stages.data import store
-from stages.models import learners
+from stages.models import environment, learners
 from stages.models.protocols import LearnerParams
 from stages.report.pages import commands
 from stages.tools import _space
@@ -125,7 +125,9 @@ def study_name(checked: params.Params, member: str, ranges: Ranges) -> str:
     data = [_identity(Path(settings.input) / f"{split}.h5") for split in ("train", "val")]
     code = Path(settings.code)
     plugins = {f"stages.models.{code.parent.name}": (code.stem,), learners.__name__: (settings.kind,)}
-    digest = fingerprint.digest(common, ranges, data, fingerprint.code("stages.tools.trial", plugins))
+    backend = [os.environ.get("KERAS_BACKEND", "tensorflow"), environment.variables()]
+    code_of_trials = fingerprint.code("stages.tools.trial", plugins)
+    digest = fingerprint.digest(common, ranges, data, code_of_trials, backend)
     return f"{checked.recipe}/{member}/{digest[:12]}"
 
 

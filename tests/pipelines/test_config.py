@@ -15,7 +15,12 @@ def test_stages_get_the_named_variables_that_are_set_and_no_others() -> None:
         "CONVOY_PASSES": "AWS_PROFILE,NOT_SET",
         "AWS_PROFILE": "team",
         "CONVOY_DEBUG": "1",
+        "TF_ENABLE_ONEDNN_OPTS": "0",
         "KERAS_BACKEND": "",
         "SECRET": "x",
     }
-    assert config.load(environment).passed_variables == {"AWS_PROFILE": "team", "CONVOY_DEBUG": "1"}
+    assert config.load(environment).passed_variables == {
+        "AWS_PROFILE": "team",
+        "CONVOY_DEBUG": "1",
+        "TF_ENABLE_ONEDNN_OPTS": "0",
+    }

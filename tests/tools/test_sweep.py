@@ -128,7 +128,9 @@ def test_a_sweep_keeps_its_params_when_another_command_composes_others(workspace
     assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 2
 
 
-def test_another_space_budget_or_data_is_another_study(workspace: Path, packed: Project) -> None:
+def test_another_space_budget_backend_or_data_is_another_study(
+    workspace: Path, packed: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     same = name(workspace, RATES)
     assert name(workspace, RATES) == same
     assert name(workspace, RATES, learning_rate=0.5) == same, "the space decides it"
@@ -136,6 +138,10 @@ def test_another_space_budget_or_data_is_another_study(workspace: Path, packed: 
         name(workspace, {"learning_rate": {"choices": [0.1]}}),
         name(workspace, RATES, epochs=3),
     ]
+    for variable, value in (("KERAS_BACKEND", "jax"), ("TF_ENABLE_ONEDNN_OPTS", "0")):
+        with monkeypatch.context() as changed:
+            changed.setenv(variable, value)
+            other_params.append(name(workspace, RATES))
     (workspace / "data").unlink()
     for split in ("train", "val"):
         path = workspace / "data" / "packed" / f"{split}.h5"
@@ -147,7 +153,7 @@ def test_another_space_budget_or_data_is_another_study(workspace: Path, packed: 
             ) as out:
                 out.write(0, fewer)
     other_params.append(name(workspace, RATES))
-    assert len({same, *other_params}) == 4
+    assert len({same, *other_params}) == 6
 
 
 SCRIPT = """
