@@ -91,13 +91,18 @@ class Screen:
         room = _columns() - len(start) - 1 if self._terminal else sys.maxsize
         text = ""
         for key, value in figures.items():
-            longer = f"{text}{', ' if text else ''}{key.replace('_', ' ')} {value}".strip()
+            longer = f"{text}{', ' if text else ''}{_shown(key)} {value}".strip()
             if len(longer) > room:
                 break
             text = longer
         if not text and figures:
             text = " ".join(next(iter(figures.items()))).strip()[: room - 1] + "…"
         self.text((start + text).rstrip())
+
+
+def _shown(key: str) -> str:
+    """A figure's key as people read it; with a blank, the split train-val would be taken for two figures."""
+    return "train-val" if key == "train_val" else key.replace("_", " ")
 
 
 def _activity(record: Mapping[str, Any]) -> str:

@@ -34,14 +34,14 @@ def test_a_stage_is_one_line_with_its_seconds_and_figures(capsys: pytest.Capture
 def test_splits_are_put_together_and_a_verdict_has_its_reason(capsys: pytest.CaptureFixture[str]) -> None:
     pack = [
         {"stage": "pack", "kind": "event", "message": "packed", "fields": {"split": split, "images": count}}
-        for split, count in (("train", "84"), ("val", "18"))
+        for split, count in (("train", "84"), ("train_val", "9"), ("val", "18"))
     ]
     verdict = {"message": "judged_challenger", "fields": {"decision": "refused", "reason": "too few images"}}
     progress = {"message": "reported_progress", "fields": {"activity": "packing test", "done": "3"}}
     show(*pack, {"stage": "pack", "kind": "event", **progress}, FINISHED | {"stage": "pack"})
     show({"stage": "promote", "kind": "event", **verdict}, FINISHED | {"stage": "promote"})
     assert capsys.readouterr().out.splitlines() == [
-        "pack            2.1 s  train 84, val 18",
+        "pack            2.1 s  train 84, train-val 9, val 18",
         "promote         2.1 s  refused: too few images",
     ]
 
