@@ -23,7 +23,7 @@ OVERRIDES = [
     "~models.minivggnet",
     "ensemble.members=[lenet,hog_logistic]",
     f"models.lenet.train.epochs={EPOCHS}",
-    # Tests of other files have run the same with the seed of the recipe: DVC would take it from the claim's cache.
+    # Another file has run the same with the seed of the recipe: DVC would take it from the claim's cache.
     "models.lenet.train.seed=7",
 ]
 
