@@ -82,14 +82,14 @@ def slots_of(pool: str) -> float | None:
     [
         (
             Settings(gpu=2, nodes=3, pool="gpu"),
-            r"train takes 6 slots, .*: 3, .*: 2\), .* pool gpu has 4:",
+            r"train takes 6 of a pool.s slots, for 3 x 2 .*, and Airflow.s pool gpu has 4:",
         ),
-        (Settings(gpu=1, nodes=5, pool="gpu"), "train takes 5 slots"),
+        (Settings(gpu=1, nodes=5, pool="gpu"), "train takes 5 of a pool's slots"),
         (
             Settings(gpu=3, nodes=43),
-            "train takes 129 slots, .* default_pool has 128: choose fewer",
+            "train takes 129 of a pool's slots, .* default_pool has 128: choose fewer",
         ),
-        (Settings(pool="closed"), "train takes 1 slots, .* pool closed has 0"),
+        (Settings(pool="closed"), "train takes 1 of a pool's slots, .* pool closed has 0"),
         (Settings(pool="absent"), "Airflow has no pool absent; create it on the page Admin, Pools"),
     ],
 )
