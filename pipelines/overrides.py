@@ -108,8 +108,8 @@ def check_pools(tasks: Mapping[str, Settings], slots_of: Callable[[str], float |
         if available is not None and settings.slots > available:
             raise FormError(
                 f"{name} takes {settings.slots} of a pool's slots, for {settings.nodes} x {settings.gpu} "
-                f"(nodes x GPUs of each), and Airflow's pool {settings.pool} has {available}: choose fewer nodes or "
-                "GPUs, another pool, or give it more slots on the page Admin, Pools"
+                f"(nodes x GPUs of each), and Airflow's pool {settings.pool} has {available}: choose "
+                "fewer nodes or GPUs, another pool, or give it more slots on the page Admin, Pools"
             )
 
 
