@@ -50,7 +50,7 @@ def write_books(path: Path, chapters: Path, root: Path) -> None:
         ]
         lines += [
             f"## {title}\n",
-            reproduction.table(("", "chapter", "recipe", "code or command", "status"), rows),
+            reproduction.table(("", "chapter", "status", "recipe", "code or command"), rows),
         ]
     path.parent.mkdir(exist_ok=True)
     path.write_text("\n".join(lines), encoding="utf-8")
@@ -97,9 +97,9 @@ def _row(
     return [
         str(name),
         chapter["title"],
+        status or ("code" if places else "text alone"),
         "<br>".join(lines),
         "<br>".join([*places, *about]),
-        status or ("code" if places else "text alone"),
     ]
 
 
