@@ -91,6 +91,7 @@ RUN_BY = {
     "python -m benchmarks.drift": "not run: minutes; tests/data/test_drift.py simulates fewer runs",
     "python -m benchmarks.jpeg_copies": "tests/benchmarks/test_jpeg_copies.py: jpeg_copies",
     "python -m benchmarks.killed_ranks": "not run: half an hour; test_distribution.py sends four signals",
+    "python -m benchmarks.network_styles": "tests/benchmarks/test_network_styles.py: network_styles",
     "python -m benchmarks.plain_fit": "tests/benchmarks/test_plain_fit.py: plain_fit",
     "python -m benchmarks.rank_network": "not run: minutes, and JAX; benchmarks/test_links.py has such links",
     "python -m benchmarks.rank_speed": "not run: wants two idle cores and JAX",
