@@ -1,6 +1,5 @@
 """train: packed images or features → one fitted member, tracked."""
 
-import os
 import shutil
 import time
 import uuid
@@ -17,6 +16,7 @@ from stages import cli, tracking
 from stages.common import fingerprint, launcher, log, machine, ranks
 from stages.common.files import read_json, replace_folder_atomically, write_json
 from stages.common.history import CHECKPOINTS, History
+from stages.common.keras_import import chosen_backend
 from stages.data import portions, store
 from stages.models import environment, learners
 from stages.models.learners import FIT, HISTORY, SPEC
@@ -138,7 +138,7 @@ def _identity(params: LearnerParams, rows: store.Reader) -> dict[str, Any]:
         "params": params.model_dump(mode="json"),
         "data": rows.provenance,
         "code": fingerprint.code("stages.train", plugins),
-        "keras": [version("keras"), os.environ.get("KERAS_BACKEND", "tensorflow")],
+        "keras": [version("keras"), chosen_backend()],
         **environment.variables(),
     }
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from tests.conftest import Project
+from tests.project import Project
 
 
 def rows_of(project: Project) -> list[dict[str, Any]]:

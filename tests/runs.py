@@ -25,7 +25,7 @@ from stages.scoring.served import Served, aligned
 from stages.serving import trials
 from stages.serving.registry import Version
 from stages.summarize import summarize
-from tests.conftest import Project
+from tests.project import Project
 
 ROOT = Path(__file__).parents[1]
 CURVES = {

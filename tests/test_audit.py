@@ -15,7 +15,7 @@ from PIL import Image
 
 from stages.common.errors import SourceError, StoreError
 from stages.report.pages import data
-from tests.conftest import Images, Project
+from tests.project import Images, Project
 
 CLASSES = {"cat": 40, "dog": 40}
 

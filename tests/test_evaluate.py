@@ -22,7 +22,7 @@ from stages.params import Ensemble, Evaluate, Predict
 from stages.predict import predict
 from stages.scoring.predictions import Predictions
 from stages.train import train
-from tests.conftest import Images, Project
+from tests.project import Images, Project
 
 CLASSES = ["cat", "dog", "panda"]
 METRICS = {

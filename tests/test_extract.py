@@ -13,7 +13,7 @@ from stages.data import store
 from stages.extract import extract
 from stages.models import extractors
 from stages.models.extractors import hog, keras_applications, pixels
-from tests.conftest import Images, Project
+from tests.project import Images, Project
 
 
 @pytest.mark.parametrize("split", ["train", "val", "test"])

@@ -14,8 +14,8 @@ from PIL import Image
 
 from stages.common.errors import SourceError, exit_status
 from stages.data.sources import SourceParams, archive, folder
-from tests.conftest import Images, Project
 from tests.ingested import rejects_of, rows_of
+from tests.project import Images, Project
 
 
 def test_every_image_is_in_the_manifest_with_its_facts(project: Project, images: Images) -> None:

@@ -9,7 +9,7 @@ import yaml
 
 from stages import cli
 from stages.ingest import ingest
-from tests.conftest import Images, Project
+from tests.project import Images, Project
 
 Prepare = Callable[[Project, Images], None]
 

@@ -12,8 +12,8 @@ from stages.data import blobs
 from stages.data.manifest import SPLITS
 from stages.data.sources import archive
 from stages.data.sources import csv as csv_source
-from tests.conftest import Images, Project
 from tests.ingested import rejects_of, rows_of, splits_of
+from tests.project import Images, Project
 
 
 def test_every_class_has_its_share_of_each_split(project: Project, images: Images) -> None:

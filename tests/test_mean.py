@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from stages.common.errors import StoreError
-from tests.conftest import Images, Project
+from tests.project import Images, Project
 
 
 def test_statistics_are_those_of_the_packed_training_images(packed: Project) -> None:

@@ -14,7 +14,7 @@ from apps.captcha.label import label
 from stages import cli
 from stages.tools.compare import compare
 from stages.tools.preview import preview
-from tests.conftest import Project, write_images
+from tests.project import Project, write_images
 from tests.test_contract import ROOT, declared
 
 pytestmark = pytest.mark.slow

@@ -9,7 +9,7 @@ import pytest
 
 from stages.common.errors import StoreError
 from stages.data.manifest import SPLITS
-from tests.conftest import Images, Project
+from tests.project import Images, Project
 
 
 def test_each_image_is_in_the_file_of_its_split_once(packed: Project) -> None:

@@ -6,36 +6,19 @@ import numpy as np
 import pytest
 
 from stages.common.errors import LearnerError, StoreError
-from stages.common.files import write_json
 from stages.data import store
 from stages.models import learners
-from stages.models.learners import logistic_regression
 from stages.params import Predict
 from stages.predict import predict
+from tests import members
 
 CENTER = Predict(crops="center")
 
 
 @pytest.fixture(scope="module")
 def member(features: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fitted logistic regression as `train` leaves it, without its run."""
-    folder = tmp_path_factory.mktemp("member")
-    params = logistic_regression.Params(
-        kind="logistic_regression",
-        code="stages/models/learners/logistic_regression.py",
-        input="features/pixels",
-        normalize="standardize",
-        c=[0.1],
-        folds=2,
-        max_iter=1000,
-        seed=1,
-    )
-    learner = learners.create(params)
-    with store.Reader(features / "train.h5") as train, store.Reader(features / "val.h5") as val:
-        learner.fit(train, val, lambda number, values: None)
-    learner.save(folder)
-    write_json(folder / learners.SPEC, {"kind": "logistic_regression"})
-    return folder
+    """A fitted classifier's folder."""
+    return members.fitted(features, tmp_path_factory.mktemp("member"))
 
 
 def test_held_out_splits_get_probabilities(member: Path, features: Path, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from stages.data.store import Reader
 from stages.extract import extract
 from stages.models import learners
 from stages.params import PACKED, Params, Resize
-from tests.conftest import Project, write_images
+from tests.project import Project, write_images
 
 pytestmark = [
     pytest.mark.slow,

@@ -7,7 +7,7 @@ from PIL import Image
 
 from stages.common.errors import SourceError
 from stages.data.sources import digits
-from tests.conftest import Images, Project
+from tests.project import Images, Project
 
 
 def resized_images(project: Project) -> np.ndarray:

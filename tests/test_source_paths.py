@@ -7,8 +7,8 @@ import subprocess
 import pytest
 import yaml
 
-from tests.conftest import Images
 from tests.dvc_clone import Clone
+from tests.project import Images
 
 pytestmark = pytest.mark.slow
 

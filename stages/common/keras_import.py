@@ -27,6 +27,11 @@ _BACKENDS = {
 _NOTICES = ("oneDNN custom operations are on", "All log messages before absl::InitializeLog")
 
 
+def chosen_backend() -> str:
+    """The name of Keras' backend, which KERAS_BACKEND chooses. This does not import Keras."""
+    return os.environ.get("KERAS_BACKEND") or "tensorflow"
+
+
 def import_keras() -> None:
     """Make sure that Keras is imported; `import keras` costs nothing afterwards.
 
@@ -36,7 +41,7 @@ def import_keras() -> None:
         UsageError: KERAS_BACKEND is not a backend that Convoy uses, or the backend is not installed.
     """
     if "keras" not in sys.modules:
-        backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
+        backend = chosen_backend()
         _check(backend)
         needed = "scipy" if backend == "jax" else ""
         blocked = (package for package in _OPTIONAL if package != needed)

@@ -6,6 +6,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from stages.common.keras_import import chosen_backend
+
 # Where they are installed.
 _PACKAGES = ("numpy", "opencv-python-headless", "keras", "tensorflow-cpu", "tensorflow", "jax", "torch")
 _ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
@@ -15,7 +17,7 @@ def describe() -> dict[str, Any]:
     """Versions, backend and machine: two machines with the same ones compute the same forward pass."""
     return {
         "packages": {name: installed for name in _PACKAGES if (installed := _version(name))},
-        "backend": os.environ.get("KERAS_BACKEND", "tensorflow"),
+        "backend": chosen_backend(),
         "machine": [platform.machine(), _processor(), Path("/dev/nvidia0").exists()],
         **variables(),
     }

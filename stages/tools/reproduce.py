@@ -22,6 +22,7 @@ from stages import cli, params
 from stages.common import git, log, section
 from stages.common.errors import ParamsError
 from stages.common.files import read_json, replace_atomically
+from stages.common.keras_import import chosen_backend
 from stages.params import Params
 from stages.report.pages import answers, costs, relations, reproduction
 from stages.report.pages.answers import Answers
@@ -188,7 +189,7 @@ def _read_results(checked: Params, judged: Mapping[str, Mapping[str, Predictions
                 epochs=epochs,
                 epoch_seconds=seconds,
                 machine=_machine(),
-                backend=os.environ.get("KERAS_BACKEND", "tensorflow"),
+                backend=chosen_backend(),
                 # A plus sign where code or recipes differ from the commit.
                 commit=git.commit(7) + ("+" if git.differs("stages", "conf") else ""),
             )

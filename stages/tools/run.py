@@ -86,7 +86,7 @@ def _plan(data: Path, changes: list[str]) -> tuple[Params, list[str], int]:
     estimate = estimating.estimate(choice.recipe, images)
     for line in describing.describe(recognized, files, choice, params, estimate, size):
         print(line, flush=True)
-    checking.check_classes(source, files)
+    checking.check_classes(source, files, train_val=params.ingest.train_val_fraction > 0)
     checking.check_places(size)
     return params, overrides, images
 
@@ -98,7 +98,7 @@ def _check(params: Params) -> int:
     images = 0
     if source.kind in _LISTED:
         files = layout.count(source)
-        checking.check_classes(source, files)
+        checking.check_classes(source, files, train_val=params.ingest.train_val_fraction > 0)
         images = sum(files.by_class.values())
     checking.check_places(checking.disk_bytes(images, params))
     return images

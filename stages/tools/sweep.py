@@ -25,6 +25,7 @@ import yaml
 from stages import cli, params
 from stages.common import fingerprint, log
 from stages.common.errors import ConvoyError, ParamsError
+from stages.common.keras_import import chosen_backend
 from stages.data import store
 from stages.models import environment, learners
 from stages.models.protocols import LearnerParams
@@ -125,7 +126,7 @@ def study_name(checked: params.Params, member: str, ranges: Ranges) -> str:
     data = [_identity(Path(settings.input) / f"{split}.h5") for split in ("train", "val")]
     code = Path(settings.code)
     plugins = {f"stages.models.{code.parent.name}": (code.stem,), learners.__name__: (settings.kind,)}
-    backend = [os.environ.get("KERAS_BACKEND", "tensorflow"), environment.variables()]
+    backend = [chosen_backend(), environment.variables()]
     code_of_trials = fingerprint.code("stages.tools.trial", plugins)
     digest = fingerprint.digest(common, ranges, data, code_of_trials, backend)
     return f"{checked.recipe}/{member}/{digest[:12]}"

@@ -19,17 +19,16 @@ from stages.common import executor, log
 from stages.common.errors import TransientError, WorkerError
 from stages.common.executor import LOCAL
 from stages.common.files import write_json
-from stages.data import candidates, portions, store
+from stages.data import candidates, portions
 from stages.data.sources import Image
 from stages.extract import extract
 from stages.models import learners, predicting
 from stages.models.extractors import hog
-from stages.models.learners import logistic_regression
 from stages.params import Predict, Resize
 from stages.predict import predict
-from tests import networks
+from tests import members, networks
 from tests.common.test_faults import visible
-from tests.conftest import Project, write_images
+from tests.project import Project, write_images
 
 pytest.importorskip("distributed", reason="the extra `dask` is not installed")
 from distributed import Client
@@ -95,31 +94,9 @@ def run(project: Project) -> None:
     features = project.root / "features"
     extract("hog", params=params, packed=project.packed, features=features)
     # Its file has the time in it.
-    member = fitted(features, project.root / ".member")
+    member = members.fitted(features, project.root / ".member")
     predictions = project.root / "predictions"
     predict("one", params=CENTER, model=member, data=features, predictions=predictions)
-
-
-def fitted(features: Path, folder: Path) -> Path:
-    """A classifier's folder, as `train` leaves it."""
-    folder.mkdir()
-    learner = learners.create(
-        logistic_regression.Params(
-            kind="logistic_regression",
-            code="stages/models/learners/logistic_regression.py",
-            input="features/hog",
-            normalize="standardize",
-            c=[0.1],
-            folds=2,
-            max_iter=100,
-            seed=1,
-        )
-    )
-    with store.Reader(features / "train.h5") as train, store.Reader(features / "val.h5") as val:
-        learner.fit(train, val, lambda *_: None)
-    learner.save(folder)
-    write_json(folder / learners.SPEC, {"kind": "logistic_regression"})
-    return folder
 
 
 def ingest(project: Project) -> None:

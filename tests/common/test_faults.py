@@ -14,7 +14,7 @@ import yaml
 
 from stages.extract import extract
 from stages.models.extractors import pixels
-from tests.conftest import Images, Project, write_images
+from tests.project import Images, Project, write_images
 
 KILLS = 50
 ROOT = Path(__file__).parents[2]

@@ -19,8 +19,8 @@ from stages.data.decoding.types import Color
 from stages.data.image_results import examine, looks, resize, resized_images
 from stages.data.sizing import View
 from stages.params import Resize
-from tests.conftest import Images, Project
 from tests.data.decoding.samples import photograph
+from tests.project import Images, Project
 
 SIZE: dict[str, Any] = {"size": [16, 16], "keep_aspect": True, "color": "rgb", "quality": "exact"}
 # Of `odd_files`, those without colours.

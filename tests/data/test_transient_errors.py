@@ -18,7 +18,7 @@ from stages.data.manifest import Manifest, Row, write_manifest
 from stages.data.sources import _walk, archive, arrays, csv, folder, images, tiny_imagenet
 from stages.data.sources._png import png
 from stages.params import Drift
-from tests.conftest import NO_REFERENCE
+from tests.project import NO_REFERENCE
 
 PIXELS = png(np.full((8, 8, 3), 99, np.uint8))
 ROW = Row("cat/1.png", "cat", "train", hashlib.sha256(PIXELS).hexdigest(), 8, 8, 3, True, 1, -1, len(PIXELS))

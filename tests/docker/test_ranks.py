@@ -15,12 +15,12 @@ import yaml
 
 from stages.common.files import read_json
 from stages.common.ranks import Ranks
-from tests.conftest import Project
 from tests.docker.conftest import ROOT, build, docker
 from tests.pipelines import driven_ranks
 from tests.pipelines.conftest import airflow_environment  # noqa: F401
 from tests.pipelines.driven import Driven
 from tests.pipelines.driven_ranks import TRAIN, Training
+from tests.project import Project
 
 pytestmark = pytest.mark.slow
 # JAX ends a process when another one has sent nothing for 20 s.

@@ -126,6 +126,12 @@ def test_airflow_mlflow_and_dvc_are_linked(stack: Stack, first: dict[str, Task])
     assert name_of("first") in note
 
 
+def test_the_diagram_of_a_network_is_drawn_in_its_container(stack: Stack, first: dict[str, Task]) -> None:
+    members = stack.mlflow.runs("tags.member = 'lenet' and tags.stage = 'train@lenet'")
+    listed = stack.mlflow.ask(f"artifacts/list?run_id={members[0]['info']['run_id']}&path=architecture")
+    assert "architecture/architecture.png" in {file["path"] for file in listed["files"]}
+
+
 def test_the_same_again_is_skipped_with_reasons(stack: Stack, first: dict[str, Task]) -> None:
     stack.airflow.trigger("train", "again", **FORM)
     tasks = stack.ended("again", 5 * MINUTES)

@@ -10,8 +10,8 @@ from stages.data import store
 from stages.models import environment, predicting
 from stages.models.extractors import hog
 from stages.models.feature_identity import follows_from
-from stages.models.learners import logistic_regression
 from stages.models.training import checkpoints
+from tests import members
 
 ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 
@@ -19,16 +19,7 @@ ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 @pytest.fixture
 def keys(features: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The function that gives all keys under a value of the variable; None: it is not set."""
-    params = logistic_regression.Params(
-        kind="logistic_regression",
-        code="stages/models/learners/logistic_regression.py",
-        input="features/pixels",
-        normalize="standardize",
-        c=[0.1],
-        folds=2,
-        max_iter=100,
-        seed=1,
-    )
+    params = members.logistic_params()
     extractor = hog.Params(kind="hog", cell=8, block=2, bins=9)
 
     def under(value: str | None) -> list[object]:

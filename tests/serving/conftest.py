@@ -10,7 +10,7 @@ from stages.data.manifest import Manifest
 from stages.data.store import Reader
 from stages.models.learners import cnn, logistic_regression
 from stages.train import train
-from tests.conftest import Project
+from tests.project import Project
 
 ROOT = Path(__file__).parents[2]
 MODELS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["models"]

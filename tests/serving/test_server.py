@@ -27,9 +27,9 @@ from stages.common.files import read_json
 from stages.data.store import Reader
 from stages.params import Predict
 from stages.predict import predict
-from tests.conftest import Project
 from tests.data import fuzz, fuzz_seeds
 from tests.ports import free_port
+from tests.project import Project
 
 from .conftest import files_of
 

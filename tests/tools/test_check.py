@@ -11,7 +11,7 @@ import yaml
 
 from stages import cli
 from stages.tools.check import check
-from tests.conftest import Images
+from tests.project import Images
 
 
 def run(source: Path) -> None:

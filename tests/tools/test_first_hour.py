@@ -13,7 +13,7 @@ from stages import params
 from stages.data import layout
 from stages.data.manifest import Manifest
 from stages.tools.running import checking, choosing, composing
-from tests.conftest import Project, write_images
+from tests.project import Project, write_images
 
 ROOT = Path(__file__).parents[2]
 CLASSES = {"cats": 40, "dogs": 40, "panda": 40}

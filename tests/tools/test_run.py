@@ -106,6 +106,9 @@ def test_params_of_ones_own_reach_the_run(
 def test_too_few_images_or_classes(refused: Refused, tmp_path: Path) -> None:
     few = files(tmp_path / "few", *(f"cat/{n}.jpg" for n in range(5)), "dog/1.jpg", "dog/2.jpg")
     assert "each class needs 3 images or more, one for each split; too few: dog 2" in refused(str(few))
+    three = files(tmp_path / "three", *(f"{name}/{n}.jpg" for name in ("cat", "dog") for n in range(3)))
+    with_train_val = refused(str(three), "--set", "ingest.train_val_fraction=0.1")
+    assert "each class needs 4 images or more, one for each split; too few: cat 3, dog 3" in with_train_val
     single = files(tmp_path / "single" / "train", *(f"cat/{n}.jpg" for n in range(5))).parent
     assert "at least two classes; here: cat" in refused(str(single))
 

@@ -63,8 +63,13 @@ def check_outside_outputs(source: Path) -> None:
             )
 
 
-def check_classes(source: sources.SourceParams, files: Count) -> None:
-    """Refuse what cannot be split into train, val and test, and splits that would be taken for classes.
+def check_classes(source: sources.SourceParams, files: Count, *, train_val: bool = False) -> None:
+    """Refuse what cannot be split, and splits that would be taken for classes.
+
+    Args:
+        source: The images' source.
+        files: Its files by class.
+        train_val: Whether there is a split train-val besides train, val and test.
 
     Raises:
         SourceError: No file name matches, there are fewer than two classes, a class has too few images, or a
@@ -87,12 +92,12 @@ def check_classes(source: sources.SourceParams, files: Count) -> None:
             f"{source.path}: its folder {splits[0]!r} is named as a split and holds no folder per class; "
             "sort its images into such folders, or rename it if it is a class"
         )
-    small = {name: number for name, number in files.by_class.items() if number < MIN_PER_CLASS}
+    least = MIN_PER_CLASS + train_val
+    small = {name: number for name, number in files.by_class.items() if number < least}
     if small:
         counts = ", ".join(f"{name} {number}" for name, number in list(small.items())[:5])
         raise SourceError(
-            f"{source.path}: each class needs {MIN_PER_CLASS} images or more, one for each split; "
-            f"too few: {counts}"
+            f"{source.path}: each class needs {least} images or more, one for each split; too few: {counts}"
         )
 
 

@@ -13,8 +13,8 @@ from PIL import Image
 
 from stages.common.errors import DamagedError, ImageError
 from stages.data.decoding import decode, inspect
-from tests.conftest import Images, Project
 from tests.data.decoding.samples import jpeg, photograph
+from tests.project import Images, Project
 
 MAX_PIXELS = 10**7
 END = b"\xff\xd9"

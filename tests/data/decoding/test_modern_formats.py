@@ -15,9 +15,9 @@ from PIL import Image
 from stages.common.errors import ImageError
 from stages.data.decoding import decode, inspect, jpeg_xl, versions
 from stages.serving import intake
-from tests.conftest import Images, Project
 from tests.data.decoding.samples import jpeg, memory_of, photograph, stored
 from tests.data.decoding.test_profiles import BT_2020, DISPLAY_P3, in_srgb
+from tests.project import Images, Project
 
 HEIGHT, WIDTH = 64, 96
 SCENE = np.asarray(Image.fromarray(photograph(5, 75, 100)).crop((0, 0, WIDTH, HEIGHT)))

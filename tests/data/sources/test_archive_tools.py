@@ -15,7 +15,7 @@ import pytest
 
 from stages.common.errors import SourceError
 from stages.data.sources import archive, images
-from tests.conftest import Images, Project, write_images
+from tests.project import Images, Project, write_images
 
 NAMES = ["cat/1.png", "cat/a (2) & b.png", "Übergröße/ß.png", "犬/三.png", "cat/odd\\name.png"]
 CONTENT = {name: name.encode() for name in NAMES}

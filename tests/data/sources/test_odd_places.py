@@ -15,7 +15,7 @@ from PIL import Image
 from stages.common.errors import SourceError
 from stages.data.sources import MAX_BYTES, SourceParams, archive, filename
 from stages.data.sources import csv as csv_source
-from tests.conftest import Images, Project
+from tests.project import Images, Project
 
 
 def accepted(project: Project) -> set[str]:
