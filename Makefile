@@ -1,4 +1,7 @@
 # Two commands to know: `make run` and `make test`. Both set up what they need, once.
+# Not /bin/sh, its default: with that, make starts a plain command without a shell, and the one of macOS looks for it
+# in the PATH of before the export below.
+SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 AIRFLOW := .venv-airflow

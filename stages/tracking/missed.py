@@ -11,9 +11,13 @@ from stages.tracking.upload import FOLDER, upload
 
 
 class Counts(NamedTuple):
-    """How many records a server has, and how many it has not, by the reason."""
+    """How many records a server has, and how many it has not, by the reason.
+
+    Partial are those of the uploaded of which the server refuses a part, such as the params.
+    """
 
     uploaded: int = 0
+    partial: int = 0
     refused: int = 0
     damaged: int = 0
     unreachable: int = 0
@@ -45,13 +49,13 @@ def sync(folders: Iterable[Path]) -> Counts:
             counts = counts.plus(Counts(damaged=1))
             continue
         try:
-            upload(record)
+            refused = upload(record)
         except Unreachable:
             raise
         except TrackingError as error:
             counts = counts.plus(_refused(record, error))
         else:
-            counts = counts.plus(Counts(uploaded=1))
+            counts = counts.plus(Counts(uploaded=1, partial=int(bool(refused))))
     return counts
 
 
@@ -73,7 +77,7 @@ def _uploaded(record: Record) -> Counts:
         if values["ended"] is None:
             values |= {"status": "KILLED", "ended": now()}
             record.save()
-        upload(record)
+        refused = upload(record)
     except Unreachable:
         return Counts(unreachable=1)
     except TrackingError as error:
@@ -83,7 +87,7 @@ def _uploaded(record: Record) -> Counts:
         record.set_aside(error)
         return Counts()
     record.delete()
-    return Counts(uploaded=1)
+    return Counts(uploaded=1, partial=int(bool(refused)))
 
 
 def _refused(record: Record, error: TrackingError) -> Counts:

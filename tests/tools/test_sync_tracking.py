@@ -21,13 +21,13 @@ def nothing_waits(tracked: Path) -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def fail(recipe: str) -> Path:
+def fail(recipe: str, tags: dict[str, str] | None = None) -> Path:
     """Let a stage fail while no server answers; the folder of its record."""
     before = set(WAITING.glob("*"))
     with pytest.MonkeyPatch.context() as unreachable:
         unreachable.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
         unreachable.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-        with pytest.raises(ZeroDivisionError), tracking.run(recipe, "member", {}):
+        with pytest.raises(ZeroDivisionError), tracking.run(recipe, "member", tags or {}):
             _ = 1 / 0
     (folder,) = set(WAITING.glob("*")) - before
     return folder
@@ -81,7 +81,7 @@ def test_refused_and_damaged_records_are_counted_and_end_with_1(capsys: pytest.C
     status, lines = ended(capsys)
     assert status == 1
     counted, error = lines[-2:]
-    assert "uploaded=2 refused=2 damaged=2 unreachable=0" in counted
+    assert "uploaded=2 partial=0 refused=2 damaged=2 unreachable=0" in counted
     assert "not uploaded: 2 records that the server refuses" in error
     assert "2 that are damaged" in error
     assert (
@@ -92,12 +92,22 @@ def test_refused_and_damaged_records_are_counted_and_end_with_1(capsys: pytest.C
     # The next one says so as well.
     status, lines = ended(capsys)
     assert status == 1
-    assert "uploaded=1 refused=2 damaged=2 unreachable=0" in lines[-2]
+    assert "uploaded=1 partial=0 refused=2 damaged=2 unreachable=0" in lines[-2]
 
 
 def test_records_that_are_uploaded_end_with_0(capsys: pytest.CaptureFixture[str]) -> None:
     fail("uploaded")
     status, (line,) = ended(capsys)
     assert status == 0
-    assert "uploaded=1 refused=0 damaged=0 unreachable=0" in line
+    assert "uploaded=1 partial=0 refused=0 damaged=0 unreachable=0" in line
     assert not list(WAITING.glob("*"))
+
+
+def test_a_record_of_which_the_server_refuses_a_part_is_counted_as_partial(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    fail("partial", {"not?allowed": "1"})
+    status, lines = ended(capsys)
+    assert status == 0
+    assert "skipped_refused_part part=tags" in lines[0]
+    assert "uploaded=1 partial=1 refused=0" in lines[-1]
