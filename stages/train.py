@@ -17,8 +17,9 @@ from stages.common import fingerprint, launcher, log, machine, ranks
 from stages.common.files import read_json, replace_folder_atomically, write_json
 from stages.common.history import CHECKPOINTS, History
 from stages.common.keras_import import chosen_backend
-from stages.data import portions, store
-from stages.models import environment, learners
+from stages.data import image_set, portions, store
+from stages.data.image_set import ImageSet
+from stages.models import environment, learners, seen_images
 from stages.models.learners import FIT, HISTORY, SPEC
 from stages.models.protocols import Learner, LearnerParams, Resumable
 from stages.models.training import checkpoints, monitor
@@ -33,6 +34,7 @@ _WRITTEN = (
     SPEC,
     HISTORY,
     FIT,
+    seen_images.FILE,
     monitor.CURVES,
     f"{CHECKPOINTS}/*.npz",
     "diagnosis.json",
@@ -46,7 +48,7 @@ _SAMPLE = 2_000
 
 @cli.command(params="models.{name}", recipe="recipe")
 def train(name: str, *, params: LearnerParams, recipe: str, data: Path, model: Path) -> None:
-    """Fit one member on the train split and measure it on the val split; the test split is not read.
+    """Fit one member on the train split and measure it on the val split; no image of the test split is read.
 
     A network's training that was killed resumes from its last checkpoint, in the same MLflow run. A network
     is trained on all devices, and by CONVOY_PROCESSES processes of this host or by those that Keras'
@@ -59,25 +61,28 @@ def train(name: str, *, params: LearnerParams, recipe: str, data: Path, model: P
         data: Folder of train.h5 and val.h5: images uint8 (N, H, W, C) or features float32 (N, D).
         model: Folder to write: the fitted learner, spec.json (its kind and input), history.json, of a
             network learning_curves.png and fit.json (scores of the saved weights on val and on samples of
-            train and of train-val, where there is train_val.h5), and run.json (the MLflow run, which later
-            stages link to even when this stage is cached).
+            train and of train-val, where there is train_val.h5), seen.bin (the images it has seen), and
+            run.json (the MLflow run, which later stages link to even when this stage is cached).
             With train.save_epochs also checkpoints: one file for each epoch to keep.
 
     Raises:
         StoreError: A file of `data` is missing or damaged.
         LearnerError: The data do not suit the params, or the loss is not a number.
+        ParamsError: The training that is continued has seen images of the test split, or does not say.
         LockedError: Another process is training the same.
         TrainingInterruptedError: SIGTERM came; the same command resumes.
         LostRankError: Another process of this training is gone; the same command resumes.
     """
     launcher.relaunch()
+    origin = getattr(params, "start_from", None)
+    images = seen_images.of_training(data, origin and origin.file)
     place = ranks.read()
     if place.count > 1:
         log.name_rank(place.rank)
     if place.rank:
         _assist(name, params, data)
     else:
-        _train(name, params, recipe, data, model)
+        _train(name, params, recipe, data, model, images)
 
 
 def _assist(name: str, params: LearnerParams, data: Path) -> None:
@@ -91,7 +96,7 @@ def _assist(name: str, params: LearnerParams, data: Path) -> None:
         learner.fit(rows, val, lambda *_: None)
 
 
-def _train(name: str, params: LearnerParams, recipe: str, data: Path, model: Path) -> None:
+def _train(name: str, params: LearnerParams, recipe: str, data: Path, model: Path, images: ImageSet) -> None:
     """Fit a member, by itself or as rank 0 of several processes, and write and log all there is of it."""
     with (
         store.Reader(data / "train.h5") as rows,
@@ -114,6 +119,7 @@ def _train(name: str, params: LearnerParams, recipe: str, data: Path, model: Pat
         learner.save(folder)
         write_json(folder / SPEC, _spec(name, params, rows))
         write_json(folder / HISTORY, history)
+        image_set.write(folder / seen_images.FILE, images)
         if (drawn := attempt / monitor.CURVES).exists():
             shutil.move(drawn, folder / monitor.CURVES)
         if (saved := attempt / CHECKPOINTS).exists():

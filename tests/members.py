@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from stages.common.files import write_json
-from stages.data import store
-from stages.models import learners
+from stages.data import image_set, store
+from stages.models import learners, seen_images
 from stages.models.learners import logistic_regression
 
 
@@ -30,4 +30,5 @@ def fitted(features: Path, folder: Path) -> Path:
         learner.fit(train, val, lambda *_: None)
     learner.save(folder)
     write_json(folder / learners.SPEC, {"kind": "logistic_regression"})
+    image_set.write(folder / seen_images.FILE, seen_images.of_training(features, None))
     return folder

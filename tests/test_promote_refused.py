@@ -1,9 +1,11 @@
 """promote: what is refused, with the reason in one line; no champion is judged on images it has seen."""
 
+import numpy as np
 import pytest
 
 from stages.common.errors import ServingError, StoreError
 from stages.common.files import read_json, write_json
+from stages.data import image_set
 from tests.workshop import Workshop, bundle_of
 
 pytestmark = pytest.mark.slow
@@ -53,6 +55,15 @@ def test_train_val_is_not_new_to_a_champion(workshop: Workshop) -> None:
     workshop.make(c=0.5)
     new = workshop.ids("test") - chosen_by
     assert workshop.promote(min_images=10)["images"] == len(new)
+
+
+def test_images_that_a_continued_training_has_seen_are_not_new(workshop: Workshop) -> None:
+    """Under other splits they may have been train images of the training that a member continues."""
+    workshop.make(c=1.0)
+    file = workshop.root / "models" / "only" / "seen.bin"
+    before = sorted(workshop.ids("test"))[:20]
+    image_set.write(file, np.union1d(image_set.read(file), image_set.of_ids(before)))
+    assert workshop.promote()["images"] == 60
 
 
 def test_a_champion_that_does_not_say_what_it_has_seen_is_one_line(workshop: Workshop) -> None:

@@ -12,9 +12,9 @@ import yaml
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from stages.common.errors import LearnerError
+from stages.common.errors import LearnerError, ParamsError
 from stages.common.files import digest, read_json
-from stages.data import store
+from stages.data import image_set, store
 from stages.models import learners
 from stages.models.learners import cnn, logistic_regression
 from stages.train import train
@@ -51,6 +51,7 @@ def test_a_member_says_what_it_is_and_how_to_feed_it(member: Path, features: Pat
         "spec.json",
         "history.json",
         "run.json",
+        "seen.bin",
         "tracking",
     }
     spec = read_json(member / "spec.json")
@@ -152,6 +153,20 @@ def test_a_continuation_with_another_metric_has_it_for_its_own_epochs(
         for name in ("val_accuracy", "val_top5_accuracy")
     }
     assert steps == {"val_accuracy": [1, 2], "val_top5_accuracy": [2]}
+
+
+def test_a_member_of_another_split_is_not_continued(tracked: Path, packed: Any, tmp_path: Path) -> None:
+    """It has seen images that are in the test split now."""
+    finished = tmp_path / "finished"
+    finished.mkdir()
+    (finished / "model.keras").write_bytes(b"weights")
+    with store.Reader(packed.packed / "test.h5") as test:
+        image_set.write(finished / "seen.bin", image_set.of_ids(test.ids.tolist()))
+    params = cnn.Params.model_validate(MODELS["lenet"] | {"start_from": {"member": str(finished)}})
+    folder = tmp_path / "models" / "net"
+    with pytest.raises(ParamsError, match=r"was trained on 12 of the 12 images of the test split"):
+        train("net", params=params, recipe="tiny", data=packed.packed, model=folder)
+    assert not folder.exists()
 
 
 def test_a_failed_training_leaves_no_member_and_a_failed_run(

@@ -3,7 +3,7 @@
     spec.json                 classes, resize, crops, and for each member its weight and extractor
     members/NAME/             what `train` saved
     extractors/NAME/          the weights of an extractor that has any
-    seen.bin                  of a registered model: the images it has seen, see stages/data/image_set.py
+    seen.bin                  of a registered model: the images it has seen, see stages/models/seen_images.py
 
 A single member is an ensemble of one.
 """
@@ -22,9 +22,9 @@ from stages.common.files import read_json, write_json
 from stages.common.history import CHECKPOINTS
 from stages.data import image_set
 from stages.data.image_set import ImageSet
-from stages.models import extractors, learners
+from stages.models import extractors, learners, seen_images
 
-SPEC, SEEN = "spec.json", "seen.bin"
+SPEC = "spec.json"
 MEMBERS, EXTRACTORS = "members", "extractors"
 # Where MLflow keeps the bundle in a logged model.
 LOGGED = "artifacts/bundle"
@@ -32,7 +32,15 @@ LOGGED = "artifacts/bundle"
 CODE = Path(__file__).parents[1]
 # What `train` leaves for people and for other stages, not for prediction.
 _LEFT_OUT = shutil.ignore_patterns(
-    learners.HISTORY, learners.FIT, "run.json", "diagnosis.json", "*.png", "tracking", CHECKPOINTS, ".*"
+    learners.HISTORY,
+    learners.FIT,
+    seen_images.FILE,
+    "run.json",
+    "diagnosis.json",
+    "*.png",
+    "tracking",
+    CHECKPOINTS,
+    ".*",
 )
 
 
@@ -41,7 +49,7 @@ def write(
     members: Mapping[str, Path],
     weights: Mapping[str, float],
     crops: str,
-    seen: ImageSet | None = None,
+    images: ImageSet | None = None,
 ) -> None:
     """Write a bundle.
 
@@ -50,7 +58,7 @@ def write(
         members: Member → its folder.
         weights: Member → its weight, on any positive scale.
         crops: What a member trained on patches sees: `center` or `ten`.
-        seen: The images that the model has seen; a registered model says so, for the next promotion.
+        images: Those that the model has seen; a registered model says so, for the next promotion.
 
     Raises:
         ServingError: A member is of another version, or the members are of different classes or sizes.
@@ -76,8 +84,8 @@ def write(
             }
         )
     write_json(folder / SPEC, {**shared, "crops": crops, "members": entries})
-    if seen is not None:
-        image_set.write(folder / SEEN, seen)
+    if images is not None:
+        image_set.write(folder / seen_images.FILE, images)
 
 
 @contextmanager
@@ -85,12 +93,12 @@ def temporary(
     members: Mapping[str, Path],
     weights: Mapping[str, float],
     crops: str,
-    seen: ImageSet | None = None,
+    images: ImageSet | None = None,
 ) -> Iterator[Path]:
     """Yield the folder of a bundle that is removed afterwards. Args and errors are those of `write`."""
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(parent) / "bundle"
-        write(folder, members, weights, crops, seen)
+        write(folder, members, weights, crops, images)
         yield folder
 
 

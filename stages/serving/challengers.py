@@ -6,10 +6,10 @@ from pathlib import Path
 
 from stages.common.errors import ServingError, StoreError
 from stages.common.files import digest, read_json
-from stages.data import image_set, store
+from stages.data import store
 from stages.data.image_set import ImageSet
 from stages.data.manifest import Manifest, Row
-from stages.models import learners
+from stages.models import learners, seen_images
 from stages.scoring import ENSEMBLE
 from stages.scoring.predictions import Predictions
 
@@ -73,14 +73,10 @@ def test_rows(manifest: Path, challenger: Challenger) -> list[Row]:
 
 
 def seen(manifest: Path, challenger: Challenger) -> ImageSet:
-    """The images that the challenger has seen: all of the train and val splits, and of train-val.
-
-    Fitting sees the train split; early stopping, calibration, the ensemble's weights and sweeps see the val
-    split. No weights are fitted to train-val. But a person who acts on the diagnosis chooses by it: counted
-    as new, its images would flatter the model once a later split puts them into test.
+    """The images that the challenger has seen, in today's splits and in trainings that its members continue.
 
     Raises:
-        ServingError: A member was trained on another manifest, so what it has seen is not known here.
+        ServingError: A member was trained on another manifest, or does not say what it has seen.
     """
     current = digest(manifest)
     for member, folder in challenger.members.items():
@@ -89,6 +85,4 @@ def seen(manifest: Path, challenger: Challenger) -> ImageSet:
             raise ServingError(
                 f"member {member} was trained on another manifest than {manifest}; run train again"
             )
-    table = Manifest.read(manifest)
-    ids, splits = table.strings("id"), table.strings("split")
-    return image_set.of_ids(ids[splits != "test"].tolist())
+    return seen_images.of_members(challenger.members.values())

@@ -15,6 +15,7 @@ from typing import Any
 from stages.common.errors import ServingError
 from stages.data import image_set
 from stages.data.image_set import ImageSet
+from stages.models import seen_images
 from stages.serving import bundle
 from stages.serving.lease import SECONDS, Lease
 
@@ -142,10 +143,12 @@ class Registry:
         from mlflow.artifacts import download_artifacts, list_artifacts
 
         folder = f"{version.uri}/{bundle.LOGGED}"
-        if not any(Path(file.path).name == bundle.SEEN for file in list_artifacts(artifact_uri=folder)):
+        if not any(Path(file.path).name == seen_images.FILE for file in list_artifacts(artifact_uri=folder)):
             return None
         with tempfile.TemporaryDirectory() as temporary:
-            return image_set.read(Path(download_artifacts(f"{folder}/{bundle.SEEN}", dst_path=temporary)))
+            return image_set.read(
+                Path(download_artifacts(f"{folder}/{seen_images.FILE}", dst_path=temporary))
+            )
 
     def _newest(self, condition: str) -> Version | None:
         versions = self.client.search_model_versions(

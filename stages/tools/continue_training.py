@@ -21,6 +21,7 @@ from stages.common import log
 from stages.common.errors import ParamsError
 from stages.common.files import digest, read_json, replace_folder_atomically
 from stages.common.history import CHECKPOINTS
+from stages.models import seen_images
 from stages.models.learners import HISTORY
 from stages.report.pages import commands
 from stages.tools import _experiment
@@ -116,8 +117,11 @@ def _copied(folder: Path, epoch: int | None) -> str:
         source, key = model, "member"
     sha256 = digest(source)
     target = COPIES / f"{folder.name}-{sha256[:12]}"
-    with replace_folder_atomically(target, (_MODEL, HISTORY, "epoch-*.npz")) as partial:
+    with replace_folder_atomically(target, (_MODEL, HISTORY, seen_images.FILE, "epoch-*.npz")) as partial:
         shutil.copy(source, partial)
+        if (images := folder / seen_images.FILE).exists():
+            # Of a member of an older version, `train` says what is missing.
+            shutil.copy(images, partial)
         if key == "member":
             shutil.copy(history, partial)
     path = target / source.name if key == "checkpoint" else target

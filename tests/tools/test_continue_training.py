@@ -24,6 +24,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "model.keras").write_bytes(b"weights")
     (folder / "checkpoints" / "epoch-002-val_loss-0.5000.npz").write_bytes(b"checkpoint")
     write_json(folder / "history.json", {"epoch": [1, 2, 3]})
+    (folder / "seen.bin").write_bytes(b"images")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -54,6 +55,7 @@ def test_the_member_is_copied_and_named_beside_the_params_of_the_workspace(
     copy = Path("datasets/continued") / f"lenet-{sha256[:12]}"
     assert (copy / "model.keras").read_bytes() == b"weights"
     assert read_json(copy / "history.json")["epoch"] == [1, 2, 3]
+    assert (copy / "seen.bin").read_bytes() == b"images"
     (words,) = started(commands)
     assert words == [
         "recipe=digits",
@@ -74,6 +76,7 @@ def test_a_checkpoint_is_found_by_its_epoch(workspace: Path, commands: Path) -> 
     assert origin.startswith("models.lenet.start_from={checkpoint:'datasets/continued/lenet-")
     assert path.name == "epoch-002-val_loss-0.5000.npz"
     assert path.read_bytes() == b"checkpoint"
+    assert path.with_name("seen.bin").read_bytes() == b"images"
 
 
 def test_what_dvc_would_wait_for_is_named(

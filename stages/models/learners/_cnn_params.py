@@ -23,6 +23,9 @@ from stages.models.training.durations import Duration
 from stages.models.training.optimizers import Optimizer
 from stages.models.training.settings import Settings
 
+# The network in a member's folder.
+FILE = "model.keras"
+
 
 def _check_network_exists(network: str) -> str:
     names = networks.names()
@@ -64,6 +67,12 @@ class StartFrom(Section):
         if (self.member is None) == (self.checkpoint is None):
             raise PydanticCustomError("start_from", "must have either member or checkpoint")
         return self
+
+    @property
+    def file(self) -> Path:
+        """The member's network, or the checkpoint."""
+        named = Path(self.member) / FILE if self.member else Path(str(self.checkpoint))
+        return named.expanduser()
 
 
 class Params(LearnerParams):

@@ -17,7 +17,7 @@ from stages.data import crops
 from stages.data.augment import Augment
 from stages.data.store import Reader
 from stages.models import networks
-from stages.models.learners._cnn_params import Params
+from stages.models.learners._cnn_params import FILE, Params
 from stages.models.training.monitor import Draw
 from stages.models.training.settings import Settings
 
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from stages.models.training.range_test import RangeTest
 
 __all__ = ["Network", "Params", "create", "load"]
-
-_FILE = "model.keras"
 
 
 class Network:
@@ -126,12 +124,8 @@ class Network:
                 chosen=params.options,
             )
         if origin := params.start_from:
-            start, file = (
-                (continuation.of_member, Path(origin.member) / _FILE)
-                if origin.member
-                else (continuation.of_checkpoint, Path(str(origin.checkpoint)))
-            )
-            self._earlier = start(self._model, file.expanduser(), origin.sha256)
+            start = continuation.of_member if origin.member else continuation.of_checkpoint
+            self._earlier = start(self._model, origin.file, origin.sha256)
         return patch
 
     @contextmanager
@@ -202,7 +196,7 @@ class Network:
         assert self._model is not None
         # The same layers without what `compile` added; Keras' `save` has no switch for it in this format.
         # A tensor and no list of one: an exported SavedModel would take a list, too.
-        keras.Model(self._model.input, self._model.output, name=self._model.name).save(folder / _FILE)
+        keras.Model(self._model.input, self._model.output, name=self._model.name).save(folder / FILE)
 
     def describe(self, folder: Path) -> list[Path]:
         """Write the layers as a table and as a diagram into an existing folder; returns the files."""
@@ -226,9 +220,9 @@ def load(folder: Path) -> Network:
     import_keras()
     import keras
 
-    model = keras.saving.load_model(folder / _FILE, safe_mode=True)
+    model = keras.saving.load_model(folder / FILE, safe_mode=True)
     if not isinstance(model, keras.Model):
-        raise LearnerError(f"{folder / _FILE} holds no model")
+        raise LearnerError(f"{folder / FILE} holds no model")
     return Network(model, None)
 
 
