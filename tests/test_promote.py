@@ -125,6 +125,8 @@ def test_a_dry_run_of_a_registered_challenger_leaves_the_registry_as_it_is(works
     workshop.make(c=1e-4)
     refused = workshop.promote()
     assert (refused["decision"], refused["decisions"]) == ("kept", 2)
+    # The champion is the first: there is none to go back to.
+    assert "stages.tools.rollback" not in workshop.page()
     model, version = (
         MlflowClient().get_registered_model("shop"),
         MlflowClient().get_model_version("shop", "2"),

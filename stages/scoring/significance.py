@@ -86,7 +86,19 @@ def log_loss(challenger: NDArray[np.float64], champion: NDArray[np.float64], lev
     gain, least = float(saved.mean()), 0.5 ** len(saved)
     if np.ptp(saved) < 1e-12:
         return Paired(gain, gain, gain, 0.5 if abs(gain) < 1e-12 else least if gain > 0 else 1 - least)
-    return Paired(gain, _quantile(saved, level), -_quantile(-saved, level), _tail(saved, 0.0))
+    return Paired(gain, *mean_interval(saved, level), _tail(saved, 0.0))
+
+
+def mean_interval(values: NDArray[np.float64], level: float) -> tuple[float, float]:
+    """The bootstrap interval of a mean, computed as in `log_loss`.
+
+    Args:
+        values: One for each image (N,).
+        level: Probability that the bootstrap mean is below the first bound, and the same above the second.
+    """
+    if np.ptp(values) < 1e-12:
+        return float(values.mean()), float(values.mean())
+    return _quantile(values, level), -_quantile(-values, level)
 
 
 def class_drops(

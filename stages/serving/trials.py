@@ -147,7 +147,8 @@ def _check_parity(served: Served, challenger: Challenger, uri: str) -> None:
             [row_of[identity] for identity in served.predictions.ids.tolist()]
         ]
     difference = float(np.abs(served.predictions.probabilities - predicted).max())
-    if difference > PARITY:
+    # Not `>`: a probability that is no number would pass.
+    if not difference <= PARITY:
         raise ServingError(
             f"{uri} gives probabilities of raw images that differ by up to {difference:.2g} from {file}; "
             f"allowed: {PARITY:g}; what it serves is not what was evaluated"

@@ -76,6 +76,7 @@ def _read_images(names: Iterable[str]) -> tuple[list[Path], int]:
     refused = 0
     for path in dict.fromkeys(path for name in names for path in _list_files(name)):
         try:
+            _check_name(path)
             # As ingest reads it, which refuses films and pipes.
             data = Image(path.name, None, path=path).read()
             decoding.inspect(data, MAX_PIXELS, hashed=False)
@@ -86,6 +87,14 @@ def _read_images(names: Iterable[str]) -> tuple[list[Path], int]:
     if not images:
         raise SourceError(f"none of {refused} files is an image")
     return images, refused
+
+
+def _check_name(path: Path) -> None:
+    """Refuse a name that is no text, as ingest does: no format of the answers can hold it."""
+    try:
+        str(path.resolve()).encode()
+    except UnicodeEncodeError:
+        raise ImageError("the name is not valid UTF-8") from None
 
 
 def _list_files(name: str) -> Iterator[Path]:

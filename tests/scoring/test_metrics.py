@@ -130,6 +130,21 @@ def test_the_report_names_every_class() -> None:
     assert rows["Gänse"] == ["1.0000", "0.5000", "0.6667", "2"]
 
 
+def test_the_averages_of_the_report_are_those_of_the_scores() -> None:
+    """Of a class without images, too."""
+    predictions = predictions_of(
+        np.array([0, 0, 1]), np.array([[0.6, 0.3, 0.1], [0.2, 0.7, 0.1], [0.1, 0.8, 0.1]])
+    )
+    scores = metrics.score(predictions, bins=10)
+    last = metrics.classification_report(predictions, ["cat", "dog", "panda"]).splitlines()[-3:]
+    assert [line.split() for line in last[:2]] == [
+        ["accuracy", f"{scores['accuracy']:.4f}", "3"],
+        ["macro", "avg", *(f"{scores[f'macro_{name}']:.4f}" for name in ("precision", "recall", "f1")), "3"],
+    ]
+    _, *expected = precision_recall_fscore_support([0, 0, 1], [0, 1, 1], average="weighted")
+    assert last[2].split()[3:5] == [f"{value:.4f}" for value in expected[:2]]
+
+
 def test_the_log_loss_of_a_certain_mistake_is_the_stated_clip() -> None:
     certain = predictions_of(np.array([1]), np.array([[1.0, 0.0]], np.float32))
     assert metrics.score(certain, 5)["log_loss"] == pytest.approx(-math.log(LEAST_PROBABILITY))

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,20 @@ def test_a_file_that_is_no_image_is_named_and_the_others_are_predicted(
     assert len(out.splitlines()) == 1
     assert f"event=skipped_image path={tmp_path / 'notes.txt'} reason=" in err
     assert "not an image in one of the formats" in err
+    assert "1 of 2 files are no images" in err
+
+
+def test_a_name_that_is_no_text_is_named_and_the_others_are_predicted(
+    model: str, packed: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As Windows and old archives leave them; a folder holds them beside others."""
+    image = (packed.source / "cat" / "000.png").read_bytes()
+    (tmp_path / "seven.png").write_bytes(image)
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png")).write_bytes(image)
+    out, err = run_command(capsys, "--model", model, tmp_path, status=1)
+    assert out.startswith(f"{tmp_path / 'seven.png'}: ")
+    assert out.count("\n") == 1
+    assert "the name is not valid UTF-8" in err
     assert "1 of 2 files are no images" in err
 
 

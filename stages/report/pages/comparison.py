@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 from stages.report.figures import style
 from stages.report.pages.compared import Compared, Part
-from stages.scoring import bootstrap, metrics, significance
+from stages.scoring import intervals, metrics, significance
 from stages.scoring.predictions import TOP, Predictions
 
 LEVEL = 0.05
-_SEED = 0
 _METRICS = {
     "accuracy": "Accuracy",
     "top5_accuracy": "Top-5 accuracy",
@@ -105,16 +104,18 @@ def _metrics(parts: Sequence[Part | None]) -> list[tuple[str, list[str]]]:
     return rows
 
 
-def _intervals(part: Part | None) -> Mapping[str, bootstrap.Interval]:
+def _intervals(part: Part | None) -> Mapping[str, intervals.Interval]:
     if part is None or part.predictions is None:
         return {}
     predictions = part.predictions
     shares = {"accuracy": predictions.accuracy, "top5_accuracy": predictions.top_accuracy(TOP)}
     ranges = {name: metrics.interval(share, len(predictions)) for name, share in shares.items()}
-    return ranges | bootstrap.intervals(predictions, LEVEL, _SEED)
+    ranges["log_loss"] = intervals.log_loss(predictions, LEVEL)
+    ranges["macro_f1"] = intervals.macro_f1(predictions, LEVEL)
+    return ranges
 
 
-def _ranged(value: float | None, within: bootstrap.Interval | None) -> str:
+def _ranged(value: float | None, within: intervals.Interval | None) -> str:
     if value is None:
         return _NOTHING
     return f"{value:.4f}" + (f" ({within[0]:.4f} to {within[1]:.4f})" if within else "")
