@@ -41,8 +41,7 @@ def serve(uris: Sequence[str], rows: Sequence[Row], source: Path, blob: Path) ->
     ids = np.asarray([row.id for row in rows])
     served = []
     for answers in _classify(uris, [_place(row, source, blob) for row in rows], None, timed=True):
-        probabilities = np.asarray(answers["probabilities"], np.float64)
-        predictions, classes = aligned(ids, labels, answers["classes"], probabilities)
+        predictions, classes = aligned(ids, labels, answers["classes"], answers["probabilities"])
         served.append(Served(predictions, classes, tuple(answers["latencies_ms"]), int(answers["bytes"])))
     return served
 
@@ -56,7 +55,7 @@ def classify(uri: str, images: Sequence[Place], params: Mapping[str, str] | None
         params: The model's own params, such as `crops`.
 
     Returns:
-        What `judge.py` writes of a model: `classes`, `probabilities` (a row per image) and `bytes`.
+        What `judge.py` writes of a model: `classes`, `probabilities` (float64, images x classes), `bytes`.
 
     Raises:
         InterruptedServingError: As `serve`.
@@ -74,11 +73,13 @@ def _classify(
         waiting = uris[len(written) :]
         with tempfile.TemporaryDirectory() as folder:
             job, answers = Path(folder) / "job.json", Path(folder) / "answers.json"
-            write_json(job, {"models": waiting, "pictures": images, "params": params, "timed": timed})
+            write_json(job, {"models": waiting, "images": images, "params": params, "timed": timed})
             judge = str(Path(__file__).with_name("judge.py"))
             command = [sys.executable, "-I", judge, str(job), str(answers)]
             process = subprocess.run(command, capture_output=True, text=True, check=False)
             judged: list[dict[str, Any]] = read_json(answers) if answers.exists() else []
+            for entry in judged:
+                entry["probabilities"] = np.load(Path(folder) / entry["probabilities"], allow_pickle=False)
         # A library may crash at the process's end, when all answers are written.
         if process.returncode and len(judged) < len(waiting):
             raise _error(waiting[len(judged)], process.returncode, process.stderr)

@@ -10,6 +10,8 @@ the model outlive its versions and runs.
 import contextlib
 import math
 import tempfile
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -33,14 +35,17 @@ def decisions(registry: Registry, images: ImageSet) -> int:
     if not len(images):
         # All test images were seen by a model: nothing can be decided on them.
         return 0
-    tags = _tags(registry)
+    return _count(registry, images, partial(_shared, registry, images))
+
+
+def _count(registry: Registry, images: ImageSet, share_of: Callable[[str], float]) -> int:
+    """Count decisions; `share_of` says which share of the images is in the set that a run lists."""
     name = image_set.digest(images)
     total = 0.0
-    for key, value in tags.items():
+    for key, value in _tags(registry).items():
         if key.startswith(_TAG):
             number, _, run_id = value.partition(" ")
-            share = 1.0 if key == _TAG + name else _shared(registry, run_id, images)
-            total += int(number) * share
+            total += int(number) * (1.0 if key == _TAG + name else share_of(run_id))
     return math.ceil(total - 1e-9)
 
 
@@ -59,8 +64,12 @@ def take(registry: Registry, images: ImageSet, run_id: str) -> int:
         ServingError: As `Lease.held`.
     """
     key = _TAG + image_set.digest(images)
+    # Before the lease: lists of earlier sets never change, and downloading hundreds of them may take longer
+    # than it lasts. Two promotions would then be given one number.
+    share_of = cache(partial(_shared, registry, images))
+    _count(registry, images, share_of)
     with registry.lease.held():
-        number = decisions(registry, images) + 1
+        number = _count(registry, images, share_of) + 1
         count, _, holder = _tags(registry).get(key, "0 ").partition(" ")
         if not holder:
             with tempfile.TemporaryDirectory() as folder:
@@ -82,7 +91,7 @@ def _tags(registry: Registry) -> dict[str, str]:
         raise
 
 
-def _shared(registry: Registry, run_id: str, images: ImageSet) -> float:
+def _shared(registry: Registry, images: ImageSet, run_id: str) -> float:
     """The share of the images that are in the set which a run lists."""
     from mlflow.exceptions import MlflowException
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import numpy as np
 import pytest
 
 from stages.common.errors import PERMANENT, TRANSIENT, ServingError, exit_status
@@ -65,7 +66,11 @@ def test_models_with_the_same_code_share_a_process(
     assert first["classes"] == second["classes"] != third["classes"]
     # Each judgement left the models it had downloaded.
     assert not list(temporary.iterdir())
-    assert [answers["probabilities"] for answers in (first, second, third)] == [[[0.5]], [[0.5]], [[0.25]]]
+    assert [answers["probabilities"].tolist() for answers in (first, second, third)] == [
+        [[0.5]],
+        [[0.5]],
+        [[0.25]],
+    ]
 
 
 @pytest.mark.slow
@@ -94,16 +99,23 @@ def test_a_killed_process_is_a_transient_error(tmp_path: Path, monkeypatch: pyte
 
 
 # Writes all answers, and crashes while it ends.
-CRASHED = '#!/bin/sh\necho \'[{"classes": ["a"]}]\' > "$4"\nkill -SEGV $$\n'
+CRASHED = """#!/bin/sh
+echo '[{{"classes": ["a"], "probabilities": "answered.npy"}}]' > "$4"
+cp "{probabilities}" "$(dirname "$4")/answered.npy"
+kill -SEGV $$
+"""
 
 
 def test_a_crash_after_the_last_answer_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was an IndexError."""
     python = tmp_path / "python"
-    python.write_text(CRASHED, encoding="utf-8")
+    probabilities = tmp_path / "probabilities.npy"
+    np.save(probabilities, np.array([[1.0]]))
+    python.write_text(CRASHED.format(probabilities=probabilities), encoding="utf-8")
     python.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(python))
-    assert isolated.classify("models:/m-1", []) == {"classes": ["a"]}
+    answers = isolated.classify("models:/m-1", [])
+    assert (answers["classes"], answers["probabilities"].tolist()) == (["a"], [[1.0]])
 
 
 @pytest.mark.slow

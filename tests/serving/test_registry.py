@@ -215,6 +215,23 @@ def test_decisions_on_the_same_images_are_counted(registry: Registry) -> None:
     assert ledger.decisions(registry, image_set.of_ids([])) == 0
 
 
+def test_lists_of_earlier_decisions_are_downloaded_before_the_lease(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hundreds of them took longer than the lease lasts, and two promotions were given one number."""
+    version(registry, "first")
+    run_id = registry.client.create_run("0").info.run_id
+    assert ledger.take(registry, image_set.of_ids(["a" * 16, "b" * 16]), run_id) == 1
+    events = []
+    download, held = registry.client.download_artifacts, registry.lease.held
+    monkeypatch.setattr(
+        registry.client, "download_artifacts", lambda *words: events.append("download") or download(*words)
+    )
+    monkeypatch.setattr(registry.lease, "held", lambda: events.append("lease") or held())
+    assert ledger.take(registry, image_set.of_ids(["a" * 16, "b" * 16, "c" * 16]), run_id) == 2
+    assert events == ["download", "lease"]
+
+
 def champion_of(registry: Registry) -> str:
     champion = registry.champion()
     assert champion is not None
