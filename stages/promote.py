@@ -19,10 +19,10 @@ from stages.report.pages import commands, execution, flipped, rendering
 from stages.report.pages.flipped import Flips
 from stages.scoring import weighting
 from stages.scoring.promotion import Promote
-from stages.serving import bundle, challengers, ledger, logged, trials
+from stages.serving import bundle, challengers, comparisons, ledger, logged
 from stages.serving.challengers import Challenger
+from stages.serving.comparisons import Comparison, Promotion
 from stages.serving.registry import BEFORE, DIGEST, Registry, Version
-from stages.serving.trials import Comparison, Trial
 
 # Each attempt judges against a champion that another promotion has just made.
 _ATTEMPTS = 5
@@ -117,13 +117,13 @@ def promote(
         drift_verdict = str(read_json(drift)["verdict"])
         if (run_id := run.link["run_id"]) is None:
             raise tracking.Unreachable("the tracking server has not made this run yet; run it again")
-        trial = Trial(params, registry, challenger, seen, rows, drift_verdict, source, blob, run_id)
+        promotion = Promotion(params, registry, challenger, seen, rows, drift_verdict, source, blob, run_id)
         facts = {"model": recipe, "test_images": len(rows), "manifest": tags["manifest"]}
         facts["challenger"] = {"name": challenger.name, "uri": uri, "weights": challenger.weights}
         overrides = commands.overrides(recipe, Path("params.yaml"), Path("conf"))
         note = execution.note(recipe, {challenger.name: scores}, overrides)
         report = _Report(facts, note, (verdict, page), run, (rows, source, blob))
-        outcome = _decide(trial, uri, version, report)
+        outcome = _decide(promotion, uri, version, report)
         decision, reason = outcome["decision"], outcome["reason"]
         # A process that was killed after it had moved the alias leaves the tag to the next.
         if version and not params.dry_run and (decision != "unchanged" or _PROMOTION not in version.tags):
@@ -168,22 +168,22 @@ def _logged(
     return version.uri, version
 
 
-def _decide(trial: Trial, uri: str, version: Version | None, report: _Report) -> dict[str, Any]:
+def _decide(promotion: Promotion, uri: str, version: Version | None, report: _Report) -> dict[str, Any]:
     """Compare, and move the alias if all rules hold; compare again when another process has moved it.
 
     The report is written before the alias moves: a process that is killed in between has promoted nothing,
     and judges again. The other way round it would leave a champion without a report.
     """
-    registry, dry = trial.registry, trial.params.dry_run
+    registry, dry = promotion.registry, promotion.params.dry_run
     for _ in range(_ATTEMPTS):
         champion = registry.champion()
         # By content: another promotion may have registered the same model at the same time.
         if version and champion and champion.tags.get(DIGEST) == version.tags[DIGEST]:
-            decisions = ledger.decisions(registry, trials.set_of(trial.rows))
-            return report.write(_unchanged(champion, decisions, len(trial.rows)), flipped.NONE)
-        comparison = trials.compare(trial, uri, champion)
+            decisions = ledger.decisions(registry, comparisons.set_of(promotion.rows))
+            return report.write(_unchanged(champion, decisions, len(promotion.rows)), flipped.NONE)
+        comparison = comparisons.compare(promotion, uri, champion)
         outcome = _outcome(comparison, dry=dry)
-        facts = comparison.facts(outcome, trial.params.level)
+        facts = comparison.facts(outcome, promotion.params.level)
         if comparison.after:
             facts["challenger"] = comparison.after.figures()
         facts = report.write(facts, _flips(comparison))

@@ -22,7 +22,7 @@ from stages.scoring import gate
 from stages.scoring.books import Book
 from stages.scoring.promotion import Promote
 from stages.scoring.served import Served, aligned
-from stages.serving import trials
+from stages.serving import comparisons
 from stages.serving.registry import Version
 from stages.summarize import summarize
 from tests.project import Project
@@ -112,7 +112,7 @@ class Run:
         version = Version("1", "models:/digits/1", {}) if champion else None
         flips = flipped.between(rows, before, after) if before else flipped.NONE
         decision = "promoted" if verdict.holds else "kept"
-        comparison = trials.Comparison(version, rows, 2 if champion else 1, before, after, verdict)
+        comparison = comparisons.Comparison(version, rows, 2 if champion else 1, before, after, verdict)
         facts = comparison.facts(decision, params.level) | {
             "model": "digits",
             "test_images": len(rows),

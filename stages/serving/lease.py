@@ -38,19 +38,15 @@ _SHORTEST, _LONGEST = 0.05, 2.0
 class Lease:
     """The lease of the registered model `name`; every operation goes to the current tracking server."""
 
-    def __init__(
-        self, client: "MlflowClient", name: str, seconds: float = SECONDS, creating: float = _CREATING
-    ) -> None:
+    def __init__(self, client: "MlflowClient", name: str, seconds: float = SECONDS) -> None:
         """Prepare a lease.
 
         Args:
             client: A client of the tracking server.
             name: The name of the registered model.
             seconds: How long a holder that does not return its lease is waited for.
-            creating: How long another process may take from creating the experiment to creating its run.
         """
-        self._client, self._name = client, name
-        self._seconds, self._creating = seconds, creating
+        self._client, self._name, self._seconds = client, name, seconds
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -105,11 +101,11 @@ class Lease:
         from mlflow.exceptions import MlflowException
 
         pauses = _pauses()
-        number, patience, refusal = 0, time.monotonic() + self._creating, "no other process creates it"
+        number, patience, refusal = 0, time.monotonic() + _CREATING, "no other process creates it"
         while time.monotonic() < deadline:
             last, experiment = self._newest()
             if last != number:
-                number, patience = last, time.monotonic() + self._creating
+                number, patience = last, time.monotonic() + _CREATING
             if experiment and (run_id := self._active(experiment)):
                 return run_id
             if experiment is None or self._deleted(experiment) or time.monotonic() > patience:

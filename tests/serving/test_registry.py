@@ -4,9 +4,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import mlflow
 import pytest
@@ -137,7 +137,7 @@ def test_promotions_go_on_when_the_lease_is_deleted_and_restored(server: Server,
 
 @pytest.mark.parametrize("everything", [False, True])
 def test_promotions_go_on_after_garbage_collection(
-    server: Server, registry: Registry, everything: bool
+    server: Server, registry: Registry, everything: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second, third = [version(registry, f"v{number}{everything}") for number in range(3)]
     assert registry.move(first, registry.champion())
@@ -149,7 +149,7 @@ def test_promotions_go_on_after_garbage_collection(
     else:
         client.delete_run(lease)
     collect_garbage(server)
-    registry.lease._creating = 0.5
+    monkeypatch.setattr(lease_module, "_CREATING", 0.5)
     assert registry.move(third, registry.champion())
     assert champion_of(registry) == third.number
 
@@ -222,12 +222,18 @@ def test_lists_of_earlier_decisions_are_downloaded_before_the_lease(
     version(registry, "first")
     run_id = registry.client.create_run("0").info.run_id
     assert ledger.take(registry, image_set.of_ids(["a" * 16, "b" * 16]), run_id) == 1
-    events = []
+    events: list[str] = []
+
+    def noted(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def noting(*words: Any) -> Any:
+            events.append(name)
+            return call(*words)
+
+        return noting
+
     download, held = registry.client.download_artifacts, registry.lease.held
-    monkeypatch.setattr(
-        registry.client, "download_artifacts", lambda *words: events.append("download") or download(*words)
-    )
-    monkeypatch.setattr(registry.lease, "held", lambda: events.append("lease") or held())
+    monkeypatch.setattr(registry.client, "download_artifacts", noted("download", download))
+    monkeypatch.setattr(registry.lease, "held", noted("lease", held))
     assert ledger.take(registry, image_set.of_ids(["a" * 16, "b" * 16, "c" * 16]), run_id) == 2
     assert events == ["download", "lease"]
 

@@ -63,7 +63,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Trial:
+class Promotion:
     """What every comparison of one promotion shares.
 
     `seen` is what the challenger has seen, `rows` the images of the test split, `drift` the verdict of
@@ -81,13 +81,13 @@ class Trial:
     run_id: str
 
 
-def compare(trial: Trial, uri: str, champion: Version | None) -> Comparison:
+def compare(promotion: Promotion, uri: str, champion: Version | None) -> Comparison:
     """Judge the challenger against the champion, on the images that are new to both.
 
     A dry run counts no decision.
 
     Args:
-        trial: The promotion.
+        promotion: The promotion.
         uri: The challenger's URI in MLflow.
         champion: The champion of now; None where there is none.
 
@@ -96,26 +96,26 @@ def compare(trial: Trial, uri: str, champion: Version | None) -> Comparison:
             not say which images it has seen; the lease of the registry cannot be had.
         InterruptedServingError: The process of a model was killed, or MLflow does not answer.
     """
-    rows = _new_to_both(trial, champion)
+    rows = _new_to_both(promotion, champion)
     images = set_of(rows)
-    if len(rows) < trial.params.min_images:
+    if len(rows) < promotion.params.min_images:
         rule = Rule(
             "images new to both models" if champion else "images new to the model",
             False,
-            f"{len(rows)} of the test split's {len(trial.rows)}",
-            f"{trial.params.min_images} at least (promote.min_images)",
+            f"{len(rows)} of the test split's {len(promotion.rows)}",
+            f"{promotion.params.min_images} at least (promote.min_images)",
         )
-        decision = ledger.decisions(trial.registry, images)
+        decision = ledger.decisions(promotion.registry, images)
         return Comparison(champion, rows, decision, None, None, Verdict([rule], {}, {}))
-    if trial.params.dry_run:
-        decision = ledger.decisions(trial.registry, images) + 1
+    if promotion.params.dry_run:
+        decision = ledger.decisions(promotion.registry, images) + 1
     else:
-        decision = ledger.take(trial.registry, images, trial.run_id)
+        decision = ledger.take(promotion.registry, images, promotion.run_id)
     uris = [uri, champion.uri] if champion else [uri]
-    after, *others = isolated.serve(uris, rows, trial.source, trial.blob)
-    _check_parity(after, trial.challenger, uri)
+    after, *others = isolated.serve(uris, rows, promotion.source, promotion.blob)
+    _check_parity(after, promotion.challenger, uri)
     before = others[0] if others else None
-    verdict = gate.judge(trial.params, after, before, trial.drift, decision)
+    verdict = gate.judge(promotion.params, after, before, promotion.drift, decision)
     return Comparison(champion, rows, decision, before, after, verdict)
 
 
@@ -124,19 +124,19 @@ def set_of(rows: list[Row]) -> ImageSet:
     return image_set.of_ids(row.id for row in rows)
 
 
-def _new_to_both(trial: Trial, champion: Version | None) -> list[Row]:
+def _new_to_both(promotion: Promotion, champion: Version | None) -> list[Row]:
     """The test images that neither model has seen; the challenger has seen none of them by construction."""
-    seen = trial.seen
+    seen = promotion.seen
     if champion:
-        of_champion = trial.registry.seen(champion)
+        of_champion = promotion.registry.seen(champion)
         if of_champion is None:
             raise ServingError(
                 f"{champion.uri} does not say which images it has seen: an older version logged it; delete "
-                f"the alias champion of {trial.registry.name} in MLflow and run promote again"
+                f"the alias champion of {promotion.registry.name} in MLflow and run promote again"
             )
         seen = np.union1d(seen, of_champion)
-    new = ~np.isin([int(row.id, 16) for row in trial.rows], seen)
-    return [row for row, is_new in zip(trial.rows, new, strict=True) if is_new]
+    new = ~np.isin([int(row.id, 16) for row in promotion.rows], seen)
+    return [row for row, is_new in zip(promotion.rows, new, strict=True) if is_new]
 
 
 def _check_parity(served: Served, challenger: Challenger, uri: str) -> None:

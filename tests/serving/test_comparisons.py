@@ -9,7 +9,7 @@ from stages.common.errors import ServingError
 from stages.data import store
 from stages.scoring.predictions import Predictions
 from stages.scoring.served import Served
-from stages.serving import trials
+from stages.serving import comparisons
 from stages.serving.challengers import Challenger
 
 IDS = np.array(["a" * 16, "b" * 16])
@@ -26,7 +26,7 @@ def test_probabilities_other_than_those_of_predict_are_refused(tmp_path: Path, s
         out.columns["labels"] = np.array([0, 1])
     challenger = Challenger("net", {}, {}, tmp_path)
     answers = Served(Predictions(IDS, np.array([0, 1]), predicted.copy()), ["cat", "dog"], (1.0,), 1)
-    trials._check_parity(answers, challenger, "models:/net/1")
+    comparisons._check_parity(answers, challenger, "models:/net/1")
     answers.predictions.probabilities[1] = served, 1 - served
     with pytest.raises(ServingError, match="what it serves is not what was evaluated"):
-        trials._check_parity(answers, challenger, "models:/net/1")
+        comparisons._check_parity(answers, challenger, "models:/net/1")
