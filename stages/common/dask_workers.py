@@ -52,7 +52,7 @@ _WIRE = {
 _CALLS_PER_WORKER_THREAD, _MIN_THREADS, _MAX_THREADS = 3, 8, 256
 
 
-class Run(NamedTuple):
+class Expected(NamedTuple):
     """What a worker has to agree with: one execution of a stage.
 
     Attributes:
@@ -126,7 +126,7 @@ class _Workers(Executor):
     ) -> None:
         self._client, self._address = client, address
         self._identity = _identity(follows_from, args)
-        self._work = Run(uuid.uuid4().hex, follows_from, args, fingerprint.digest(self._identity))
+        self._expected = Expected(uuid.uuid4().hex, follows_from, args, fingerprint.digest(self._identity))
         # By worker: when it was last sent what a call needs, and a lock around that.
         self._supplied: dict[str, int] = {}
         self._supplying: dict[str, threading.Lock] = {}
@@ -199,7 +199,7 @@ class _Workers(Executor):
     ) -> Answer:
         where = {"workers": [address], "allow_other_workers": True} if address else {}
         try:
-            future = self._client.submit(perform, self._work, function, args, kwargs, pure=False, **where)
+            future = self._client.submit(perform, self._expected, function, args, kwargs, pure=False, **where)
             answer: Answer = future.result()
         except KilledWorker as error:
             last = error.last_worker.address
@@ -247,32 +247,34 @@ class _Workers(Executor):
                 self._client.close(timeout=_SECONDS_BETWEEN_CHECKS)
 
 
-def perform(work: Run, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Answer:
+def perform(
+    expected: Expected, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Answer:
     """Make a call: this runs on a worker."""
     worker, address = str(get_worker().name), str(get_worker().address)
-    own = _own_identity(work)
-    if fingerprint.digest(own) != work.digest:
+    own = _own_identity(expected)
+    if fingerprint.digest(own) != expected.digest:
         return Answer(worker, address, None, [], own)
     with log.collected() as lines:
         result = function(*args, **kwargs)
     return Answer(worker, address, result, lines, None)
 
 
-def _own_identity(work: Run) -> dict[str, Any]:
-    """What decides a result on this worker, looked up once per token: `work` holds what cannot be hashed."""
+def _own_identity(expected: Expected) -> dict[str, Any]:
+    """What decides a result on this worker, looked up once per token: `expected` cannot be hashed."""
     with _LOOKING_UP:
-        identity = _IDENTITIES.get(work.token)
+        identity = _IDENTITIES.get(expected.token)
         if identity is None:
-            identity = _identity(work.follows_from, work.args)
+            identity = _identity(expected.follows_from, expected.args)
             # Of a file that is edited while the worker runs, the code that was loaded counts.
             loaded = {path: _LOADED.setdefault(path, seen) for path, seen in identity.get("code", {}).items()}
             identity |= {"code": loaded} if loaded else {}
             _IDENTITIES.clear()
-            _IDENTITIES[work.token] = identity
+            _IDENTITIES[expected.token] = identity
     return identity
 
 
-# Token → identity of the last run; path → digest of a file of code when this worker first looked at it.
+# Token → identity in the last execution; path → digest of a file of code when this worker first looked at it.
 _IDENTITIES: dict[str, dict[str, Any]] = {}
 _LOADED: dict[str, str] = {}
 # `ast.parse` in two threads at once fails in Python 3.11: "AST constructor recursion depth mismatch".

@@ -74,7 +74,7 @@ def callbacks_of(shared: Shared, phase: Phase, state: State | None) -> list[kera
         every = (span.end - span.first) // schedules.cycles(schedule)
         folder = shared.folder / snapshots.FOLDER
         chosen.append(epoch_checkpoints.Save(folder, every, settings.monitor, history, span.first))
-    when = saving.Schedule(shared.folder, settings.checkpoint_every, settings.checkpoint_minutes)
+    when = saving.CheckpointTimes(shared.folder, settings.checkpoint_every, settings.checkpoint_minutes)
     checkpoint = saving.Checkpoint(
         when, span, history, shared.best, replayed, averaging, state, phase.requested
     )

@@ -19,7 +19,7 @@ from stages.models.training.interruption import Interruption
 
 
 @dataclass(frozen=True)
-class Schedule:
+class CheckpointTimes:
     """When checkpoints are written, and where: after so many epochs, after so many minutes; None: never."""
 
     folder: Path
@@ -35,7 +35,7 @@ class Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]
     current batch, of the train split or of the val split, and TrainingInterruptedError is raised.
 
     Args:
-        schedule: when and where to write.
+        times: when and where to write.
         span: the phase.
         history: of all epochs so far.
         best: the best weights so far, where they are kept.
@@ -52,7 +52,7 @@ class Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]
 
     def __init__(
         self,
-        schedule: Schedule,
+        times: CheckpointTimes,
         span: Span,
         history: History,
         best: Best | None,
@@ -62,7 +62,7 @@ class Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]
         interruption: Interruption,
     ) -> None:
         super().__init__()
-        self._schedule, self._span, self._history, self._best = schedule, span, history, best
+        self._times, self._span, self._history, self._best = times, span, history, best
         self._replayed, self._averaging, self._state = replayed, averaging, state
         self._interruption = interruption
         self.written: State | None = None
@@ -92,7 +92,7 @@ class Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]
         self._batch = self._span.first_batch + batch + 1
         self._logs = logs or {}
         self._interruption.look()
-        minutes = self._schedule.minutes
+        minutes = self._times.minutes
         due = minutes is not None and time.monotonic() - self._written >= 60 * minutes
         if due or self._interruption.requested:
             self._sync()
@@ -112,7 +112,7 @@ class Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         over = self.model.stop_training or epoch + 1 == self._span.end
-        every = self._schedule.epochs
+        every = self._times.epochs
         due = every is not None and (epoch + 1 - self._span.first) % every == 0
         # At the phase's end: SIGTERM may come before what has been trained is saved elsewhere.
         # The rest of an interrupted epoch is a `fit` of its own, and the next one starts from its end.
@@ -132,12 +132,12 @@ class Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]
         weights = self._best.weights if self._best else None
         self.written = State(progress, arrays(state_variables(self.model)), metrics or [], weights)
         if ranks.is_first():
-            checkpoints.write(self._schedule.folder, self.written)
+            checkpoints.write(self._times.folder, self.written)
         self._written = time.monotonic()
 
     def _stop_if_requested(self) -> None:
         if self._interruption.requested:
             raise TrainingInterruptedError(
                 f"SIGTERM stopped the training after {len(self._history.get('epoch', []))} epochs; "
-                f"{self._schedule.folder} has the checkpoint that the same command resumes from"
+                f"{self._times.folder} has the checkpoint that the same command resumes from"
             )
