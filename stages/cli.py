@@ -131,8 +131,8 @@ def _raising_on_sigterm() -> Iterator[None]:
     """Raise Terminated in the block on SIGTERM, so that partial outputs go and MLflow's run ends as KILLED.
 
     A later SIGTERM ends the process at once, as does the first by Python's default. One that comes within two
-    seconds is the same request: who stops a process group often signals its members too. A training has
-    another handler inside (stages/models/training/interruption.py). Python sets handlers in its main thread.
+    seconds is the same request; see SECONDS_OF_ONE_REQUEST. A training has another handler inside
+    (stages/models/training/interruption.py). Python sets handlers in its main thread.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

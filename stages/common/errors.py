@@ -24,7 +24,8 @@ from zipfile import BadZipFile
 
 PERMANENT, WRONG_USAGE, UNEXPECTED, TRANSIENT, INTERRUPTED, TERMINATED = 1, 2, 70, 75, 130, 143
 
-# A second SIGTERM within them is the same request: who stops a process group often signals its members too.
+# A second SIGTERM within them is the same request: a program that stops a process group often signals its
+# members too.
 SECONDS_OF_ONE_REQUEST = 2.0
 
 # The operating system's errors that repeat until a person changes a path or its permissions.
