@@ -29,7 +29,7 @@ from stages.tools.running.screen import Screen
 
 _PARAMS = Path("params.yaml")
 _CONF = Path("conf")
-# Kinds whose files are listed in no time; an archive is read from begin to end for its names.
+# Kinds whose files are listed without reading files; an archive is read from beginning to end for its names.
 _LISTED = ("csv", "filename", "folder", "tiny_imagenet")
 
 
