@@ -34,7 +34,7 @@ pytest.importorskip("distributed", reason="the extra `dask` is not installed")
 from distributed import Client
 
 from stages.common import dask_workers
-from tests.common.cluster import ROOT, Cluster
+from tests.common.cluster import PATIENCE, ROOT, Cluster
 
 pytestmark = pytest.mark.slow
 
@@ -80,6 +80,8 @@ def workers(cluster: Cluster, monkeypatch: pytest.MonkeyPatch, image_results: Pa
     """Both workers, and an empty store of results; stages of this test use them."""
     cluster.complete()
     monkeypatch.setenv(executor.VARIABLE, cluster.address)
+    # A stage here is as patient as the cluster: with its own 15 s a test failed on a busy machine.
+    monkeypatch.setattr(dask_workers, "_SECONDS_TO_CONNECT", float(PATIENCE))
     return cluster
 
 
