@@ -1,6 +1,11 @@
 """A trained model as the applications use it, and their images."""
 
 import atexit
+import base64
+import contextlib
+import json
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,45 +29,73 @@ class AppError(ConvoyError):
 
 
 def load(uri: str) -> Classifier:
-    """Load a model from MLflow.
+    """Load a model from MLflow, in a process with the code that the model was logged with.
 
     Args:
         uri: `models:/captcha@champion`, `models:/m-…`, or a folder.
 
     Returns:
-        A function that classifies images.
+        A function that classifies images; it raises AppError when the process has ended.
 
     Raises:
-        AppError: When there is no such model.
+        AppError: When there is no such model, or it cannot be used.
         ServingError: When the model has no champion.
         DownloadError: MLflow or its artifact store does not answer.
     """
     import mlflow
-    import pandas as pd
     from mlflow.exceptions import MlflowException
 
     with tracking.connected():
         try:
             registry.check_champion(uri)
-            model = mlflow.pyfunc.load_model(uri, dst_path=_temporary_folder())
+            # Without a folder, MLflow downloads into one of its own and leaves it.
+            folder = mlflow.artifacts.download_artifacts(uri, dst_path=_temporary_folder())
         except (MlflowException, OSError) as error:
             kind = DownloadError if is_failed_download(error) else AppError
             raise kind(f"--model {uri}: {redact(str(error).splitlines()[0])}") from error
+    return _Process(uri, folder).classify
 
-    def classify(images: Sequence[Pixels]) -> list[tuple[str, float]]:
+
+class _Process:
+    """The process that loads a model and classifies; see classifying.py for its requests and answers."""
+
+    def __init__(self, uri: str, folder: str) -> None:
+        self._uri = uri
+        self._printed = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", str(Path(__file__).with_name("classifying.py")), folder],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._printed,
+        )
+        atexit.register(self._process.kill)
+        # The model is loaded when the process says so.
+        self._answer()
+
+    def classify(self, images: Sequence[Pixels]) -> list[tuple[str, float]]:
+        """The label of each image and the confidence in it. Raises AppError when the process has ended."""
         if not images:
             return []
-        answers = model.predict(pd.DataFrame({"image": [png(image) for image in images]}))
-        return [
-            (str(label), float(confidence))
-            for label, confidence in zip(answers["label"], answers["probability"], strict=True)
-        ]
+        request = json.dumps([base64.b64encode(png(image)).decode() for image in images])
+        assert self._process.stdin is not None
+        # Of a process that has ended: there is no answer either, and `_answer` says why.
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(f"{request}\n".encode())
+            self._process.stdin.flush()
+        return self._answer()
 
-    return classify
+    def _answer(self) -> list[tuple[str, float]]:
+        assert self._process.stdout is not None
+        if not (line := self._process.stdout.readline()):
+            self._process.wait()
+            self._printed.seek(0)
+            reason = (self._printed.read().strip().splitlines() or ["no reason given"])[-1]
+            raise AppError(f"--model {self._uri} cannot be used: {redact(reason)}")
+        return [(label, confidence) for label, confidence in json.loads(line)]
 
 
 def _temporary_folder() -> str:
-    """A folder until the process ends. MLflow leaves a model that it downloads without a folder for good."""
+    """A folder until the process ends."""
     folder = tempfile.TemporaryDirectory()
     atexit.register(folder.cleanup)
     return folder.name
