@@ -11,7 +11,8 @@ from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).parents[1]
+from tests.paths import ROOT
+
 # The default recipe with one network.
 TINY = ["~models.minivggnet", "ensemble.members=[lenet,hog_logistic]"]
 

@@ -10,8 +10,7 @@ from omegaconf import OmegaConf
 from stages.common.history import History
 from stages.data.store import Reader
 from stages.models.learners import cnn
-
-ROOT = Path(__file__).parents[1]
+from tests.paths import ROOT
 
 
 def params(**changes: Any) -> cnn.Params:

@@ -25,9 +25,9 @@ from stages.scoring.served import Served, aligned
 from stages.serving import comparisons
 from stages.serving.registry import Version
 from stages.summarize import summarize
+from tests.paths import ROOT
 from tests.project import Project
 
-ROOT = Path(__file__).parents[1]
 CURVES = {
     "epoch": [1.0, 2.0, 3.0],
     "loss": [0.9, 0.5, 0.3],

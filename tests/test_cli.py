@@ -18,8 +18,8 @@ from stages.common.files import replace_atomically
 from stages.params import Ensemble
 from stages.tracking import Unreachable
 from stages.train import train
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 PARAMS = ["--params", str(ROOT / "params.yaml")]
 
 

@@ -17,8 +17,8 @@ from pydantic import BaseModel
 from stages import cli
 from stages.params import Params
 from stages.tools import dependencies
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 PARAMS: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 
 

@@ -3,11 +3,11 @@
 import ast
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.paths import ROOT
+
 ROOMS = ("stages", "apps", "pipelines")
 # An error is a sentence. `exception`, `debug` and the like are used nowhere.
 LEVELS = {

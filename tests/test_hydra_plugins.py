@@ -1,12 +1,10 @@
 """A mistyped override is answered with the nearest key, not with Hydra's advice to prepend `+`."""
 
-from pathlib import Path
-
 import hydra
 import pytest
 from hydra.errors import HydraException
 
-ROOT = Path(__file__).parents[1]
+from tests.paths import ROOT
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.paths import ROOT
+
 MODULES = sorted((ROOT / "stages").rglob("*.py"))
 # Where Keras may be imported; everything else must work, and start fast, without it.
 # Keras has no call of its own for several processes, nor for several GPUs under TensorFlow.

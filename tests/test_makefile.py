@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.paths import ROOT
+
 # Without what an outer make hands on, `make test` for one.
 ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
 

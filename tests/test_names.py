@@ -2,11 +2,11 @@
 
 import ast
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.paths import ROOT
+
 ROOMS = ("stages", "pipelines", "apps", "benchmarks", "tests")
 VAGUE = {"apart", "asked", "found", "given", "here", "kept", "known", "made", "many", "mine", "of", "one"}
 VAGUE |= {"said", "some", "taken", "theirs", "there", "told", "what", "whole"}

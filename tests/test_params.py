@@ -13,8 +13,8 @@ from stages.common.errors import ParamsError
 from stages.common.section import Section
 from stages.models.learners import cnn
 from stages.scoring.books import Book
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 COMMITTED = ROOT / "params.yaml"
 RECIPES = sorted(path.stem for path in (ROOT / "conf" / "recipe").glob("*.yaml"))
 

@@ -16,8 +16,8 @@ from stages.models.learners import cnn
 from stages.params import Predict
 from stages.predict import predict
 from stages.train import train
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 AUGMENT = yaml.safe_load((ROOT / "conf" / "augment" / "base.yaml").read_text(encoding="utf-8"))
 
 

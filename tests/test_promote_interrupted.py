@@ -10,7 +10,8 @@ import yaml
 from mlflow import MlflowClient
 
 from stages.serving.registry import Registry
-from tests.workshop import PARAMS, ROOT, RULES, Workshop, champion, tags
+from tests.paths import ROOT
+from tests.workshop import PARAMS, RULES, Workshop, champion, tags
 
 pytestmark = pytest.mark.slow
 

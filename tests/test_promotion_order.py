@@ -13,10 +13,10 @@ import pytest
 import yaml
 
 from pipelines.graph import load
+from tests.paths import ROOT
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[1]
 STUB = "import pathlib, sys\nfor name in sys.argv[1:]:\n    pathlib.Path(name).write_text('made')\n"
 
 

@@ -20,6 +20,7 @@ from stages.data.store import Reader
 from stages.extract import extract
 from stages.models import learners
 from stages.params import PACKED, Params, Resize
+from tests.paths import ROOT
 from tests.project import Project, write_images
 
 pytestmark = [
@@ -30,7 +31,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions_eagerly`"),
 ]
 
-ROOT = Path(__file__).parents[1]
 RECIPES = sorted(path.stem for path in (ROOT / "conf" / "recipe").glob("*.yaml"))
 CLASSES = 3
 # Pixels: 32, but for these.

@@ -12,8 +12,8 @@ import yaml
 
 from stages.models import learners
 from stages.models.learners import logistic_regression
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 # scikit-learn loads the others.
 SKLEARN = ["pandas", "scipy", "sklearn"]
 LOADED = """

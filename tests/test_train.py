@@ -18,9 +18,9 @@ from stages.data import image_set, store
 from stages.models import learners
 from stages.models.learners import cnn, logistic_regression
 from stages.train import train
+from tests.paths import ROOT
 from tests.project import Images, Project
 
-ROOT = Path(__file__).parents[1]
 MODELS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["models"]
 
 

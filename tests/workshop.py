@@ -20,8 +20,8 @@ from stages.scoring import metrics
 from stages.scoring.predictions import Predictions
 from stages.scoring.promotion import Promote
 from stages.train import train
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 CLASSES = [f"class{number}" for number in range(4)]
 RULES = PARAMS["promote"] | {"metric": "log_loss", "recall_drop": 1.0, "min_images": 50}

@@ -5,14 +5,13 @@ import re
 import socket
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
 
 from benchmarks import link_speed, links, rank_network
 from benchmarks.links import Link
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 needs_namespaces = pytest.mark.skipif(links.missing() is not None, reason=f"a link: {links.missing()}")
 
 

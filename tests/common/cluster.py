@@ -9,9 +9,9 @@ from pathlib import Path
 
 from distributed import Client
 
+from tests.paths import ROOT
 from tests.ports import free_port
 
-ROOT = Path(__file__).parents[2]
 # The scheduler takes a worker for lost after as many seconds; Dask allows no fewer than 5.
 TTL = 5
 # A busy machine, or a paused virtual one, may take half a minute to answer.

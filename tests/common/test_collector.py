@@ -3,13 +3,12 @@
 import gc
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from stages.common import collector
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 # Prints what each collection was, and what the end of the process collects.
 WATCHED = """
 import gc

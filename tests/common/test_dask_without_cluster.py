@@ -14,7 +14,7 @@ from stages.models import predicting
 
 pytest.importorskip("distributed", reason="the extra `dask` is not installed")
 from stages.common import dask_workers
-from tests.common.cluster import ROOT
+from tests.paths import ROOT
 
 pytestmark = pytest.mark.slow
 

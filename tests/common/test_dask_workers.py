@@ -28,13 +28,14 @@ from stages.params import Predict, Resize
 from stages.predict import predict
 from tests import members, networks
 from tests.common.test_faults import visible
+from tests.paths import ROOT
 from tests.project import Project, write_images
 
 pytest.importorskip("distributed", reason="the extra `dask` is not installed")
 from distributed import Client
 
 from stages.common import dask_workers
-from tests.common.cluster import PATIENCE, ROOT, Cluster
+from tests.common.cluster import PATIENCE, Cluster
 
 pytestmark = pytest.mark.slow
 

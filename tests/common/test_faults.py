@@ -14,10 +14,10 @@ import yaml
 
 from stages.extract import extract
 from stages.models.extractors import pixels
+from tests.paths import ROOT
 from tests.project import Images, Project, write_images
 
 KILLS = 50
-ROOT = Path(__file__).parents[2]
 
 
 def resize(project: Project) -> None:

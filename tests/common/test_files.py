@@ -13,8 +13,7 @@ import pytest
 
 from stages.common import files
 from stages.common.errors import OutputError
-
-ROOT = Path(__file__).parents[2]
+from tests.paths import ROOT
 
 
 def test_a_file_appears_when_the_block_ends(tmp_path: Path) -> None:

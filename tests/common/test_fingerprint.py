@@ -12,8 +12,8 @@ from stages.common import fingerprint
 from stages.common.files import write_json
 from stages.data import store
 from stages.serving import bundle
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 LENET: dict[str, fingerprint.Choice] = {
     "stages.models.learners": ("cnn",),
     "stages.models.networks": ("lenet",),

@@ -4,14 +4,13 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from stages.common import keras_import
 from stages.common.errors import UsageError
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 NOTICE = "port.cc:153] oneDNN custom operations are on. You may see slightly different numerical results"
 
 

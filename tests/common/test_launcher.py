@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import psutil
 import pytest
@@ -13,8 +12,8 @@ import pytest
 from stages.common import launcher
 from stages.common.errors import TRANSIENT, UsageError
 from stages.common.ranks import PROCESSES
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 # What each rank does, as Python; `wait` ends at SIGTERM, `hold` at SIGKILL alone.
 BEFORE = """
 import os, signal, sys, time

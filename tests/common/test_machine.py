@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from tests.data.test_fuzz import ROOT
+from tests.paths import ROOT
 
 
 def test_the_peak_of_memory_is_that_of_the_program_and_not_of_its_parent() -> None:

@@ -10,8 +10,7 @@ import pytest
 
 from stages.common import starting
 from stages.common.errors import TERMINATED
-
-ROOT = Path(__file__).parents[2]
+from tests.paths import ROOT
 
 
 @pytest.mark.parametrize("module", ["stages.train", "stages.tools.sync_tracking"])

@@ -11,8 +11,8 @@ import yaml
 
 from stages.scoring.books import Book, Relation
 from stages.tools.reproduce import read_books
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 CHAPTERS = ROOT / "docs" / "books.yaml"
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from tests.docker.conftest import ROOT
+from tests.paths import ROOT
 
 NAMESPACE = "convoy"
 # A service account that docker/kubernetes/rights.yaml gives its rights to.

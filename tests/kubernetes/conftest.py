@@ -4,8 +4,9 @@ import os
 
 import pytest
 
-from tests.docker.conftest import ROOT, base_image, build, engine  # noqa: F401
+from tests.docker.conftest import base_image, build, engine  # noqa: F401
 from tests.kubernetes.cluster import Cluster, prepared
+from tests.paths import ROOT
 from tests.pipelines.conftest import airflow_environment, make  # noqa: F401
 from tests.pipelines.driven import Driven
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.docker.conftest import ROOT
+from tests.paths import ROOT
 
 PAGE = ROOT / "docs" / "kubernetes.md"
 # The end of the steps to a first run.

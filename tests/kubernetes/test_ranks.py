@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.docker.conftest import ROOT, build
+from tests.docker.conftest import build
 from tests.kubernetes import page, servers
 from tests.kubernetes.cluster import NAMESPACE, Cluster
+from tests.paths import ROOT
 from tests.pipelines import driven_ranks
 from tests.pipelines.driven import Driven
 from tests.pipelines.driven_ranks import EPOCHS, TRAIN, Training

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.docker.conftest import ROOT, build
+from tests.docker.conftest import build
 from tests.kubernetes import servers
 from tests.kubernetes.cluster import Cluster
+from tests.paths import ROOT
 from tests.pipelines.driven import Driven
 
 pytestmark = pytest.mark.slow

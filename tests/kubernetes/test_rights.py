@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from tests.docker.conftest import ROOT
 from tests.kubernetes.cluster import NAMESPACE, Cluster
+from tests.paths import ROOT
 from tests.pipelines.driven import Driven
 
 pytestmark = pytest.mark.slow

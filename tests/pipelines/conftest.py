@@ -14,8 +14,8 @@ import psutil
 import pytest
 
 from pipelines.worker.clone import overlay
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 AIRFLOW_PYTHON = ROOT / ".venv-airflow" / "bin" / "python"
 FILES = {
     "dvc.yaml": """

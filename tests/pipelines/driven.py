@@ -11,7 +11,8 @@ from typing import IO, Any
 
 from tests.docker.conftest import docker
 from tests.kubernetes.cluster import NAMESPACE, Cluster
-from tests.pipelines.conftest import AIRFLOW_PYTHON, ROOT, Repository, measured_python
+from tests.paths import ROOT
+from tests.pipelines.conftest import AIRFLOW_PYTHON, Repository, measured_python
 
 
 @contextmanager

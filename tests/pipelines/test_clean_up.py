@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from pipelines.worker import clean_up, leftovers, locks, unused_cache
-from tests.pipelines.conftest import ROOT, Repository
+from tests.paths import ROOT
+from tests.pipelines.conftest import Repository
 from tests.pipelines.worker_runs import planned, run
 
 OLD = time.time() - 40 * 86_400

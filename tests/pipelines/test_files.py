@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.worker.files import Files, write
-from tests.pipelines.conftest import ROOT
+from tests.paths import ROOT
 
 
 def test_links_are_followed_and_a_loop_ends(tmp_path: Path) -> None:

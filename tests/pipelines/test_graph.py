@@ -7,8 +7,7 @@ import pytest
 import yaml
 
 from pipelines import graph
-
-ROOT = Path(__file__).parents[2]
+from tests.paths import ROOT
 
 
 @pytest.fixture

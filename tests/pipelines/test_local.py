@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipelines import local
-from tests.pipelines.conftest import ROOT
+from tests.paths import ROOT
 
 
 def test_what_is_not_installed_is_named_in_one_line(tmp_path: Path) -> None:

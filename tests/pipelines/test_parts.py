@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.pipelines.conftest import ROOT
+from tests.paths import ROOT
 
 CLIENT = """
 import pathlib, signal, subprocess, sys

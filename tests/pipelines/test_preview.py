@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.worker import preview
-from tests.pipelines.conftest import ROOT, Repository
+from tests.paths import ROOT
+from tests.pipelines.conftest import Repository
 
 WAITING_CHECK = """
 import os, pathlib

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pipelines import recipes
-from tests.pipelines.conftest import ROOT
+from tests.paths import ROOT
 
 CONF = ROOT / "conf"
 

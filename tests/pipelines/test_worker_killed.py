@@ -17,7 +17,8 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 
-from tests.pipelines.conftest import ROOT, Repository
+from tests.paths import ROOT
+from tests.pipelines.conftest import Repository
 from tests.pipelines.driven import Driven, ended, upto
 
 pytestmark = pytest.mark.slow

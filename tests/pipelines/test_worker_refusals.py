@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipelines.conftest import ROOT, Repository
+from tests.paths import ROOT
+from tests.pipelines.conftest import Repository
 
 pytestmark = pytest.mark.slow
 

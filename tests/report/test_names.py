@@ -9,7 +9,6 @@ import re
 import shlex
 from collections.abc import Callable
 from html.parser import HTMLParser
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,8 +23,7 @@ from stages.params import Name
 from stages.report.figures import charts, results
 from stages.report.pages import commands, execution
 from tests.conftest import MakeRun
-
-ROOT = Path(__file__).parents[2]
+from tests.paths import ROOT
 
 ODD = [
     "$",

@@ -10,9 +10,9 @@ from stages.data.manifest import Manifest
 from stages.data.store import Reader
 from stages.models.learners import cnn, logistic_regression
 from stages.train import train
+from tests.paths import ROOT
 from tests.project import Project
 
-ROOT = Path(__file__).parents[2]
 MODELS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["models"]
 
 

@@ -14,8 +14,7 @@ from mlflow.pyfunc import PyFuncModel
 
 from stages.common.files import read_json
 from stages.serving.classifier import Classifier
-
-ROOT = Path(__file__).parents[2]
+from tests.paths import ROOT
 
 
 def uri_of(folder: Path) -> str:

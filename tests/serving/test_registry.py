@@ -24,7 +24,6 @@ from .servers import mlflow_server, postgres
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
 CONTENDERS = 4
 
 

@@ -10,7 +10,7 @@ import pytest
 from stages import cli
 from stages.common.files import digest, read_json, write_json
 from stages.tools import continue_training
-from tests.tools.test_reproduce import ROOT
+from tests.paths import ROOT
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """`make explain`: what a param means, from the same classes as the docs."""
 
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
@@ -9,8 +8,7 @@ from stages import cli, params
 from stages.common.section import Section
 from stages.report.pages import reference
 from stages.tools.explain import describe, explain
-
-ROOT = Path(__file__).parents[2]
+from tests.paths import ROOT
 
 
 def explained(key: str) -> list[str]:

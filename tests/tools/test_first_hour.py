@@ -13,9 +13,9 @@ from stages import params
 from stages.data import layout
 from stages.data.manifest import Manifest
 from stages.tools.running import checking, choosing, composing
+from tests.paths import ROOT
 from tests.project import Project, write_images
 
-ROOT = Path(__file__).parents[2]
 CLASSES = {"cats": 40, "dogs": 40, "panda": 40}
 # What macOS writes beside each file.
 RESOURCE_FORK = b"\x00\x05\x16\x07" + bytes(100)

@@ -11,9 +11,8 @@ from stages.common.files import read_json
 from stages.models.learners import cnn, logistic_regression
 from stages.models.training.range_test import RangeTest
 from stages.tools.learning_rate_finder import find_learning_rate
+from tests.paths import ROOT
 from tests.project import Project
-
-ROOT = Path(__file__).parents[2]
 
 
 def lenet(**changes: Any) -> cnn.Params:

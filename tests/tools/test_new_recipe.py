@@ -10,8 +10,7 @@ from stages import cli, params
 from stages.tools.new_recipe import new_recipe
 from stages.tools.running import choosing, composing
 from tests.data.test_layout import files
-
-ROOT = Path(__file__).parents[2]
+from tests.paths import ROOT
 
 
 @pytest.fixture(autouse=True)

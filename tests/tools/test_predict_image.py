@@ -19,10 +19,9 @@ from stages.models.learners import cnn
 from stages.tools import _answers
 from stages.tools.predict_image import predict_image
 from stages.train import train
+from tests.paths import ROOT
 
 pytestmark = pytest.mark.slow
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ import yaml
 from stages.common.errors import ParamsError
 from stages.models.learners import cnn
 from stages.tools.preview import preview
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 BASE = yaml.safe_load((ROOT / "conf" / "augment" / "base.yaml").read_text(encoding="utf-8"))
 LENET = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["models"]["lenet"]
 

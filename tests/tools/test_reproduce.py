@@ -11,8 +11,7 @@ import yaml
 from stages import cli
 from stages.report.pages import answers, relations
 from stages.tools.reproduce import read_books, reproduce
-
-ROOT = Path(__file__).parents[2]
+from tests.paths import ROOT
 
 
 @pytest.fixture

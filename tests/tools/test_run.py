@@ -14,8 +14,8 @@ from stages import cli
 from stages.tools.run import run
 from stages.tools.running import choosing, watching
 from tests.data.test_layout import files
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 Refused = Callable[..., str]
 
 

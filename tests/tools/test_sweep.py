@@ -25,9 +25,9 @@ from stages.tools import _space
 from stages.tools._process import TrialFailedError, run_trial
 from stages.tools.sweep import STORAGE, SweepError, pruner, search, study_name, sweep
 from stages.train import train
+from tests.paths import ROOT
 from tests.project import Project
 
-ROOT = Path(__file__).parents[2]
 RATES = {"learning_rate": {"low": 0.001, "high": 0.01, "log": True}}
 
 

@@ -15,8 +15,7 @@ from stages import tracking
 from stages.common.errors import Terminated
 from stages.tracking import executions
 from stages.tracking.executions import EXECUTION, PARENT, Execution
-
-ROOT = Path(__file__).parents[2]
+from tests.paths import ROOT
 
 
 def parent_of(link: dict[str, str | None]) -> str:

@@ -12,10 +12,10 @@ from mlflow import MlflowClient
 
 from stages.common.files import read_json
 from stages.tracking import LINK, record
+from tests.paths import ROOT
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
 # Trains one member; argv: the folder of its features, where to be killed, the recipe, and the project.
 TRAIN = """
 import os, signal, sys

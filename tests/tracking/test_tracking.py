@@ -16,8 +16,7 @@ from mlflow.models import Model
 from stages import tracking
 from stages.common.files import read_json
 from stages.tracking import TrackingError, record
-
-ROOT = Path(__file__).parents[2]
+from tests.paths import ROOT
 
 
 @pytest.mark.parametrize("scheme", ["foo:///x", "file:///tmp/x", "sqlite:///{folder}/text.db"])

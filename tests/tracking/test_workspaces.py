@@ -9,8 +9,8 @@ import pytest
 from mlflow import MlflowClient
 
 from stages.tracking import server
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 # Tracks a run with an artifact and registers a model version, as train and promote do.
 STAGE = """
 from pathlib import Path

@@ -11,8 +11,7 @@ import yaml
 from stages import params
 from stages.common.errors import ParamsError
 from stages.models import networks
-
-ROOT = Path(__file__).parents[3]
+from tests.paths import ROOT
 
 
 def loaded(folder: Path, **model: Any) -> params.Params:

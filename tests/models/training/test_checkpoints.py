@@ -25,7 +25,8 @@ from stages.models.training.checkpoints import Progress, State
 from stages.train import train
 from tests import networks
 from tests.data.test_transient_errors import no_descriptors
-from tests.networks import ROOT, optimizer
+from tests.networks import optimizer
+from tests.paths import ROOT
 
 HISTORY = {"epoch": [1.0, 2.0], "val_loss": [0.5, 0.25]}
 EPOCHS = 6

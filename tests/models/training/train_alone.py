@@ -17,7 +17,8 @@ from stages.data.store import Reader
 from stages.models import learners
 from stages.models.learners import cnn, fine_tuning
 from stages.models.protocols import LearnerParams
-from tests.networks import ROOT, defaults, optimizer
+from tests.networks import defaults, optimizer
+from tests.paths import ROOT
 
 if TYPE_CHECKING:
     import keras

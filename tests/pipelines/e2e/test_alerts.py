@@ -7,7 +7,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tests.pipelines.conftest import AIRFLOW_PYTHON, ROOT
+from tests.paths import ROOT
+from tests.pipelines.conftest import AIRFLOW_PYTHON
 
 POST = """
 import logging, sys

@@ -8,7 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tests.pipelines.conftest import AIRFLOW_PYTHON, ROOT
+from tests.paths import ROOT
+from tests.pipelines.conftest import AIRFLOW_PYTHON
 
 WRITE = """
 import sys

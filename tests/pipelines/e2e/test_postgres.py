@@ -15,7 +15,8 @@ import psycopg2
 import pytest
 
 from pipelines.postgres import DEADLOCK_TIMEOUT
-from tests.pipelines.conftest import AIRFLOW_PYTHON, ROOT
+from tests.paths import ROOT
+from tests.pipelines.conftest import AIRFLOW_PYTHON
 from tests.pipelines.e2e.client import wait_until
 from tests.ports import free_port
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipelines.conftest import AIRFLOW_PYTHON, ROOT
+from tests.paths import ROOT
+from tests.pipelines.conftest import AIRFLOW_PYTHON
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("airflow_environment")]
 

@@ -11,8 +11,8 @@ import pytest
 
 from stages.tools.running import watching
 from stages.tools.running.screen import Screen
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[3]
 DVC = (
     "Stage 'ingest' didn't change, skipping\nStage 'train@a' is cached - skipping run, checking out outputs\n"
 )
