@@ -28,9 +28,9 @@ def test_threads_of_a_worker_look_at_its_code_once() -> None:
 
     def call(_: int) -> str:
         together.wait()
-        return fingerprint.digest(dask_workers._own_identity(work))
+        return fingerprint.digest(dask_workers._own_identity(expected))
 
-    work = dask_workers.Run("a run of this test", look, (), "")
+    expected = dask_workers.Expected("an execution of this test", look, (), "")
     with ThreadPoolExecutor(4) as threads:
         digests = set(threads.map(call, range(4)))
     assert (len(looks), len(digests)) == (1, 1)
