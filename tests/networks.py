@@ -42,6 +42,24 @@ def optimizer(kind: str, **changes: Any) -> dict[str, Any]:
     return groups[0] | {key: value for key, value in groups[1].items() if key != "defaults"} | changes
 
 
+def everything_with_a_state() -> dict[str, Any]:
+    """MiniVGGNet's dropout and batch statistics, augmentation, momentum, averages, a plateau, the best."""
+    values: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    augment = yaml.safe_load((ROOT / "conf/augment/base.yaml").read_text()) | {"shift": 0.2}
+    net = values["models"]["minivggnet"] | {"augment": augment}
+    net["optimizer"] = optimizer("sgd", ema_momentum=0.9, schedule={"kind": "plateau", "patience": 1})
+    net["train"] |= {
+        "epochs": 6,
+        "batch_size": 8,
+        "keep": "best",
+        "early_stopping": {"patience": 5, "min_delta": 0.0},
+        "checkpoint_every": 2,
+        "save_epochs": 3,
+        "deterministic": True,
+    }
+    return values | {"models": {"net": net}, "ensemble": {"members": ["net"], "weights": "uniform"}}
+
+
 def fitted(folder: Path, **changes: Any) -> tuple[cnn.Network, History, list[int]]:
     """A network, its history, and the numbers of the epochs it reported."""
     network, reported = cnn.create(params(**changes)), []

@@ -1,5 +1,6 @@
 """A small project in a folder of its own, brought as far through the data stages as a test asks."""
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,3 +148,13 @@ def write_images(
             pixels = np.clip(colour + draw.normal(0, noise, (*size, 3)), 0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(root / name / f"{number:03d}.png")
     return root
+
+
+def visible(project: Project) -> dict[str, str]:
+    """Every file that another stage could take for a result, with its digest."""
+    files = (path for path in sorted(project.root.rglob("*")) if path.is_file())
+    return {
+        str(path.relative_to(project.root)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+        if not any(part.startswith(".") for part in path.relative_to(project.root).parts)
+    }

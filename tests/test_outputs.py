@@ -14,9 +14,9 @@ from apps.captcha.label import label
 from stages import cli
 from stages.tools.compare import compare
 from stages.tools.preview import preview
+from tests.graph import declared
 from tests.paths import ROOT
 from tests.project import Project, write_images
-from tests.test_contract import declared
 
 pytestmark = pytest.mark.slow
 

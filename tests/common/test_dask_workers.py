@@ -27,9 +27,8 @@ from stages.models.extractors import hog
 from stages.params import Predict, Resize
 from stages.predict import predict
 from tests import members, networks
-from tests.common.test_faults import visible
 from tests.paths import ROOT
-from tests.project import Project, write_images
+from tests.project import Project, visible, write_images
 
 pytest.importorskip("distributed", reason="the extra `dask` is not installed")
 from distributed import Client

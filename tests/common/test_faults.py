@@ -1,6 +1,5 @@
 """Stages killed at any moment and disks that fill up: a rerun gives what an undisturbed run gives."""
 
-import hashlib
 import multiprocessing
 import os
 import random
@@ -15,7 +14,7 @@ import yaml
 from stages.extract import extract
 from stages.models.extractors import pixels
 from tests.paths import ROOT
-from tests.project import Images, Project, write_images
+from tests.project import Images, Project, visible, write_images
 
 KILLS = 50
 
@@ -31,16 +30,6 @@ def pack(project: Project) -> None:
 def features(project: Project) -> None:
     params = pixels.Params(kind="pixels")
     extract("pixels", params=params, packed=project.packed, features=project.root / "features")
-
-
-def visible(project: Project) -> dict[str, str]:
-    """Every file that another stage could take for a result, with its digest."""
-    files = (path for path in sorted(project.root.rglob("*")) if path.is_file())
-    return {
-        str(path.relative_to(project.root)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in files
-        if not any(part.startswith(".") for part in path.relative_to(project.root).parts)
-    }
 
 
 @pytest.mark.slow

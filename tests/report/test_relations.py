@@ -10,7 +10,7 @@ from stages.report.pages import relations
 from stages.report.pages.answers import Answers
 from stages.report.pages.reproduction import Result
 from stages.scoring.books import Relation
-from tests.report.test_reproduction import OURS
+from tests.report.results import OURS
 
 STATED = Relation(of="net", above="plain.net", source="A book, ch. 2")
 AUGMENTED = replace(OURS, recipe="augmented", of="net", value=0.915, images=1_000)

@@ -7,25 +7,10 @@ import pytest
 
 from stages.common.errors import ConvoyError
 from stages.report.pages import reproduction
-from stages.report.pages.reproduction import Result
 from stages.scoring.books import Printed
+from tests.report.results import OURS
 
 BOOK = Printed(of="lenet", metric="accuracy", value=0.98, tolerance=0.01, source="A book, ch. 1")
-OURS = Result(
-    recipe="lenet_mnist",
-    seed=42,
-    of="lenet",
-    metric="accuracy",
-    split="test",
-    value=0.975,
-    train=54_000,
-    images=10_000,
-    epochs=20,
-    epoch_seconds=12.34,
-    machine="2 cores x86_64",
-    backend="tensorflow",
-    commit="abc1234",
-)
 
 
 @pytest.mark.parametrize(

@@ -25,29 +25,10 @@ from stages.models.training.checkpoints import Progress, State
 from stages.train import train
 from tests import networks
 from tests.data.test_transient_errors import no_descriptors
-from tests.networks import optimizer
+from tests.networks import everything_with_a_state, optimizer
 from tests.paths import ROOT
 
 HISTORY = {"epoch": [1.0, 2.0], "val_loss": [0.5, 0.25]}
-EPOCHS = 6
-
-
-def everything_with_a_state() -> dict[str, Any]:
-    """MiniVGGNet's dropout and batch statistics, augmentation, momentum, averages, a plateau, the best."""
-    values: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    augment = yaml.safe_load((ROOT / "conf/augment/base.yaml").read_text()) | {"shift": 0.2}
-    net = values["models"]["minivggnet"] | {"augment": augment}
-    net["optimizer"] = optimizer("sgd", ema_momentum=0.9, schedule={"kind": "plateau", "patience": 1})
-    net["train"] |= {
-        "epochs": EPOCHS,
-        "batch_size": 8,
-        "keep": "best",
-        "early_stopping": {"patience": 5, "min_delta": 0.0},
-        "checkpoint_every": 2,
-        "save_epochs": 3,
-        "deterministic": True,
-    }
-    return values | {"models": {"net": net}, "ensemble": {"members": ["net"], "weights": "uniform"}}
 
 
 def start(folder: Path, packed: Path, checkpoint_folder: str = "kept") -> subprocess.Popen[str]:

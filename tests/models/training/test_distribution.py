@@ -21,7 +21,7 @@ from stages.common import launcher
 from stages.common.files import read_json
 from stages.common.ranks import RANK
 from stages.models.training import checkpoints
-from tests.models.training.test_checkpoints import everything_with_a_state
+from tests.networks import everything_with_a_state
 from tests.paths import ROOT
 
 needs_jax = pytest.mark.skipif(not find_spec("jax"), reason="JAX is not installed: make test-jax")
