@@ -1,6 +1,7 @@
 """What tests of all rooms share: projects, tracking stores, a browser, and what each test starts from."""
 
 import gc
+import os
 import shutil
 import subprocess
 import urllib.request
@@ -190,6 +191,18 @@ def operation_by_operation() -> Iterator[None]:
     yield
     tensorflow.config.run_functions_eagerly(False)
     keras.utils.clear_session()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 512 kB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)]
+    if os.geteuid() or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("mounting a tmpfs needs root")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
 
 
 @pytest.fixture

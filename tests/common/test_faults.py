@@ -1,11 +1,10 @@
 """Stages killed at any moment and disks that fill up: a rerun gives what an undisturbed run gives."""
 
 import multiprocessing
-import os
 import random
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -56,17 +55,6 @@ def test_fifty_kills_leave_no_trace(stage: Callable[[Project], None], tmp_path: 
         assert undisturbed.items() >= visible(project).items()
     stage(project)
     assert visible(project) == undisturbed
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)]
-    if os.geteuid() or subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("mounting a tmpfs needs root")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_a_full_disk_is_one_clear_line_and_leaves_nothing(

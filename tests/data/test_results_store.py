@@ -5,8 +5,6 @@ import hashlib
 import multiprocessing
 import os
 import random
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -165,17 +163,6 @@ def test_two_writers_and_a_reader_at_once(place: Path) -> None:
         stored_numbers(place, range(400))
     assert [writer.exitcode for writer in writers] == [0, 0]
     assert stored_numbers(place, range(400)) == list(range(400))
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)]
-    if os.geteuid() or subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("mounting a tmpfs needs root")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_a_full_disk_costs_the_results_and_nothing_else(
