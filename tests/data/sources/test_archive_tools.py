@@ -9,11 +9,14 @@ import subprocess
 import tarfile
 import zipfile
 import zlib
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from stages.common.errors import SourceError
+from stages.data import store
+from stages.data.manifest import Manifest
 from stages.data.sources import archive, images
 from tests.project import Images, Project, write_images
 
@@ -245,3 +248,7 @@ def test_an_archive_of_the_folder_itself_goes_through_ingest(project: Project, i
     path = Path(shutil.make_archive(str(project.root / "set"), "tar", project.source))
     project.ingest(archive.Params(kind="archive", path=path))
     project.resize()
+    labels = Manifest.read(project.manifest).strings("label").tolist()
+    assert Counter(labels) == {"cat": 5, "dog": 5}
+    with store.Reader(project.resized) as resized:
+        assert len(resized) == 10
