@@ -54,9 +54,10 @@ def cloned(job: Job) -> Iterator[Path]:
 
 def overlay(root: Path, working_tree: Path) -> None:
     """Bring a clone to the state of a working tree: changed, new and deleted files, and its dvc.lock."""
-    options = ["--modified", "--deleted", "--others", "--exclude-standard"]
-    listed = git(working_tree, "ls-files", "-z", *options).split("\0")
-    for name in {*filter(None, listed), LOCK}:
+    # Against the commit: `ls-files --modified` does not list what is staged.
+    changed = git(working_tree, "diff", "--name-only", "--no-renames", "-z", "HEAD")
+    new = git(working_tree, "ls-files", "--others", "--exclude-standard", "-z")
+    for name in {*filter(None, f"{changed}{new}".split("\0")), LOCK}:
         source, target = working_tree / name, root / name
         if source.is_file():
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -25,6 +25,8 @@ def test_the_plan_is_of_the_working_tree_with_its_uncommitted_changes(
 ) -> None:
     repository.dvc("repro", "--quiet")
     repository.write("params.yaml", "base: 1\nmodels:\n  a:\n    train:\n      epochs: 3\n  b:\n    c: 1\n")
+    # Staged, which `git ls-files --modified` does not list.
+    repository.git("add", "params.yaml")
     monkeypatch.chdir(repository.root)
     monkeypatch.setattr(sys, "argv", ["preview"])
     assert preview.main() == 0
