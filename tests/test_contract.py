@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from stages.params import Params
 from stages.tools import dependencies
+from stages.tools.running import checking
 from tests.graph import Declared, declared
 from tests.paths import ROOT
 
@@ -46,6 +47,13 @@ def test_the_graph_has_the_stages_it_should_have() -> None:
     names = [name.split("@")[0] for name in STAGES]
     flow = "ingest audit resize mean pack extract train predict ensemble evaluate promote summarize"
     assert list(dict.fromkeys(names)) == flow.split()
+
+
+def test_folders_of_outputs_are_those_that_make_run_checks_and_make_clean_removes() -> None:
+    folders = {out.partition("/")[0] for stage in STAGES.values() for out in stage.outs}
+    assert folders == set(checking._OUTPUTS)
+    recipe = (ROOT / "Makefile").read_text(encoding="utf-8").partition("\nclean:")[2].partition("\n\n")[0]
+    assert folders <= set(recipe.partition("rm -rf")[2].split())
 
 
 @each_stage
