@@ -1,6 +1,8 @@
 """HDF5 files with an uncompressed dataset whose rows several threads write, each at its place."""
 
+import errno
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +14,20 @@ from numpy.typing import DTypeLike, NDArray
 
 # Puts rows into a file, from a row number on.
 Put = Callable[[int, NDArray[Any]], None]
+# For what HDF5 writes besides rows and columns, and for other programs on the same disk.
+_SPARE_BYTES = 2**20
+
+
+def check_room(path: Path, size: int) -> None:
+    """Raise OSError (ENOSPC) where the disk lacks room for so many bytes more, before HDF5 meets its end.
+
+    HDF5 cannot close a file whose own blocks it could not write, and ends the process by a signal when that
+    exits, after all its work. Rows meet a full disk in `pwrite`, which does no such harm.
+    """
+    disk = shutil.disk_usage(path.parent)
+    # Some network file systems give no sizes: all are 0.
+    if disk.total and disk.free < size + _SPARE_BYTES:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path.parent))
 
 
 def new_file(path: Path) -> h5py.File:

@@ -15,6 +15,7 @@ of ids and columns, and is read all the same; a file of a later version is refus
 """
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -91,19 +92,22 @@ def create(
         provenance: Where the rows come from; stored as JSON in the file's attributes. The
             `classes` of rows with labels become the dataset `label_names` too.
     """
+    names = np.asarray(ids, dtype="S")
     with replace_atomically(path) as aside:
+        contiguous.check_room(aside, math.prod(shape) * np.dtype(dtype).itemsize + names.nbytes)
         with contiguous.new_file(aside) as file:
-            file.create_dataset("ids", data=np.asarray(ids, dtype="S"), track_times=False)
+            file.create_dataset("ids", data=names, track_times=False)
             file.attrs["provenance"] = json.dumps(provenance, sort_keys=True, ensure_ascii=False)
         with contiguous.rows(aside, key, shape, dtype) as put:
             writer = Writer(put, shape, dtype)
             yield writer
+        columns = writer.columns | {_CHECKSUMS: writer.checksums}
+        if _LABELS in writer.columns and _CLASSES in provenance:
+            # For programs that read HDF5 alone, under the name of the books' files.
+            columns[_NAMES] = _texts(provenance[_CLASSES])
+        contiguous.check_room(aside, _bytes(columns))
         with h5py.File(aside, "r+", libver="latest") as file:
-            columns = dict(writer.columns)
-            if _LABELS in writer.columns and _CLASSES in provenance:
-                # For programs that read HDF5 alone, under the name of the books' files.
-                columns[_NAMES] = _texts(provenance[_CLASSES])
-            _complete(file, key, columns | {_CHECKSUMS: writer.checksums})
+            _complete(file, key, columns)
 
 
 def join(path: Path, files: Sequence[Path]) -> None:
@@ -136,10 +140,16 @@ def join(path: Path, files: Sequence[Path]) -> None:
         columns[_NAMES] = first._columns[_NAMES]
     columns["ids"] = np.concatenate([reader._ids for reader in readers])
     columns[_CHECKSUMS] = np.concatenate([reader._checksums for reader in readers])
-    with replace_atomically(path) as aside, contiguous.new_file(aside) as file:
-        file.attrs["provenance"] = json.dumps(first.provenance, sort_keys=True, ensure_ascii=False)
-        file.create_virtual_dataset(first.key, layout)
-        _complete(file, first.key, columns)
+    with replace_atomically(path) as aside:
+        contiguous.check_room(aside, _bytes(columns))
+        with contiguous.new_file(aside) as file:
+            file.attrs["provenance"] = json.dumps(first.provenance, sort_keys=True, ensure_ascii=False)
+            file.create_virtual_dataset(first.key, layout)
+            _complete(file, first.key, columns)
+
+
+def _bytes(columns: Mapping[str, NDArray[Any]]) -> int:
+    return sum(values.nbytes for values in columns.values())
 
 
 def _complete(file: h5py.File, key: Key, columns: Mapping[str, NDArray[Any]]) -> None:

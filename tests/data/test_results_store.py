@@ -5,6 +5,9 @@ import hashlib
 import multiprocessing
 import os
 import random
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +16,7 @@ import pytest
 from stages.common.errors import UsageError
 from stages.data import results_store
 from stages.data.results_store import Results
+from tests.paths import ROOT
 
 KILLS = 50
 LENGTH = 3_000
@@ -175,6 +179,19 @@ def test_a_full_disk_costs_the_results_and_nothing_else(
     stored = stored_numbers(folder, range(400))
     assert 0 < len(stored) < 400
     assert not list(folder.glob(".*"))
+
+
+@pytest.mark.parametrize("free", [4, 16, 28])
+def test_an_almost_full_disk_does_not_end_the_process(small_disk: Path, free: int) -> None:
+    """HDF5 met the disk's end in its own blocks, and the process ended by SIGSEGV after all work."""
+    (small_disk / "other").write_bytes(bytes(shutil.disk_usage(small_disk).free - free * 1024))
+    code = (
+        "import pathlib; from tests.data.test_results_store import fill;"
+        f"fill(pathlib.Path({str(small_disk / 'kind')!r}), range(2_000))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert list(small_disk.rglob(".*")) == []
 
 
 def test_the_least_recently_used_results_are_removed_first(place: Path) -> None:
