@@ -18,6 +18,8 @@ from stages.predict import predict
 from stages.train import train
 from tests.paths import ROOT
 
+pytestmark = pytest.mark.slow
+
 AUGMENT = yaml.safe_load((ROOT / "conf" / "augment" / "base.yaml").read_text(encoding="utf-8"))
 
 

@@ -271,6 +271,7 @@ def test_best_weights_are_those_of_the_state_that_names_them(tmp_path: Path) -> 
     assert state.best[0].item() == 4.0
 
 
+@pytest.mark.slow
 def test_files_of_zeros_do_not_stop_the_next_attempt(
     tracked: Path, packed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -286,6 +287,7 @@ def test_files_of_zeros_do_not_stop_the_next_attempt(
     assert read_json(folder / "history.json")["epoch"] == [1]
 
 
+@pytest.mark.slow
 def test_the_curves_of_a_training_that_fails_are_logged(
     tracked: Path, packed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,8 @@ from stages.models.learners import cnn
 from stages.models.training import checkpoints
 from tests.networks import fitted, optimizer, params
 
+pytestmark = pytest.mark.slow
+
 PLAIN: dict[str, Any] = {"momentum": 0.0, "nesterov": False}
 
 
