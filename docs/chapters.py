@@ -64,7 +64,8 @@ def check(written: Mapping[str, Any], books: Mapping[str, Book]) -> None:
     """
     keys = [book["key"] % name for book in written.values() for name in book["chapters"]]
     for recipe, book in books.items():
-        for printed in (*book.figures, *book.relations):
+        stated: list[Printed | Relation] = [*book.figures, *book.relations]
+        for printed in stated:
             if not any(_is_of(printed.source, key) for key in keys):
                 raise ValueError(f"{recipe}: docs/books.yaml has no chapter for {printed.source!r}")
 

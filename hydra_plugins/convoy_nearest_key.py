@@ -79,5 +79,5 @@ def _deepest(parts: Iterable[str], values: Any) -> tuple[str, Any]:
     return ".".join(place), values
 
 
-ConfigLoaderImpl._apply_overrides_to_config = staticmethod(_apply_overrides)
-ConfigLoaderImpl.load_configuration = _load_configuration
+ConfigLoaderImpl._apply_overrides_to_config = staticmethod(_apply_overrides)  # type: ignore[method-assign]
+ConfigLoaderImpl.load_configuration = _load_configuration  # type: ignore[method-assign]
