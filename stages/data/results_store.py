@@ -49,6 +49,9 @@ _SMALL_ROW = 1024
 # So many files below half the size are merged: every run leaves one, whatever little it adds.
 _SMALL_FILES = 16
 _SECONDS_UNTIL_ABANDONED = 24 * 3600
+# A hundred bytes of these spare a read and a decode; pixels take a thousand times as many. So they stay as if
+# they had been used a month later, and not for ever: each change of code leaves some that nobody will use.
+_KEPT_LONGER, _SECONDS_LONGER = ("digests", "facts"), 30 * 24 * 3600
 
 Bytes = NDArray[np.uint8]
 
@@ -213,20 +216,23 @@ def held() -> dict[str, tuple[int, int]]:
     sizes: dict[str, tuple[int, int]] = {}
     for path in folder().rglob("*.h5"):
         with suppress(OSError):
-            kind = path.parent.name.rpartition("-")[0]
-            files, total = sizes.get(kind, (0, 0))
-            sizes[kind] = files + 1, total + path.stat().st_size
+            files, total = sizes.get(_kind(path), (0, 0))
+            sizes[_kind(path)] = files + 1, total + path.stat().st_size
     return sizes
 
 
 def evict(most: int) -> None:
-    """Remove the files that were used least recently until the store holds at most `most` bytes."""
+    """Remove the files that were used least recently until the store holds at most `most` bytes.
+
+    Digests and facts stay a month longer: a stage reads them first, so they always are the older ones.
+    """
     files = []
     for path in folder().rglob("*"):
         with suppress(OSError):
             facts = path.stat()
             if path.suffix == ".h5":
-                files.append((facts.st_mtime, facts.st_size, path))
+                longer = _SECONDS_LONGER if _kind(path) in _KEPT_LONGER else 0
+                files.append((facts.st_mtime + longer, facts.st_size, path))
             elif path.suffix == ".part" and time.time() - facts.st_mtime > _SECONDS_UNTIL_ABANDONED:
                 path.unlink()
     total = sum(size for _, size, _ in files)
@@ -246,6 +252,10 @@ def unused(since: float) -> list[Path]:
             if path.stat().st_mtime < since:
                 files.append(path)
     return files
+
+
+def _kind(path: Path) -> str:
+    return path.parent.name.rpartition("-")[0]
 
 
 def _open(path: Path) -> store.Reader | None:

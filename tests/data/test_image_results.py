@@ -86,6 +86,22 @@ def test_a_new_image_costs_one_decode_and_the_result_is_that_of_a_run_from_scrat
     assert outputs(project) == reused
 
 
+def test_a_store_that_holds_too_few_pixels_costs_no_decode_of_what_is_known(
+    images: Images, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Facts and digests, a hundred bytes an image, were used before pixels and so were removed first."""
+    monkeypatch.setattr(results_store, "_FILE_BYTES", 20 * 16 * 16 * 3)
+    source = images({"cat": 60, "dog": 60})
+    run()
+    held = results_store.held()
+    monkeypatch.setenv(results_store.LIMIT_VARIABLE, str(2 * held["facts"][1] + held["resized"][1] // 2))
+    images({"cat": 61}, root=source)
+    run()
+    ingest, _, resize = run()
+    assert ingest == 0
+    assert resize > 0
+
+
 @pytest.mark.parametrize("change", ["delete", "rename", "move", "relabel"])
 def test_a_change_of_names_and_labels_costs_no_decode(images: Images, run: Any, change: str) -> None:
     source = images({"cat": 30, "dog": 30})
