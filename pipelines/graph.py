@@ -276,7 +276,11 @@ def _without_transitive(direct: frozenset[str], upstream: Mapping[str, frozenset
 
 
 def _topological_order(upstream: Mapping[str, frozenset[str]]) -> list[str]:
-    """Names so that each comes after those it waits for, otherwise in the file's order."""
+    """Names so that each comes after those it waits for, otherwise in the file's order.
+
+    Not by graphlib: its order is by depth. Where a stage stands above one that it waits for, it even differs
+    from process to process, as these are sets.
+    """
     order: list[str] = []
     while len(order) < len(upstream):
         order.append(next(name for name in upstream if name not in order and upstream[name] <= set(order)))
