@@ -13,6 +13,10 @@ _RESOURCES = "Resources"
 
 def fields(config: Config) -> dict[str, Param]:
     """Build the form's fields. An empty field leaves what the recipe says."""
+    return _recipe(config) | _common_params() | _overrides() | _ways_to_run(config) | _resources()
+
+
+def _recipe(config: Config) -> dict[str, Param]:
     names = recipes.names(CODE / "conf")
     return {
         "recipe": Param(
@@ -23,6 +27,11 @@ def fields(config: Config) -> dict[str, Param]:
             title="Recipe",
             description="What to train on which images: a file of conf/recipe/.",
         ),
+    }
+
+
+def _common_params() -> dict[str, Param]:
+    return {
         "epochs": _number(
             "integer", "Epochs", "Passes over the training images, of every network.", 1, 10_000
         ),
@@ -39,6 +48,11 @@ def fields(config: Config) -> dict[str, Param]:
             0,
             2**31 - 1,
         ),
+    }
+
+
+def _overrides() -> dict[str, Param]:
+    return {
         "overrides": Param(
             [],
             type=["null", "array"],
@@ -46,6 +60,11 @@ def fields(config: Config) -> dict[str, Param]:
             title="Overrides",
             description="Any other param, one per line, as Hydra writes it: models.lenet.input=features/hog",
         ),
+    }
+
+
+def _ways_to_run(config: Config) -> dict[str, Param]:
+    return {
         "force": Param(
             [],
             type=["null", "array"],
@@ -68,6 +87,11 @@ def fields(config: Config) -> dict[str, Param]:
             title="Runner",
             description="Where stages run: on this host, in containers, or in a cluster.",
         ),
+    }
+
+
+def _resources() -> dict[str, Param]:
+    return {
         "gpus": _number(
             "integer",
             "GPUs",
