@@ -52,23 +52,7 @@ def main() -> None:
         signal.signal(number, signal.default_int_handler)
     parts = Parts(environment, logs)
     try:
-        parts.start("postgres", postgres.words(), ends_last=True)
-        parts.start("mlflow", _mlflow(mlflow), ends_last=True)
-        _print("Preparing Airflow's database")
-        parts.wait_until(postgres.answers, "postgres")
-        subprocess.run([*_AIRFLOW, "db", "migrate"], env=environment, check=True, stdout=subprocess.DEVNULL)
-        # The folder's lock proves that an earlier scheduler has ended; the next one takes over its tasks.
-        postgres.execute("UPDATE job SET state = 'failed' WHERE state = 'running'")
-        port = airflow.rpartition(":")[2]
-        words = [*_AIRFLOW, "api-server", "--port", port, "--host", "127.0.0.1"]
-        parts.start("api-server", words, DEADLOCK_TIMEOUT)
-        parts.start("dag-processor", [*_AIRFLOW, "dag-processor"])
-        parts.start("triggerer", [*_AIRFLOW, "triggerer", *_NO_LOG_SERVER])
-        parts.wait_for(f"{airflow}/api/v2/monitor/health")
-        parts.wait_for(f"{mlflow}/health")
-        # Last: tasks left over from an earlier start begin at once, and fail where these two do not answer.
-        parts.start("scheduler", [*_AIRFLOW, "scheduler", *_NO_LOG_SERVER])
-        parts.wait_for(f"{airflow}/api/v2/monitor/health", _scheduler_is_healthy)
+        _start(parts, postgres, airflow, mlflow, environment)
         _print(f"Airflow  {airflow}  user admin, password {credentials['password']}")
         _print(f"MLflow   {mlflow}")
         _print(f"Logs     {logs}")
@@ -86,6 +70,29 @@ def main() -> None:
 # It would listen to the whole network; the API server reads the logs from disk.
 _NO_LOG_SERVER = ["--skip-serve-logs"]
 _AIRFLOW = [str(Path(sys.executable).with_name("airflow"))]
+
+
+def _start(
+    parts: Parts, postgres: Postgres, airflow: str, mlflow: str, environment: Mapping[str, str]
+) -> None:
+    """Start all programs, and wait until they answer."""
+    parts.start("postgres", postgres.words(), ends_last=True)
+    parts.start("mlflow", _mlflow(mlflow), ends_last=True)
+    _print("Preparing Airflow's database")
+    parts.wait_until(postgres.answers, "postgres")
+    subprocess.run([*_AIRFLOW, "db", "migrate"], env=environment, check=True, stdout=subprocess.DEVNULL)
+    # The folder's lock proves that an earlier scheduler has ended; the next one takes over its tasks.
+    postgres.execute("UPDATE job SET state = 'failed' WHERE state = 'running'")
+    port = airflow.rpartition(":")[2]
+    words = [*_AIRFLOW, "api-server", "--port", port, "--host", "127.0.0.1"]
+    parts.start("api-server", words, DEADLOCK_TIMEOUT)
+    parts.start("dag-processor", [*_AIRFLOW, "dag-processor"])
+    parts.start("triggerer", [*_AIRFLOW, "triggerer", *_NO_LOG_SERVER])
+    parts.wait_for(f"{airflow}/api/v2/monitor/health")
+    parts.wait_for(f"{mlflow}/health")
+    # Last: tasks left over from an earlier start begin at once, and fail where these two do not answer.
+    parts.start("scheduler", [*_AIRFLOW, "scheduler", *_NO_LOG_SERVER])
+    parts.wait_for(f"{airflow}/api/v2/monitor/health", _scheduler_is_healthy)
 
 
 def _mlflow(url: str) -> list[str]:
