@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,10 +10,27 @@ from typing import Any
 
 import yaml
 
+from pipelines.worker.clone import LOCK, overlay
+from stages.tools.running.checking import _OUTPUTS
 from tests.paths import ROOT
 
 # The default recipe with one network.
 TINY = ["~models.minivggnet", "ensemble.members=[lenet,hog_logistic]"]
+
+
+def clone_working_tree(target: Path) -> None:
+    """Clone this project, and commit the working tree's changes on a branch `main`, without its dvc.lock."""
+    git = ["git", "-c", "user.name=A", "-c", "user.email=a@example.org"]
+    subprocess.run([*git, "clone", "--quiet", str(ROOT), str(target)], check=True)
+    overlay(target, ROOT)
+    # It tells of outputs that the clone does not have.
+    (target / LOCK).unlink(missing_ok=True)
+    for words in (
+        ["checkout", "--quiet", "-B", "main"],
+        ["add", "--all"],
+        ["commit", "--quiet", "--allow-empty", "-m", "As tested"],
+    ):
+        subprocess.run([*git, *words], cwd=target, check=True)
 
 
 class Clone:
@@ -22,18 +38,7 @@ class Clone:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        git = ["git", "-c", "user.name=A", "-c", "user.email=a@example.org"]
-        subprocess.run([*git, "clone", "-q", ROOT, root], check=True)
-        listed = subprocess.run(
-            ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
-        )
-        for name in filter(None, listed.stdout.split("\0")):
-            if (ROOT / name).exists():
-                (root / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / name, root / name)
-        subprocess.run(
-            [*git, "commit", "-qam", "As in the working tree", "--allow-empty"], cwd=root, check=True
-        )
+        clone_working_tree(root)
         inherited = {
             key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "PYTHON"))
         }
@@ -91,8 +96,7 @@ class Clone:
         return json.loads((self.root / path).read_text(encoding="utf-8"))
 
     def half_written(self) -> list[Path]:
-        folders = ("data", "features", "models", "predictions", "ensemble", "reports", "plots")
-        return [path for folder in folders for path in (self.root / folder).rglob(".*.part")]
+        return [path for folder in _OUTPUTS for path in (self.root / folder).rglob(".*.part")]
 
 
 def ran(output: str) -> list[str]:

@@ -16,11 +16,11 @@ from typing import Any
 import yaml
 
 from tests.docker.conftest import build_postgres
+from tests.dvc_clone import clone_working_tree
 from tests.kubernetes import servers
 from tests.kubernetes.cluster import Cluster
 from tests.kubernetes.page import Release
 from tests.paths import ROOT
-from tests.pipelines.conftest import clone_working_tree
 from tests.pipelines.e2e.client import Airflow, wait_until
 
 SECONDS_TO_START = 900

@@ -13,7 +13,6 @@ import coverage
 import psutil
 import pytest
 
-from pipelines.worker.clone import overlay
 from tests.paths import ROOT
 
 AIRFLOW_PYTHON = ROOT / ".venv-airflow" / "bin" / "python"
@@ -206,18 +205,6 @@ def add_airflow(repository: Repository) -> None:
     shutil.copytree(ROOT / "pipelines", repository.root / "pipelines")
     repository.write(".gitignore", "/out/\n__pycache__\n/.convoy/\n/local.log\n/mlflow.db\n/mlartifacts/\n")
     repository.commit()
-
-
-def clone_working_tree(target: Path) -> None:
-    """Clone this project, and commit the working tree's changes on a branch `main`."""
-    subprocess.run([*GIT, "clone", "--quiet", str(ROOT), str(target)], check=True)
-    overlay(target, ROOT)
-    for words in (
-        ["checkout", "--quiet", "-B", "main"],
-        ["add", "--all"],
-        ["commit", "--quiet", "--allow-empty", "-m", "As tested"],
-    ):
-        subprocess.run([*GIT, *words], cwd=target, check=True)
 
 
 def has_ended(process: int) -> bool:

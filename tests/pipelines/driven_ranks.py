@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from tests.pipelines.conftest import Repository, clone_working_tree
+from tests.dvc_clone import clone_working_tree
+from tests.pipelines.conftest import Repository
 from tests.pipelines.driven import Driven, ended, upto
 
 EPOCHS = 12

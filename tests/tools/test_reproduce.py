@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import yaml
 from stages import cli
 from stages.report.pages import answers, relations
 from stages.tools.reproduce import read_books, reproduce
+from tests.dvc_clone import clone_working_tree
 from tests.paths import ROOT
 
 
@@ -118,19 +120,10 @@ def test_a_recipe_of_comments_alone_has_no_book(project: Path) -> None:
 @pytest.mark.slow
 def test_a_recipe_is_run_its_result_kept_and_the_params_put_back(tmp_path: Path) -> None:
     clone = tmp_path / "clone"
-    git = ["git", "-c", "user.name=A", "-c", "user.email=a@example.org"]
-    subprocess.run([*git, "clone", "-q", ROOT, clone], check=True)
-    shutil.rmtree(clone / "conf")
-    shutil.rmtree(clone / "stages")
-    for name in ("conf", "stages"):
-        shutil.copytree(ROOT / name, clone / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("dvc.yaml", "params.yaml"):
-        shutil.copy(ROOT / name, clone)
-    subprocess.run([*git, "add", "-A"], cwd=clone, check=True)
-    subprocess.run([*git, "commit", "-qm", "As in the working tree", "--allow-empty"], cwd=clone, check=True)
+    clone_working_tree(clone)
     before = (clone / "params.yaml").read_bytes()
 
-    words = ["python", "-m", "stages.tools.reproduce", "mlp_digits", "--set", "models.mlp.epochs=60"]
+    words = [sys.executable, "-m", "stages.tools.reproduce", "mlp_digits", "--set", "models.mlp.epochs=60"]
     subprocess.run(words, cwd=clone, check=True, timeout=600)
     assert (clone / "params.yaml").read_bytes() == before
     # A reproduction is no challenger for the registry.

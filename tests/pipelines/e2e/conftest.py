@@ -16,7 +16,8 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.pipelines.conftest import AIRFLOW_PYTHON, Repository, add_airflow, clone_working_tree, make
+from tests.dvc_clone import clone_working_tree
+from tests.pipelines.conftest import AIRFLOW_PYTHON, Repository, add_airflow, make
 from tests.pipelines.e2e.client import Airflow, wait_until
 from tests.ports import free_port
 
