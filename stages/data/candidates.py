@@ -95,14 +95,15 @@ class Examiner:
 
         Raises OSError for a file that cannot be read.
         """
-        before = image.path.stat() if image.path else None
-        unchanged = self.digests.get(before) if before and self.digests else None
+        path = image.path
+        before = path.stat() if path else None
+        unchanged = self.digests.get(path, before) if path and before and self.digests else None
         if before and unchanged and (stored := self._stored(unchanged)):
             return stored, unchanged, before.st_size
         data = image.read()
         sha256 = hashlib.sha256(data).hexdigest()
-        if before and self.digests and image.path:
-            self.digests.add(before, image.path.stat(), sha256)
+        if path and before and self.digests:
+            self.digests.add(path, before, path.stat(), sha256)
         return self._stored(sha256), sha256, data
 
     def _stored(self, sha256: str) -> Facts | None:

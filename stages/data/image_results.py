@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -105,21 +106,21 @@ def examine(
 
 
 class FileDigests:
-    """The digests of files that have not changed since they were read: size, times and inode say so."""
+    """The digests of files that have not changed since they were read: path, size, times and inode say so."""
 
     def __init__(self, results: Results) -> None:
         self._results = results
 
-    def get(self, file: os.stat_result) -> str | None:
+    def get(self, path: Path, file: os.stat_result) -> str | None:
         """The SHA-256 (hex) of the file's bytes, or None."""
-        row = self._results.get(_identity(file))
+        row = self._results.get(_identity(path, file))
         return None if row is None else row.tobytes().hex()
 
-    def add(self, before: os.stat_result, after: os.stat_result, sha256: str) -> None:
+    def add(self, path: Path, before: os.stat_result, after: os.stat_result, sha256: str) -> None:
         """Store the digest of bytes that were read between two looks at the file."""
         settled = time.time() - max(after.st_mtime, after.st_ctime) > _SECONDS_UNTIL_SETTLED
-        if settled and _identity(before) == _identity(after):
-            self._results.add(_identity(after), np.frombuffer(bytes.fromhex(sha256), np.uint8))
+        if settled and (identity := _identity(path, after)) == _identity(path, before):
+            self._results.add(identity, np.frombuffer(bytes.fromhex(sha256), np.uint8))
 
 
 class ResizedImages:
@@ -260,7 +261,10 @@ def _packed(facts: Facts, look: Look) -> bytes:
     )
 
 
-def _identity(file: os.stat_result) -> str:
-    # The time of the last change of the inode cannot be set by a program, as the other times can.
-    parts = (file.st_dev, file.st_ino, file.st_size, file.st_mtime_ns, file.st_ctime_ns)
+def _identity(path: Path, file: os.stat_result) -> str:
+    # The time of the last change of the inode cannot be set by a program, as the other times can. The path is
+    # there as s3fs, gcsfuse and FAT number inodes anew at each mount: a file had the digest of a neighbour
+    # whose number it was given. So a file that is moved is read once more.
+    of_inode = (file.st_dev, file.st_ino, file.st_size, file.st_mtime_ns, file.st_ctime_ns)
+    parts = (str(path.absolute()), *of_inode)
     return hashlib.sha256(repr(parts).encode()).hexdigest()

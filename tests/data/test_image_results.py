@@ -17,6 +17,7 @@ from stages.data import decoding, profile, results_store, sources
 from stages.data.decoding import Facts
 from stages.data.decoding.types import Color
 from stages.data.image_results import examine, looks, resize, resized_images
+from stages.data.manifest import Manifest
 from stages.data.sizing import View
 from stages.params import Resize
 from tests.data.decoding.samples import photograph
@@ -143,6 +144,39 @@ def test_unchanged_files_are_not_read_unless_verify_insists(
     read.clear()
     run(verify="always")
     assert len(read) == 20
+
+
+def test_a_mount_that_numbers_its_inodes_anew_gives_no_file_the_digest_of_another(
+    run: Any, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As s3fs and FAT do, in the order of look-ups; images had the SHA-256 and label of neighbours."""
+    inodes: dict[Path, int] = {}
+    real = Path.stat
+
+    def stat(path: Path, **options: Any) -> os.stat_result:
+        values = list(real(path, **options))
+        if path.suffix == ".bmp":
+            # Whole seconds, and the same, as after a copy or an upload of the whole.
+            values[1], values[7:10] = inodes.setdefault(path, len(inodes)), [1_000_000] * 3
+        return os.stat_result(values)
+
+    def write(name: str, seed: int) -> None:
+        (project.source / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(photograph(seed, 20, 20)).save(project.source / name)
+
+    for number in range(10):
+        write(f"cat/{number + 1}.bmp", number)
+        write(f"dog/{number + 1}.bmp", 100 + number)
+    monkeypatch.setattr(Path, "stat", stat)
+    run()
+    inodes.clear()
+    write("cat/0.bmp", 200)
+    run()
+    rows = [row for shard in Manifest.read(project.manifest).shards() for row in shard]
+    assert len(rows) == 21
+    assert [row.sha256 for row in rows] == [
+        hashlib.sha256((project.source / row.path).read_bytes()).hexdigest() for row in rows
+    ]
 
 
 def test_a_file_that_has_just_changed_is_read_again(images: Images, run: Any, project: Project) -> None:
