@@ -138,7 +138,7 @@ class Progress:
         elif now - self._logged >= _SECONDS_BETWEEN_LINES:
             self._logged = now
             rate = self._done / (now - self._started)
-            remaining = {"eta": f"{(self._total - self._done) / rate:.0f}s"} if self._total else {}
+            remaining = {"eta": f"{(self._total - self._done) / rate:.0f}s"} if self._total and rate else {}
             event(
                 "reported_progress",
                 activity=self._activity,

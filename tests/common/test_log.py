@@ -92,6 +92,19 @@ def test_progress_without_a_known_end_has_no_eta(
     assert capsys.readouterr().err.endswith("done=60 total=? rate=10/s\n")
 
 
+def test_progress_with_nothing_done_yet_has_no_eta(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`extract` counts what is stored, which may be nothing; it ended by a division by zero."""
+    log.configure("extract")
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    with log.Progress("extracting", total=300, unit="image") as progress:
+        now += 6.0
+        progress.advance(0)
+    assert capsys.readouterr().err.endswith("done=0 total=300 rate=0/s\n")
+
+
 def test_progress_on_a_terminal_is_a_bar_with_rate_and_eta(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
