@@ -123,6 +123,11 @@ class Params(LearnerParams):
         return self
 
     @model_validator(mode="after")
+    def _check_schedule_fits(self) -> Self:
+        schedules.check_fits(self.optimizer.schedule, self.train, "optimizer", "train")
+        return self
+
+    @model_validator(mode="after")
     def _check_snapshots_have_cycles(self) -> Self:
         if self.train.keep != "snapshots":
             return self

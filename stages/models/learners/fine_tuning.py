@@ -11,9 +11,9 @@ none.
 
 import difflib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from stages.common.errors import LearnerError
@@ -24,6 +24,7 @@ from stages.data.store import Reader
 from stages.models import backbones
 from stages.models.learners import cnn
 from stages.models.protocols import LearnerParams
+from stages.models.training import schedules
 from stages.models.training.durations import Duration
 from stages.models.training.optimizers import Optimizer
 from stages.models.training.settings import Settings
@@ -114,6 +115,13 @@ class Params(LearnerParams):
         if value.keep == "snapshots":
             raise PydanticCustomError("keep", "keep is 'snapshots'; allowed in two phases: last, best")
         return value
+
+    @model_validator(mode="after")
+    def _check_schedules_fit(self) -> Self:
+        for name, phase in (("warm_up", self.warm_up), ("fine_tune", self.fine_tune)):
+            if phase:
+                schedules.check_fits(phase.optimizer.schedule, phase, f"{name}.optimizer", name)
+        return self
 
 
 class FineTuned(cnn.Network):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import keras
 
 Rate = Annotated[float, Field(gt=0)]
+_ORDER = "segments must end one after the other"
 
 
 class Constant(Section):
@@ -147,6 +148,15 @@ class Segments(Section):
     kind: Literal["segments"]
     segments: Annotated[list[Segment], Field(min_length=1)]
 
+    @model_validator(mode="after")
+    def _check_order(self) -> Self:
+        # An epoch and a step cannot be compared before the batches are counted; `build` does it then.
+        for unit in ("until_epoch", "until_step"):
+            ends = [end for segment in self.segments if (end := getattr(segment, unit)) is not None]
+            if ends != sorted(set(ends)):
+                raise PydanticCustomError("segments", _ORDER)
+        return self
+
 
 def _named(value: Any) -> Any:
     return {"kind": value} if isinstance(value, str) else value
@@ -155,6 +165,49 @@ def _named(value: Any) -> Any:
 AnySchedule: TypeAlias = Constant | Step | InverseTime | Polynomial | Cosine | Plateau | Segments
 _Rate: TypeAlias = "float | keras.optimizers.schedules.LearningRateSchedule"
 Schedule = Annotated[AnySchedule, Field(discriminator="kind"), BeforeValidator(_named)]
+
+
+def check_fits(schedule: AnySchedule, training: Duration, optimizer: str, phase: str) -> None:
+    """Refuse a schedule that cannot fit into the training, where both are in epochs or both in steps.
+
+    `build` compares epochs with steps, too; it knows how many an epoch has, but runs after all other stages.
+
+    Args:
+        schedule: of any kind here.
+        training: how long the training, or a phase of it, takes.
+        optimizer: the key of the section with the schedule.
+        phase: the key of the section that says how long.
+
+    Raises:
+        PydanticCustomError: the warm-up takes all of the training, or the last segment ends before it.
+    """
+    unit = "epoch" if training.epochs else "step"
+    total = getattr(training, f"{unit}s")
+    match schedule:
+        case Cosine(warmup=Duration() as warmup):
+            key, bound = f"warmup.{unit}s", "less than"
+            end = getattr(warmup, f"{unit}s")
+            fits = end is None or end < total
+        case Segments(segments=[*others, last]):
+            key, bound = f"segments.{len(others)}.until_{unit}", "at least"
+            end = getattr(last, f"until_{unit}")
+            fits = end is None or end >= total
+        case _:
+            return
+    if not fits:
+        raise PydanticCustomError(
+            "schedule",
+            "{optimizer}.schedule.{key} is {end}; must be {bound} {phase}.{unit}s, {total}",
+            {
+                "optimizer": optimizer,
+                "key": key,
+                "end": end,
+                "bound": bound,
+                "phase": phase,
+                "unit": unit,
+                "total": total,
+            },
+        )
 
 
 def build(schedule: AnySchedule, rate: float, epoch: int, total: int) -> _Rate:
@@ -235,7 +288,7 @@ def _cosine(schedule: Cosine, rate: float, warmup: int, total: int) -> _Rate:
 def _segments(segments: list[Segment], epoch: int, total: int) -> _Rate:
     ends = [segment.end(epoch) for segment in segments]
     if ends != sorted(set(ends)):
-        raise LearnerError("optimizer.schedule.segments must end one after the other")
+        raise LearnerError(f"optimizer.schedule.{_ORDER}")
     if ends[-1] < total:
         raise LearnerError(
             f"optimizer.schedule.segments end after {ends[-1]} steps; the training has {total}, "
