@@ -35,9 +35,9 @@ COPY --from=builder /opt/venv /opt/venv
 COPY --chmod=755 docker/airflow.sh /usr/local/bin/airflow.sh
 RUN ln -s /usr/local/bin/airflow.sh /entrypoint
 WORKDIR /opt/convoy
-COPY pipelines pipelines
-COPY dvc.yaml params.yaml ./
-COPY conf conf
+COPY --chmod=755 pipelines pipelines
+COPY --chmod=755 dvc.yaml params.yaml ./
+COPY --chmod=755 conf conf
 ENV PATH=/opt/venv/bin:$PATH \
     HOME=/home/airflow \
     USER=airflow \

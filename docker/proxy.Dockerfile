@@ -10,8 +10,8 @@ RUN --mount=source=docker/apt.conf,target=/etc/apt/apt.conf.d/network.conf \
     && apt-get install --yes --no-install-recommends python3 tini \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /opt/convoy
-COPY pipelines/__init__.py pipelines/
-COPY pipelines/proxy pipelines/proxy
+COPY --chmod=755 pipelines/__init__.py pipelines/
+COPY --chmod=755 pipelines/proxy pipelines/proxy
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 # Root, because the socket is root's; compose.yaml takes every capability away, so that this is all it means.
 # hadolint ignore=DL3002

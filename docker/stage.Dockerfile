@@ -12,6 +12,8 @@
 # A task clones the repository at its run's commit, so an image is an environment; the code in it serves to
 # try a stage by hand. It comes last: an edit rebuilds one small layer.
 #
+# Each COPY from the checkout has --chmod: with the umask 077, files there are their owner's alone.
+#
 # Debian's packages are not pinned: their security updates are wanted, and old versions leave its servers.
 # hadolint global ignore=DL3008
 ARG BASE_IMAGE=debian:bookworm-slim
@@ -59,7 +61,7 @@ RUN --mount=source=docker/apt.conf,target=/etc/apt/apt.conf.d/network.conf \
     && /uv/bin/pip install --no-cache-dir --quiet "uv==${UV}" \
     && /uv/bin/uv venv --quiet --python /usr/bin/python3 /opt/venv
 ENV VIRTUAL_ENV=/opt/venv UV_CACHE_DIR=/var/cache/uv UV_LINK_MODE=copy
-COPY docker/slim.sh /usr/local/bin/slim.sh
+COPY --chmod=755 docker/slim.sh /usr/local/bin/slim.sh
 
 FROM builder AS data-packages
 ARG PLUGINS
@@ -82,8 +84,8 @@ RUN --mount=type=cache,target=/var/cache/uv --mount=source=requirements/train-gp
     /uv/bin/uv pip install --quiet -r /requirements.txt ${PLUGINS} && slim.sh
 
 FROM scratch AS code
-COPY stages /stages
-COPY pipelines /pipelines
+COPY --chmod=755 stages /stages
+COPY --chmod=755 pipelines /pipelines
 
 FROM system AS data
 COPY --from=data-packages /opt/venv /opt/venv

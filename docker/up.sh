@@ -71,6 +71,8 @@ fi
 directory "$(value CONVOY_HOME)"
 directory "$(value CONVOY_DATA)"
 [ ! -d "$repository/.git" ] || directory "$repository/.git/hooks"
+# It is mounted, and the image's user reads it; with the umask 077 it is the checkout's owner's alone.
+[ -z "$(find postgres.sh ! -perm -005)" ] || chmod go+rx postgres.sh
 
 ./compose.sh up --detach
 port() { local set; set=${!1:-$(value "$1")}; echo "${set:-$2}"; }

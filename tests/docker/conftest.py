@@ -50,7 +50,7 @@ def proxy_image(base_image: None) -> str:
 
 def build(target: str, context: Path, tag: str, *options: str) -> str:
     """Build a target of docker/'s Dockerfiles; returns the tag."""
-    file = "stage" if target == "data" or target.startswith("train") else target
+    file = "stage" if target in ("code", "data") or target.startswith("train") else target
     return _build(context, tag, "--file", f"docker/{file}.Dockerfile", "--target", target, *options)
 
 

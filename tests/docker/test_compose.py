@@ -109,6 +109,12 @@ def test_a_home_with_a_blank_and_an_awkward_password_reach_the_services(checkout
     )
 
 
+def test_postgresql_can_read_its_script_in_a_checkout_under_umask_077(checkout: Path) -> None:
+    (checkout / "docker" / "postgres.sh").chmod(0o700)
+    _up(checkout)
+    assert (checkout / "docker" / "postgres.sh").stat().st_mode & 0o005 == 0o005
+
+
 def test_ports_are_open_to_this_machine_alone(checkout: Path) -> None:
     _up(checkout)
     services = _composed(checkout)["services"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.docker.conftest import ROOT, build
+from tests.docker.conftest import ROOT, build, docker
 
 DOCKERFILES = sorted((ROOT / "docker").glob("*.Dockerfile"))
 # What apt waits for, and how often it tries again.
@@ -46,6 +46,13 @@ def test_each_apt_of_a_build_gives_up_a_mirror_that_stalls(path: Path) -> None:
     assert [
         line for line in runs if not re.match(rf"{re.escape(mount)} *timeout 600 apt-get update ", line)
     ] == []
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.stem)
+def test_each_copy_from_the_checkout_sets_its_modes(path: Path) -> None:
+    copies = re.findall(r"^COPY (?!--from=).*", path.read_text(encoding="utf-8"), re.MULTILINE)
+    assert copies
+    assert [line for line in copies if not line.startswith("COPY --chmod=755 ")] == []
 
 
 @pytest.mark.parametrize("name", [".ci/run", "docker/base.sh", "docker/cluster/build.sh"])
@@ -126,6 +133,26 @@ def test_an_edit_of_the_code_makes_one_new_layer(image: str, tmp_path: Path) -> 
     assert before[:-1] == after[:-1]
     assert before[-1] != after[-1]
     assert "# edited" in _output(edited, "cat", "stages/ingest.py")
+
+
+@pytest.mark.slow
+def test_everyone_can_read_the_code_of_a_checkout_under_umask_077(engine: None, tmp_path: Path) -> None:
+    context = tmp_path / "context"
+    (context / "stages" / "data").mkdir(parents=True)
+    (context / "pipelines").mkdir()
+    (context / "docker").mkdir()
+    shutil.copy(ROOT / "docker" / "stage.Dockerfile", context / "docker")
+    for name in ("stages/ingest.py", "stages/data/cache.py", "pipelines/worker.py"):
+        (context / name).touch()
+    subprocess.run(["chmod", "--recursive", "go=", str(context)], check=True)
+    container = docker("create", build("code", context, "convoy/code:test"), "nothing")
+    try:
+        docker("cp", f"{container}:/", str(tmp_path / "code"))
+    finally:
+        docker("rm", container)
+    files = [path for name in ("stages", "pipelines") for path in (tmp_path / "code" / name).rglob("*")]
+    assert len(files) == 4
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o755}
 
 
 @pytest.mark.slow
