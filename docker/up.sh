@@ -70,7 +70,7 @@ fi
 # Compose would make missing ones as root.
 directory "$(value CONVOY_HOME)"
 directory "$(value CONVOY_DATA)"
-[ ! -d "$repository/.git" ] || directory "$repository/.git/hooks"
+[ ! -d "$repository/.git" ] || directory "$repository/.git/refs/exps"
 # It is mounted, and the image's user reads it; with the umask 077 it is the checkout's owner's alone.
 [ -z "$(find postgres.sh ! -perm -005)" ] || chmod go+rx postgres.sh
 

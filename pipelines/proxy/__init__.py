@@ -10,7 +10,7 @@ Its settings are environment variables:
 
     CONVOY_IMAGES           images that may be run, separated by commas
     CONVOY_HOME             the folder that stages write to
-    CONVOY_REPOSITORY       the repository, of which stages see `.git`; `record` writes to it
+    CONVOY_REPOSITORY       the repository, of which stages see `.git`; `record` adds experiments to it
     CONVOY_DATA             the folder of images, read only
     CONVOY_UID, CONVOY_GID  the user that stages run as
     CONVOY_DOCKER_NETWORK   the network that stages are attached to

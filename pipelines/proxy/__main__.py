@@ -6,7 +6,7 @@ import threading
 
 from pipelines.proxy.engine import Engine
 from pipelines.proxy.service import Service
-from pipelines.proxy.spec import Policy
+from pipelines.proxy.spec import Policy, folders_of_push
 
 
 def main() -> int:
@@ -18,9 +18,11 @@ def main() -> int:
         return 2
     engine = Engine(os.environ.get("DOCKER_SOCKET", "/var/run/docker.sock"), values["STACK"])
     host = engine.call("GET", "/info")
+    git = f"{values['REPOSITORY']}/.git"
+    writable = [values["HOME"], *folders_of_push(git)]
     policy = Policy(
         images=frozenset(filter(None, values["IMAGES"].split(","))),
-        folders={values["HOME"]: True, f"{values['REPOSITORY']}/.git": True, values["DATA"]: False},
+        folders={git: False, values["DATA"]: False} | dict.fromkeys(writable, True),
         user=f"{values['UID']}:{values['GID']}",
         network=values["DOCKER_NETWORK"],
         memory=host["MemTotal"],

@@ -114,7 +114,10 @@ def request(container: Container) -> dict[str, Any]:
         "Volumes": {path: {} for path in SCRATCH},
         "HostConfig": {
             "NetworkMode": container.network,
-            "Mounts": _mounts(container.folders),
+            "Mounts": [
+                {"Type": "bind", "Source": path, "Target": path, "ReadOnly": not writable}
+                for path, writable in container.folders.items()
+            ],
             "Memory": container.memory,
             "MemorySwap": container.memory,
             "NanoCpus": container.nano_cpus,
@@ -148,15 +151,13 @@ def parse(body: Any) -> Container:
     """
     try:
         host = body["HostConfig"]
-        mounts = [(mount["Source"], not mount["ReadOnly"]) for mount in host["Mounts"]]
-        pinned = {path for source, writable in mounts for path in _pinned(source, writable)}
         container = Container(
             image=_text(body["Image"]),
             run=_text(body["Labels"][RUN_LABEL]),
             user=_text(body["User"]),
             network=_text(host["NetworkMode"]),
             variables=tuple(map(_text, body["Env"])),
-            folders={_text(source): writable for source, writable in mounts if source not in pinned},
+            folders={_text(mount["Source"]): not mount["ReadOnly"] for mount in host["Mounts"]},
             memory=_count(host["Memory"]),
             nano_cpus=_count(host["NanoCpus"]),
             gpus=sum(_count(device["Count"]) for device in host["DeviceRequests"]),
@@ -186,17 +187,16 @@ def bytes_of(amount: str) -> int:
     return int(float(matched[1]) * _UNITS[matched[2]])
 
 
-def _mounts(folders: Mapping[str, bool]) -> list[dict[str, Any]]:
-    pinned = [(path, False) for source, writable in folders.items() for path in _pinned(source, writable)]
-    return [
-        {"Type": "bind", "Source": path, "Target": path, "ReadOnly": not writable}
-        for path, writable in [*folders.items(), *pinned]
-    ]
+def folders_of_push(git: str) -> list[str]:
+    """The folders that a push of an experiment writes to; git takes no command from a file in them.
 
+    The rest stays read only. A `commondir` would name another configuration, and the host's next `git status`
+    would run its `core.fsmonitor`.
 
-def _pinned(source: str, writable: bool) -> list[str]:
-    """Inside a repository's `.git` that is written to: what git would run or obey, which stays read only."""
-    return [f"{source}/hooks", f"{source}/config"] if writable and source.endswith("/.git") else []
+    Args:
+        git: A repository's `.git`, or a bare repository.
+    """
+    return [f"{git}/objects", f"{git}/refs/exps"]
 
 
 def _differing(expected: Any, body: Any, key: str = "") -> set[str]:

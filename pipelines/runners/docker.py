@@ -32,14 +32,15 @@ _SECONDS_TO_REMOVE = 60
 _UNREACHABLE = (RequestException, HTTPError, ConnectionError)
 # What an engine says at the start: without NVIDIA's runtime; with it, and no GPU, or fewer than wanted.
 _NO_GPU = re.compile("device driver|nvidia|GPU vendor", re.IGNORECASE)
+_NO_FOLDER = "bind source path does not exist"
 
 
 class Docker:
     """A container with the folders that tasks share mounted at their own paths.
 
-    Of the repository it sees `.git`, read only except for record: a task clones, and the workspace holds
-    files that are none of a stage's business (docker/.env, .dvc/config.local). The container's user is this
-    process's, so that what it writes into the shared folders belongs to their owner.
+    Of the repository it sees `.git`, read only: a task clones, and the workspace holds files that are none of
+    a stage's business (docker/.env, .dvc/config.local). `record` adds objects and experiments to it. The
+    container's user is this process's, so that what it writes into the shared folders belongs to their owner.
 
     Docker's API is called directly. Airflow's DockerOperator cannot drop capabilities or limit processes,
     removes the container before its end can be read, and needs more calls than the proxy allows.
@@ -99,7 +100,10 @@ class Docker:
         except APIError as error:
             if _passes(error):
                 raise
-            return {"outcome": "refused", "reason": f"the engine refuses the container: {error.explanation}"}
+            reason = f"the engine refuses the container: {error.explanation}"
+            # DVC removes refs/exps with the last experiment. Airflow's own container cannot make it again.
+            hint = "; `make up` makes the folders that stages need" if _NO_FOLDER in reason else ""
+            return {"outcome": "refused", "reason": reason + hint}
         try:
             ended = self._to_its_end(client, self._container, work)
         except BaseException:
@@ -250,9 +254,12 @@ def _folders(config: Config, writes_repository: bool) -> dict[str, bool]:
         repository = Path(config.repository)
         # Not by a missing .git: Airflow's own container sees datasets/ of the repository alone.
         bare = (repository / "HEAD").is_file()
-        folders[str(repository if bare else repository / ".git")] = writes_repository
-        if writes_repository and (repository / ".git").is_dir():
-            (repository / ".git" / "hooks").mkdir(exist_ok=True)
+        git = repository if bare else repository / ".git"
+        folders[str(git)] = False
+        if writes_repository:
+            folders |= dict.fromkeys(spec.folders_of_push(str(git)), True)
+            if git.is_dir():
+                (git / "refs" / "exps").mkdir(parents=True, exist_ok=True)
     if config.data and Path(config.data).is_dir():
         folders[config.data] = False
     return folders | dict.fromkeys(shared, True)

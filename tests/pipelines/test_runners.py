@@ -127,6 +127,28 @@ def test_the_result_says_how_it_ended(driven: Driven) -> None:
     assert crashed["outcome"] == "failed"
 
 
+@pytest.mark.parametrize("bare", [False, True])
+def test_record_adds_the_experiment_to_the_repository(
+    driven: Driven, bare: bool, request: pytest.FixtureRequest
+) -> None:
+    if bare and not request.node.callspec.id.startswith("docker-"):
+        pytest.skip("only the docker runner mounts a repository; the proxy knows one with `.git` alone")
+    repository, root = driven.repository, driven.repository.root
+    if bare:
+        root = root.with_name("bare")
+        repository.git("clone", "--quiet", "--bare", ".", str(root))
+        driven.config["repository"] = str(root)
+    # After a push, git cannot clean up a repository that is read only.
+    repository.git("-C", str(root), "config", "gc.auto", "1")
+    place = {"CONVOY_REPOSITORY": str(root)}
+    assert driven("judge", **place)[0]["outcome"] == "ran"
+    result, output = driven("record", CONVOY_ACTION="record", **place)
+    assert result["outcome"] == "recorded", output
+    again, output = driven("record", CONVOY_ACTION="record", CONVOY_RUN_URL="http://a", **place)
+    assert again["outcome"] == "recorded", output
+    assert repository.git("-C", str(root), "for-each-ref", "refs/exps/??/*/run-1").count("\n") == 1
+
+
 def test_a_worker_that_is_killed_leaves_its_last_lines(driven: Driven) -> None:
     """SIGKILL from inside: what the kernel, a person or a lost node does."""
     driven.repository.write(
@@ -166,6 +188,17 @@ def test_an_image_that_is_missing_and_a_wrong_limit_are_refused(driven: Driven) 
     result, _ = driven("first", settings={"memory": "much"})
     assert result["outcome"] == "refused"
     assert "memory is 'much'; allowed: a number with" in result["reason"]
+
+
+def test_a_folder_that_is_missing_is_named_with_what_makes_it(
+    driven: Driven, request: pytest.FixtureRequest
+) -> None:
+    if request.node.callspec.id != "docker":
+        pytest.skip("only an engine mounts folders, and the proxy knows them by name")
+    driven.config["repository"] = "/nowhere"
+    result, _ = driven("first")
+    assert result["outcome"] == "refused"
+    assert "does not exist: /nowhere/.git; `make up` makes the folders" in result["reason"]
 
 
 def test_an_engine_without_gpus_refuses_a_stage_that_wants_some(driven: Driven) -> None:

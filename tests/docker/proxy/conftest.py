@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -63,8 +64,8 @@ class House:
 def house(proxy_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     root, stack = tmp_path_factory.mktemp("house"), f"test-{uuid4().hex[:8]}"
     (root / "home").mkdir()
-    (root / "repository" / ".git" / "hooks").mkdir(parents=True)
-    (root / "repository" / ".git" / "config").touch()
+    subprocess.run(["git", "init", "--quiet", "--initial-branch=main", str(root / "repository")], check=True)
+    (root / "repository" / ".git" / "refs" / "exps").mkdir()
     (root / "repository" / "datasets").mkdir()
     docker("build", "--tag", TINY, "-", input=DOCKERFILE, env={**os.environ, "DOCKER_BUILDKIT": "0"})
     network = docker("network", "create", f"convoy-{uuid4().hex[:8]}")

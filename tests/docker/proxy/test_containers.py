@@ -72,24 +72,33 @@ def test_a_runs_count_of_gpus_reaches_the_engine(house: House) -> None:
     house.proxy.send("DELETE", f"/containers/{answer['Id']}")
 
 
-def test_record_writes_to_the_repository_but_not_to_what_git_runs(house: House) -> None:
+def test_record_adds_experiments_to_the_repository_and_nothing_that_git_obeys(house: House) -> None:
     git = house.root / "repository" / ".git"
+    before = {path: path.is_file() and path.read_bytes() for path in git.rglob("*")}
     script = f"""
-        cd {git}; touch seen
-        touch hooks/post-checkout; echo '[core]' >config; mv hooks other; mv config other"""
-    wanted = replace(house.container(script), folders={str(git): True, str(house.root / "home"): True})
-    status, answer = house.create(spec.request(wanted))
+        cd {git}; echo new >objects/new; echo new >refs/exps/new
+        echo /tmp >commondir; echo new >HEAD; echo new >index; echo new >refs/heads/main
+        echo new >hooks/post-checkout; echo new >config
+        for name in hooks config HEAD refs/heads; do mv $name other; done
+        mv refs other; mv objects other; ln -s /etc refs/link"""
+    folders = {str(git): False, str(house.root / "home"): True} | dict.fromkeys(
+        spec.folders_of_push(str(git)), True
+    )
+    status, answer = house.create(spec.request(replace(house.container(script), folders=folders)))
     assert status == 201, answer
     house.proxy.send("POST", f"/containers/{answer['Id']}/start")
     house.proxy.send("POST", f"/containers/{answer['Id']}/wait")
-    assert (git / "seen").exists()
-    assert list((git / "hooks").iterdir()) == []
-    assert (git / "config").read_text() == ""
+    after = {path: path.is_file() and path.read_bytes() for path in git.rglob("*")}
+    assert after == before | {git / "objects" / "new": b"new\n", git / "refs" / "exps" / "new": b"new\n"}
     house.proxy.send("DELETE", f"/containers/{answer['Id']}")
-    # Without the two mounts that protect them, the request is none of ours.
-    body = spec.request(wanted)
-    body["HostConfig"]["Mounts"] = body["HostConfig"]["Mounts"][:2]
-    assert house.create(body)[0] == 403
+
+
+@pytest.mark.parametrize("name", ["", "/refs", "/hooks"])
+def test_no_container_writes_to_what_git_obeys(house: House, name: str) -> None:
+    folder = f"{house.root}/repository/.git{name}"
+    status, answer = house.create(spec.request(replace(house.container(), folders={folder: True})))
+    assert status == 403
+    assert f"mount of {folder}" in answer["message"]
 
 
 def test_a_container_that_no_runner_follows_is_stopped_and_removed(house: House) -> None:
