@@ -5,9 +5,11 @@
 # Passwords and paths are in ~/.config/convoy/NAME.env, or in CONVOY_ENV: outside of the repository, which is
 # mounted into containers.
 set -euo pipefail
-cd "$(dirname "$0")"
 export COMPOSE_PROJECT_NAME=${COMPOSE_PROJECT_NAME:-convoy}
 export CONVOY_ENV=${CONVOY_ENV:-${XDG_CONFIG_HOME:-$HOME/.config}/convoy/$COMPOSE_PROJECT_NAME.env}
+# Against the caller's folder, before that is left.
+case $CONVOY_ENV in /*) ;; *) CONVOY_ENV=$PWD/$CONVOY_ENV ;; esac
+cd "$(dirname "$0")"
 # Compose of Debian gives an engine under load a minute for an answer.
 export COMPOSE_HTTP_TIMEOUT=${COMPOSE_HTTP_TIMEOUT:-600}
 [ -e "$CONVOY_ENV" ] || { echo "error: $CONVOY_ENV is missing; docker/up.sh (make up) writes it" >&2; exit 1; }

@@ -8,11 +8,20 @@
 # DOCKER_SOCKET=$XDG_RUNTIME_DIR/docker.sock. Its user is root inside of containers, so services and stages run as
 # 0:0 there. Limits of memory and processes need cgroup v2 with delegation (docs.docker.com/engine/security/rootless).
 set -euo pipefail
-cd "$(dirname "$0")"
 
 export COMPOSE_PROJECT_NAME=${COMPOSE_PROJECT_NAME:-convoy}
 export CONVOY_ENV=${CONVOY_ENV:-${XDG_CONFIG_HOME:-$HOME/.config}/convoy/$COMPOSE_PROJECT_NAME.env}
+# Against the caller's folder, before that is left.
+case $CONVOY_ENV in /*) ;; *) CONVOY_ENV=$PWD/$CONVOY_ENV ;; esac
+case ${CONVOY_HOME:-/} in /*) ;; *) CONVOY_HOME=$PWD/$CONVOY_HOME ;; esac
+cd "$(dirname "$0")"
 repository=$(cd .. && pwd -P)
+case $(realpath --canonicalize-missing "$CONVOY_ENV") in
+  "$repository/docker/.env") ;;
+  "$repository"/*)
+    echo "error: CONVOY_ENV is $CONVOY_ENV, inside of the repository, which git and stages read; name a file outside" >&2
+    exit 1 ;;
+esac
 
 secret() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }
 # Single quotes: the shell and both kinds of Compose read what is between them as it is.

@@ -29,16 +29,15 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def _up(checkout: Path, **variables: str) -> str:
-    path = f"{checkout.parent / 'programs'}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        ["docker/up.sh"],
-        cwd=checkout,
-        env={**os.environ, "HOME": str(checkout.parent), "PATH": path, **variables},
-        check=True,
-        capture_output=True,
-        text=True,
-    )
+    done = _ran(checkout, "docker/up.sh", folder=checkout, **variables)
+    assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def _ran(checkout: Path, *words: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    path = f"{checkout.parent / 'programs'}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "HOME": str(checkout.parent), "PATH": path, **variables}
+    return subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
 def _composed(checkout: Path, *more: str) -> dict[str, Any]:
@@ -107,6 +106,27 @@ def test_a_home_with_a_blank_and_an_awkward_password_reach_the_services(checkout
     assert any(
         mount["source"] == str(home) for mount in services["scheduler"]["volumes"] if isinstance(mount, dict)
     )
+
+
+def test_relative_paths_are_below_the_callers_folder(checkout: Path) -> None:
+    folder, paths = checkout.parent, {"CONVOY_ENV": "a file.env", "CONVOY_HOME": "a home"}
+    before = set((checkout / "docker").iterdir())
+    up = _ran(checkout, "repository/docker/up.sh", folder=folder, **paths)
+    assert up.returncode == 0, up.stderr
+    assert settings(folder / "a file.env")["CONVOY_HOME"] == str(folder / "a home")
+    assert (folder / "a home").is_dir()
+    compose = _ran(checkout, "repository/docker/compose.sh", "ps", folder=folder, **paths)
+    assert compose.returncode == 0, compose.stderr
+    assert set((checkout / "docker").iterdir()) == before
+
+
+@pytest.mark.parametrize("name", ["my.env", "docker/my.env", ".convoy/my.env", "../repository/.git/my.env"])
+def test_a_file_of_passwords_in_the_repository_is_refused(checkout: Path, name: str) -> None:
+    done = _ran(checkout, "docker/up.sh", folder=checkout, CONVOY_ENV=name)
+    assert done.returncode == 1
+    message = f"error: CONVOY_ENV is {checkout}/{name}, inside of the repository, which git and stages read; "
+    assert done.stderr == f"{message}name a file outside\n"
+    assert not (checkout / name).exists()
 
 
 def test_postgresql_can_read_its_script_in_a_checkout_under_umask_077(checkout: Path) -> None:
