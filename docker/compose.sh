@@ -13,7 +13,10 @@ cd "$(dirname "$0")"
 # Compose of Debian gives an engine under load a minute for an answer.
 export COMPOSE_HTTP_TIMEOUT=${COMPOSE_HTTP_TIMEOUT:-600}
 [ -e "$CONVOY_ENV" ] || { echo "error: $CONVOY_ENV is missing; docker/up.sh (make up) writes it" >&2; exit 1; }
-# The file decides, whatever the shell has: paths in it have no links, and the first start chose them.
+# The file decides, whatever the shell has: the first start chose these, paths have no links, and up.sh prints its
+# passwords. Of the settings that a person adds, a variable of the shell counts.
 unset CONVOY_HOME CONVOY_REPOSITORY CONVOY_DATA CONVOY_UID CONVOY_GID
+unset POSTGRES_PASSWORD AIRFLOW_ADMIN_PASSWORD AIRFLOW_FERNET_KEY AIRFLOW_SECRET_KEY AIRFLOW_JWT_SECRET
+unset MLFLOW_ADMIN_PASSWORD MLFLOW_STAGES_PASSWORD MLFLOW_SECRET_KEY
 if docker compose version >/dev/null 2>&1; then exec docker compose --env-file "$CONVOY_ENV" "$@"; fi
 exec docker-compose --env-file "$CONVOY_ENV" "$@"

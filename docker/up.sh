@@ -24,9 +24,14 @@ case $(realpath --canonicalize-missing "$CONVOY_ENV") in
 esac
 
 secret() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }
-# Single quotes: the shell and both kinds of Compose read what is between them as it is.
+# Single quotes: the shell and both kinds of Compose read what is between them as it is. Debian's Compose replaces
+# ${ and \\ there, too.
 setting() {
-  [[ $2 != *"'"* ]] || { echo "error: $1 is $2; a single quote is not allowed in it" >&2; exit 1; }
+  case $2 in
+    *"'"* | *'${'* | *'\\'*)
+      echo "error: $1 is $2; neither a single quote nor \${ nor a doubled backslash is allowed in it" >&2
+      exit 1 ;;
+  esac
   printf "%s='%s'\n" "$1" "$2"
 }
 value() { sed -n "s/^$1=//p" "$CONVOY_ENV" | tail -1 | sed "s/^'\(.*\)'\$/\1/; s/^\"\(.*\)\"\$/\1/"; }

@@ -108,6 +108,31 @@ def test_a_home_with_a_blank_and_an_awkward_password_reach_the_services(checkout
     )
 
 
+@pytest.mark.parametrize("path", ["/a'b", "/a${HOME}", r"/a\\b"])
+def test_a_path_that_debians_compose_would_read_otherwise_is_refused(checkout: Path, path: str) -> None:
+    home = f"{checkout.parent}{path}"
+    done = _ran(checkout, "docker/up.sh", folder=checkout, CONVOY_HOME=home)
+    assert done.returncode == 1
+    reason = "neither a single quote nor ${ nor a doubled backslash is allowed in it"
+    assert done.stderr == f"error: CONVOY_HOME is {home}; {reason}\n"
+    assert not _env(checkout).exists()
+
+
+def test_services_get_the_secrets_of_the_file_whatever_the_shell_has(checkout: Path) -> None:
+    if not shutil.which("docker-compose"):
+        pytest.skip("docker-compose is not installed (Debian: apt-get install docker-compose)")
+    _up(checkout)
+    secrets = {name: value for name, value in settings(_env(checkout)).items() if name.endswith(SECRETS)}
+    # Without the plugin, so that Debian's Compose is called.
+    (checkout.parent / "programs" / "docker").write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
+    shell = dict.fromkeys(secrets, "of the shell") | {"KERAS_BACKEND": "jax"}
+    done = _ran(checkout, "docker/compose.sh", "config", folder=checkout, **shell)
+    assert done.returncode == 0, done.stderr
+    assert "of the shell" not in done.stdout
+    assert [name for name, value in secrets.items() if value not in done.stdout] == []
+    assert "KERAS_BACKEND: jax" in done.stdout
+
+
 def test_relative_paths_are_below_the_callers_folder(checkout: Path) -> None:
     folder, paths = checkout.parent, {"CONVOY_ENV": "a file.env", "CONVOY_HOME": "a home"}
     before = set((checkout / "docker").iterdir())
