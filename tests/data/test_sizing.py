@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from stages.data import decoding
-from stages.data.sizing import View, to_size
+from stages.data.sizing import Quality, View, to_size
 
 
 def ramp(height: int, width: int, channels: int = 3) -> np.ndarray:
@@ -52,6 +52,18 @@ def test_shrinking_averages() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
     means = pixels.reshape(16, 4, 16, 4, 3).mean(axis=(1, 3))
     np.testing.assert_allclose(to_size(pixels, 16, 16, keep_aspect=True, quality="exact"), means, atol=0.6)
+
+
+@pytest.mark.parametrize("shape", [(100, 1000), (1000, 100), (48, 1000), (128, 1000)])
+@pytest.mark.parametrize("quality", ["exact", "fast"])
+def test_a_side_that_shrinks_is_averaged_while_the_other_grows(
+    shape: tuple[int, int], quality: Quality
+) -> None:
+    """Pixels between were left out: stripes came out black and white."""
+    along = int(np.argmax(shape))
+    stripes = np.indices((*shape, 3))[along] % 2 * 255
+    resized = to_size(stripes.astype(np.uint8), 128, 128, keep_aspect=False, quality=quality)
+    assert np.abs(resized.astype(int) - 127).max() <= 10
 
 
 def test_enlarging_is_smooth_and_keeps_the_brightness() -> None:
