@@ -1,7 +1,6 @@
 """How candidates are grouped, so that few of their bytes are in memory."""
 
 from collections.abc import Iterator
-from typing import cast
 
 import pytest
 
@@ -36,7 +35,7 @@ class Data:
 
 def members(sizes: list[int], memory: Memory) -> Iterator[Image]:
     for number, size in enumerate(sizes):
-        yield Image(f"cat/{number}.png", "cat", data=cast(bytes, Data(size, memory)))
+        yield Image(f"cat/{number}.png", "cat", data=Data(size, memory))
 
 
 @pytest.mark.parametrize("size", [100, 2**19, 2**22, 2**25, 2**28])
