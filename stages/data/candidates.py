@@ -4,7 +4,6 @@ import hashlib
 import heapq
 import sys
 import threading
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -143,7 +142,7 @@ def examine(images: Iterable[Image], examiner: Examiner) -> list[tuple[Image, Ro
 
 def _read(image: Image, examiner: Examiner) -> tuple[_Candidate, tuple[bytes, bool] | None]:
     """A candidate, and its bytes where it has to be decoded."""
-    label = unicodedata.normalize("NFC", image.label or "")
+    label = image.label or ""
     split = image.split or split_of(image.name) if examiner.official else "train"
     candidate = _Candidate(image, label, split)
     if (problem := _problem(image, label)) is not None:

@@ -2,6 +2,7 @@
 
 import io
 import tarfile
+import unicodedata
 import zipfile
 from pathlib import Path
 
@@ -25,6 +26,14 @@ def test_a_folder_per_class(tmp_path: Path) -> None:
     recognized = layout.recognize(root)
     assert (recognized.kind, recognized.split, recognized.path) == ("folder", "content", root)
     assert layout.count(recognized.params()).by_class == {"cat": 2, "dog": 1}
+
+
+def test_a_class_in_both_forms_of_unicode_is_one_class_as_for_ingest(tmp_path: Path) -> None:
+    """macOS writes names decomposed; `make run DATA=` refused a class with one image of there."""
+    composed, decomposed = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
+    names = (f"{composed}/1.jpg", f"{composed}/2.jpg", f"{decomposed}/3.jpg", "dog/1.jpg")
+    recognized = layout.recognize(files(tmp_path, *names))
+    assert layout.count(recognized.params()).by_class == {composed: 3, "dog": 1}
 
 
 def test_split_folders(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ except what operating systems leave behind (`_naming.is_ignored`).
 """
 
 import stat
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +68,7 @@ class Image:
 
     Attributes:
         name: POSIX path inside the source; the manifest's `path`.
-        label: The class, or None where nothing says it.
+        label: The class, or None where nothing says it; kept in Unicode's composed form (NFC).
         path: The file on disk, read when it is needed.
         data: The bytes, of a source that is no folder of files.
         problem: Why the file cannot be used; it is not read then.
@@ -80,6 +81,12 @@ class Image:
     data: bytes | None = None
     problem: str | None = None
     split: "Split | None" = None
+
+    def __post_init__(self) -> None:
+        # Here, as all that counts classes must count alike: macOS writes names decomposed, other systems do
+        # not, and one class would be two.
+        if self.label is not None:
+            object.__setattr__(self, "label", unicodedata.normalize("NFC", self.label))
 
     def read(self) -> bytes:
         """The file's bytes.
