@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
 from stages.common.errors import SourceError
 from stages.data.manifest import EVERY_SPLIT, TRAIN_VAL, Split, splits_among
@@ -46,11 +46,7 @@ def assign(
         SourceError: Fewer than two classes, or classes with too few images to have one in every split.
     """
     chosen: dict[str, Split] = {digest: split for digest, split in (fixed or {}).items() if split != "train"}
-    fractions: dict[Split, float] = {"test": test_fraction, "val": val_fraction}
-    missing = {split: share for split, share in fractions.items() if split not in chosen.values()}
-    if train_val_fraction:
-        # Last, so that it takes its images from train, and leaves test and val theirs.
-        missing[TRAIN_VAL] = train_val_fraction
+    missing = shares_to_cut(val_fraction, test_fraction, train_val_fraction, set(chosen.values()))
 
     def place(digest: str) -> bytes:
         return hashlib.sha256(f"{seed}:{digest}".encode()).digest()
@@ -66,6 +62,30 @@ def assign(
     for members in classes.values():
         chosen.update(_cut(sorted(members, key=lambda unit: place(unit[0])), missing))
     return chosen
+
+
+def shares_to_cut(
+    val_fraction: float, test_fraction: float, train_val_fraction: float, named: Container[Split]
+) -> dict[Split, float]:
+    """The splits that are cut out of train, in their order, with their shares: those that no image names."""
+    fractions: dict[Split, float] = {"test": test_fraction, "val": val_fraction}
+    missing = {split: share for split, share in fractions.items() if split not in named}
+    if train_val_fraction:
+        # Last, so that it takes its images from train, and leaves test and val theirs.
+        missing[TRAIN_VAL] = train_val_fraction
+    return missing
+
+
+def images_left(images: int, shares: Mapping[Split, float]) -> int:
+    """How many images of a class are left for train, near duplicates aside.
+
+    Args:
+        images: Those of the class that no split is named for.
+        shares: Of `shares_to_cut`.
+    """
+    if images <= len(shares):
+        return 0
+    return counts(split for _, split in _cut([[str(number)] for number in range(images)], shares))["train"]
 
 
 def counts(splits: Iterable[Split]) -> dict[Split, int]:

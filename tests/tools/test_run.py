@@ -113,6 +113,31 @@ def test_too_few_images_or_classes(refused: Refused, tmp_path: Path) -> None:
     assert "at least two classes; here: cat" in refused(str(single))
 
 
+def test_a_class_with_fewer_training_images_than_folds(refused: Refused, tmp_path: Path) -> None:
+    four = files(tmp_path / "four", *(f"cat/{n}.jpg" for n in range(9)), *(f"dog/{n}.jpg" for n in range(4)))
+    ending = "so that 3 are left to train on (models.hog_logistic.folds); too few: dog 4"
+    assert f"{four}: each class needs 5 images or more, {ending}" in refused(str(four))
+    recipe = refused("--recipe", "images_from_scratch", "--set", f"ingest.source.path={four}")
+    assert f"each class needs 5 images or more, {ending}" in recipe
+    files(four, "dog/5.jpg")
+    with_train_val = refused(str(four), "--set", "ingest.train_val_fraction=0.1")
+    assert "each class needs 6 images or more, so that 3" in with_train_val
+    cli.main(run, [str(four), "--dry-run"])
+
+
+def test_a_class_with_fewer_images_named_train_than_folds(refused: Refused, tmp_path: Path) -> None:
+    names = [
+        f"{name}/{n}.jpg" for name in ("train/cat", "train/dog", "test/cat", "test/dog") for n in range(3)
+    ]
+    images = files(tmp_path / "images", *names)
+    line = refused(str(images))
+    assert "each class needs 4 images or more in train, so that 3 are left" in line
+    assert "too few: cat 3, dog 3" in line
+    # Now no val is cut out of train.
+    files(images, "val/cat/1.jpg", "val/dog/1.jpg")
+    cli.main(run, [str(images), "--dry-run"])
+
+
 def test_a_pattern_that_matches_no_file_name_is_named_with_three_names(
     refused: Refused, tmp_path: Path
 ) -> None:
