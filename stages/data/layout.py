@@ -2,7 +2,6 @@
 
 import csv
 import os
-import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Literal
 from stages.common import plugins
 from stages.common.errors import SourceError
 from stages.data import sources
-from stages.data.sources._naming import SPLIT_NAMES, is_ignored, split_of
+from stages.data.sources._naming import SPLIT_NAMES, is_ignored, label_of, split_of
 from stages.data.sources._walk import exists
 
 # A class in a file name: before the number, as in cat.12.jpg and tabby_cat (12).jpg, or after it: 12_cat.jpg.
@@ -170,9 +169,8 @@ def _file_names(path: Path) -> Layout | None:
     """Classes in file names: the pattern must match nearly all of them and give at least two classes."""
     names = _file_names_in(path)
     for pattern in PATTERNS:
-        matches = [match for name in names if (match := re.match(pattern, name))]
-        classes = {match[1] for match in matches}
-        if len(matches) >= _MATCHED * len(names) and 1 < len(classes) <= len(matches) / 2:
+        labels = [label for name in names if (label := label_of(name, pattern))]
+        if len(labels) >= _MATCHED * len(names) and 1 < len(set(labels)) <= len(labels) / 2:
             return Layout("file names with the class", path, "filename", {"pattern": pattern})
     return None
 

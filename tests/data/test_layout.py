@@ -5,6 +5,7 @@ import tarfile
 import unicodedata
 import zipfile
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -73,8 +74,9 @@ def test_a_folder_named_as_a_split_is_no_class(
         ["Süßkirsche1.jpg", "Süßkirsche2.jpg", "Äpfel1.jpg", "Äpfel2.jpg"],
     ],
 )
-def test_classes_in_file_names(tmp_path: Path, names: list[str]) -> None:
-    recognized = layout.recognize(files(tmp_path, *names))
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_classes_in_file_names(tmp_path: Path, names: list[str], form: Literal["NFC", "NFD"]) -> None:
+    recognized = layout.recognize(files(tmp_path, *(unicodedata.normalize(form, name) for name in names)))
     assert recognized.kind == "filename"
     assert list(layout.count(recognized.params()).by_class.values()) == [2, 2]
 

@@ -2,6 +2,7 @@
 
 import posixpath
 import re
+import unicodedata
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,6 +57,8 @@ def label_of(name: str, pattern: str | None) -> str | None:
     folder, file = posixpath.split(name)
     if pattern is None:
         return posixpath.basename(folder) or None
+    # An accent of its own, as macOS writes it, is no letter to a pattern.
+    pattern, file = (unicodedata.normalize("NFC", text) for text in (pattern, file))
     match = re.search(pattern, file)
     return (match.group(1) or None) if match else None
 
