@@ -55,6 +55,7 @@ def check_networks(params: Params) -> None:
 
     Raises:
         ParamsError: The image size does not suit one of them, or weights are missing or of another network.
+        LearnerError: A network cannot be built for this size, or has no layer of the name to unfreeze from.
         DownloadError: ImageNet's weights cannot be downloaded.
     """
     shape = params.resize.shape
@@ -72,7 +73,9 @@ def check_networks(params: Params) -> None:
 
 def _build(model: LearnerParams, shape: tuple[int, int, int]) -> None:
     if isinstance(model, fine_tuning.Params):
-        fine_tuning.build(model, shape, classes=2)
+        _, body = fine_tuning.build(model, shape, classes=2)
+        if model.fine_tune:
+            fine_tuning.last_layers(body, model.fine_tune.unfreeze)
     elif isinstance(model, cnn.Params):
         height, width = model.patch or shape[:2]
         if height > shape[0] or width > shape[1]:
