@@ -1,7 +1,6 @@
 """audit: the manifest and the images → a report on the data, and whether they drifted."""
 
 import csv
-import json
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import partial
@@ -172,7 +171,7 @@ def _compare(params: Drift, summary: dict[str, Any]) -> dict[str, Any]:
             return {"verdict": "pass", "reference": None, "figures": {}}
         limits = {"warn": params.warn, "stop": params.stop, "false_alarms": params.false_alarms}
         compared = drifting.compare(summary, accepted, **limits)
-    except (OSError, json.JSONDecodeError, KeyError, TypeError, ZeroDivisionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
         raise_if_transient(error)
         raise StoreError(
             f"audit.drift.reference: {params.reference} is no profile of data; run make accept-data"

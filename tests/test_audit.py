@@ -176,6 +176,32 @@ def test_a_reference_that_is_no_profile_is_named(project: Project, accepted: Pat
         project.audit(reference=bad)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda profile: b"\x89PNG\r\n\x1a\n\xff\xd8",
+        lambda profile: json.dumps(profile).encode("utf-16"),
+        lambda profile: profile | {"classes": ["cat", "dog"]},
+        lambda profile: profile | {"classes": {"cat": "many"}},
+        lambda profile: profile | {"classes": {"cat": 1e999}},
+        lambda profile: profile | {"quantiles": {}},
+        lambda profile: profile | {"quantiles": profile["quantiles"] | {"weight": [1.0, 2.0]}},
+        lambda profile: profile | {"quantiles": profile["quantiles"] | {"width": []}},
+        lambda profile: profile | {"quantiles": profile["quantiles"] | {"width": [float("nan")]}},
+    ],
+    ids=["png", "utf-16", "list", "text", "infinite", "no figures", "other figure", "no values", "nan"],
+)
+def test_a_reference_of_another_kind_is_named_and_does_not_pass(
+    project: Project, accepted: Path, change: Callable[[dict[str, Any]], bytes | dict[str, Any]]
+) -> None:
+    """Some ended as an unexpected error, and figures without values passed."""
+    changed = change(json.loads(accepted.read_text()))
+    bad = project.root / "bad.json"
+    bad.write_bytes(changed if isinstance(changed, bytes) else json.dumps(changed).encode())
+    with pytest.raises(StoreError, match=r"audit\.drift\.reference: .*bad\.json is no profile"):
+        project.audit(reference=bad)
+
+
 def test_many_classes_share_the_sheets_and_the_smallest_have_them(
     project: Project, images: Images, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -62,9 +62,12 @@ def compare(
         to change. Of `class_share` it is 1 - smaller share / larger share.
 
     Raises:
-        KeyError: a profile lacks a figure.
+        KeyError: a profile lacks a figure, or the accepted one has another.
+        ValueError: the accepted profile has a figure without values, or with one that is no number.
         ZeroDivisionError: a profile is of no images.
     """
+    if accepted["quantiles"].keys() != now["quantiles"].keys():
+        raise KeyError("quantiles")
     count = 2 + len(accepted["quantiles"])
     level = false_alarms / count
     figures = {
@@ -131,6 +134,8 @@ def _continuous(now: Profile, accepted: Profile, name: str) -> dict[str, Any]:
     from scipy.stats import ks_2samp, kstwo
 
     new, old = now["quantiles"][name], accepted["quantiles"][name]
+    if not len(old) or not np.isfinite(old).all():
+        raise ValueError(f"quantiles of {name}")
     statistic = float(ks_2samp(new, old, method="asymp").statistic)
     effective = 1 / (1 / now["pictures"] + 1 / accepted["pictures"])
     p_value = float(kstwo.sf(max(0.0, statistic - _RESOLUTION), max(1, round(effective))))
