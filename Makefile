@@ -111,7 +111,7 @@ up: images  ## Start Airflow, MLflow and PostgreSQL as containers
 	@docker/up.sh
 
 down:  ## Stop them; runs, artifacts and users stay
-	@docker/compose.sh down
+	@docker/down.sh
 
 e2e-docker: $(VENV)/dev.installed  ## Run the pipeline in containers, on a throwaway engine where there is none
 	@docker/with-engine.sh pytest -rs tests/docker tests/pipelines/test_runners.py --ignore $(RANKS)

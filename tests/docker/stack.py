@@ -42,7 +42,7 @@ class Stack:
 
     def down(self) -> None:
         """Stop them, and remove the volumes."""
-        self._docker("docker/compose.sh", "down", "--volumes")
+        self._docker("docker/down.sh", "--volumes")
 
     def docker(self, *words: str) -> str:
         """`docker WORDS` on the engine itself; raises CalledProcessError."""
