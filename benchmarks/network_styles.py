@@ -13,12 +13,9 @@ from benchmarks import trainings
 from benchmarks.harness import markdown
 from stages import cli
 from stages.common.errors import ParamsError
-from stages.data import store
-from stages.models import learners
 from stages.models.learners import cnn
 from stages.models.networks._layers import Style
 from stages.models.protocols import LearnerParams
-from stages.scoring.predictions import Predictions
 
 Option = Literal["activation", "initializer"]
 
@@ -65,9 +62,7 @@ def compare(
 
 def _fit(params: cnn.Params, packed: Path) -> tuple[float, float]:
     """Train, and return accuracy and log loss on the val split."""
-    learner = trainings.train(params, packed)
-    with store.Reader(packed / "val.h5") as val:
-        predictions = Predictions(val.ids, val.column("labels"), learners.predict_all(learner, val))
+    predictions = trainings.predictions(trainings.train(params, packed), packed / "val.h5")
     return predictions.accuracy, predictions.log_loss
 
 

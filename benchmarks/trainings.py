@@ -12,11 +12,11 @@ from stages.data import store
 from stages.models import learners
 from stages.models.learners import cnn
 from stages.models.protocols import Learner, LearnerParams
+from stages.scoring.predictions import Predictions
 
 Seeds = Annotated[list[int], Parameter(consume_multiple=True)]
 # The probability that a difference is below its interval, and the same above it: of 95 %.
 TAIL = 0.025
-_ROWS = 1_000
 
 
 def network(name: str, params: LearnerParams) -> cnn.Params:
@@ -43,8 +43,12 @@ def train(params: cnn.Params, packed: Path) -> Learner:
     return learner
 
 
+def predictions(learner: Learner, packed: Path) -> Predictions:
+    """What the learner predicts for the images of a packed file."""
+    with store.Reader(packed) as rows:
+        return Predictions(rows.ids, rows.column("labels"), learners.predict_all(learner, rows))
+
+
 def correct(learner: Learner, packed: Path) -> NDArray[np.float64]:
     """1 for each test image (N,) whose most probable class is its label, else 0."""
-    with store.Reader(packed / "test.h5") as test:
-        predicted = [learner.predict_proba(rows).argmax(axis=1) for rows in test.batches(_ROWS)]
-        return np.asarray(np.concatenate(predicted) == test.column("labels"), np.float64)
+    return predictions(learner, packed / "test.h5").correct.astype(np.float64)
