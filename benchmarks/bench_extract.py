@@ -15,10 +15,10 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import harness
+from benchmarks import harness, images
 from benchmarks.harness import Row, Settings, Ways
 from stages.common.executor import Executor
-from stages.data import portions, store
+from stages.data import portions
 from stages.data.store import Reader
 from stages.extract import Extraction
 from stages.models import extractors, networks
@@ -50,7 +50,9 @@ def _extraction(settings: Settings) -> list[Row]:
     prepare = keras.applications.mobilenet_v2.preprocess_input
     inside = keras.Model(pixels, network(prepare(keras.ops.cast(pixels, "float32"))))
     features, photographs = settings.work / "features.h5", settings.work / "photographs.h5"
-    with Reader(packed_noise(photographs, (settings.count(1_024, 64), *network.input_shape[1:]))) as rows:
+    with Reader(
+        images.packed_noise(photographs, (settings.count(1_024, 64), *network.input_shape[1:]))
+    ) as rows:
         batches = _batches(rows)
         run = extractors.prepare(params, rows.shape[1:])
         ways: Ways = {
@@ -76,7 +78,7 @@ def _prediction(settings: Settings) -> list[Row]:
     network = networks.build("lenet", shape=(28, 28, 1), classes=_CLASSES, statistics=None)
     learner = cnn.Network(network, None)
     probabilities, digits = settings.work / "probabilities.h5", settings.work / "digits.h5"
-    with Reader(packed_noise(digits, (settings.count(20_000, 512), 28, 28, 1))) as rows:
+    with Reader(images.packed_noise(digits, (settings.count(20_000, 512), 28, 28, 1))) as rows:
         ways: Ways = {
             "ours": lambda: write_probabilities(probabilities, rows, learner.predict_proba, "lenet"),
             "bound": partial(_forward, network, _batches(rows)),
@@ -84,19 +86,6 @@ def _prediction(settings: Settings) -> list[Row]:
         harness.rates(1, ways)  # networks are compiled for each batch size when they first see it
         measured = harness.rates(settings.repeats, ways)
     return [Row("prediction, LeNet, 28²", "images/s", measured["ours"], bound=measured["bound"])]
-
-
-def packed_noise(path: Path, shape: tuple[int, ...]) -> Path:
-    """A packed file of noise: what the images show changes nothing."""
-    ids = [str(number) for number in range(shape[0])]
-    classes = [str(number) for number in range(_CLASSES)]
-    provenance = {"classes": classes, "manifest": "none"}
-    with store.create(path, "images", shape, np.uint8, ids=ids, provenance=provenance) as out:
-        rng = np.random.default_rng(0)
-        for start in range(shape[0]):
-            out.write(start, rng.integers(0, 256, (1, *shape[1:]), np.uint8))
-        out.columns["labels"] = np.arange(shape[0]) % _CLASSES
-    return path
 
 
 def _batches(rows: Reader) -> list[NDArray[np.uint8]]:

@@ -20,7 +20,7 @@ import keras
 import numpy as np
 import psutil
 
-from benchmarks import bench_extract, harness, images
+from benchmarks import harness, images
 from benchmarks.harness import Row, Settings
 from stages.common import executor as executors
 from stages.common import fingerprint
@@ -163,7 +163,7 @@ def _extraction(settings: Settings) -> Work:
         kind="keras_applications", backbone="MobileNetV2", weights=str(weights)
     )
     path, shape = settings.work / "workers.h5", (settings.count(256, 64), _SIDE, _SIDE, 3)
-    bench_extract.packed_noise(path, shape)
+    images.packed_noise(path, shape)
     key = fingerprint.digest(follows_from(params, shape[1:]))
 
     def work(pool: Executor) -> int:

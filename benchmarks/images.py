@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from benchmarks.harness import Settings
 from stages.common.parallel import mapped
+from stages.data import store
 
 # Cell in pixels; standard deviation of the noise that the channels share, and of each channel's own.
 _NOISE = ((128, 40, 25), (32, 25, 10), (8, 14, 0), (2, 9, 0))
@@ -62,6 +63,28 @@ def image(number: int, height: int, width: int) -> NDArray[np.uint8]:
         cv2.ellipse(shape, centre, axes, rng.uniform(0, 180), 0, 360, 255, cv2.FILLED, cv2.LINE_AA)
         canvas += shape[:, :, None] * rng.uniform(-0.3, 0.3, 3).astype(np.float32)
     return canvas.clip(0, 255).astype(np.uint8)
+
+
+def packed_noise(path: Path, shape: tuple[int, ...], classes: int = 10) -> Path:
+    """Write a packed file of noise: what the images show changes nothing.
+
+    Args:
+        path: The file to write.
+        shape: Of all images (N, H, W, C).
+        classes: How many classes there are.
+    """
+    provenance = {
+        "classes": [str(number) for number in range(classes)],
+        "manifest": "none",
+        "stats": {"mean": [128.0] * shape[3], "std": [64.0] * shape[3]},
+    }
+    ids = [str(number) for number in range(shape[0])]
+    rng = np.random.default_rng(0)
+    with store.create(path, "images", shape, np.uint8, ids=ids, provenance=provenance) as out:
+        for start in range(shape[0]):
+            out.write(start, rng.integers(0, 256, (1, *shape[1:]), np.uint8))
+        out.columns["labels"] = np.arange(shape[0]) % classes
+    return path
 
 
 def _make(folder: Path, count: int, sizes: Sizes, quality: int) -> None:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks import images
 from stages import cli
 from stages import params as typed
 from stages.common.errors import ParamsError
@@ -103,7 +104,7 @@ def _member(params: Params, member: LearnerParams, data: DataSet, shape: tuple[i
     if not isinstance(extractor, keras_applications.Params):
         raise ParamsError(f"extractors of kind {extractor.kind} are not estimated")
     extract = keras_applications.prepare(extractor.model_copy(update={"weights": None}), shape)
-    rows = _images(32, shape)
+    rows = np.random.default_rng(0).integers(0, 256, (32, *shape), np.uint8)
     extract(rows)
     started = time.process_time()
     extract(rows)
@@ -116,8 +117,8 @@ def _training(member: cnn.Params | fine_tuning.Params, data: DataSet, shape: tup
     ends: list[float] = []
     count = -(-_IMAGES // member.train.batch_size) * member.train.batch_size
     with tempfile.TemporaryDirectory(prefix="convoy-costs-") as work:
-        _write(Path(work) / "train.h5", count, data.classes, shape)
-        _write(Path(work) / "val.h5", 1, data.classes, shape)
+        images.packed_noise(Path(work) / "train.h5", (count, *shape), data.classes)
+        images.packed_noise(Path(work) / "val.h5", (1, *shape), data.classes)
         with store.Reader(Path(work) / "train.h5") as train, store.Reader(Path(work) / "val.h5") as val:
             learners.create(short).fit(train, val, lambda *_: ends.append(time.process_time()))
     return sum(
@@ -140,21 +141,6 @@ def _shortened(member: cnn.Params | fine_tuning.Params) -> tuple[list[int], Lear
         "fine_tune": member.fine_tune and member.fine_tune.model_copy(update=short),
     }
     return [phase.epochs or 0 for phase in phases], member.model_copy(update=changes)
-
-
-def _write(path: Path, count: int, classes: int, shape: tuple[int, ...]) -> None:
-    provenance = {
-        "classes": [str(number) for number in range(classes)],
-        "stats": {"mean": [128.0] * shape[2], "std": [64.0] * shape[2]},
-    }
-    ids = [str(number) for number in range(count)]
-    with store.create(path, "images", (count, *shape), np.uint8, ids=ids, provenance=provenance) as out:
-        out.columns["labels"] = np.arange(count) % classes
-        out.write(0, _images(count, shape))
-
-
-def _images(count: int, shape: tuple[int, ...]) -> "np.typing.NDArray[np.uint8]":
-    return np.random.default_rng(0).integers(0, 256, (count, *shape), np.uint8)
 
 
 if __name__ == "__main__":
