@@ -3,7 +3,6 @@
 Prints the tables of docs/drift.md. tests/data/test_drift.py runs a part of it.
 """
 
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -13,12 +12,12 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 from scipy.stats import binom
 
+from stages import cli
 from stages.data import drift, profile
 
 CLASSES = (2, 10, 101, 200)
 # Images now, and in the accepted profile.
 SIZES = ((3_000, 3_000), (2_000, 100_000))
-_RUNS = 1_000
 FALSE_ALARMS, WARN, STOP = 0.01, 0.1, 0.3
 # So small that significance alone decides.
 ANY = 1e-9
@@ -156,6 +155,15 @@ def _rows(runs: int) -> Iterator[str]:
         yield f"| {classes} | 2,000, 2,000 | {' | '.join(f'{100 * rate:.1f} %' for rate in rates)} |"
 
 
-if __name__ == "__main__":
-    for line in _rows(int(sys.argv[1]) if len(sys.argv) > 1 else _RUNS):
+def simulate(runs: int = 1_000) -> None:
+    """Print the tables.
+
+    Args:
+        runs: Of which false alarms are counted.
+    """
+    for line in _rows(runs):
         print(line, flush=True)
+
+
+if __name__ == "__main__":
+    cli.main(simulate)

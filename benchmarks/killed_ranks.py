@@ -2,8 +2,7 @@
 
 `KERAS_BACKEND=jax python -m benchmarks.killed_ranks 20`. A trial sends SIGKILL or SIGTERM to a rank, waits
 until all processes are gone, 30 s at most after the first has ended, and runs the same command again until it
-succeeds. Its losses must be those of a
-training without signals, in one MLflow run. Prints a line per trial.
+succeeds. Its losses must be those of a training without signals, in one MLflow run. Prints a line per trial.
 """
 
 import os
@@ -21,6 +20,7 @@ import psutil
 import yaml
 
 from benchmarks.pipeline import Pipeline
+from stages import cli
 from stages.common import launcher
 from stages.common.files import read_json
 from stages.common.ranks import RANK
@@ -81,8 +81,13 @@ class Training:
         return [run.info.status for run in client.search_runs(experiments, f"tags.stage = 'train@{_MEMBER}'")]
 
 
-def main(trials: int, seed: int = 0) -> None:
-    """Run the trials; ends with status 1 where one is not as promised."""
+def try_all(trials: int = 20, *, seed: int = 0) -> None:
+    """Run the trials; ends with status 1 where one is not as promised.
+
+    Args:
+        trials: How many signals are sent.
+        seed: Of the moments, the ranks and the signals.
+    """
     rng = np.random.default_rng(seed)
     with tempfile.TemporaryDirectory(prefix="convoy-ranks-") as work:
         training = _prepare(Path(work))
@@ -152,4 +157,4 @@ def _try(
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 20)
+    cli.main(try_all)
