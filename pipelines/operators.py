@@ -44,7 +44,11 @@ class Worker(BaseOperator):
             AirflowFailException: A permanent error.
             AirflowException: A transient error; Airflow retries.
         """
-        settings, run = config.load(), run_name(context["dag_run"])
+        settings = config.load()
+        try:
+            run = runners.run_name(context["dag_run"])
+        except ValueError as error:
+            raise AirflowFailException(f"{self.action}: {error}") from None
         self._runner = runners.create(context["params"]["runner"], settings)
         common = {
             "ACTION": self.action,
@@ -58,7 +62,7 @@ class Worker(BaseOperator):
         }
         environment = {f"CONVOY_{key}": value for key, value in (common | variables).items()}
         label = address or self.action
-        name = re.sub(r"[^A-Za-z0-9.-]+", "-", f"convoy-{run}-{label}")
+        name = re.sub(r"[^A-Za-z0-9_.-]+", "-", f"convoy-{run}-{label}")
         limits = settings_of(self, context)
         work = runners.Work(name, environment | settings.passed_variables, limits)
         result = self._runner.run(work, context)
@@ -181,7 +185,7 @@ class RunStage(Worker):
             alerts.post(config.load(), context, fields["event"], **fields)
             alerts.add_note(config.load(), context["ti"], describe_event(address, fields))
         context["outlet_events"][self.asset].extra = {
-            "run": run_name(context["dag_run"]),
+            "run": runners.run_name(context["dag_run"]),
             "stage": address,
             "commit": plan["commit"],
             "outputs": result["outputs"],
@@ -273,12 +277,6 @@ def skip(context: Any, reason: str) -> NoReturn:
     context["task"].log.info("skipped_stage reason=%s", reason)
     alerts.add_task_note(config.load(), context["ti"], f"Skipped: {code(reason)}")
     raise AirflowSkipException(reason)
-
-
-def run_name(run: Any) -> str:
-    """Name a run outside Airflow: allowed as a git branch and in the name of a container."""
-    own_id = re.sub(r"^(manual|scheduled|asset_triggered)__", "", run.run_id)
-    return re.sub(r"[^A-Za-z0-9]+", "-", f"{run.dag_id}-{own_id}").strip("-")
 
 
 def describe_plan(plan: Mapping[str, Any]) -> str:

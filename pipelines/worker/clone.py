@@ -29,9 +29,8 @@ def cloned(job: Job) -> Iterator[Path]:
         RefusedError: There is no such commit, or the server refuses the login.
         FailedError: The repository cannot be cloned.
     """
-    # No stage and no run has a second @ in its name: a rank's clone is no leftover of rank 0's.
-    rank = f"@rank{job.rank}" if job.rank else ""
-    prefix = f"convoy-{job.run}-{job.stage or job.action}{rank}-"
+    # No run and no stage has a ~ in its name: the clone of train@a-b is no leftover of train@a.
+    prefix = f"convoy-{job.run}~{job.stage or job.action}~{job.rank}~"
     if job.work:
         job.work.mkdir(parents=True, exist_ok=True)
         for leftover in job.work.glob(f"{prefix}*"):

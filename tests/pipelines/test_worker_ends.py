@@ -70,7 +70,7 @@ def test_a_stopped_stage_takes_all_along_and_the_next_try_resumes(repository: Re
     assert (repository.state / "tracking" / "run-1" / "train@a" / "unsent").exists()
 
     # A killed worker cannot clean up; the next try does it.
-    leftover = repository.shared / "work" / "convoy-run-1-train@a-left"
+    leftover = repository.shared / "work" / "convoy-run-1~train@a~0~left"
     leftover.mkdir()
     assert run(repository, params, "train@a") == {"train@a": "ran"}
     assert not leftover.exists()
