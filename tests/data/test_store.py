@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,6 +11,7 @@ from numpy.typing import NDArray
 
 from stages.common.errors import StoreError
 from stages.data import store
+from tests.paths import ROOT
 
 IDS = [f"{number:016x}" for number in range(50)]
 
@@ -209,3 +212,27 @@ def test_rows_of_another_shape_or_type_are_refused(tmp_path: Path) -> None:
             out.write(0, rows[:, :3])
         with pytest.raises(ValueError, match="rows are"):
             out.write(0, rows.astype(np.float32))
+
+
+FILLED = """
+import pathlib, shutil, sys
+import numpy as np
+from stages.data import store
+
+disk = pathlib.Path(sys.argv[1])
+ids = [f"{number:016x}" for number in range(5_000)]
+try:
+    with store.create(disk / "a.h5", "images", (5_000, 4), "u1", ids=ids, provenance={}) as out:
+        out.write(0, np.ones((5_000, 4), np.uint8))
+        (disk / "other").write_bytes(bytes(shutil.disk_usage(disk).free))
+except OSError as error:
+    print(error.strerror)
+"""
+
+
+def test_a_disk_that_others_fill_meanwhile_is_one_error(small_disk: Path) -> None:
+    """HDF5 raised another one, and the process ended by SIGSEGV."""
+    command = [sys.executable, "-c", FILLED, str(small_disk)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "No space left on device\n")
+    assert [path.name for path in small_disk.iterdir()] == ["other"]
