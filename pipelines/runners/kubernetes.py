@@ -7,6 +7,7 @@ the next one, and makes a second pod while the first one terminates.
 
 import json
 import logging
+import math
 import os
 import time
 from collections.abc import Callable
@@ -93,6 +94,7 @@ class Kubernetes:
     def _to_its_end(self, api: Any, output: Log, limit: str) -> dict[str, Any]:
         """Follow the pod; return a result for one whose worker leaves none."""
         deadline, shown = time.monotonic() + float(self._config.start_timeout) * 60, ""
+        end = math.inf
         while True:
             try:
                 pod = patiently(lambda: api.read_namespaced_pod(self._name, self._config.namespace), _passes)
@@ -107,6 +109,11 @@ class Kubernetes:
                 return _ended.result(
                     ended.exit_code, tail, out_of_memory=memory, limit=limit, detail=describe(pod)
                 )
+            if pod.metadata.deletion_timestamp is not None:
+                # A lost node leaves it Running, until an administrator removes the node.
+                end = min(end, time.monotonic() + _SECONDS_TO_GO)
+            if time.monotonic() > end:
+                return _failed(f"the deleted pod {self._name} does not end: is its node unreachable?")
             if pod.status.phase == "Running":
                 self._on_running(pod.status.pod_ip)
                 output.follow()

@@ -80,6 +80,7 @@ class Cluster:
         statuses: The pod's status at each look; the last one stays. After None the pod does not exist.
         logs: The answer to each request for the log; the last one is that to every further request. The
             connection breaks after every answer but the last.
+        is_deleted: The pod has the time of its deletion, as when its node is lost.
         lingers: How many looks a pod of an earlier try still exists.
         refuses: HTTP statuses of the first answers, to whatever request.
         create_status: HTTP status of the answer to the request for a pod.
@@ -91,6 +92,7 @@ class Cluster:
 
     statuses: list[Status | None]
     logs: list[str] = field(default_factory=lambda: [""])
+    is_deleted: bool = False
     lingers: int = 0
     refuses: list[int] = field(default_factory=list)
     create_status: int = 201
@@ -164,7 +166,9 @@ class Cluster:
         if status is None:
             self.send(request, 404, {"message": "not found"})
         else:
-            self.send(request, 200, {**(self.pod or {"metadata": {"name": "old"}}), "status": status})
+            pod = self.pod or {"metadata": {"name": "old"}}
+            deleted = {"deletionTimestamp": "2026-11-26T02:00:00Z"} if self.is_deleted else {}
+            self.send(request, 200, pod | {"metadata": pod["metadata"] | deleted, "status": status})
 
     def send_log(self, request: BaseHTTPRequestHandler, follow: bool) -> None:
         """The log; with the word WAITS in it, it stays open until the pod is deleted."""

@@ -3,7 +3,8 @@
 Reads `{"runner": …, "config": {…}, "work": {…}}` from standard input; its last line is the result as JSON.
 SIGTERM cancels, as Airflow does; SIGALRM is the task's timeout. `{"cancel_at": TEXT}` cancels in the midst of
 writing a line with this text, while the writer holds the output's lock. `{"only_shown": true}` prints the
-Kubernetes runner's pod instead. `{"patience": SECONDS}` is how long a server may be unreachable.
+Kubernetes runner's pod instead. `{"patience": SECONDS}` is how long a server may be unreachable;
+`{"constants": {NAME: VALUE}}` are other times, of the runner's module.
 """
 
 import io
@@ -11,6 +12,7 @@ import json
 import logging
 import signal
 import sys
+from importlib import import_module
 from typing import Any
 
 from pipelines import runners
@@ -48,6 +50,8 @@ runner = runners.create(request["runner"], Config(**request["config"]))
 signal.signal(signal.SIGTERM, lambda *_: runner.cancel())
 signal.signal(signal.SIGALRM, expire)
 _patience.SECONDS = request.get("patience", _patience.SECONDS)
+for name, value in request.get("constants", {}).items():
+    setattr(import_module(f"pipelines.runners.{request['runner']}"), name, value)
 settings = Settings(**request.get("settings", {}))
 work = runners.Work(request["name"], request["variables"], settings)
 if request.get("only_shown"):

@@ -158,6 +158,19 @@ def test_a_worker_that_was_stopped_and_not_by_airflow_was_deleted_with_its_pod(t
         assert result["reason"].startswith("the pod was deleted while it ran: its node was drained")
 
 
+@pytest.mark.parametrize("status", [RUNNING, unschedulable("its node is gone")])
+def test_a_deleted_pod_that_does_not_end_ends_its_task(tmp_path: Path, status: cluster.Status) -> None:
+    server = Cluster([status], is_deleted=True)
+    result, _ = run(server, tmp_path, constants={"_SECONDS_TO_GO": 0.5})
+    reason = f"the deleted pod {cluster.NAME} does not end: is its node unreachable?"
+    assert result == {"outcome": "failed", "reason": reason}
+
+
+def test_a_deleted_pod_has_time_to_end(tmp_path: Path) -> None:
+    server = Cluster([RUNNING, RUNNING, cluster.ended(0, "Completed")], [SUCCESS], is_deleted=True)
+    assert run(server, tmp_path)[0] == RESULT
+
+
 def test_a_queue_for_a_node_ends_at_our_own_timeout_with_the_clusters_reason(tmp_path: Path) -> None:
     message = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
     server = Cluster([unschedulable(message)])
