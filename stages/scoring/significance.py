@@ -30,7 +30,10 @@ class Paired:
     @property
     def two_sided(self) -> float:
         """How often chance alone makes a difference as large, in either direction."""
-        return min(1.0, 2 * min(self.p_value, 1 - self.p_value))
+        if self.gained is None or self.lost is None:
+            return min(1.0, 2 * min(self.p_value, 1 - self.p_value))
+        # 1 - p_value is 0 where the p-value is within 1e-16 of 1.
+        return min(1.0, 2 * _mid_p(max(self.gained, self.lost), min(self.gained, self.lost)))
 
 
 def accuracy(challenger: NDArray[np.bool_], champion: NDArray[np.bool_], level: float) -> Paired:
@@ -55,14 +58,18 @@ def accuracy(challenger: NDArray[np.bool_], champion: NDArray[np.bool_], level: 
 
 def of_counts(gained: int, lost: int, images: int, level: float) -> Paired:
     """Compare two accuracies as `accuracy` does, from the counts of images."""
+    low, high = differences.matched_pairs(gained - lost, gained + lost, images, level)
+    return Paired((gained - lost) / images, low, high, _mid_p(gained, lost), gained, lost)
+
+
+def _mid_p(gained: int, lost: int) -> float:
+    """The probability that fair coins give more gains than these, and half of that of as many."""
     from scipy.stats import binom
 
     differ = gained + lost
-    p_value = (
-        float(binom.sf(gained - 1, differ, 0.5) - 0.5 * binom.pmf(gained, differ, 0.5)) if differ else 0.5
-    )
-    low, high = differences.matched_pairs(gained - lost, differ, images, level)
-    return Paired((gained - lost) / images, low, high, p_value, gained, lost)
+    if not differ:
+        return 0.5
+    return float(binom.sf(gained - 1, differ, 0.5) - 0.5 * binom.pmf(gained, differ, 0.5))
 
 
 def log_loss(challenger: NDArray[np.float64], champion: NDArray[np.float64], level: float) -> Paired:

@@ -25,6 +25,12 @@ def test_mcnemars_mid_p_is_the_one_of_the_paper() -> None:
     assert binomtest(1, 8).pvalue == pytest.approx(0.070, abs=5e-4)
 
 
+def test_a_large_loss_has_the_p_value_of_the_same_gain_and_not_nothing() -> None:
+    worse = significance.accuracy(*records(140, 3, 124, 2), LEVEL)
+    better = significance.accuracy(*records(140, 124, 3, 2), LEVEL)
+    assert 0 < worse.two_sided == better.two_sided < 1e-30
+
+
 @pytest.mark.parametrize(("gained", "lost"), [(0, 5), (12, 3), (40, 41), (300, 200)])
 def test_mid_p_is_the_exact_p_less_half_the_probability_of_what_was_seen(gained: int, lost: int) -> None:
     differ = gained + lost
