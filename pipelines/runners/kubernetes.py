@@ -26,13 +26,15 @@ from pipelines.proxy.spec import bytes_of
 from pipelines.runners import Runner, Work, _ended, _pod
 from pipelines.runners._patience import patiently
 from pipelines.runners._pod_log import Log
-from pipelines.runners._pod_status import Waiting, describe, terminated, waiting
+from pipelines.runners._pod_status import describe, terminated, waiting
 from pipelines.runners._ranks import Ranks, ignore_address
 
 log = logging.getLogger(__name__)
 _SECONDS_BETWEEN_LOOKS = 1.0
 # A deleted pod ends within its grace period of 30 s; on a node that does not answer, never.
 _SECONDS_TO_GO = 120.0
+# Of a call, to connect and to answer.
+_SECONDS_TO_ANSWER = (30.0, 60.0)
 _DELETED = "the pod was deleted while it ran: its node was drained or lost, or a person deleted it"
 
 
@@ -51,6 +53,8 @@ class Kubernetes:
         self._config, self._on_running = settings, on_running
         self._name = ""
         self._cancelled = False
+        # What was last logged of a pod that waits; when one that was deleted has to have ended.
+        self._shown, self._end = "", math.inf
 
     def run(self, work: Work, context: Any) -> dict[str, Any] | None:
         """Run the pod to its end; see `Runner.run`."""
@@ -93,8 +97,7 @@ class Kubernetes:
 
     def _to_its_end(self, api: Any, output: Log, limit: str) -> dict[str, Any]:
         """Follow the pod; return a result for one whose worker leaves none."""
-        deadline, shown = time.monotonic() + float(self._config.start_timeout) * 60, ""
-        end = math.inf
+        deadline = time.monotonic() + float(self._config.start_timeout) * 60
         while True:
             try:
                 pod = patiently(lambda: api.read_namespaced_pod(self._name, self._config.namespace), _passes)
@@ -109,10 +112,7 @@ class Kubernetes:
                 return _ended.result(
                     ended.exit_code, tail, out_of_memory=memory, limit=limit, detail=describe(pod)
                 )
-            if pod.metadata.deletion_timestamp is not None:
-                # A lost node leaves it Running, until an administrator removes the node.
-                end = min(end, time.monotonic() + _SECONDS_TO_GO)
-            if time.monotonic() > end:
+            if self._stays(pod):
                 return _failed(f"the deleted pod {self._name} does not end: is its node unreachable?")
             if pod.status.phase == "Running":
                 self._on_running(pod.status.pod_ip)
@@ -122,19 +122,24 @@ class Kubernetes:
                 output.read_rest()
                 words = describe(pod)
                 return _failed(f"the pod ended without its container: {words}") if words else self._gone()
-            else:
-                reason = waiting(pod, self._warning(api, pod.metadata.uid))
-                if reason.text and reason.text != shown:
-                    log.info("awaited_pod reason=%s", output.tail.label + reason.text)
-                    shown = reason.text
-                if (result := self._given_up(reason, deadline)) is not None:
-                    return result
+            elif (result := self._given_up(api, pod, output.tail.label, deadline)) is not None:
+                return result
             if self._cancelled:
                 self._delete(api)
             time.sleep(_SECONDS_BETWEEN_LOOKS)
 
-    def _given_up(self, reason: Waiting, deadline: float) -> dict[str, Any] | None:
-        """The result of a pod that cannot start, or has not started in time."""
+    def _stays(self, pod: Any) -> bool:
+        """Whether a deleted pod has not ended in time: a lost node leaves it Running until it is removed."""
+        if pod.metadata.deletion_timestamp is not None:
+            self._end = min(self._end, time.monotonic() + _SECONDS_TO_GO)
+        return time.monotonic() > self._end
+
+    def _given_up(self, api: Any, pod: Any, label: str, deadline: float) -> dict[str, Any] | None:
+        """Log why a pod has not started; the result of one that cannot start, or has not started in time."""
+        reason = waiting(pod, self._warning(api, pod.metadata.uid))
+        if reason.text and reason.text != self._shown:
+            log.info("awaited_pod reason=%s", label + reason.text)
+            self._shown = reason.text
         if reason.permanent:
             return _refused(reason.text)
         if time.monotonic() < deadline:
@@ -199,7 +204,15 @@ def _connect() -> Any:
         config.load_kube_config(client_configuration=settings)
     else:
         config.load_incluster_config(client_configuration=settings)
-    return client.CoreV1Api(client.ApiClient(settings))
+    return client.CoreV1Api(_Client(settings))
+
+
+class _Client(client.ApiClient):  # type: ignore[misc]
+    """Ends a call that gets no answer. The library waits for ever, as over a connection that is gone."""
+
+    def request(self, *words: Any, **options: Any) -> Any:
+        options["_request_timeout"] = options.get("_request_timeout") or _SECONDS_TO_ANSWER
+        return super().request(*words, **options)
 
 
 def _passes(error: Exception) -> bool:

@@ -82,6 +82,7 @@ class Cluster:
             connection breaks after every answer but the last.
         is_deleted: The pod has the time of its deletion, as when its node is lost.
         lingers: How many looks a pod of an earlier try still exists.
+        ignores: How many requests get no answer, after the first one.
         refuses: HTTP statuses of the first answers, to whatever request.
         create_status: HTTP status of the answer to the request for a pod.
         loses_creation: The first request for a pod creates it and gets an error for an answer.
@@ -94,6 +95,7 @@ class Cluster:
     logs: list[str] = field(default_factory=lambda: [""])
     is_deleted: bool = False
     lingers: int = 0
+    ignores: int = 0
     refuses: list[int] = field(default_factory=list)
     create_status: int = 201
     loses_creation: bool = False
@@ -133,7 +135,10 @@ class Cluster:
         url = urlsplit(request.path)
         body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
         self.calls.append(f"{request.command} {url.path}")
-        if self.refuses:
+        if self.ignores and len(self.calls) > 1:
+            self.ignores -= 1
+            self.deleted.wait(60)
+        elif self.refuses:
             self.send(request, self.refuses.pop(0), {"message": "etcdserver: leader changed"})
         elif request.command == "POST" and self.create_status != 201:
             self.send(request, self.create_status, {"message": "pods is forbidden: exceeded quota"})

@@ -83,6 +83,11 @@ def test_an_api_server_that_is_unreachable_for_a_while_ends_nothing(tmp_path: Pa
     assert run(server, tmp_path)[0] == RESULT
 
 
+def test_an_api_server_that_does_not_answer_is_asked_again(tmp_path: Path) -> None:
+    server = Cluster([RUNNING, cluster.ended(0, "Completed")], [SUCCESS], ignores=5)
+    assert run(server, tmp_path, constants={"_SECONDS_TO_ANSWER": 0.3})[0] == RESULT
+
+
 @pytest.mark.parametrize("status", [503, 429])
 def test_an_api_server_that_stays_unreachable_is_tried_again(tmp_path: Path, status: int) -> None:
     result, _ = run(Cluster([RUNNING], refuses=[status] * 9), tmp_path, patience=0)
