@@ -15,15 +15,18 @@ JAX := $(if $(filter jax,$(KERAS_BACKEND)),$(VENV)/jax.installed)
 # make would expand the $ in a path or in SET='key=${seed}'.
 WORDS := DATA RECIPE SET KEY FROM MEMBER TRIALS SPACE RECIPES SEEDS FILES MODEL RUN EMPTY YES DAYS
 $(foreach word,$(WORDS),$(eval override $(word) := $(if $(filter command,$(firstword $(origin $(word)))),$$(value $(word)))))
+# A mistyped word would be dropped, and something else would run.
+OTHERS := $(filter-out PYTHON VENV AIRFLOW BACKEND KERAS_BACKEND VERBOSE MLFLOW_ADDRESS,$(foreach word,$(.VARIABLES),\
+	$(if $(filter command,$(firstword $(origin $(word)))),$(word))))
+$(if $(OTHERS),$(error no target takes $(OTHERS); allowed: $(WORDS) VERBOSE))
 # By way of the environment, as a path may have blanks and quotes, and a value brackets.
 export $(WORDS)
 
 # $(call need,VARIABLE,what to name,an example)
 need = $(if $($(1)),:,echo 'error: name $(2): make $@ $(1)=$(3)' >&2; exit 1)
 
-# Of a recipe, or of params.yaml. DVC reads the whole source before the first stage, and would wait for ever for
-# a pipe in it.
-start = python -m stages.tools.check $(if $(RECIPE),"recipe=$$RECIPE" && dvc exp run -S "recipe=$$RECIPE",&& dvc repro)
+# Of a recipe, or of params.yaml.
+start = python -m stages.tools.run_stages $${RECIPE:+--recipe "$$RECIPE"}
 
 .DEFAULT_GOAL := help
 .PHONY: help run explain new audit docs results-cache accept-data reproduce find-learning-rate sweep sync-tracking preview predict test test-fast test-jax \
@@ -134,6 +137,9 @@ e2e-airflow: $(VENV)/dev.installed $(AIRFLOW)/installed  ## Run pipelines under 
 replay: $(VENV)/stages.installed  ## Bring the workspace back to what it was in a run (RUN=name, as dvc exp list has it)
 	@[ -n "$$RUN" ] || dvc exp list --all --name-only
 	@$(call need,RUN,a run of those above,name)
+	@# DVC sets other changes aside without a word.
+	@changed=$$(git status --porcelain -- . ':!params.yaml' ':!dvc.lock') && [ -z "$$changed" ] || \
+		{ printf 'error: replay would remove these changes; commit them or git stash -u them:\n%s\n' "$$changed" >&2; exit 1; }
 	@dvc exp apply "$$RUN"
 
 lint: $(VENV)/dev.installed  ## Check style, types, import layers and words

@@ -33,6 +33,7 @@ from stages.common.errors import (
     INTERRUPTED,
     SECONDS_OF_ONE_REQUEST,
     TERMINATED,
+    ParamsError,
     Terminated,
     UsageError,
     describe,
@@ -173,9 +174,15 @@ def _parse(
     parameters.append(_option("debug", bool, False, "Show the traceback of an error."))
 
     def run(**arguments: Any) -> None:
-        if reads is not None:
-            arguments = _with_params(arguments, reads)
-        function(**arguments)
+        if reads is None:
+            function(**arguments)
+            return
+        complete = _with_params(arguments, reads)
+        function(**complete)
+        if "DVC_STAGE" in os.environ and _with_params(arguments, reads) != complete:
+            # DVC records the values that the file has when the stage ends. With the outputs of others under
+            # them, its cache would give a wrong result from then on.
+            raise ParamsError(f"{arguments['params']} changed while this stage ran; run it again")
 
     def shown(**arguments: Any) -> None:
         """Carry the signature and docstring that cyclopts reads."""

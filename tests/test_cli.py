@@ -216,9 +216,9 @@ PROGRAMS = [
     path
     for room in ("stages", "apps")
     for path in sorted((ROOT / room).rglob("*.py"))
-    # Run by its path in a process of its own, with the code of another version beside it.
+    # Run by their paths in processes of their own, with the code of another version beside them.
     if 'if __name__ == "__main__":' in path.read_text(encoding="utf-8")
-    and path.name not in ("cli.py", "judge.py", "plugins.py")
+    and path.name not in ("classifying.py", "cli.py", "judge.py", "plugins.py")
 ]
 
 
@@ -257,3 +257,31 @@ def test_a_stage_of_dvcs_fills_its_name_and_input_into_paths(
     with pytest.raises(SystemExit):
         cli.main(command, ["train@lenett", "--data", "{input}", "--model", "models/{name}"])
     assert "did you mean lenet?" in capsys.readouterr().err
+
+
+@cli.command(params="models.{name}.train.epochs")
+def edited(name: str, *, params: int, file: Path, change: str) -> None:
+    """Change the params while the stage runs, as an editor or another run does.
+
+    Args:
+        name: The member.
+        params: Its epochs.
+        file: The params file.
+        change: The line of the epochs that it has afterwards.
+    """
+    file.write_text(file.read_text(encoding="utf-8").replace("epochs: 12", change), encoding="utf-8")
+
+
+def test_a_stage_whose_params_change_while_it_runs_fails_under_dvc(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """DVC recorded the new values with the outputs of the old ones, and its cache gave them ever after."""
+    file = tmp_path / "params.yaml"
+    file.write_text((ROOT / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    words = ["lenet", "--file", str(file), "--params", str(file), "--change"]
+    monkeypatch.setenv("DVC_STAGE", "train@lenet")
+    cli.main(edited, [*words, "epochs: 12"])
+    with pytest.raises(SystemExit) as stop:
+        cli.main(edited, [*words, "epochs: 7"])
+    assert stop.value.code == 1
+    assert "params.yaml changed while this stage ran; run it again" in capsys.readouterr().err

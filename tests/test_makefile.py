@@ -27,6 +27,32 @@ def test_a_missing_variable_is_named_before_anything_runs(target: str) -> None:
     assert f": make {target} " in done.stderr.splitlines()[0]
 
 
+@pytest.mark.parametrize("word", ["Data=photos", "recipe=digits", "SETS=x=1"])
+def test_a_mistyped_word_is_named_and_nothing_runs(word: str) -> None:
+    """It was dropped, and the last params ran."""
+    done = subprocess.run(
+        ["make", "run", word], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert f"no target takes {word.partition('=')[0]}; allowed: DATA RECIPE SET" in done.stderr
+    assert not done.stdout
+
+
+def test_a_replay_removes_no_work_that_is_not_committed(tmp_path: Path) -> None:
+    """DVC sets it aside without a word."""
+    for words in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "First"]):
+        subprocess.run(["git", "-c", "user.name=A", "-c", "user.email=a@b", *words], cwd=tmp_path, check=True)
+    for name in (".gitignore", "params.yaml", "dvc.lock"):
+        (tmp_path / name).write_text(".venv\n.gitignore\n", encoding="utf-8")
+    assert started(tmp_path, "replay", "RUN=lr") == [["dvc", "exp", "apply", "lr"]]
+    (tmp_path / "my recipe.yaml").touch()
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        started(tmp_path, "replay", "RUN=lr")
+    assert "replay would remove these changes" in refused.value.stderr
+    assert "my recipe.yaml" in refused.value.stderr
+    assert not refused.value.stdout
+
+
 def test_a_variable_of_the_shell_is_no_word_of_the_command() -> None:
     """With the shell's RUN, `make replay` would replace the workspace."""
     probe = "probe: ; @echo '$(DATA)' \"$$DATA\" '$(RUN)'"
@@ -42,7 +68,7 @@ def test_a_variable_of_the_shell_is_no_word_of_the_command() -> None:
 def started(folder: Path, *words: str) -> list[list[str]]:
     """The words of each python and dvc that make starts."""
     programs = folder / ".venv" / "bin"
-    programs.mkdir(parents=True)
+    programs.mkdir(parents=True, exist_ok=True)
     for name in ("python", "dvc"):
         script = f"#!{sys.executable}\nimport json, sys\nprint(json.dumps([{name!r}, *sys.argv[1:]]))\n"
         (programs / name).write_text(script, encoding="utf-8")
@@ -92,8 +118,7 @@ def test_a_value_reaches_the_program_as_it_was_written(
 
 def test_a_sweep_of_names_with_blanks(tmp_path: Path) -> None:
     assert started(tmp_path, "sweep", "RECIPE=a $b", "MEMBER=c d", "SPACE=my space.yaml") == [
-        ["python", "-m", "stages.tools.check", "recipe=a $b"],
-        ["dvc", "exp", "run", "-S", "recipe=a $b", "pack", "extract"],
+        ["python", "-m", "stages.tools.run_stages", "--recipe", "a $b", "pack", "extract"],
         ["python", "-m", "stages.tools.sweep", "c d", "--space", "my space.yaml"],
     ]
 

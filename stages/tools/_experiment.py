@@ -1,11 +1,11 @@
-"""`dvc exp run` with overrides, for the tools that run the pipeline."""
+"""`dvc exp run` with overrides, or `dvc repro`, for the tools that run the pipeline."""
 
 import shlex
 from collections.abc import Sequence
 
 from stages.common.errors import ConvoyError, UsageError
 from stages.tools.check import check
-from stages.tools.running import child
+from stages.tools.running import child, watching
 
 
 def words(text: str) -> list[str]:
@@ -28,18 +28,23 @@ def command(changes: Sequence[str], *options: str) -> list[str]:
 def run(changes: Sequence[str], *targets: str) -> None:
     """Check params and source, as DVC would wait for ever for a pipe, then run the stages.
 
+    `dvc exp run` writes params.yaml before it takes DVC's lock, so a second run would change the params of
+    one that is under way. It is refused first.
+
     Args:
-        changes: `KEY=VALUE` words of Hydra.
+        changes: `KEY=VALUE` words of Hydra; without any, params.yaml stays as it is.
         *targets: Stages to run up to; without any, all stages.
 
     Raises:
+        LockedError: Another run is under way in this folder.
         ParamsError: A param is wrong.
         SourceError: DVC cannot read the source.
         ConvoyError: DVC fails.
     """
-    check(list(changes))
-    dvc = command(changes, *targets)
-    with child.started(dvc) as process:
-        status = process.wait()
+    with watching.reserved():
+        check(list(changes))
+        dvc = command(changes, *targets) if changes else ["dvc", "repro", *targets]
+        with child.started(dvc) as process:
+            status = process.wait()
     if status:
         raise ConvoyError(f"{' '.join(dvc)} failed; the last lines of its output have the reason")
