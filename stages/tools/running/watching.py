@@ -11,7 +11,7 @@ from pathlib import Path
 
 from stages.common import events
 from stages.common.errors import INTERRUPTED, LockedError
-from stages.tools.running import child
+from stages.tools.running import branch, child
 from stages.tools.running.screen import Screen
 
 LOG = Path(".convoy/run.log")
@@ -64,7 +64,8 @@ def reserved() -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise LockedError(f"another make run is under way in {Path.cwd()}; wait for its end") from None
-        yield
+        with branch.remembered():
+            yield
 
 
 def run(command: Sequence[str], screen: Screen, *, verbose: bool) -> Outcome:
