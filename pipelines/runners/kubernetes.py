@@ -207,7 +207,7 @@ def _connect() -> Any:
     return client.CoreV1Api(_Client(settings))
 
 
-class _Client(client.ApiClient):  # type: ignore[misc]
+class _Client(client.ApiClient):
     """Ends a call that gets no answer. The library waits for ever, as over a connection that is gone."""
 
     def request(self, *words: Any, **options: Any) -> Any:
