@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from pipelines.graph import Settings
+from pipelines.worker.lines import without_login
 
 # Field of the form → the params it sets; `*` is every member that has the rest of the key.
 FIELD_KEYS = {
@@ -22,7 +23,10 @@ FIELD_KEYS = {
 
 
 class FormError(Exception):
-    """The form is filled in a way that no run can mean."""
+    """The form is filled in a way that no run can mean. The text goes into the run's note, without logins."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(without_login(text))
 
 
 def check_field_names(submitted: Collection[str], allowed: Collection[str]) -> None:

@@ -11,7 +11,7 @@ from pipelines.config import Config
 from pipelines.proxy.spec import bytes_of
 from pipelines.runners import COMMAND, Work
 from pipelines.runners._images import image
-from pipelines.worker.lines import without_login
+from pipelines.worker.lines import has_login
 
 CONTAINER = "stage"
 # docker/kubernetes/network.yaml selects stages by these, and no other pod of the namespace.
@@ -135,8 +135,7 @@ def _check_unreadable(variables: Mapping[str, str]) -> None:
     """Raise ValueError for a variable with a password: who may list pods can read it."""
     for name, value in variables.items():
         # Over SSH a user alone is no secret; over HTTPS it may be a token.
-        address = _SSH_USER.sub("ssh://", value)
-        if _SECRET.search(name) or without_login(address) != address:
+        if _SECRET.search(name) or has_login(_SSH_USER.sub("ssh://", value)):
             hint = "put it into a Secret that CONVOY_SECRETS names, and leave it empty here"
             if name in ("CONVOY_OVERRIDES", "CONVOY_PARAMS"):
                 hint = "an address among the params has no user and password"

@@ -56,5 +56,5 @@ The exit status says how it ended, the result (JSON; missing only if the worker 
     record adds "experiment", "mlflow_run_id" and "mlflow_url" (null where no such run is found), "metrics"
 
 Output of DVC and of the stage goes to standard output, line by line; the last line is the outcome. Outputs of
-a failed stage are saved in CONVOY_STATE/failed/RUN/STAGE. Logins in URLs are not printed.
+a failed stage are saved in CONVOY_STATE/failed/RUN/STAGE. Logins and other secrets in URLs are not printed.
 """

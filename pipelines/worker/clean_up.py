@@ -11,6 +11,7 @@ from typing import Any
 from pipelines.worker import dvc_locks, leftovers, locks, old_images, shell, unused_cache
 from pipelines.worker.clone import cloned
 from pipelines.worker.job import FailedError, Job, RefusedError, read, state_of
+from pipelines.worker.lines import without_login
 
 _DAY = 86_400
 # Removes what stages leave elsewhere: runs of MLflow and results of images.
@@ -171,7 +172,7 @@ def main() -> int:
         _run_tool(replace(jobs[0], state=None), Path.cwd())
         _clean_images(jobs[0].days, removes=options.remove)
     except (RefusedError, FailedError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {without_login(str(error))}", file=sys.stderr)
         return 1
     if not options.remove:
         print("Nothing was removed. make clean-up YES=1 removes it; DAYS=7 changes the age.")

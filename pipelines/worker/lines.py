@@ -1,4 +1,4 @@
-"""Lines that programs write: the error of a stage, a refused login, a login that must not be shown."""
+"""Lines that programs write: the error of a stage, a refused login, secrets that must not be shown."""
 
 import json
 import re
@@ -8,7 +8,13 @@ RESULT_LINE = "convoy-result: "
 _ERROR = re.compile(r"level=error .*?event=(?P<event>.*)")
 _EVENT = re.compile(r"\btime=\S+ level=(?:info|warning) .*?\bevent=")
 _FIELD = re.compile(r'(?P<key>\w+)=(?P<value>"(?:[^"\\]|\\.)*"|\S*)')
-_LOGIN = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.-]*://)[^/\s@'\"]*(?:@[^/\s@'\"]*)*@", re.IGNORECASE)
+# These two are those of stages/common/redaction.py, which cannot be imported here; a test compares them.
+_LOGIN = re.compile(r"(?<=://)[^/?#\s\"']*@")
+_SECRETS = re.compile(
+    r"""(?ix) ( [?&] (?: password | passwd | secret | key | api_key | \w*token
+    | sig | signature
+    | x-(?:amz|goog)-(?: signature | credential | security-token ) ) = ) [^&\s"']+"""
+)
 # Of git and ssh, and of DVC's remotes. A second try with the same login meets the same answer.
 _REFUSED = re.compile(
     r"Authentication failed|could not read (Username|Password)|Permission denied \("
@@ -42,6 +48,11 @@ def login_refused(text: str) -> bool:
     return bool(_REFUSED.search(text))
 
 
+def has_login(text: str) -> bool:
+    """Whether a URL in a text has a user or a password."""
+    return bool(_LOGIN.search(text))
+
+
 def without_login(text: str) -> str:
-    """A text without the user and password of each URL in it."""
-    return _LOGIN.sub(r"\g<scheme>", text)
+    """A text without the user and password of each URL in it; secrets in a URL's query become `***`."""
+    return _SECRETS.sub(r"\1***", _LOGIN.sub("", text)) if "://" in text else text

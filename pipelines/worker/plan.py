@@ -14,6 +14,7 @@ from pipelines.worker.clone import LOCK, cloned
 from pipelines.worker.compose import check, compose
 from pipelines.worker.files import write
 from pipelines.worker.job import FailedError, Job, RefusedError
+from pipelines.worker.lines import without_login
 from pipelines.worker.shell import git
 
 Lock = Mapping[str, Mapping[str, Any]]
@@ -131,7 +132,7 @@ def planned(root: Path, job: Job) -> dict[str, Planned]:
     }
     for name, changes in changed.items():
         reason = "; ".join(_reasons(changes, before.get(name), params)) or "its outputs are not in the cache"
-        stages[name] = Planned(True, reason, timings.last(job.state, name))
+        stages[name] = Planned(True, without_login(reason), timings.last(job.state, name))
     return dict(sorted(stages.items(), key=lambda item: order.index(item[0].partition("@")[0])))
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipelines.worker import clone, compose, job, locks, plan
+from pipelines.worker.lines import without_login
 
 
 def main() -> int:
@@ -33,7 +34,7 @@ def main() -> int:
             compose.check(root)
             print(plan.table(plan.planned(root, preview)))
     except (job.RefusedError, job.FailedError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {without_login(str(error))}", file=sys.stderr)
         return 1
     return 0
 

@@ -111,7 +111,7 @@ def _mlflow_run(job: Job) -> dict[str, str | None]:
                 _post(server, "runs/set-tag", {"run_id": info["run_id"], "key": key, "value": value})
     # Unreachable, or not MLflow: a login page is no JSON.
     except (OSError, ValueError, HTTPException) as error:
-        print(f"MLflow at {without_login(server)} is not linked: {error}", flush=True)
+        print(without_login(f"MLflow at {server} is not linked: {error}"), flush=True)
         return nothing
     page = f"{job.mlflow_url}/#/experiments/{info['experiment_id']}/runs/{info['run_id']}{_PAGE_KIND}"
     return {"mlflow_run_id": info["run_id"], "mlflow_url": page}

@@ -30,6 +30,13 @@ def test_a_field_and_an_override_that_contradict_are_refused_with_both_values() 
     assert overrides.from_form({**EMPTY, "epochs": 2, "overrides": ["models.lenet.train.epochs=1"]})
 
 
+def test_a_refusal_shows_no_secret_of_an_address() -> None:
+    lines = [f"ingest.source.url=https://me:hunter2@{host}/?token=hunter2" for host in "ab"]
+    with pytest.raises(overrides.FormError, match=r"set twice: .*https://a/\?token=") as raised:
+        overrides.from_form({**EMPTY, "overrides": lines})
+    assert "hunter2" not in str(raised.value)
+
+
 def test_a_field_that_the_form_lacks_is_refused_with_the_nearest() -> None:
     overrides.check_field_names(["epochs"], ["recipe", "epochs"])
     with pytest.raises(

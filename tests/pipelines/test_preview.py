@@ -44,6 +44,26 @@ def test_the_plan_is_of_the_working_tree_with_its_uncommitted_changes(
 
 
 @pytest.mark.slow
+def test_the_plan_shows_no_secret_of_an_address(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    repository.dvc("repro", "--quiet")
+    address = "https://me:hunter2@example.com/a.zip?X-Amz-Signature=hunter2"
+    repository.write("params.yaml", f"base: {address}\nmodels:\n  a: {{}}\n")
+    monkeypatch.chdir(repository.root)
+    monkeypatch.setattr(sys, "argv", ["preview"])
+    repository.write("stages/tools/check.py", "")
+    assert preview.main() == 0
+    table = capsys.readouterr().out
+    assert 'base 1 → "https://example.com/a.zip?X-Amz-Signature=***"' in table
+    assert "hunter2" not in table
+    event = f'time=x level=error stage=check event="{address} is no address"'
+    repository.write("stages/tools/check.py", f"import sys\nsys.exit({event!r})\n")
+    assert preview.main() == 1
+    assert capsys.readouterr().err == "error: https://example.com/a.zip?X-Amz-Signature=*** is no address\n"
+
+
+@pytest.mark.slow
 def test_two_plans_at_once_do_not_meet(
     repository: Repository, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

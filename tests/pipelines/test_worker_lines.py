@@ -5,11 +5,13 @@ import json
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipelines.worker import job, memory, record
 from pipelines.worker.lines import event_in, login_refused, without_login
+from tests.common import test_redaction
 
 
 @pytest.mark.parametrize(
@@ -19,10 +21,23 @@ from pipelines.worker.lines import event_in, login_refused, without_login
         ("https://token@a/b ssh://git@c/d", "https://a/b ssh://c/d"),
         ("postgresql+psycopg2://u:p@ss@db/x", "postgresql+psycopg2://db/x"),
         ("mail a@b.c, https://example.com/@scope", "mail a@b.c, https://example.com/@scope"),
+        (
+            "https://b/a.zip?X-Amz-Date=1&X-Amz-Signature=ab",
+            "https://b/a.zip?X-Amz-Date=1&X-Amz-Signature=***",
+        ),
     ],
 )
 def test_logins_in_urls_are_not_shown(text: str, shown: str) -> None:
     assert without_login(text) == shown
+
+
+@pytest.mark.parametrize(
+    "test", [test_redaction.test_credentials_are_replaced, test_redaction.test_other_text_stays]
+)
+def test_the_worker_shows_no_more_than_the_stages(test: Any) -> None:
+    for example in test.pytestmark[0].args[1]:
+        text, safe = (example, example) if isinstance(example, str) else example
+        assert without_login(text) == safe.replace("***@", "")
 
 
 @pytest.mark.parametrize(
