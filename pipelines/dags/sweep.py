@@ -7,9 +7,10 @@ from typing import Any
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import DAG, Param, get_current_context, task
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from pipelines import alerts, config, form, overrides, ranking
+from pipelines.dag import DEFAULTS
 from pipelines.operators import PLAN, RECORD
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,17 @@ RANK_BY = Param(
     description="The metric of the table at the end, as metrics.json has it: MEMBER.METRIC; -MEMBER.METRIC "
     "where the lowest value is best.",
 )
+
+
+class RunPoint(TriggerDagRunOperator):
+    """A run of `train`. One that has failed is not repeated by itself: its tasks have been tried again."""
+
+    def execute_complete(self, context: Any, event: Any) -> None:
+        """Fail for good where the run has failed; a killed task is another case, and is tried again."""
+        try:
+            super().execute_complete(context, event)
+        except AirflowException as error:
+            raise AirflowFailException(str(error)) from None
 
 
 @task
@@ -92,13 +104,15 @@ with DAG(
     description="Train on every point of a grid",
     doc_md="Each point is a run of `train`; what points have in common is trained once.",
     params={"grid": GRID, "rank_by": RANK_BY, **form.fields(config.load())},
-    default_args={"on_failure_callback": alerts.on_failure},
+    default_args=DEFAULTS,
     schedule=None,
     tags=["convoy"],
 ):
-    runs = TriggerDagRunOperator.partial(
+    runs = RunPoint.partial(
         task_id="run",
         trigger_dag_id="train",
+        # When a person clears it, or it was killed: the run is there already.
+        reset_dag_run=True,
         wait_for_completion=True,
         # A deferred task takes none of the slots that the runs themselves need.
         deferrable=True,

@@ -125,6 +125,18 @@ def test_a_sweep_is_a_run_of_train_for_each_point(airflow: Airflow) -> None:
     assert "models.a.train.epochs=3" in airflow.run("sweep", run)["note"]
 
 
+def test_a_failed_point_of_a_sweep_can_be_repeated(airflow: Airflow) -> None:
+    run = airflow.trigger("sweep", grid=["models.a.train.epochs=2,3"], rank_by="-base", pool="later")
+    assert airflow.ended("sweep", run) == "failed"
+    tries = [task.tries for task in airflow.tasks("sweep", run) if task.name == "run"]
+    assert tries == [1, 1], "the tasks of a point are tried again, not the point"
+    airflow.ask("POST", "pools", {"name": "later", "slots": 2})
+    again = {"dag_run_id": run, "only_failed": True, "dry_run": False}
+    airflow.ask("POST", "dags/sweep/clearTaskInstances", again)
+    assert airflow.ended("sweep", run) == "success"
+    assert len(airflow.result("sweep", run, "table")) == 2
+
+
 # Last, as it may leave Airflow on another port.
 def test_what_is_killed_is_tried_again_and_resumes(tiny: tuple[Repository, Local], airflow: Airflow) -> None:
     repository, local = tiny
