@@ -20,6 +20,8 @@ FIELD_KEYS = {
     "seed": "seed",
     "split_seed": "split_seed",
 }
+# A text in quotes, or one character.
+_PIECE = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|.""", re.DOTALL)
 
 
 class FormError(Exception):
@@ -58,9 +60,10 @@ def from_form(values: Mapping[str, Any]) -> list[str]:
         *(f"{key}={values[name]}" for name, key in FIELD_KEYS.items() if values.get(name) is not None),
         *([f"resize.size=[{size},{size}]"] if size else []),
     ]
-    written = values.get("overrides") or []
-    _check_contradictions(from_fields + written)
-    return [f"recipe={values['recipe']}", *from_fields, *written]
+    recipe = [f"recipe={values['recipe']}"] if values["recipe"] else []
+    lines = [*recipe, *from_fields, *(values.get("overrides") or [])]
+    _check_contradictions(lines)
+    return lines
 
 
 def check_backend(stages: Mapping[str, Settings], runner: str, backend: str) -> None:
@@ -117,11 +120,33 @@ def check_pools(tasks: Mapping[str, Settings], slots_of: Callable[[str], float |
             )
 
 
+def forms(values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """List the forms of `train` that a filled form of `sweep` means, one for each point of its grid.
+
+    Where the grid has recipes, they stand in for that of the form.
+
+    Raises:
+        FormError: As `from_form` and `grid` do.
+    """
+    form = {name: value for name, value in values.items() if name not in ("grid", "rank_by")}
+    if any(line.startswith("recipe=") for line in values["grid"]):
+        form["recipe"] = ""
+    points = grid(values["grid"], from_form(form))
+    return [form | {"overrides": [*(form["overrides"] or []), *point]} | _recipe(point) for point in points]
+
+
+def _recipe(point: list[str]) -> dict[str, str]:
+    """The form's field of a point that names a recipe."""
+    return {
+        key: value.strip() for key, _, value in (line.partition("=") for line in point) if key == "recipe"
+    }
+
+
 def grid(lines: list[str], common: list[str]) -> list[list[str]]:
     """List the overrides of every point of a grid.
 
-    `a=1,2` and `b=x` are `[a=1, b=x]` and `[a=2, b=x]`. A comma inside brackets belongs to the value:
-    `resize.size=[16,16],[32,32]` has two.
+    `a=1,2` and `b=x` are `[a=1, b=x]` and `[a=2, b=x]`. A comma inside brackets or quotes belongs to the
+    value: `resize.size=[16,16],[32,32]` has two.
 
     Args:
         lines: The grid's axes.
@@ -133,7 +158,7 @@ def grid(lines: list[str], common: list[str]) -> list[list[str]]:
     axes = []
     for line in lines:
         key, _, values = line.partition("=")
-        axes.append([f"{key}={value}" for value in re.split(r",(?![^\[{(]*[\]})])", values)])
+        axes.append([f"{key}={value}" for value in _split(values)])
     points = [list(point) for point in itertools.product(*axes)]
     for number, point in enumerate(points):
         _check_contradictions(common + point)
@@ -141,6 +166,18 @@ def grid(lines: list[str], common: list[str]) -> list[list[str]]:
             if dict(map(_parsed, earlier)) == dict(map(_parsed, point)):
                 raise FormError(f"two points of the grid are the same run: {earlier} and {point}")
     return points
+
+
+def _split(text: str) -> list[str]:
+    """The values between the commas that are in no brackets and no quotes."""
+    values, depth = [""], 0
+    for piece in _PIECE.findall(text):
+        depth += (piece in "[{(") - (piece in ")}]")
+        if piece == "," and depth == 0:
+            values.append("")
+        else:
+            values[-1] += piece
+    return values
 
 
 def _check_contradictions(lines: list[str]) -> None:

@@ -51,17 +51,10 @@ def points() -> list[dict[str, Any]]:
     values, run = dict(context["params"]), context["dag_run"].run_id
     try:
         overrides.check_field_names(context["dag_run"].conf or {}, context["params"])
-        grid = overrides.grid(values["grid"], overrides.from_form(values))
+        forms = overrides.forms(values)
     except overrides.FormError as error:
         raise AirflowFailException(f"sweep: {error}") from None
-    return [
-        {
-            "trigger_run_id": f"{run}-{number}",
-            "conf": {key: value for key, value in values.items() if key not in ("grid", "rank_by")}
-            | {"overrides": [*(values["overrides"] or []), *point]},
-        }
-        for number, point in enumerate(grid, start=1)
-    ]
+    return [{"trigger_run_id": f"{run}-{number}", "conf": conf} for number, conf in enumerate(forms, start=1)]
 
 
 @task(trigger_rule="all_done", doc_md="The points, the best first; fails where a point has failed.")

@@ -37,6 +37,12 @@ def test_a_refusal_shows_no_secret_of_an_address() -> None:
     assert "hunter2" not in str(raised.value)
 
 
+def test_two_recipes_are_refused() -> None:
+    with pytest.raises(overrides.FormError, match="recipe is set twice: recipe=digits and recipe=other"):
+        overrides.from_form({**EMPTY, "overrides": ["recipe=other"]})
+    assert overrides.from_form({**EMPTY, "overrides": ["recipe=digits"]})
+
+
 def test_a_field_that_the_form_lacks_is_refused_with_the_nearest() -> None:
     overrides.check_field_names(["epochs"], ["recipe", "epochs"])
     with pytest.raises(
@@ -132,6 +138,38 @@ def test_a_grid_has_every_combination() -> None:
         ["a=2", "b=[1,2]"],
         ["a=2", "b=[3]"],
     ]
+
+
+@pytest.mark.parametrize(
+    ("line", "points"),
+    [
+        ("a=[[1,2],[3,4]],[[5,6],[7,8]]", ["a=[[1,2],[3,4]]", "a=[[5,6],[7,8]]"]),
+        ("a={k: s, at: [25,35]},{k: c}", ["a={k: s, at: [25,35]}", "a={k: c}"]),
+        ("a=[{k: 1}],2,(3,4)", ["a=[{k: 1}]", "a=2", "a=(3,4)"]),
+        ("""a='x,y',"[",z""", ["a='x,y'", 'a="["', "a=z"]),
+        (r"""a='it\'s,one',two""", [r"a='it\'s,one'", "a=two"]),
+    ],
+)
+def test_a_comma_in_brackets_or_quotes_belongs_to_the_value(line: str, points: list[str]) -> None:
+    assert overrides.grid([line], []) == [[point] for point in points]
+
+
+def test_a_point_is_a_form_of_train() -> None:
+    sweep = {**EMPTY, "epochs": 3, "overrides": ["seed=1"], "grid": ["b=1,2"], "rank_by": "ensemble.accuracy"}
+    assert overrides.forms(sweep) == [
+        {"recipe": "digits", "epochs": 3, "overrides": ["seed=1", f"b={value}"]} for value in (1, 2)
+    ]
+    with pytest.raises(overrides.FormError, match="seed is set twice: seed=1 and seed=2"):
+        overrides.forms(sweep | {"grid": ["seed=2"]})
+
+
+def test_recipes_of_a_grid_stand_in_for_the_forms() -> None:
+    forms = overrides.forms({**EMPTY, "grid": ["recipe=small, large", "seed=1,2"], "rank_by": "a.b"})
+    assert [form["recipe"] for form in forms] == ["small", "small", "large", "large"]
+    for form in forms:
+        assert overrides.from_form(form)[0] == f"recipe={form['recipe']}", "train accepts it"
+    with pytest.raises(overrides.FormError, match="recipe is set twice: recipe=other and recipe=small"):
+        overrides.forms({**EMPTY, "overrides": ["recipe=other"], "grid": ["recipe=small"], "rank_by": "a.b"})
 
 
 @pytest.mark.parametrize("value", ["2026-13-45", "1" * 5000, "[" * 5000])

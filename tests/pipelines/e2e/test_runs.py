@@ -126,7 +126,7 @@ def test_a_sweep_is_a_run_of_train_for_each_point(airflow: Airflow) -> None:
 
 
 def test_a_failed_point_of_a_sweep_can_be_repeated(airflow: Airflow) -> None:
-    run = airflow.trigger("sweep", grid=["models.a.train.epochs=2,3"], rank_by="-base", pool="later")
+    run = airflow.trigger("sweep", grid=["recipe=small,large"], rank_by="-base", pool="later")
     assert airflow.ended("sweep", run) == "failed"
     tries = [task.tries for task in airflow.tasks("sweep", run) if task.name == "run"]
     assert tries == [1, 1], "the tasks of a point are tried again, not the point"
