@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.worker import preview
+from pipelines.worker.clone import overlay
 from tests.paths import ROOT
 from tests.pipelines.conftest import Repository
 
@@ -61,6 +62,22 @@ def test_the_plan_shows_no_secret_of_an_address(
     repository.write("stages/tools/check.py", f"import sys\nsys.exit({event!r})\n")
     assert preview.main() == 1
     assert capsys.readouterr().err == "error: https://example.com/a.zip?X-Amz-Signature=*** is no address\n"
+
+
+def test_a_clone_gets_what_the_index_adds_moves_and_deletes(repository: Repository, tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    repository.git("clone", "--quiet", ".", str(clone))
+    repository.write("new.py", "new = 1\n")
+    repository.git("add", "new.py")
+    repository.git("mv", "work.py", "moved.py")
+    repository.git("rm", "--quiet", "conf/recipe/large.yaml")
+    overlay(clone, repository.root)
+    files, expected = (
+        {str(path.relative_to(root)) for path in root.rglob("*.[py]*") if path.is_file()}
+        for root in (clone, repository.root)
+    )
+    assert files == expected
+    assert "moved.py" in files
 
 
 @pytest.mark.slow
