@@ -73,7 +73,7 @@ class Ingest(Section):
         description="accept: take JPEGs and PNGs with pixels that the decoder guesses, and count them."
     )
     verify: Literal["changed", "always"] = Field(
-        description="always: read every file. changed: read a file only when path, size, times or inode changed."
+        description="always: read every file. changed: only files whose path, size, times or inode changed."
     )
     split: Literal["content", "from_path"] = Field(
         description="content: by a hash of seed and content. from_path: as the source says, by a folder "
