@@ -18,5 +18,7 @@ export COMPOSE_HTTP_TIMEOUT=${COMPOSE_HTTP_TIMEOUT:-600}
 unset CONVOY_HOME CONVOY_REPOSITORY CONVOY_DATA CONVOY_UID CONVOY_GID
 unset POSTGRES_PASSWORD AIRFLOW_ADMIN_PASSWORD AIRFLOW_FERNET_KEY AIRFLOW_SECRET_KEY AIRFLOW_JWT_SECRET
 unset MLFLOW_ADMIN_PASSWORD MLFLOW_STAGES_PASSWORD MLFLOW_SECRET_KEY
+# The keys of a person's shell may be of another account, and the next `make up` may be without them.
+unset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY
 if docker compose version >/dev/null 2>&1; then exec docker compose --env-file "$CONVOY_ENV" "$@"; fi
 exec docker-compose --env-file "$CONVOY_ENV" "$@"

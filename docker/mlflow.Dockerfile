@@ -1,4 +1,4 @@
-# MLflow's server: runs and models in PostgreSQL, artifacts in a folder or an object store.
+# MLflow's server: runs and models in PostgreSQL, artifacts in a folder or in S3.
 #
 #   make images        or        docker build -f docker/mlflow.Dockerfile -t convoy/mlflow .
 #

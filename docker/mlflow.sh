@@ -6,7 +6,9 @@
 #   MLFLOW_AUTH_ADMIN_PASSWORD  of the user admin, set when the users' database is made; 12 characters or more
 #   MLFLOW_FLASK_SERVER_SECRET_KEY
 #   MLFLOW_ALLOWED_HOSTS        names under which the server may be called
-#   MLFLOW_ARTIFACTS            where artifacts go, /artifacts or s3://…
+#   MLFLOW_ARTIFACTS            where artifacts go, /artifacts or s3://BUCKET/FOLDER
+#   AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, MLFLOW_S3_ENDPOINT_URL
+#                               the login there; the address of a store other than Amazon's
 set -eu
 umask 077
 MLFLOW_AUTH_CONFIG_PATH=$HOME/auth.ini

@@ -125,7 +125,8 @@ def test_services_get_the_secrets_of_the_file_whatever_the_shell_has(checkout: P
     secrets = {name: value for name, value in settings(_env(checkout)).items() if name.endswith(SECRETS)}
     # Without the plugin, so that Debian's Compose is called.
     (checkout.parent / "programs" / "docker").write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
-    shell = dict.fromkeys(secrets, "of the shell") | {"KERAS_BACKEND": "jax"}
+    keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    shell = dict.fromkeys((*secrets, *keys), "of the shell") | {"KERAS_BACKEND": "jax"}
     done = _ran(checkout, "docker/compose.sh", "config", folder=checkout, **shell)
     assert done.returncode == 0, done.stderr
     assert "of the shell" not in done.stdout
@@ -208,6 +209,19 @@ def test_stages_do_not_get_the_password_of_mlflows_admin(checkout: Path) -> None
     assert variables["MLFLOW_TRACKING_USERNAME"] == "stages"
     assert variables["MLFLOW_TRACKING_PASSWORD"] == values["MLFLOW_STAGES_PASSWORD"]
     assert values["MLFLOW_ADMIN_PASSWORD"] not in variables.values()
+
+
+def test_the_login_of_an_artifact_store_reaches_mlflow_alone(checkout: Path) -> None:
+    _up(checkout)
+    login = {"AWS_ACCESS_KEY_ID": "robot", "AWS_SECRET_ACCESS_KEY": "hunter2"}
+    store = login | {"MLFLOW_S3_ENDPOINT_URL": "https://s3.example.com", "MLFLOW_ARTIFACTS": "s3://bucket/a"}
+    # MLflow refuses an empty address.
+    assert _composed(checkout)["services"]["mlflow"]["environment"]["MLFLOW_S3_ENDPOINT_URL"] is None
+    with _env(checkout).open("a", encoding="utf-8") as file:
+        file.writelines(f"{name}='{value}'\n" for name, value in store.items())
+    services = _composed(checkout)["services"]
+    assert services["mlflow"]["environment"].items() >= store.items()
+    assert [name for name, service in services.items() if "hunter2" in str(service)] == ["mlflow"]
 
 
 def test_the_api_alone_waits_longer_for_a_deadlock_and_may_do_so(checkout: Path) -> None:
