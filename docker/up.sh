@@ -19,7 +19,7 @@ repository=$(cd .. && pwd -P)
 case $(realpath --canonicalize-missing "$CONVOY_ENV") in
   "$repository/docker/.env") ;;
   "$repository"/*)
-    echo "error: CONVOY_ENV is $CONVOY_ENV, inside of the repository, which git and stages read; name a file outside" >&2
+    echo "error: CONVOY_ENV is $CONVOY_ENV, inside of the repository, which git and stages read; name one outside" >&2
     exit 1 ;;
 esac
 

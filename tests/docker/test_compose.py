@@ -151,7 +151,7 @@ def test_a_file_of_passwords_in_the_repository_is_refused(checkout: Path, name: 
     done = _ran(checkout, "docker/up.sh", folder=checkout, CONVOY_ENV=name)
     assert done.returncode == 1
     message = f"error: CONVOY_ENV is {checkout}/{name}, inside of the repository, which git and stages read; "
-    assert done.stderr == f"{message}name a file outside\n"
+    assert done.stderr == f"{message}name one outside\n"
     assert not (checkout / name).exists()
 
 
