@@ -7,6 +7,7 @@ Starter Bundle ch. 20, Practitioner Bundle ch. 3 and 5.
 """
 
 import difflib
+import itertools
 import sys
 import textwrap
 import warnings
@@ -146,8 +147,20 @@ def feature_network(
     return keras.Model(pixels, output, name=network.name)
 
 
-def save_imagenet_weights(name: str, shape: tuple[int, ...], options: Arguments, path: Path) -> None:
-    """Write ImageNet's weights of a backbone for images (H, W, 3) to a file that `checked_weights` accepts.
+def save_weights(
+    name: str, shape: tuple[int, ...], weights: str | None, options: Arguments, path: Path
+) -> None:
+    """Write the weights of a backbone for images (H, W, 3) to a file in Keras' present format.
+
+    A copy of the file would not do: Keras chooses its reader by the suffix, and the files that it downloads
+    are in its old format.
+
+    Args:
+        name: a network of keras.applications in any spelling.
+        shape: (H, W, 3) of the images.
+        weights: `imagenet`, a file of the network without its top, or None for random weights.
+        options: arguments of the network's constructor.
+        path: the file, whose name ends in .weights.h5.
 
     Raises:
         ParamsError, DownloadError: as `attach`.
@@ -155,9 +168,25 @@ def save_imagenet_weights(name: str, shape: tuple[int, ...], options: Arguments,
     function = constructor(name)
     network = _built(
         f"{name} with images of {_size(shape)}",
-        lambda: function(include_top=False, weights=IMAGENET, input_shape=shape, **options),
+        lambda: function(include_top=False, weights=weights, input_shape=shape, **options),
     )
+    _fold_rescaling(network)
     network.save_weights(path)
+
+
+def _fold_rescaling(network: "keras.Model") -> None:
+    """Put a rescaling that follows a normalization into its variance.
+
+    Keras builds EfficientNetB0 to B7 with such a layer for `imagenet`, and without it for a file.
+    """
+    import keras
+    import numpy as np
+
+    for first, second in itertools.pairwise(network.layers):
+        if isinstance(first, keras.layers.Normalization) and isinstance(second, keras.layers.Rescaling):
+            scale = np.reshape(np.asarray(second.scale, np.float32), first.adapt_variance.shape)
+            first.adapt_variance.assign(first.adapt_variance / np.square(scale))
+            first.finalize_state()
 
 
 def whole_network(name: str, weights: str) -> "keras.Model":

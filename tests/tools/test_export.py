@@ -1,6 +1,7 @@
 """Exported networks give the members' probabilities; a member that is no network is refused in one line."""
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import keras
@@ -11,6 +12,7 @@ from stages import cli
 from stages.common.errors import ServingError
 from stages.common.files import read_json
 from stages.data import crops
+from stages.models import networks
 from stages.models.networks import _export
 from stages.serving.classifier import Classifier
 from stages.tools.export import export
@@ -64,6 +66,31 @@ def test_onnx_gives_the_probabilities_of_the_served_model(
     )
     (probabilities,) = session.run(None, {session.get_inputs()[0].name: middle})
     np.testing.assert_allclose(probabilities, expected(model, test_images), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "statistics",
+    [None, {"mean": [120.0, 110.0, 100.0], "std": [60.0, 50.0, 40.0]}],
+    ids=["scale", "standardize"],
+)
+def test_onnx_has_the_normalization_of_the_network(tmp_path: Path, statistics: Any) -> None:
+    for module in ("onnxruntime", "tf2onnx"):
+        pytest.importorskip(module, reason="the extra `export` is not installed")
+    network = networks.build("shallownet", shape=(16, 16, 3), classes=3, statistics=statistics)
+    network.save(tmp_path / "model.keras")
+    assert _export.export(tmp_path / "model.keras", tmp_path / "model.onnx", "onnx") <= 1e-4
+
+
+def test_a_network_that_onnx_cannot_hold_is_one_line(tmp_path: Path) -> None:
+    for module in ("onnxruntime", "tf2onnx"):
+        pytest.importorskip(module, reason="the extra `export` is not installed")
+    pixels = keras.Input((4, 4, 1), dtype="uint8")
+    flat = keras.layers.Flatten()(keras.ops.cast(pixels, "float32"))
+    network = keras.Model(pixels, keras.layers.Dense(3, "softmax")(keras.layers.Dense(4, "gelu")(flat)))
+    network.save(tmp_path / "model.keras")
+    with pytest.raises(ServingError, match=r"ONNX cannot hold this network: .*Erf") as caught:
+        _export.export(tmp_path / "model.keras", tmp_path / "model.onnx", "onnx")
+    assert "\n" not in str(caught.value)
 
 
 def test_probabilities_that_are_no_numbers_are_refused(tmp_path: Path) -> None:

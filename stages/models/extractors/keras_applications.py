@@ -1,6 +1,5 @@
 """A pretrained backbone as an extractor: Practitioner Bundle ch. 3."""
 
-import shutil
 from pathlib import Path
 from typing import Literal
 
@@ -86,15 +85,10 @@ def save_weights(params: Params, shape: tuple[int, ...], folder: Path) -> None:
         ParamsError: the weights are missing or changed.
     """
     file = backbones.checked_weights(params.weights, params.sha256)
-    if file is None or file == backbones.IMAGENET:
-        backbones.save_imagenet_weights(
-            params.backbone, (*shape[:2], 3), params.options, folder / _WEIGHTS_FILE
-        )
-    else:
-        shutil.copyfile(file, folder / _WEIGHTS_FILE)
+    backbones.save_weights(params.backbone, (*shape[:2], 3), file, params.options, folder / _WEIGHTS_FILE)
 
 
 def with_saved_weights(params: Params, folder: Path) -> Params:
     """The same params, with the weights that `save_weights` wrote into `folder`."""
-    # The digest, where there is one, is of another file: ImageNet's weights are saved with other bytes.
+    # The digest, where there is one, is of another file: the weights are saved with other bytes.
     return params.model_copy(update={"weights": str(folder / _WEIGHTS_FILE), "sha256": None})

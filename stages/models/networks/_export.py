@@ -1,6 +1,7 @@
 """Export of a saved network to formats that other programs run, compared with Keras on the same images."""
 
 import shutil
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -27,8 +28,8 @@ def export(file: Path, to: Path, kind: Format) -> float:
         The largest difference from Keras' probabilities.
 
     Raises:
-        ServingError: that difference is above TOLERANCE, a package of the extra `export` is missing, or the
-            backend has no such format.
+        ServingError: that difference is above TOLERANCE, the format lacks an operation of the network, a
+            package of the extra `export` is missing, or the backend has no such format.
     """
     import_keras()
     import keras
@@ -53,6 +54,8 @@ def export(file: Path, to: Path, kind: Format) -> float:
 
 
 def _onnx(model: "keras.Model", to: Path, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    import keras
+
     try:
         import onnxruntime
         import tf2onnx  # noqa: F401  (Keras imports it later, and would say so in a traceback)
@@ -60,9 +63,17 @@ def _onnx(model: "keras.Model", to: Path, pixels: NDArray[np.uint8]) -> NDArray[
         raise ServingError(
             f"{error.name} is not installed; the extra `export` has it: pip install '.[export]'"
         ) from None
-    model.export(to, format="onnx", verbose=False)
-    session = onnxruntime.InferenceSession(to, providers=["CPUExecutionProvider"])
-    (answer,) = session.run(None, {session.get_inputs()[0].name: pixels})
+    # tf2onnx makes inputs of the tensors that these layers hold.
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.Normalization):
+            layer.mean, layer.variance = np.asarray(layer.mean), np.asarray(layer.variance)
+    try:
+        model.export(to, format="onnx", verbose=False)
+        session = onnxruntime.InferenceSession(to, providers=["CPUExecutionProvider"])
+        (answer,) = session.run(None, {session.get_inputs()[0].name: pixels})
+    except Exception as error:  # both raise types of their own, which say that they lack an operation
+        reason = textwrap.shorten(str(error), 300)
+        raise ServingError(f"{to}: ONNX cannot hold this network: {reason}") from error
     return np.asarray(answer, np.float32)
 
 

@@ -1,12 +1,15 @@
 """Backbones of keras.applications, with weights that are random but in files like the real ones."""
 
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 import pytest
+from keras.src.legacy.saving import legacy_h5_format
 
 from stages.common.errors import DownloadError, ParamsError
 from stages.common.files import digest
@@ -120,6 +123,40 @@ def test_saved_imagenet_weights_are_used_whatever_digest_the_params_state(
     )
     extract = extractors.prepare(keras_applications.with_saved_weights(params, tmp_path), SHAPE)
     np.testing.assert_array_equal(extract(IMAGES), averaged(IMAGES))
+
+
+def test_weights_in_the_format_of_keras_downloads_are_served_too(
+    network: keras.Model, averaged: Extract, tmp_path: Path
+) -> None:
+    """A copy under the new format's suffix could not be read, after a training that ended well."""
+    file = tmp_path / "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5"
+    with h5py.File(file, "w") as downloaded:
+        legacy_h5_format.save_weights_to_hdf5_group(downloaded, network)
+    params = keras_applications.Params(
+        kind="keras_applications", backbone="MobileNetV2", weights=str(file), options={"alpha": 0.35}
+    )
+    keras_applications.save_weights(params, SHAPE, tmp_path)
+    extract = extractors.prepare(keras_applications.with_saved_weights(params, tmp_path), SHAPE)
+    np.testing.assert_array_equal(extract(IMAGES), averaged(IMAGES))
+
+
+@pytest.mark.slow
+def test_features_with_imagenets_weights_are_the_same_when_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keras rescales after the normalization of EfficientNetB0 with `imagenet`, and not with a file."""
+    build("EfficientNetB0").save_weights(tmp_path / "downloaded.weights.h5")
+    module = sys.modules[keras.applications.EfficientNetB0.__module__]
+    monkeypatch.setattr(
+        module.file_utils, "get_file", lambda *_, **__: str(tmp_path / "downloaded.weights.h5")
+    )
+    params = keras_applications.Params(
+        kind="keras_applications", backbone="EfficientNetB0", weights="imagenet"
+    )
+    trained = extractors.prepare(params, SHAPE)(IMAGES)
+    keras_applications.save_weights(params, SHAPE, tmp_path)
+    served = extractors.prepare(keras_applications.with_saved_weights(params, tmp_path), SHAPE)(IMAGES)
+    assert differ(served, trained) < 1e-4
 
 
 @pytest.mark.parametrize(
