@@ -29,6 +29,7 @@ from stages.common.keras_import import chosen_backend
 from stages.data import store
 from stages.models import environment, learners
 from stages.models.protocols import LearnerParams
+from stages.models.training.schedules import Segments
 from stages.report.pages import commands
 from stages.tools import _space
 from stages.tools._process import TrialFailedError, run_trial
@@ -57,7 +58,8 @@ def search(member: str, *, space: Path = Path("conf/sweep/cnn.yaml"), trials: in
         trials: How many trials to run.
 
     Raises:
-        ParamsError: The space names a key that the member does not have.
+        ParamsError: The space names a key that the member does not have, or the learning rate of a schedule
+            of segments.
         SweepError: No trial completed.
     """
     composed = _PARAMS.read_text(encoding="utf-8")
@@ -83,7 +85,8 @@ def sweep(member: str, space: Path, trials: int) -> "optuna.Study":
         The study; its value is the val log loss of the delivered weights.
 
     Raises:
-        ParamsError: The space names a key that the member does not have.
+        ParamsError: The space names a key that the member does not have, or the learning rate of a schedule
+            of segments.
         SweepError: No trial completed.
     """
     import optuna
@@ -96,6 +99,7 @@ def sweep(member: str, space: Path, trials: int) -> "optuna.Study":
     ranges = _space.read(space)
     for key in ranges:
         checked.at(f"models.{member}.{key}")
+        _check_rate_is_free(checked, member, key, ranges)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
         study_name=study_name(checked, member, ranges),
@@ -115,6 +119,19 @@ def sweep(member: str, space: Path, trials: int) -> "optuna.Study":
     if not study.get_trials(states=[optuna.trial.TrialState.COMPLETE]):
         raise SweepError(f"none of {len(study.trials)} trials completed; their reasons are above")
     return study
+
+
+def _check_rate_is_free(checked: params.Params, member: str, key: str, ranges: Ranges) -> None:
+    """Refuse to draw a learning rate that must be the first segment's: no trial would have allowed params."""
+    section, _, last = key.rpartition(".")
+    schedule = f"{section}.schedule"
+    if last != "learning_rate" or not section or schedule in ranges:
+        return
+    if isinstance(getattr(checked.at(f"models.{member}.{section}"), "schedule", None), Segments):
+        raise ParamsError(
+            f"models.{member}.{schedule} is segments, whose first one says {key}; "
+            f"set {schedule}=constant, or name a space without {key}"
+        )
 
 
 def study_name(checked: params.Params, member: str, ranges: Ranges) -> str:

@@ -247,6 +247,29 @@ def test_mistakes_are_named_before_anything_is_trained(
         sweep(member, space(workspace, **{key: about}), 1)
 
 
+def test_the_rate_of_segments_is_not_searched(workspace: Path) -> None:
+    """Every trial failed: the drawn rate was not the first segment's."""
+    file = workspace / "params.yaml"
+    values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    lenet = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["models"]["lenet"]
+    lenet["train"] |= {"epochs": 3, "steps": None}
+    segments = [{"until_epoch": 2, "learning_rate": 0.05}, {"until_epoch": 3, "learning_rate": 0.01}]
+    lenet["optimizer"] |= {
+        "learning_rate": 0.05,
+        "schedule": {"kind": "segments", "segments": segments},
+    }
+    values["models"]["lenet"] = lenet
+    file.write_text(yaml.safe_dump(values), encoding="utf-8")
+    message = (
+        "models.lenet.optimizer.schedule is segments, whose first one says optimizer.learning_rate; "
+        "set optimizer.schedule=constant, or name a space without optimizer.learning_rate"
+    )
+    with pytest.raises(ParamsError) as refused:
+        sweep("lenet", workspace / "conf" / "sweep" / "cnn.yaml", 1)
+    assert str(refused.value) == message
+    assert not (workspace / "sweeps.db").exists()
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
