@@ -107,13 +107,11 @@ def _train(name: str, params: LearnerParams, recipe: str, data: Path, model: Pat
     ):
         run.params(params.model_dump())
         run.dataset(rows.provenance["manifest"], "train", {"train": len(rows), "val": len(val)})
-        if sheet := augmented.sheet(rows, getattr(params, "augment", None), getattr(params, "patch", None)):
-            run.figure(sheet, "augmented.png")
         learner = learners.create(params)
         if resumable := isinstance(learner, Resumable):
             learner.checkpoints, learner.draw_curves = attempt, _draw_curves
             # Before an hour of training: a wrong network shows in its layers (Starter Bundle ch. 19).
-            learner.on_built = partial(_track_architecture, run, attempt)
+            learner.on_built = partial(_track_built, run, attempt, params, rows)
         with _curves_of_failures(attempt, run), _cost(run):
             history = learner.fit(rows, val, run.epoch)
         learner.save(folder)
@@ -132,7 +130,7 @@ def _train(name: str, params: LearnerParams, recipe: str, data: Path, model: Pat
             write_json(folder / FIT, {"epoch": _delivered_epoch(params, history), **scores})
         run.history(history)
         if not resumable:
-            _track_architecture(run, attempt, learner)
+            _track_built(run, attempt, params, rows, learner)
         run.model(partial(_save_served, name, folder))
 
 
@@ -285,8 +283,16 @@ def _save_served(name: str, member: Path, path: Path) -> None:
         logged.save(folder, path)
 
 
-def _track_architecture(run: tracking.Run, attempt: Path, learner: Learner) -> None:
-    """Log the layers, and leave them in the folder of the checkpoints while a network trains."""
+def _track_built(
+    run: tracking.Run, attempt: Path, params: LearnerParams, rows: store.Reader, learner: Learner
+) -> None:
+    """Log augmented images and the layers, and leave these in the checkpoints' folder while a network trains.
+
+    Not before the network is built: a patch that is larger than the images is refused then, and cannot be
+    drawn.
+    """
+    if sheet := augmented.sheet(rows, getattr(params, "augment", None), getattr(params, "patch", None)):
+        run.figure(sheet, "augmented.png")
     for path in learner.describe(attempt):
         run.file(path, "architecture")
 

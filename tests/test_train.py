@@ -17,6 +17,7 @@ from stages.common.files import digest, read_json
 from stages.data import image_set, store
 from stages.models import learners
 from stages.models.learners import cnn, logistic_regression
+from stages.tools.preview import preview
 from stages.train import train
 from tests.paths import ROOT
 from tests.project import Images, Project
@@ -182,6 +183,19 @@ def test_a_failed_training_leaves_no_member_and_a_failed_run(
         "train@logistic": "FAILED",
         "pipeline": "FAILED",
     }
+
+
+def test_a_patch_larger_than_the_images_is_refused_before_the_sheet_is_drawn(
+    tracked: Path, packed: Any, tmp_path: Path
+) -> None:
+    """Its augmented images were an unexpected error, which is tried again."""
+    augment = yaml.safe_load((ROOT / "conf/augment/base.yaml").read_text(encoding="utf-8"))
+    params = cnn.Params.model_validate(MODELS["lenet"] | {"augment": augment, "patch": [40, 16]})
+    refused = pytest.raises(LearnerError, match=r"patch is 40x16; the images of .*train\.h5 are 16x16")
+    with refused:
+        train("net", params=params, recipe="patch", data=packed.packed, model=tmp_path / "models" / "net")
+    with refused:
+        preview({"net": params}, packed=packed.packed, sheets=tmp_path / "sheets")
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ from stages.common import log
 from stages.common.errors import ParamsError
 from stages.common.files import replace_folder_atomically
 from stages.data import store
+from stages.models.learners import cnn
 from stages.models.protocols import LearnerParams
 from stages.report.figures import augmented
 
@@ -22,10 +23,15 @@ def preview(models: dict[str, LearnerParams], *, packed: Path, sheets: Path) -> 
 
     Raises:
         ParamsError: When no member augments its training images.
+        LearnerError: A member's patch is larger than the images.
     """
     with store.Reader(packed / "train.h5") as rows, replace_folder_atomically(sheets, ["*.png"]) as partial:
         sheets_by_member = {
-            name: augmented.sheet(rows, getattr(params, "augment", None), getattr(params, "patch", None))
+            name: augmented.sheet(
+                rows,
+                getattr(params, "augment", None),
+                cnn.patch_size(params, rows) if isinstance(params, cnn.Params) else None,
+            )
             for name, params in models.items()
         }
         drawn = {name: sheet for name, sheet in sheets_by_member.items() if sheet}

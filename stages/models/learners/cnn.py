@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from stages.models.training.loop import Trainer
     from stages.models.training.range_test import RangeTest
 
-__all__ = ["Network", "Params", "create", "load"]
+__all__ = ["Network", "Params", "create", "load", "patch_size"]
 
 
 class Network:
@@ -111,7 +111,7 @@ class Network:
 
         from stages.models.training import computing, continuation
 
-        settings, patch = params.train, _patch(params, train)
+        settings, patch = params.train, patch_size(params, train)
         if settings.deterministic:
             computing.deterministic()
         keras.utils.set_random_seed(settings.seed)
@@ -226,7 +226,12 @@ def load(folder: Path) -> Network:
     return Network(model, None)
 
 
-def _patch(params: Params, rows: Reader) -> crops.Patch | None:
+def patch_size(params: Params, rows: Reader) -> crops.Patch | None:
+    """The height and width in pixels of the patches of these images; None for whole images.
+
+    Raises:
+        LearnerError: the images are smaller.
+    """
     if params.patch is None:
         return None
     height, width = params.patch
