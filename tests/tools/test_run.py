@@ -257,6 +257,20 @@ def test_a_quote_without_its_end(refused: Refused) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("resize.size=[64, 64]", "resize.size=[64,"),
+        ("models.lenet.train.epochs:3", "models.lenet.train.epochs:3"),
+        ("models.lenet.train.epochs = 3", "models.lenet.train.epochs"),
+    ],
+)
+def test_a_word_that_is_not_key_and_value(refused: Refused, text: str, word: str) -> None:
+    """Hydra's message was its parser's: LexerNoViableAltException."""
+    advice = "no blanks around = or inside a value: resize.size=[64,64]"
+    assert f"SET: '{word}' is not KEY=VALUE; {advice}" in refused("--set", text)
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         ("models.lenet.train.epoch=3", "no such key; did you mean models.lenet.train.epochs?"),

@@ -19,13 +19,13 @@ def compose(conf: Path, overrides: Sequence[str], path: Path) -> None:
         path: The YAML file to write.
 
     Raises:
-        ParamsError: A file is no YAML, a key or group does not exist, or a value that a recipe has to set is
-            missing.
+        ParamsError: A file is no YAML, a word is not KEY=VALUE, a key or group does not exist, or a value
+            that a recipe has to set is missing.
     """
     # 0.3 s, which a run without overrides does not need.
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
-    from hydra.errors import HydraException
+    from hydra.errors import HydraException, OverrideParseException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
@@ -33,6 +33,12 @@ def compose(conf: Path, overrides: Sequence[str], path: Path) -> None:
         with initialize_config_dir(str(conf.absolute()), version_base=None):
             composed = hydra_compose("config", list(overrides))
         OmegaConf.resolve(composed)
+    except OverrideParseException as error:
+        # Hydra's own message is its parser's: "no viable alternative at input". A blank ends a word of SET.
+        raise ParamsError(
+            f"SET: {error.override!r} is not KEY=VALUE; no blanks around = or inside a value: "
+            "resize.size=[64,64]"
+        ) from None
     except (HydraException, OmegaConfBaseException) as error:
         # Hydra gives OmegaConf's error as the cause of one without a message.
         reason = str(error) or str(error.__cause__)
