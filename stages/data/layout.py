@@ -2,6 +2,8 @@
 
 import csv
 import os
+import tarfile
+import zipfile
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +21,8 @@ PATTERNS = (r"^([^\W\d][\w-]*?)[ ._-]*\(?\d+\)?\.\w+$", r"^\d+[ ._-]+([^\W\d][\w
 _MATCHED = 0.95
 _ARRAYS = (".h5", ".hdf5", ".npz")
 _ARCHIVES = (".bz2", ".gz", ".tar", ".tgz", ".xz", ".zip")
+# The source of archives says what unpacks them.
+_OTHER_ARCHIVES = (".7z", ".rar", ".zst")
 _NEEDED = {"path", "label"}
 
 
@@ -74,8 +78,8 @@ def recognize(path: Path) -> Layout:
         The first layout that fits, the most specific first.
 
     Raises:
-        SourceError: The path does not exist, no layout fits (the message says what was looked for), or a
-            folder named as a split holds no classes.
+        SourceError: The path does not exist, no layout fits (the message says what was looked for), there is
+            one class alone, or a folder named as a split holds no classes.
     """
     if path.is_dir():
         for attempt in (_tiny_imagenet, _table, _split_folders, _class_folders, _file_names, _only_archive):
@@ -88,6 +92,12 @@ def recognize(path: Path) -> Layout:
         return Layout("a file of arrays", path, "arrays")
     if path.suffix.lower() == ".csv":
         return _table_layout(path)
+    named = path.suffix.lower() in (*_ARCHIVES, *_OTHER_ARCHIVES)
+    if not named and path.is_file() and not _is_archive(path):
+        raise SourceError(
+            f"{path} is a file; allowed: a folder, an archive ({', '.join(_ARCHIVES)}), a CSV file (.csv), "
+            f"or a file of arrays ({', '.join(_ARRAYS)})"
+        )
     return Layout("an archive", path, "archive")
 
 
@@ -175,6 +185,11 @@ def _file_names(path: Path) -> Layout | None:
     return None
 
 
+def _is_archive(path: Path) -> bool:
+    """Whether a file is an archive by its bytes: one may have another suffix, such as .tbz2, or none."""
+    return zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
+
+
 def _only_archive(path: Path) -> Layout | None:
     """A folder that holds nothing but an archive, as a download leaves it."""
     entries = _entries(path)
@@ -183,7 +198,9 @@ def _only_archive(path: Path) -> Layout | None:
 
 
 def _describe_failure(path: Path) -> str:
-    names = _file_names_in(path)
+    names, folders = _file_names_in(path), _folders(path)
+    if not names and len(folders) == 1 and (images := len(_file_names_in(folders[0]))):
+        return f"{path}: a classifier needs at least two classes; here: {folders[0].name} {images}"
     tried = "one folder per class, train/val/test folders, a CSV file with the columns path and label"
     if not names:
         return f"{path} has no images in a known layout; looked for {tried}"

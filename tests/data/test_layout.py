@@ -134,3 +134,32 @@ def test_what_fits_no_layout_is_said_with_three_names(tmp_path: Path) -> None:
         layout.recognize(files(tmp_path / "empty", ".hidden"))
     with pytest.raises(SourceError, match="does not exist"):
         layout.recognize(tmp_path / "missing")
+
+
+def test_one_folder_of_images_is_one_class(tmp_path: Path) -> None:
+    root = files(tmp_path / "images", *(f"cats/{number}.jpg" for number in range(5)))
+    with pytest.raises(SourceError) as refused:
+        layout.recognize(root)
+    assert str(refused.value) == f"{root}: a classifier needs at least two classes; here: cats 5"
+
+
+@pytest.mark.parametrize("name", ["cat.jpg", "labels.xlsx", "README"])
+def test_a_file_that_holds_no_images_is_refused_with_what_is_allowed(tmp_path: Path, name: str) -> None:
+    path = files(tmp_path, name) / name
+    with pytest.raises(SourceError) as refused:
+        layout.recognize(path)
+    assert str(refused.value) == (
+        f"{path} is a file; allowed: a folder, an archive (.bz2, .gz, .tar, .tgz, .xz, .zip), "
+        "a CSV file (.csv), or a file of arrays (.h5, .hdf5, .npz)"
+    )
+
+
+@pytest.mark.parametrize("mode", ["w", "w:bz2"])
+def test_an_archive_with_an_unknown_suffix_is_one_by_its_bytes(
+    tmp_path: Path, mode: Literal["w", "w:bz2"]
+) -> None:
+    with tarfile.open(tmp_path / "images.tbz2", mode) as tar:
+        tar.addfile(tarfile.TarInfo("cat/1.jpg"))
+    assert layout.recognize(tmp_path / "images.tbz2").kind == "archive"
+    # The source says that 7z unpacks this one.
+    assert layout.recognize(files(tmp_path, "images.7z") / "images.7z").kind == "archive"
