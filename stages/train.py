@@ -3,7 +3,7 @@
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import version
@@ -14,8 +14,9 @@ import numpy as np
 
 from stages import cli, tracking
 from stages.common import fingerprint, launcher, log, machine, ranks
+from stages.common.errors import ConvoyError
 from stages.common.files import read_json, replace_folder_atomically, write_json
-from stages.common.history import CHECKPOINTS, History
+from stages.common.history import CHECKPOINTS, History, OnEpoch
 from stages.common.keras_import import chosen_backend
 from stages.data import image_set, portions, store
 from stages.data.image_set import ImageSet
@@ -41,6 +42,8 @@ _WRITTEN = (
     tracking.LINK,
     f"{tracking.FOLDER}/*",
 )
+# In the checkpoints' folder: time and memory of the attempts so far.
+_COST = "cost.json"
 # Images of the train split that are scored, and of train-val; the standard error of their error is 1.1 points
 # at most.
 _SAMPLE = 2_000
@@ -112,8 +115,8 @@ def _train(name: str, params: LearnerParams, recipe: str, data: Path, model: Pat
             learner.checkpoints, learner.draw_curves = attempt, _draw_curves
             # Before an hour of training: a wrong network shows in its layers (Starter Bundle ch. 19).
             learner.on_built = partial(_track_built, run, attempt, params, rows)
-        with _curves_of_failures(attempt, run), _cost(run):
-            history = learner.fit(rows, val, run.epoch)
+        with _curves_of_failures(attempt, run), _cost(run, attempt, resumable) as on_epoch:
+            history = learner.fit(rows, val, on_epoch)
         learner.save(folder)
         write_json(folder / SPEC, _spec(name, params, rows))
         write_json(folder / HISTORY, history)
@@ -268,13 +271,42 @@ def _report(run: tracking.Run, learner: Learner, history: History, val: store.Re
 
 
 @contextmanager
-def _cost(run: tracking.Run) -> Iterator[None]:
-    """Log the time and memory that fitting takes, and the device."""
+def _cost(run: tracking.Run, attempt: Path, resumable: bool) -> Iterator[OnEpoch]:
+    """Log the time and memory that fitting takes, and the device; yields what `fit` calls after each epoch.
+
+    Of a network they are those of all attempts. They are on disk after each epoch: a kill gives no notice.
+    """
+    earlier = _earlier_cost(attempt / _COST) if resumable else {}
     started = time.monotonic()
-    yield
-    seconds = time.monotonic() - started
-    run.metrics({"fit_seconds": seconds, "fit_peak_memory_mib": machine.peak_memory()})
+
+    def keep() -> dict[str, float]:
+        cost = {
+            "fit_seconds": earlier.get("fit_seconds", 0.0) + time.monotonic() - started,
+            "fit_peak_memory_mib": max(earlier.get("fit_peak_memory_mib", 0.0), machine.peak_memory()),
+        }
+        write_json(attempt / _COST, cost)
+        return cost
+
+    def on_epoch(number: int, values: Mapping[str, float]) -> None:
+        run.epoch(number, values)
+        keep()
+
+    try:
+        yield on_epoch
+    except ConvoyError:
+        # SIGTERM, for one, in the midst of an epoch.
+        keep()
+        raise
+    run.metrics(keep())
     run.tags({"device": machine.device()})
+
+
+def _earlier_cost(path: Path) -> dict[str, float]:
+    """The cost of earlier attempts; empty where there were none, or a power cut has left no JSON."""
+    try:
+        return dict(read_json(path))
+    except (FileNotFoundError, ValueError):
+        return {}
 
 
 def _save_served(name: str, member: Path, path: Path) -> None:

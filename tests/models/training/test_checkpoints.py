@@ -17,7 +17,7 @@ from mlflow import MlflowClient
 
 from stages import params
 from stages.common.errors import TRANSIENT, LearnerError, LockedError, exit_status
-from stages.common.files import read_json, remove
+from stages.common.files import read_json, remove, write_json
 from stages.models import learners
 from stages.models.protocols import Resumable
 from stages.models.training import array_files, checkpoints
@@ -64,6 +64,7 @@ def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(
     run_id = read_json(attempt / "run.json")["run_id"]
     assert {"last.npz", "history.json", "learning_curves.png"} <= {path.name for path in attempt.iterdir()}
     assert not folder.exists()
+    seconds = read_json(attempt / "cost.json")["fit_seconds"]
     # As if the signal had come while a file was written.
     (attempt / "checkpoints" / ".epoch-003-val_loss-9.9999.npz.part").write_bytes(b"")
 
@@ -77,6 +78,7 @@ def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(
     log = stopped.stderr.read()
     assert stopped.wait() == 75, log
     assert "SIGTERM stopped the training after 4 epochs" in log
+    assert read_json(attempt / "cost.json")["fit_seconds"] > seconds > 0
 
     again = start(tmp_path, packed.packed)
     log = again.communicate()[1]
@@ -285,6 +287,31 @@ def test_files_of_zeros_do_not_stop_the_next_attempt(
         path.write_bytes(bytes(path.stat().st_size))
     train("net", params=chosen, recipe="tiny", data=packed.packed, model=folder)
     assert read_json(folder / "history.json")["epoch"] == [1]
+
+
+@pytest.mark.slow
+def test_a_resumed_training_has_the_cost_of_all_attempts(
+    tracked: Path, packed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had the last attempt's time and memory."""
+    monkeypatch.setenv(checkpoints.VARIABLE, str(tmp_path))
+    folder = tracked / "models" / "net"
+
+    def metrics() -> dict[str, float]:
+        remove(folder)
+        train("net", params=networks.params(), recipe="tiny", data=packed.packed, model=folder)
+        return MlflowClient().get_run(read_json(folder / "run.json")["run_id"]).data.metrics
+
+    first = metrics()
+    second = metrics()
+    assert second["fit_seconds"] > first["fit_seconds"]
+    (path,) = tmp_path.glob("net-*/cost.json")
+    write_json(path, {"fit_seconds": 1000.0, "fit_peak_memory_mib": 1e6})
+    third = metrics()
+    assert third["fit_seconds"] > 1000
+    assert third["fit_peak_memory_mib"] == 1e6
+    path.write_bytes(bytes(path.stat().st_size))
+    assert 0 < metrics()["fit_seconds"] < 1000, "a power cut leaves zeros"
 
 
 @pytest.mark.slow
