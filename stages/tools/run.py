@@ -31,6 +31,8 @@ _PARAMS = Path("params.yaml")
 _CONF = Path("conf")
 # Kinds whose files are listed without reading files; an archive is read from beginning to end for its names.
 _LISTED = ("csv", "filename", "folder", "tiny_imagenet")
+# What DATA chooses. Other keys of the source, such as an archive's encoding, are the user's.
+_CHOSEN = ("dataset", "ingest.source", "ingest.source.kind", "ingest.source.path", "recipe")
 
 
 def run(
@@ -51,7 +53,8 @@ def run(
         dry_run: Stop before the pipeline starts.
 
     Raises:
-        UsageError: Both data and a recipe are named, or `set` has a quote without its end.
+        UsageError: Both data and a recipe are named, `set` changes what data chooses, or it has a quote
+            without its end.
         SourceError: The images cannot be used as they are.
         ParamsError: A param is wrong, or the folder cannot be written or is too full.
         LockedError: Another run is under way in this folder.
@@ -73,14 +76,15 @@ def run(
 
 def _plan(data: Path, changes: list[str]) -> tuple[Params, list[str], int]:
     """Recognize images, say what the run does, and check it."""
+    _check_changes(changes)
     # Not resolved: DVC watches a link under its own name.
     recognized = layout.recognize(Path.cwd() / data.expanduser())
-    source = recognized.params()
-    checking.check_source(source)
-    files = layout.count(source)
+    checking.check_source(recognized.params())
     choice = choosing.choose(Path("datasets"))
     overrides = [*choosing.source_overrides(recognized, choice), *changes]
     params = _compose(overrides)
+    source = params.ingest.source
+    files = layout.count(source)
     images = sum(files.by_class.values())
     size = checking.disk_bytes(images, params)
     estimate = estimating.estimate(choice.recipe, images)
@@ -89,6 +93,16 @@ def _plan(data: Path, changes: list[str]) -> tuple[Params, list[str], int]:
     checking.check_classes(source, files, train_val=params.ingest.train_val_fraction > 0)
     checking.check_places(size)
     return params, overrides, images
+
+
+def _check_changes(changes: list[str]) -> None:
+    """Refuse what would run other images or another recipe than those that were counted and described."""
+    for change in changes:
+        key = change.partition("=")[0].lstrip("+~")
+        if key in _CHOSEN:
+            raise UsageError(
+                f"SET changes {key}, which DATA chooses; leave {key} out of SET, or name RECIPE, not DATA"
+            )
 
 
 def _check(params: Params) -> int:

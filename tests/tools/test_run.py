@@ -237,6 +237,30 @@ def test_data_and_recipe_together(refused: Refused, tmp_path: Path) -> None:
     assert "name DATA or RECIPE" in refused(str(tmp_path), "--recipe", "digits")
 
 
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ("recipe=flowers17", "recipe"),
+        ("dataset=mnist", "dataset"),
+        ("ingest.source.path=/nope", "ingest.source.path"),
+        ("++ingest.source.kind=arrays", "ingest.source.kind"),
+    ],
+)
+def test_what_data_chooses_is_not_changed(refused: Refused, tmp_path: Path, change: str, key: str) -> None:
+    """The plan was that of DATA, and the run another."""
+    line = refused(str(two_classes(tmp_path / "images")), "--set", f"seed=3 {change}")
+    assert f"SET changes {key}, which DATA chooses; leave {key} out of SET" in line
+
+
+def test_what_else_the_source_has_is_counted_as_it_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], workspace: Path
+) -> None:
+    flat = files(tmp_path / "flat", *(f"{name}.{n}.jpg" for name in ("cat", "dog") for n in range(6)))
+    archive = shutil.make_archive(str(tmp_path / "photos"), "zip", flat)
+    cli.main(run, [archive, "--dry-run", "--set", r"++ingest.source.pattern=\'^([a-z]+)\'"])
+    assert "12 files in 2 classes: cat 6, dog 6" in capsys.readouterr().out
+
+
 def test_a_second_run_in_the_folder_is_refused_and_leaves_the_files_of_the_first(
     workspace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
