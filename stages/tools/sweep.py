@@ -18,9 +18,10 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import yaml
+from cyclopts import Parameter, validators
 
 from stages import cli, params
 from stages.common import fingerprint, log
@@ -49,7 +50,12 @@ class SweepError(ConvoyError):
     """No trial completed."""
 
 
-def search(member: str, *, space: Path = Path("conf/sweep/cnn.yaml"), trials: int = 20) -> None:
+def search(
+    member: str,
+    *,
+    space: Path = Path("conf/sweep/cnn.yaml"),
+    trials: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 20,
+) -> None:
     """Search a member's params, and print the command that runs the best trial's.
 
     Args:
@@ -58,8 +64,8 @@ def search(member: str, *, space: Path = Path("conf/sweep/cnn.yaml"), trials: in
         trials: How many trials to run.
 
     Raises:
-        ParamsError: The space names a key that the member does not have, or the learning rate of a schedule
-            of segments.
+        ParamsError: The space does not exist, or names a key that the member does not have, or the learning
+            rate of a schedule of segments.
         SweepError: No trial completed.
     """
     composed = _PARAMS.read_text(encoding="utf-8")
@@ -85,8 +91,8 @@ def sweep(member: str, space: Path, trials: int) -> "optuna.Study":
         The study; its value is the val log loss of the delivered weights.
 
     Raises:
-        ParamsError: The space names a key that the member does not have, or the learning rate of a schedule
-            of segments.
+        ParamsError: The space does not exist, or names a key that the member does not have, or the learning
+            rate of a schedule of segments.
         SweepError: No trial completed.
     """
     import optuna
@@ -96,6 +102,8 @@ def sweep(member: str, space: Path, trials: int) -> "optuna.Study":
     composed = _PARAMS.read_text(encoding="utf-8")
     if member not in checked.models:
         raise ParamsError(f"no model {member}; allowed: {', '.join(checked.models)}")
+    if not space.exists():
+        raise ParamsError(f"SPACE: {space} does not exist")
     ranges = _space.read(space)
     for key in ranges:
         checked.at(f"models.{member}.{key}")

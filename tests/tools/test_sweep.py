@@ -247,6 +247,23 @@ def test_mistakes_are_named_before_anything_is_trained(
         sweep(member, space(workspace, **{key: about}), 1)
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--trials", "0"], "for --trials. Must be >= 1"),
+        (["--space", "nope.yaml"], "SPACE: nope.yaml does not exist"),
+    ],
+)
+def test_a_mistyped_word_is_one_line(
+    workspace: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(search, ["linear", *words])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+    assert not (workspace / "sweeps.db").exists()
+
+
 def test_the_rate_of_segments_is_not_searched(workspace: Path) -> None:
     """Every trial failed: the drawn rate was not the first segment's."""
     file = workspace / "params.yaml"
