@@ -9,7 +9,6 @@ from pathlib import Path
 from stages import cli
 from stages import params as typed
 from stages.common import log
-from stages.data.sources._walk import check_for_dvc
 from stages.tools.running import checking, composing
 from stages.tools.running.networks import check_networks
 
@@ -21,7 +20,7 @@ def check(
     conf: Path = Path("conf"),
     networks: bool = False,
 ) -> None:
-    """Check all params and, where it is there, the source.
+    """Check all params and the source.
 
     Args:
         overrides: Of Hydra, as for -S of `dvc exp run`; none: the params file is checked.
@@ -31,14 +30,13 @@ def check(
 
     Raises:
         ParamsError: A param is wrong, or a network does not take images of this size or its weights.
-        SourceError: The source is in a folder of outputs, or holds what DVC cannot read: it would wait for
-            ever, or name no file.
+        SourceError: The source does not exist, is in a folder of outputs, or holds what DVC cannot read: it
+            would wait for ever, or name no file.
     """
     if overrides:
         composing.compose(conf, overrides, composing.NEXT)
     checked = typed.load(composing.NEXT if overrides else params)
-    checking.check_outside_outputs(checked.ingest.source.path)
-    check_for_dvc(checked.ingest.source.path)
+    checking.check_source(checked.ingest.source)
     if networks:
         check_networks(checked)
     log.event("checked_params")

@@ -104,6 +104,15 @@ def test_a_source_that_is_no_file_is_named(
     assert f"DVC cannot read {source}: a {kind}" in capsys.readouterr().err
 
 
+def test_a_source_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`make preview` and `make sweep` ended with an error of DVC's."""
+    with pytest.raises(SystemExit) as stop:
+        run(tmp_path / "images")
+    assert stop.value.code == 1
+    line = f"ingest.source.path: {tmp_path / 'images'} does not exist; put the images there, or name others"
+    assert line in capsys.readouterr().err
+
+
 def test_a_recipe_is_checked_as_dvc_composes_it(
     images: Images, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

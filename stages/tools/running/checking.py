@@ -40,7 +40,8 @@ def check_source(source: sources.SourceParams) -> None:
         SourceError: The path is missing or in a folder of outputs, or it holds a pipe, a broken link or a
             name that is no UTF-8.
     """
-    if not source.path.exists():
+    # A broken link is named as one, below.
+    if not os.path.lexists(source.path):
         raise SourceError(
             f"ingest.source.path: {source.path} does not exist; put the images there, or name others: "
             "make run DATA=/path/to/images"
