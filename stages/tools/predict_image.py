@@ -76,7 +76,7 @@ def _read_images(names: Iterable[str]) -> tuple[list[Path], int]:
     refused = 0
     for path in dict.fromkeys(path for name in names for path in _list_files(name)):
         try:
-            _check_name(path)
+            _check_path(path)
             # As ingest reads it, which refuses films and pipes.
             data = Image(path.name, None, path=path).read()
             decoding.inspect(data, MAX_PIXELS, hashed=False)
@@ -89,8 +89,13 @@ def _read_images(names: Iterable[str]) -> tuple[list[Path], int]:
     return images, refused
 
 
-def _check_name(path: Path) -> None:
-    """Refuse a name that is no text, as ingest does: no format of the answers can hold it."""
+def _check_path(path: Path) -> None:
+    """Refuse a link that leads to no file, and a name that is no text: no format of the answers holds it."""
+    if path.is_symlink():
+        if path.is_dir():
+            raise ImageError("link to a folder")
+        if not path.exists():
+            raise ImageError("broken link")
     try:
         str(path.resolve()).encode()
     except UnicodeEncodeError:
@@ -101,14 +106,16 @@ def _list_files(name: str) -> Iterator[Path]:
     path = Path(name)
     if path.is_dir():
         below = (file for file in path.rglob("*") if not is_ignored(file.relative_to(path).as_posix()))
-        yield from sorted(file for file in below if file.is_file())
-    elif path.is_file():
+        # A link to a folder is not followed, as it can loop. It is counted: a submission lacks its rows.
+        yield from sorted(file for file in below if file.is_symlink() or not file.is_dir())
+    elif path.is_file() or path.is_symlink():
         yield path
     elif matches := sorted(glob.glob(name, recursive=True)):  # noqa: PTH207  (an absolute pattern too)
         # A hidden folder that the pattern names is meant.
         root = Path(*takewhile(lambda part: not glob.has_magic(part), path.parts))
         for file in map(Path, matches):
-            if file.is_file() and not is_ignored(file.relative_to(root).as_posix()):
+            # A folder that a pattern matches is passed over, and so is a link to one.
+            if not file.is_dir() and not is_ignored(file.relative_to(root).as_posix()):
                 yield file
     else:
         raise SourceError(f"{name}: no such file, folder or pattern")

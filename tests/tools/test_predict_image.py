@@ -97,6 +97,32 @@ def test_a_file_that_is_no_image_is_named_and_the_others_are_predicted(
     assert "1 of 2 files are no images" in err
 
 
+def test_links_that_lead_to_no_file_are_named_and_the_others_are_predicted(
+    model: str, packed: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A submission lacked their rows without a word."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    (folder / "seven.png").symlink_to(packed.source / "cat" / "000.png")
+    (folder / "eight.png").symlink_to("nowhere.png")
+    (folder / "nine.png").symlink_to("nine.png")
+    (folder / "cats").symlink_to(packed.source / "cat")
+    out, err = run_command(capsys, "--model", model, folder, status=1)
+    assert out.startswith(f"{folder / 'seven.png'}: ")
+    assert out.count("\n") == 1
+    for name, reason in (
+        ("eight.png", "broken link"),
+        ("nine.png", "broken link"),
+        ("cats", "link to a folder"),
+    ):
+        assert f'skipped_image path={folder / name} reason="{reason}"' in err
+    assert "3 of 4 files are no images" in err
+    for word in (folder / "eight.png", folder / "e*.png"):
+        _, err = run_command(capsys, "--model", model, word, status=1)
+        assert f'skipped_image path={folder / "eight.png"} reason="broken link"' in err
+        assert "none of 1 files is an image" in err
+
+
 def test_a_name_that_is_no_text_is_named_and_the_others_are_predicted(
     model: str, packed: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
