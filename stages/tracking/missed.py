@@ -7,13 +7,14 @@ from typing import NamedTuple
 from stages.common import log
 from stages.tracking.record import FILE, Record, claimed, now, set_aside
 from stages.tracking.server import TrackingError, Unreachable
-from stages.tracking.upload import FOLDER, upload
+from stages.tracking.upload import FOLDER, upload_missing
 
 
 class Counts(NamedTuple):
-    """How many records a server has, and how many it has not, by the reason.
+    """How many records were uploaded now, and how many a server has not, by the reason.
 
-    Partial are those of the uploaded of which the server refuses a part, such as the params.
+    Partial are those of the uploaded of which the server refuses a part, such as the params. Records that the
+    server had already are not counted.
     """
 
     uploaded: int = 0
@@ -49,13 +50,13 @@ def sync(folders: Iterable[Path]) -> Counts:
             counts = counts.plus(Counts(damaged=1))
             continue
         try:
-            refused = upload(record)
+            refused = upload_missing(record)
         except Unreachable:
             raise
         except TrackingError as error:
             counts = counts.plus(_refused(record, error))
         else:
-            counts = counts.plus(Counts(uploaded=1, partial=int(bool(refused))))
+            counts = counts.plus(_sent(refused))
     return counts
 
 
@@ -77,7 +78,7 @@ def _uploaded(record: Record) -> Counts:
         if values["ended"] is None:
             values |= {"status": "KILLED", "ended": now()}
             record.save()
-        refused = upload(record)
+        refused = upload_missing(record)
     except Unreachable:
         return Counts(unreachable=1)
     except TrackingError as error:
@@ -87,7 +88,12 @@ def _uploaded(record: Record) -> Counts:
         record.set_aside(error)
         return Counts()
     record.delete()
-    return Counts(uploaded=1, partial=int(bool(refused)))
+    return _sent(refused)
+
+
+def _sent(refused: set[str] | None) -> Counts:
+    """Count one record, by the parts that the server refused; None: nothing was sent."""
+    return Counts() if refused is None else Counts(uploaded=1, partial=int(bool(refused)))
 
 
 def _refused(record: Record, error: TrackingError) -> Counts:

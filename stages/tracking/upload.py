@@ -84,13 +84,30 @@ def upload(record: Record) -> set[str]:
         Unreachable: The server does not answer; what is missing waits for the next upload.
         TrackingError: The server does not take the run at all.
     """
+    return upload_missing(record) or set()
+
+
+def upload_missing(record: Record) -> set[str] | None:
+    """Upload as `upload` does, and tell a record that the server has already.
+
+    Args:
+        record: The record of a stage that has ended.
+
+    Returns:
+        The parts that the server refused; None where nothing was sent, as the server has the record, or a
+        person deleted the run.
+
+    Raises:
+        Unreachable: The server does not answer; what is missing waits for the next upload.
+        TrackingError: The server does not take the run at all.
+    """
     with connected() as client:
         run_id, where, parent = open_run(client, record)
         run, values = client.get_run(run_id), record.values
         mark, ended = RECORD + values["id"], str(values["ended"])
         # A person deleted the run: it stays deleted.
         if run.info.lifecycle_stage == "deleted" or run.data.tags.get(mark) == ended:
-            return set()
+            return None
         refused = set()
         pieces: dict[str, Callable[[], object]] = {
             "params": lambda: parts.log_params(client, run_id, values["params"]),

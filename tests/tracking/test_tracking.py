@@ -47,7 +47,8 @@ def test_a_server_that_does_not_answer_is_one_warning_and_the_record_waits(
         assert "\n" not in reason
         assert read_json(tmp_path / "run.json")["run_id"] is None
     before = contents(tmp_path)
-    assert tracking.sync([tmp_path]) == tracking.sync([tmp_path]) == tracking.Counts(uploaded=1)
+    assert tracking.sync([tmp_path]) == tracking.Counts(uploaded=1)
+    assert tracking.sync([tmp_path]) == tracking.Counts(), "nothing is sent twice"
     assert contents(tmp_path) == before
     client = MlflowClient()
     run_id = tracking.resolve(client, read_json(tmp_path / "run.json"))
