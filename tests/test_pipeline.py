@@ -230,7 +230,7 @@ def test_an_edited_network_runs_its_member_again_as_a_whole_even_when_killed_bef
     assert clone.half_written() == []
     files = {path.name for path in (clone.root / "models" / "lenet").iterdir()}
     curves = {"history.json", "learning_curves.png"}
-    assert files == {"fit.json", "model.keras", "spec.json", "run.json", "tracking"} | curves
+    assert files == {"fit.json", "model.keras", "spec.json", "run.json", "seen.bin", "tracking"} | curves
     network.write_text(code, encoding="utf-8")
     assert clone.repro() == [], "the code of before, whose outputs are in the cache"
 
