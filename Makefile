@@ -25,7 +25,7 @@ export $(WORDS)
 # $(call need,VARIABLE,what to name,an example)
 need = $(if $($(1)),:,echo 'error: name $(2): make $@ $(1)=$(3)' >&2; exit 1)
 
-# Of a recipe, or of params.yaml.
+# Runs the stages that follow, of a recipe or of params.yaml.
 start = python -m stages.tools.run_stages $${RECIPE:+--recipe "$$RECIPE"}
 
 .DEFAULT_GOAL := help

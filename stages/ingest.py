@@ -103,7 +103,8 @@ def _examined(params: Ingest, looks: Looks, samples: int) -> Iterator[tuple[Imag
             shown=candidates.LowestDigests(2 * samples),
         )
         work = partial(candidates.examine, examiner=examiner)
-        for results in executor.mapped(work, candidates.batches(sources.images(params.source))):
+        batches = candidates.batches(sources.images(params.source))
+        for results in executor.mapped(work, batches, size=candidates.size):
             progress.advance(len(results))
             yield from results
 

@@ -78,14 +78,14 @@ def train(name: str, *, params: LearnerParams, recipe: str, data: Path, model: P
     """
     launcher.relaunch()
     origin = getattr(params, "start_from", None)
-    images = seen_images.of_training(data, origin and origin.file)
+    seen = seen_images.of_training(data, origin and origin.file)
     place = ranks.read()
     if place.count > 1:
         log.name_rank(place.rank)
     if place.rank:
         _assist(name, params, data)
     else:
-        _train(name, params, recipe, data, model, images)
+        _train(name, params, recipe, data, model, seen)
 
 
 def _assist(name: str, params: LearnerParams, data: Path) -> None:
@@ -99,7 +99,7 @@ def _assist(name: str, params: LearnerParams, data: Path) -> None:
         learner.fit(rows, val, lambda *_: None)
 
 
-def _train(name: str, params: LearnerParams, recipe: str, data: Path, model: Path, images: ImageSet) -> None:
+def _train(name: str, params: LearnerParams, recipe: str, data: Path, model: Path, seen: ImageSet) -> None:
     """Fit a member, by itself or as rank 0 of several processes, and write and log all there is of it."""
     with (
         store.Reader(data / "train.h5") as rows,
@@ -120,7 +120,7 @@ def _train(name: str, params: LearnerParams, recipe: str, data: Path, model: Pat
         learner.save(folder)
         write_json(folder / SPEC, _spec(name, params, rows))
         write_json(folder / HISTORY, history)
-        image_set.write(folder / seen_images.FILE, images)
+        image_set.write(folder / seen_images.FILE, seen)
         if (drawn := attempt / monitor.CURVES).exists():
             shutil.move(drawn, folder / monitor.CURVES)
         if (saved := attempt / CHECKPOINTS).exists():

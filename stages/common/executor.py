@@ -58,10 +58,14 @@ class Executor:
         return result
 
     def mapped(
-        self, function: Callable[[Item], Result], items: Iterable[Item], ahead: int | None = None
+        self,
+        function: Callable[[Item], Result],
+        items: Iterable[Item],
+        ahead: int | None = None,
+        size: Callable[[Item], int] = lambda _: 0,
     ) -> Iterator[Result]:
         """Apply a function that makes calls to a stream of items, in threads; see `parallel.mapped`."""
-        return parallel.mapped(function, items, self.threads, min(ahead or self.ahead, self.ahead))
+        return parallel.mapped(function, items, self.threads, min(ahead or self.ahead, self.ahead), size)
 
     def each(
         self, function: Callable[..., Result], subjects: Iterable[tuple[Subject, Sequence[Any] | None]]

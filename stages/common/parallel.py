@@ -16,6 +16,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 AHEAD_PER_WORKER = 16
+_BYTES_PER_WORKER = 2**27
 
 
 def mapped(
@@ -23,6 +24,7 @@ def mapped(
     items: Iterable[Item],
     workers: int | None = None,
     ahead: int = AHEAD_PER_WORKER,
+    size: Callable[[Item], int] = lambda _: 0,
 ) -> Iterator[Result]:
     """Apply a function to a stream of items in threads.
 
@@ -31,20 +33,25 @@ def mapped(
         items: Read a little ahead of the results only.
         workers: The number of threads; by default one per core.
         ahead: How many results per worker may wait to be taken.
+        size: How many bytes an item and its result hold in memory; those that wait hold 128 MiB per worker.
 
     Yields:
         The results, in the order of the items.
     """
     workers = workers or cores()
-    pending: deque[Future[Result]] = deque()
+    pending: deque[tuple[Future[Result], int]] = deque()
+    held = 0
     with ThreadPoolExecutor(workers) as pool:
         try:
             for item in items:
-                pending.append(pool.submit(function, item))
-                if len(pending) >= workers * ahead:
-                    yield pending.popleft().result()
+                pending.append((pool.submit(function, item), size(item)))
+                held += pending[-1][1]
+                while pending and (len(pending) >= workers * ahead or held > workers * _BYTES_PER_WORKER):
+                    future, freed = pending.popleft()
+                    held -= freed
+                    yield future.result()
             while pending:
-                yield pending.popleft().result()
+                yield pending.popleft()[0].result()
         finally:
-            for future in pending:
+            for future, _ in pending:
                 future.cancel()

@@ -8,7 +8,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import repeat
 from typing import Literal
 
 from stages.common.errors import DamagedError, ImageError, raise_if_transient
@@ -23,8 +22,6 @@ from stages.data.sources._naming import split_of
 # Enough for a task to be worth its overhead: the examination of a small image takes 0.1 ms.
 _IMAGES_PER_BATCH = 16
 _BYTES_PER_BATCH = 2**20
-# Of images in memory, for each result that may wait to be taken: 128 MiB a core (parallel.py).
-_BYTES_PER_RESULT = 2**23
 
 # In bytes, as of a path on Linux. Members of archives may have longer names, which the blob could not hold.
 _LONGEST_NAME = 4096
@@ -217,11 +214,7 @@ def _printable(text: str) -> str:
 
 
 def batches(images: Iterable[Image]) -> Iterator[list[Image]]:
-    """Group candidates, so that a batch holds few images and few bytes in memory.
-
-    Empty batches follow one of a large image. They wait for their turn as it does, so that the images which
-    wait with it are as many fewer: only their number is limited otherwise.
-    """
+    """Group candidates, so that a batch holds few images and few bytes in memory."""
     batch: list[Image] = []
     held = 0
     for image in images:
@@ -229,8 +222,11 @@ def batches(images: Iterable[Image]) -> Iterator[list[Image]]:
         held += len(image.data or b"")
         if len(batch) == _IMAGES_PER_BATCH or held >= _BYTES_PER_BATCH:
             yield batch
-            batch = []
-            yield from repeat([], held // _BYTES_PER_RESULT)
-            held = 0
+            batch, held = [], 0
     if batch:
         yield batch
+
+
+def size(batch: Iterable[Image]) -> int:
+    """How many bytes of images a batch holds in memory."""
+    return sum(len(image.data or b"") for image in batch)

@@ -12,6 +12,7 @@ from typing import Literal
 from stages.common import plugins
 from stages.common.errors import SourceError
 from stages.data import sources
+from stages.data.manifest import Split
 from stages.data.sources._naming import SPLIT_NAMES, is_ignored, label_of, split_of
 from stages.data.sources._walk import exists
 
@@ -57,13 +58,15 @@ class Count:
 
     Attributes:
         by_class: Label → number.
+        by_class_in_train: The same of those that are not named val or test.
         by_split: Split → number, of those whose split is named.
         unlabelled: Files without a class, and those that are missing or cannot be used.
         first: The first of these with its problem, as text; empty where there is none.
     """
 
     by_class: dict[str, int]
-    by_split: dict[str, int]
+    by_class_in_train: dict[str, int]
+    by_split: dict[Split, int]
     unlabelled: int
     first: str = ""
 
@@ -111,7 +114,8 @@ def count(source: sources.SourceParams) -> Count:
         SourceError: The source cannot be read.
     """
     classes: Counter[str] = Counter()
-    splits: Counter[str] = Counter()
+    in_train: Counter[str] = Counter()
+    splits: Counter[Split] = Counter()
     unlabelled, first = 0, ""
     for image in sources.images(source):
         missing = "does not exist" if image.path and not exists(image.path) else None
@@ -121,9 +125,11 @@ def count(source: sources.SourceParams) -> Count:
             continue
         assert image.label is not None
         classes[image.label] += 1
-        if split := image.split or split_of(image.name):
+        split = image.split or split_of(image.name)
+        in_train[image.label] += split in (None, "train")
+        if split:
             splits[split] += 1
-    return Count(dict(sorted(classes.items())), dict(splits), unlabelled, first)
+    return Count(dict(sorted(classes.items())), dict(in_train), dict(splits), unlabelled, first)
 
 
 def _tiny_imagenet(path: Path) -> Layout | None:

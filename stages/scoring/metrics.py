@@ -120,7 +120,8 @@ def confusion(predictions: Predictions) -> NDArray[np.int64]:
 def classification_report(predictions: Predictions, classes: list[str]) -> str:
     """Precision, recall, F1 and support of each class, as a table of text in scikit-learn's form.
 
-    Its own counts classes without images as 0 in the macro average, and `score` does not.
+    Not by scikit-learn: it counts a class without images as 0 in the macro average, and `score` leaves it
+    out.
     """
     of_class, images = per_class(predictions), len(predictions)
     figures = np.column_stack([of_class.precision, of_class.recall, of_class.f1])

@@ -49,7 +49,7 @@ def write(
     members: Mapping[str, Path],
     weights: Mapping[str, float],
     crops: str,
-    images: ImageSet | None = None,
+    seen: ImageSet | None = None,
 ) -> None:
     """Write a bundle.
 
@@ -58,7 +58,7 @@ def write(
         members: Member → its folder.
         weights: Member → its weight, on any positive scale.
         crops: What a member trained on patches sees: `center` or `ten`.
-        images: Those that the model has seen; a registered model says so, for the next promotion.
+        seen: The images that the model has seen; a registered model says so, for the next promotion.
 
     Raises:
         ServingError: A member is of another version, or the members are of different classes or sizes.
@@ -84,8 +84,8 @@ def write(
             }
         )
     write_json(folder / SPEC, {**shared, "crops": crops, "members": entries})
-    if images is not None:
-        image_set.write(folder / seen_images.FILE, images)
+    if seen is not None:
+        image_set.write(folder / seen_images.FILE, seen)
 
 
 @contextmanager
@@ -93,12 +93,12 @@ def temporary(
     members: Mapping[str, Path],
     weights: Mapping[str, float],
     crops: str,
-    images: ImageSet | None = None,
+    seen: ImageSet | None = None,
 ) -> Iterator[Path]:
     """Yield the folder of a bundle that is removed afterwards. Args and errors are those of `write`."""
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(parent) / "bundle"
-        write(folder, members, weights, crops, images)
+        write(folder, members, weights, crops, seen)
         yield folder
 
 

@@ -87,7 +87,7 @@ def compare(promotion: Promotion, uri: str, champion: Version | None) -> Compari
     A dry run counts no decision.
 
     Args:
-        promotion: The promotion.
+        promotion: What its comparisons share.
         uri: The challenger's URI in MLflow.
         champion: The champion of now; None where there is none.
 
@@ -125,7 +125,7 @@ def set_of(rows: list[Row]) -> ImageSet:
 
 
 def _new_to_both(promotion: Promotion, champion: Version | None) -> list[Row]:
-    """The test images that neither model has seen; the challenger has seen none of them by construction."""
+    """The test images that neither model has seen."""
     seen = promotion.seen
     if champion:
         of_champion = promotion.registry.seen(champion)

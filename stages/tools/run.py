@@ -91,6 +91,7 @@ def _plan(data: Path, changes: list[str]) -> tuple[Params, list[str], int]:
     for line in describing.describe(recognized, files, choice, params, estimate, size):
         print(line, flush=True)
     checking.check_classes(source, files, train_val=params.ingest.train_val_fraction > 0)
+    checking.check_folds(params, files)
     checking.check_places(size)
     return params, overrides, images
 
@@ -113,6 +114,7 @@ def _check(params: Params) -> int:
     if source.kind in _LISTED:
         files = layout.count(source)
         checking.check_classes(source, files, train_val=params.ingest.train_val_fraction > 0)
+        checking.check_folds(params, files)
         images = sum(files.by_class.values())
     checking.check_places(checking.disk_bytes(images, params))
     return images

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from stages.common import log
 from stages.tracking.record import FILE, Record, claimed, now, set_aside
 from stages.tracking.server import TrackingError, Unreachable
-from stages.tracking.upload import FOLDER, upload_missing
+from stages.tracking.upload import FOLDER, upload
 
 
 class Counts(NamedTuple):
@@ -50,7 +50,7 @@ def sync(folders: Iterable[Path]) -> Counts:
             counts = counts.plus(Counts(damaged=1))
             continue
         try:
-            refused = upload_missing(record)
+            refused = upload(record)
         except Unreachable:
             raise
         except TrackingError as error:
@@ -78,7 +78,7 @@ def _uploaded(record: Record) -> Counts:
         if values["ended"] is None:
             values |= {"status": "KILLED", "ended": now()}
             record.save()
-        refused = upload_missing(record)
+        refused = upload(record)
     except Unreachable:
         return Counts(unreachable=1)
     except TrackingError as error:

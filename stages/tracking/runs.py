@@ -98,7 +98,7 @@ def _finish(record: Record, live: Live, status: str, keep: Path | None) -> None:
             raise Unreachable("a request got no answer")
         refused = upload.upload(record)
         uploaded = True
-        if "model" not in refused:
+        if "model" not in (refused or ()):
             # The server has it. In the outputs it would double a member's size.
             remove(record.model)
     except Exception as error:

@@ -71,31 +71,15 @@ def begin(client: "MlflowClient", record: Record) -> str:
     return run_id
 
 
-def upload(record: Record) -> set[str]:
+def upload(record: Record) -> set[str] | None:
     """Upload what the server lacks of a record.
 
     Args:
         record: The record of a stage that has ended.
 
     Returns:
-        The parts that the server refused, each of which was a warning.
-
-    Raises:
-        Unreachable: The server does not answer; what is missing waits for the next upload.
-        TrackingError: The server does not take the run at all.
-    """
-    return upload_missing(record) or set()
-
-
-def upload_missing(record: Record) -> set[str] | None:
-    """Upload as `upload` does, and tell a record that the server has already.
-
-    Args:
-        record: The record of a stage that has ended.
-
-    Returns:
-        The parts that the server refused; None where nothing was sent, as the server has the record, or a
-        person deleted the run.
+        The parts that the server refused, each of which was a warning; None where nothing was sent, as the
+        server has the record, or a person deleted the run.
 
     Raises:
         Unreachable: The server does not answer; what is missing waits for the next upload.

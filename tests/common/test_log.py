@@ -80,29 +80,22 @@ def test_progress_off_a_terminal_is_a_line_every_few_seconds(
     assert "done=200 total=300 rate=10/s eta=10s" in lines[3]
 
 
-def test_progress_without_a_known_end_has_no_eta(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    log.configure("resize")
-    now = 100.0
-    monkeypatch.setattr(time, "monotonic", lambda: now)
-    with log.Progress("reading images", total=0, unit="image") as progress:
-        now += 6.0
-        progress.advance(60)
-    assert capsys.readouterr().err.endswith("done=60 total=? rate=10/s\n")
-
-
-def test_progress_with_nothing_done_yet_has_no_eta(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("total", "done", "line"),
+    [(0, 60, "done=60 total=? rate=10/s\n"), (300, 0, "done=0 total=300 rate=0/s\n")],
+    ids=["no known end", "nothing done yet"],
+)
+def test_progress_that_cannot_know_its_end_has_no_eta(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, total: int, done: int, line: str
 ) -> None:
     """`extract` counts what is stored, which may be nothing; it ended by a division by zero."""
     log.configure("extract")
     now = 100.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    with log.Progress("extracting", total=300, unit="image") as progress:
+    with log.Progress("extracting", total=total, unit="image") as progress:
         now += 6.0
-        progress.advance(0)
-    assert capsys.readouterr().err.endswith("done=0 total=300 rate=0/s\n")
+        progress.advance(done)
+    assert capsys.readouterr().err.endswith(line)
 
 
 def test_progress_on_a_terminal_is_a_bar_with_rate_and_eta(monkeypatch: pytest.MonkeyPatch) -> None:

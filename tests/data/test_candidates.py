@@ -43,7 +43,7 @@ def test_images_of_an_archive_wait_for_their_turn_outside_of_memory(size: int) -
     """With two cores, 32 images of any size were held."""
     memory = Memory()
     batches = candidates.batches(members([size] * 200, memory))
-    results = (len(batch) for batch in parallel.mapped(list, batches, WORKERS))
+    results = (len(batch) for batch in parallel.mapped(list, batches, WORKERS, size=candidates.size))
     assert sum(results) == 200
     # One is being read, and one is being taken.
     assert memory.peak <= 2**28 + 2 * max(size, 2**20)

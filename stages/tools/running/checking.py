@@ -3,7 +3,6 @@
 import os
 import shutil
 import tempfile
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import count, islice
 from pathlib import Path
@@ -12,13 +11,13 @@ from stages.common.errors import ParamsError, SourceError
 from stages.data import sources, splitting
 from stages.data.layout import Count
 from stages.data.manifest import Split
-from stages.data.sources._naming import SPLIT_NAMES, split_of
+from stages.data.sources._naming import SPLIT_NAMES
 from stages.data.sources._walk import check_for_dvc
 from stages.data.sources.archive import Params as ArchiveParams
 from stages.data.sources.filename import Params as FilenameParams
 from stages.data.sources.folder import Params as FolderParams
 from stages.models.learners import logistic_regression
-from stages.params import Ingest, Params
+from stages.params import Params
 
 # Each class needs an image in train, val and test.
 MIN_PER_CLASS = 3
@@ -105,10 +104,12 @@ def check_classes(source: sources.SourceParams, files: Count, *, train_val: bool
         )
 
 
-def check_folds(params: Params) -> None:
+def check_folds(params: Params, files: Count) -> None:
     """Refuse classes with fewer images to train on than a member has folds, near duplicates aside.
 
-    Archives and files of arrays are left to `train`: their classes are known when all of them is read.
+    Args:
+        params: The run's params.
+        files: The source's files by class.
 
     Raises:
         SourceError: A class has too few images.
@@ -118,36 +119,23 @@ def check_folds(params: Params) -> None:
         for name, model in params.models.items()
         if isinstance(model, logistic_regression.Params)
     }
-    source = params.ingest.source
-    if not folds or not source.path.is_dir():
+    if not folds:
         return
-    by_class, shares = _to_cut(params.ingest)
+    ingest, by_class, named = params.ingest, files.by_class, set[Split]()
+    if ingest.split == "from_path":
+        by_class, named = files.by_class_in_train, set(files.by_split)
+    fractions = ingest.val_fraction, ingest.test_fraction, ingest.train_val_fraction
+    shares = splitting.shares_to_cut(*fractions, named)
     member, most = max(folds.items(), key=lambda item: item[1])
     training = {number: splitting.images_left(number, shares) for number in set(by_class.values())}
     if small := {name: number for name, number in by_class.items() if training[number] < most}:
         more = count(max(small.values()) + 1)
         least = next(number for number in more if splitting.images_left(number, shares) >= most)
-        where = " in train" if params.ingest.split == "from_path" else ""
+        where = " in train" if named else ""
         raise SourceError(
-            f"{source.path}: each class needs {least} images or more{where}, so that {most} are left to "
-            f"train on (models.{member}.folds); too few: {_numbers(small)}"
+            f"{ingest.source.path}: each class needs {least} images or more{where}, so that {most} are left "
+            f"to train on (models.{member}.folds); too few: {_numbers(small)}"
         )
-
-
-def _to_cut(ingest: Ingest) -> tuple[Counter[str], dict[Split, float]]:
-    """The images of each class that the source does not name val or test, and what is cut out of them."""
-    by_class: Counter[str] = Counter()
-    named: set[Split] = set()
-    for image in sources.images(ingest.source):
-        if image.label is None or image.problem:
-            continue
-        split = image.split or split_of(image.name) if ingest.split == "from_path" else None
-        if split:
-            named.add(split)
-        # With zero, too: a class that is in no image of train is one that has too few.
-        by_class[image.label] += split in (None, "train")
-    fractions = ingest.val_fraction, ingest.test_fraction, ingest.train_val_fraction
-    return by_class, splitting.shares_to_cut(*fractions, named)
 
 
 def check_places(needed: int) -> None:

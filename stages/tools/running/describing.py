@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Mapping
 
 from stages.data.layout import Count, Layout
+from stages.data.manifest import Split
 from stages.params import Ingest, Params
 from stages.tools.running.checking import FEW_PER_CLASS
 from stages.tools.running.choosing import Choice
@@ -64,7 +65,7 @@ def _classes(by_class: Mapping[str, int]) -> str:
     return f"{names} … {smallest} {number:,}"
 
 
-def _splits(recognized: Layout, by_split: Mapping[str, int], params: Ingest) -> str:
+def _splits(recognized: Layout, by_split: Mapping[Split, int], params: Ingest) -> str:
     shares = (params.val_fraction, params.test_fraction, params.train_val_fraction)
     val, test, train_val = (f"{100 * share:g} %" for share in shares)
     held_out = f"; {train_val} of train as train-val" if params.train_val_fraction else ""

@@ -1,4 +1,4 @@
-"""Check, before images are resized, that members can be trained: size and number of images, and weights."""
+"""Check, before images are resized, that networks take the images' size and that their weights fit."""
 
 import subprocess
 import sys
@@ -12,7 +12,6 @@ from stages.models import extractors, networks
 from stages.models.learners import cnn, fine_tuning
 from stages.models.protocols import LearnerParams
 from stages.params import Params
-from stages.tools.running import checking
 
 _RESULT = Path(".convoy/networks_checked.json")
 
@@ -20,18 +19,14 @@ _RESULT = Path(".convoy/networks_checked.json")
 def check_in_process(params: Params, path: Path, log: Path) -> None:
     """Check in a process of its own, which gives Keras' memory back; once for the same params and weights.
 
-    The number of images, for which Keras is not needed, is checked before that, and each time.
-
     Args:
         params: The run's params.
         path: Their YAML file.
         log: Where the output of the process goes.
 
     Raises:
-        SourceError: A class has fewer images to train on than a member has folds.
         SystemExit: With the status of the check, after its line.
     """
-    checking.check_folds(params)
     passed = fingerprint.digest(
         [params.model_dump(include={"extractors", "models"}), params.resize.shape, _weights(params)]
     )

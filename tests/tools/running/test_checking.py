@@ -7,7 +7,7 @@ import pytest
 
 from stages import params
 from stages.common.errors import LearnerError, SourceError
-from stages.data import splitting
+from stages.data import layout, splitting
 from stages.data.sources import folder
 from stages.data.store import Reader
 from stages.models.learners import logistic_regression
@@ -54,7 +54,7 @@ def test_what_is_refused_would_fail_in_train_and_one_image_more_trains(tmp_path:
         project.pack()
         errors: list[type[Exception]] = []
         try:
-            checking.check_folds(committed.model_copy(update={"ingest": ingest}))
+            checking.check_folds(committed.model_copy(update={"ingest": ingest}), layout.count(source))
         except SourceError as error:
             errors.append(type(error))
         with Reader(project.packed / "train.h5") as train, Reader(project.packed / "val.h5") as val:
