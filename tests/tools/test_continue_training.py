@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stages import cli
+from stages import cli, params
 from stages.common.files import digest, read_json, write_json
 from stages.tools import continue_training
 from tests.paths import ROOT
@@ -19,6 +19,9 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(ROOT / "conf", tmp_path / "conf")
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
     (tmp_path / "params.yaml").write_text(text.replace("epochs: 12", "epochs: 3"), encoding="utf-8")
+    source = tmp_path / params.load(tmp_path / "params.yaml").ingest.source.path
+    source.parent.mkdir(parents=True)
+    source.touch()
     folder = tmp_path / "models" / "lenet"
     (folder / "checkpoints").mkdir(parents=True)
     (folder / "model.keras").write_bytes(b"weights")
