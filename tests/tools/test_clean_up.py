@@ -66,7 +66,7 @@ def test_unfinished_runs_are_deleted_and_those_that_go_on_stay(
     training = runs.add("RUNNING")
     runs.client.log_metric(training, "loss", 0.5)
     by_hand = str(runs.client.create_run(runs.experiment, OLD, {"mlflow.user": "a person"}).info.run_id)
-    lease = Lease(runs.client, "shop")
+    lease = Lease(runs.client, "cleaned")
     with lease.held():
         pass
     stay |= {training, by_hand}
@@ -76,7 +76,8 @@ def test_unfinished_runs_are_deleted_and_those_that_go_on_stay(
     assert runs.active() == stay | gone, "without --remove, it lists"
     cli.main(clean_up, ["--remove"])
     assert (runs.active(), runs.deleted()) == (stay, gone)
-    (experiment,) = (item for item in runs.client.search_experiments() if "lease" in item.name)
+    experiment = runs.client.get_experiment_by_name("promotion lease: cleaned")
+    assert experiment is not None
     assert runs.client.search_runs([experiment.experiment_id])
 
 
