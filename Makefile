@@ -60,12 +60,12 @@ reproduce: $(VENV)/stages.installed $(JAX)  ## Run recipes beside their books' n
 
 find-learning-rate: $(VENV)/stages.installed $(JAX)  ## Draw a network's loss over the learning rate (RECIPE=digits MEMBER=lenet)
 	@$(call need,MEMBER,a member of the recipe,lenet)
-	@$(start) pack
+	@$(start) --member "$$MEMBER" pack
 	@python -m stages.tools.learning_rate_finder "$$MEMBER" --data data/packed --sheets reports/learning_rate
 
 sweep: $(VENV)/sweep.installed $(JAX)  ## Search a member's params on the val split (RECIPE=digits MEMBER=lenet TRIALS=20)
 	@$(call need,MEMBER,a member of the recipe,lenet)
-	@$(start) pack extract
+	@$(start) --member "$$MEMBER" pack extract
 	@python -m stages.tools.sweep "$$MEMBER" $${TRIALS:+--trials "$$TRIALS"} $${SPACE:+--space "$$SPACE"}
 
 sync-tracking: $(VENV)/stages.installed  ## Upload to MLflow what could not be logged while its server was unreachable

@@ -25,7 +25,7 @@ def command(changes: Sequence[str], *options: str) -> list[str]:
     return ["dvc", "exp", "run", *options, *(word for change in changes for word in ("-S", change))]
 
 
-def run(changes: Sequence[str], *targets: str) -> None:
+def run(changes: Sequence[str], *targets: str, member: str | None = None) -> None:
     """Check params and source, as DVC would wait for ever for a pipe, then run the stages.
 
     `dvc exp run` writes params.yaml before it takes DVC's lock, so a second run would change the params of
@@ -34,15 +34,16 @@ def run(changes: Sequence[str], *targets: str) -> None:
     Args:
         changes: `KEY=VALUE` words of Hydra; without any, params.yaml stays as it is.
         *targets: Stages to run up to; without any, all stages.
+        member: A member that the params must have.
 
     Raises:
         LockedError: Another run is under way in this folder.
-        ParamsError: A param is wrong.
+        ParamsError: A param is wrong, or there is no such member.
         SourceError: DVC cannot read the source.
         ConvoyError: DVC fails.
     """
     with watching.reserved():
-        check(list(changes))
+        check(list(changes), member=member)
         dvc = command(changes, *targets) if changes else ["dvc", "repro", *targets]
         with child.started(dvc) as process:
             status = process.wait()

@@ -18,6 +18,7 @@ def check(
     *,
     params: Path = Path("params.yaml"),
     conf: Path = Path("conf"),
+    member: str | None = None,
     networks: bool = False,
 ) -> None:
     """Check all params and the source.
@@ -26,16 +27,20 @@ def check(
         overrides: Of Hydra, as for -S of `dvc exp run`; none: the params file is checked.
         params: The params file.
         conf: The folder that params with overrides are composed from.
+        member: A member that the params must have.
         networks: Build extractors and networks too, with their weights, for images of this size.
 
     Raises:
-        ParamsError: A param is wrong, or a network does not take images of this size or its weights.
+        ParamsError: A param is wrong, there is no such member, or a network does not take images of this
+            size or its weights.
         SourceError: The source does not exist, is in a folder of outputs, or holds what DVC cannot read: it
             would wait for ever, or name no file.
     """
     if overrides:
         composing.compose(conf, overrides, composing.NEXT)
     checked = typed.load(composing.NEXT if overrides else params)
+    if member is not None:
+        checking.check_member(checked, member)
     checking.check_source(checked.ingest.source)
     if networks:
         check_networks(checked)

@@ -34,6 +34,16 @@ def test_stages_of_the_params_or_of_a_recipe(started: Path) -> None:
     ]
 
 
+def test_a_mistyped_member_is_named_before_a_stage_runs(
+    started: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`make sweep` resized, packed and extracted features first."""
+    with pytest.raises(SystemExit):
+        cli.main(run_stages, ["pack", "extract", "--recipe", "digits", "--member", "lenot"])
+    assert "no model lenot; allowed: lenet, minivggnet, hog_logistic" in capsys.readouterr().err
+    assert not started.exists()
+
+
 def test_a_run_under_way_keeps_its_params(started: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`dvc exp run` writes params.yaml before it looks whether another run is under way."""
     with watching.reserved(), pytest.raises(SystemExit) as stop:
