@@ -27,6 +27,7 @@ OVERRIDES = [
     # Another file has run the same with the seed of the recipe: DVC would take it from the claim's cache.
     "models.lenet.train.seed=7",
 ]
+AFTER_TRAINING = ("predict@lenet", "ensemble", "evaluate", "promote", "summarize", "record")
 
 
 @pytest.fixture(scope="module")
@@ -93,8 +94,10 @@ def test_a_run_with_two_nodes_whose_pod_is_deleted_is_retried_and_green(
     assert airflow.ended("train", run, 30 * MINUTES) == "success"
     tasks = {task.address: task for task in airflow.tasks("train", run)}
     assert tasks.pop("approve").state == "skipped", "the form asks for no approval"
-    assert {task.state for task in tasks.values()} == {"success"}
     training = tasks[TRAIN]
+    # Another file may have run the recipe on the claim; what it has in common with this run is skipped.
+    assert {tasks.pop(name).state for name in (TRAIN, *AFTER_TRAINING)} == {"success"}
+    assert {task.state for task in tasks.values()} <= {"success", "skipped"}
     assert training.tries == 2
     output = "\n".join(
         airflow.log("train", run, training.name, attempt, training.index) for attempt in (1, 2)
