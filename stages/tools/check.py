@@ -40,7 +40,7 @@ def check(
         composing.compose(conf, overrides, composing.NEXT)
     checked = typed.load(composing.NEXT if overrides else params)
     if member is not None:
-        checking.check_member(checked, member)
+        checked.at(f"models.{member}")
     checking.check_source(checked.ingest.source)
     if networks:
         check_networks(checked)

@@ -35,7 +35,6 @@ from stages.report.pages import commands
 from stages.tools import _space
 from stages.tools._process import TrialFailedError, run_trial
 from stages.tools._space import Ranges
-from stages.tools.running import checking
 
 if TYPE_CHECKING:
     import optuna
@@ -101,7 +100,7 @@ def sweep(member: str, space: Path, trials: int) -> "optuna.Study":
     checked = params.load(_PARAMS)
     # Read at the start: another command may compose other params while the sweep runs.
     composed = _PARAMS.read_text(encoding="utf-8")
-    checking.check_member(checked, member)
+    checked.at(f"models.{member}")
     if not space.exists():
         raise ParamsError(f"SPACE: {space} does not exist")
     ranges = _space.read(space)

@@ -40,7 +40,8 @@ def test_a_mistyped_member_is_named_before_a_stage_runs(
     """`make sweep` resized, packed and extracted features first."""
     with pytest.raises(SystemExit):
         cli.main(run_stages, ["pack", "extract", "--recipe", "digits", "--member", "lenot"])
-    assert "no model lenot; allowed: lenet, minivggnet, hog_logistic" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "params have no models.lenot (did you mean lenet?); allowed here: hog_logistic" in error
     assert not started.exists()
 
 

@@ -229,7 +229,7 @@ def test_pruning_saves_epochs_and_finds_as_good_a_rate() -> None:
 @pytest.mark.parametrize(
     ("member", "key", "about", "message"),
     [
-        ("resnet", "epochs", {"choices": [1]}, "no model resnet; allowed: linear"),
+        ("resnet", "epochs", {"choices": [1]}, "no models.resnet; allowed here: linear"),
         (
             "linear",
             "epoch",

@@ -104,20 +104,6 @@ def check_classes(source: sources.SourceParams, files: Count, *, train_val: bool
         )
 
 
-def check_member(params: Params, member: str) -> None:
-    """Refuse a member that the params do not have.
-
-    Args:
-        params: The run's params.
-        member: A name of `models`.
-
-    Raises:
-        ParamsError: There is no such member.
-    """
-    if member not in params.models:
-        raise ParamsError(f"no model {member}; allowed: {', '.join(params.models)}")
-
-
 def check_folds(params: Params, files: Count) -> None:
     """Refuse classes with fewer images to train on than a member has folds, near duplicates aside.
 
