@@ -25,8 +25,8 @@ export $(WORDS)
 # $(call need,VARIABLE,what to name,an example)
 need = $(if $($(1)),:,echo 'error: name $(2): make $@ $(1)=$(3)' >&2; exit 1)
 
-# Runs the stages that follow, of a recipe or of params.yaml.
-start = python -m stages.tools.run_stages $${RECIPE:+--recipe "$$RECIPE"}
+# Of a recipe or of params.yaml, changed by SET.
+params = $${RECIPE:+--recipe "$$RECIPE"} $${SET:+--set "$$SET"}
 
 .DEFAULT_GOAL := help
 .PHONY: help run explain new audit docs results-cache accept-data reproduce find-learning-rate sweep sync-tracking preview predict test test-fast test-jax \
@@ -36,8 +36,7 @@ help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/stages.installed $(JAX)  ## Run the pipeline, or run it on your images (DATA=/path), or a recipe (RECIPE=name SET="key=value")
-	@python -m stages.tools.run $${DATA:+"$$DATA"} $${RECIPE:+--recipe "$$RECIPE"} $${SET:+--set "$$SET"} \
-		$(if $(filter 1,$(VERBOSE)),--verbose)
+	@python -m stages.tools.run $${DATA:+"$$DATA"} $(params) $(if $(filter 1,$(VERBOSE)),--verbose)
 
 explain: $(VENV)/stages.installed  ## Say what a param means: its range, its value, its place in the books (KEY=resize.size)
 	@$(call need,KEY,a key of params.yaml,models.lenet.train.epochs)
@@ -60,20 +59,17 @@ reproduce: $(VENV)/stages.installed $(JAX)  ## Run recipes beside their books' n
 
 find-learning-rate: $(VENV)/stages.installed $(JAX)  ## Draw a network's loss over the learning rate (RECIPE=digits MEMBER=lenet)
 	@$(call need,MEMBER,a member of the recipe,lenet)
-	@$(start) --member "$$MEMBER" pack
-	@python -m stages.tools.learning_rate_finder "$$MEMBER" --data data/packed --sheets reports/learning_rate
+	@python -m stages.tools.learning_rate_finder "$$MEMBER" $(params)
 
 sweep: $(VENV)/sweep.installed $(JAX)  ## Search a member's params on the val split (RECIPE=digits MEMBER=lenet TRIALS=20)
 	@$(call need,MEMBER,a member of the recipe,lenet)
-	@$(start) --member "$$MEMBER" pack extract
-	@python -m stages.tools.sweep "$$MEMBER" $${TRIALS:+--trials "$$TRIALS"} $${SPACE:+--space "$$SPACE"}
+	@python -m stages.tools.sweep "$$MEMBER" $(params) $${TRIALS:+--trials "$$TRIALS"} $${SPACE:+--space "$$SPACE"}
 
 sync-tracking: $(VENV)/stages.installed  ## Upload to MLflow what could not be logged while its server was unreachable
 	@python -m stages.tools.sync_tracking
 
 preview: $(VENV)/stages.installed $(JAX)  ## Draw augmented training images into reports/preview (RECIPE=name)
-	@$(start) pack
-	@python -m stages.tools.preview --packed data/packed --sheets reports/preview
+	@python -m stages.tools.preview $(params)
 
 predict: $(VENV)/stages.installed $(JAX)  ## Say what images show: FILES="a.jpg folder 'more/*.png'" (MODEL=models:/NAME@champion)
 	@$(call need,FILES,images,"a.jpg folder")

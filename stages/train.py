@@ -323,8 +323,8 @@ def _track_built(
     Not before the network is built: a patch that is larger than the images is refused then, and cannot be
     drawn.
     """
-    if sheet := augmented.sheet(rows, getattr(params, "augment", None), getattr(params, "patch", None)):
-        run.figure(sheet, "augmented.png")
+    if augment := getattr(params, "augment", None):
+        run.figure(augmented.sheet(rows, augment, getattr(params, "patch", None)), "augmented.png")
     for path in learner.describe(attempt):
         run.file(path, "architecture")
 

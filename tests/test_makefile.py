@@ -118,8 +118,7 @@ def test_a_value_reaches_the_program_as_it_was_written(
 
 def test_a_sweep_of_names_with_blanks(tmp_path: Path) -> None:
     assert started(tmp_path, "sweep", "RECIPE=a $b", "MEMBER=c d", "SPACE=my space.yaml") == [
-        ["python", "-m", "stages.tools.run_stages", "--recipe", "a $b", "--member", "c d", "pack", "extract"],
-        ["python", "-m", "stages.tools.sweep", "c d", "--space", "my space.yaml"],
+        ["python", "-m", "stages.tools.sweep", "c d", "--recipe", "a $b", "--space", "my space.yaml"]
     ]
 
 

@@ -17,7 +17,7 @@ from stages.common.files import digest, read_json
 from stages.data import image_set, store
 from stages.models import learners
 from stages.models.learners import cnn, logistic_regression
-from stages.tools.preview import preview
+from stages.tools import preview
 from stages.train import train
 from tests.paths import ROOT
 from tests.project import Images, Project
@@ -195,7 +195,7 @@ def test_a_patch_larger_than_the_images_is_refused_before_the_sheet_is_drawn(
     with refused:
         train("net", params=params, recipe="patch", data=packed.packed, model=tmp_path / "models" / "net")
     with refused:
-        preview({"net": params}, packed=packed.packed, sheets=tmp_path / "sheets")
+        preview.draw({"net": params}, packed.packed, tmp_path / "sheets")
 
 
 @pytest.mark.slow

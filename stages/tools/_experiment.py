@@ -1,10 +1,11 @@
-"""`dvc exp run` with overrides, or `dvc repro`, for the tools that run the pipeline."""
+"""`dvc exp run` with overrides, or `dvc repro`, for the tools that run the pipeline or some of its stages."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from stages.common.errors import ConvoyError, UsageError
-from stages.tools.check import check
+from stages.params import Params
+from stages.tools.check import load_checked
 from stages.tools.running import child, watching
 
 
@@ -20,12 +21,21 @@ def words(text: str) -> list[str]:
         raise UsageError(f"SET: {error}: {text}; a value with blanks is in quotes, as in a shell") from None
 
 
+def changes_of(recipe: str | None, text: str) -> list[str]:
+    """The `KEY=VALUE` words of RECIPE and of SET; without either, params.yaml stays as it is.
+
+    Raises:
+        UsageError: A quote of SET has no end.
+    """
+    return ([f"recipe={recipe}"] if recipe else []) + words(text)
+
+
 def command(changes: Sequence[str], *options: str) -> list[str]:
     """The words of `dvc exp run`: its own options or targets, then `KEY=VALUE` words of Hydra."""
     return ["dvc", "exp", "run", *options, *(word for change in changes for word in ("-S", change))]
 
 
-def run(changes: Sequence[str], *targets: str, member: str | None = None) -> None:
+def run(changes: Sequence[str], *targets: str, check: Callable[[Params], object] | None = None) -> None:
     """Check params and source, as DVC would wait for ever for a pipe, then run the stages.
 
     `dvc exp run` writes params.yaml before it takes DVC's lock, so a second run would change the params of
@@ -34,16 +44,19 @@ def run(changes: Sequence[str], *targets: str, member: str | None = None) -> Non
     Args:
         changes: `KEY=VALUE` words of Hydra; without any, params.yaml stays as it is.
         *targets: Stages to run up to; without any, all stages.
-        member: A member that the params must have.
+        check: What else must be right in the params, as the tool that reads the stages' outputs knows it; it
+            raises ParamsError.
 
     Raises:
         LockedError: Another run is under way in this folder.
-        ParamsError: A param is wrong, or there is no such member.
+        ParamsError: A param is wrong, or `check` has raised it.
         SourceError: DVC cannot read the source.
         ConvoyError: DVC fails.
     """
     with watching.reserved():
-        check(list(changes), member=member)
+        checked = load_checked(changes)
+        if check is not None:
+            check(checked)
         dvc = command(changes, *targets) if changes else ["dvc", "repro", *targets]
         with child.started(dvc) as process:
             status = process.wait()

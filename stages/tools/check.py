@@ -4,6 +4,7 @@ DVC reads the whole source before the first stage starts, so no stage can say wh
 command of Convoy's that starts DVC runs this check first; before a bare `dvc repro`, run it by hand.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from stages import cli
@@ -18,7 +19,6 @@ def check(
     *,
     params: Path = Path("params.yaml"),
     conf: Path = Path("conf"),
-    member: str | None = None,
     networks: bool = False,
 ) -> None:
     """Check all params and the source.
@@ -27,24 +27,38 @@ def check(
         overrides: Of Hydra, as for -S of `dvc exp run`; none: the params file is checked.
         params: The params file.
         conf: The folder that params with overrides are composed from.
-        member: A member that the params must have.
         networks: Build extractors and networks too, with their weights, for images of this size.
 
     Raises:
-        ParamsError: A param is wrong, there is no such member, or a network does not take images of this
-            size or its weights.
+        ParamsError: A param is wrong, or a network does not take images of this size or its weights.
         SourceError: The source does not exist, is in a folder of outputs, or holds what DVC cannot read: it
             would wait for ever, or name no file.
+    """
+    checked = load_checked(overrides or [], params, conf)
+    if networks:
+        check_networks(checked)
+    log.event("checked_params")
+
+
+def load_checked(
+    overrides: Sequence[str], params: Path = Path("params.yaml"), conf: Path = Path("conf")
+) -> typed.Params:
+    """Load the params that a run will have; all of them are right, and the source can be read.
+
+    Args:
+        overrides: Of Hydra, as for -S of `dvc exp run`; none: the params file is loaded.
+        params: The params file.
+        conf: The folder that params with overrides are composed from.
+
+    Raises:
+        ParamsError: A param is wrong.
+        SourceError: DVC cannot read the source.
     """
     if overrides:
         composing.compose(conf, overrides, composing.NEXT)
     checked = typed.load(composing.NEXT if overrides else params)
-    if member is not None:
-        checked.at(f"models.{member}")
     checking.check_source(checked.ingest.source)
-    if networks:
-        check_networks(checked)
-    log.event("checked_params")
+    return checked
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ def run(
     """
     if data is not None and recipe is not None:
         raise UsageError("DATA chooses the recipe; name DATA or RECIPE (make new writes a recipe for data)")
-    changes = ([f"recipe={recipe}"] if recipe else []) + _experiment.words(set)
+    changes = _experiment.changes_of(recipe, set)
     with watching.reserved():
         if data is not None:
             params, changes, images = _plan(data, changes)

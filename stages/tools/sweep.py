@@ -1,6 +1,7 @@
 """sweep: search a member's params with Optuna; trials are judged on the val split, test stays closed.
 
-`make sweep RECIPE=digits MEMBER=lenet` makes the recipe's data ready and searches conf/sweep/cnn.yaml.
+`make sweep RECIPE=digits MEMBER=lenet` packs the recipe's images, extracts its features and searches
+conf/sweep/cnn.yaml.
 
 - The objective is the val log loss of the weights that the pipeline would deliver: of the last epoch, or of
   the best with `train.keep: best`.
@@ -17,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,7 +34,7 @@ from stages.models import environment, learners
 from stages.models.protocols import LearnerParams
 from stages.models.training.schedules import Segments
 from stages.report.pages import commands
-from stages.tools import _space
+from stages.tools import _experiment, _space
 from stages.tools._process import TrialFailedError, run_trial
 from stages.tools._space import Ranges
 
@@ -53,21 +55,30 @@ class SweepError(ConvoyError):
 def search(
     member: str,
     *,
+    recipe: str | None = None,
+    set: str = "",  # noqa: A002 (the option's name)
     space: Path = Path("conf/sweep/cnn.yaml"),
     trials: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 20,
 ) -> None:
     """Search a member's params, and print the command that runs the best trial's.
 
     Args:
-        member: A name of models in params.yaml.
+        member: A key of `models`.
+        recipe: A file of conf/recipe, without its ending; by default params.yaml as it is.
+        set: `KEY=VALUE` words, separated by blanks, as -S of `dvc exp run`.
         space: The file with the ranges to search.
         trials: How many trials to run.
 
     Raises:
-        ParamsError: The space does not exist, or names a key that the member does not have, or the learning
-            rate of a schedule of segments.
+        UsageError: `set` has a quote without its end.
+        LockedError: Another run is under way in this folder.
+        ParamsError: A param is wrong, there is no such member, or the space is wrong for it.
+        SourceError: DVC cannot read the source.
         SweepError: No trial completed.
     """
+    changes = _experiment.changes_of(recipe, set)
+    check = partial(_ranges, member=member, space=space)
+    _experiment.run(changes, "pack", "extract", check=check)
     composed = _PARAMS.read_text(encoding="utf-8")
     study = sweep(member, space, trials)
     log.event(
@@ -83,7 +94,7 @@ def sweep(member: str, space: Path, trials: int) -> "optuna.Study":
     """Run trials, after those that the same study has already.
 
     Args:
-        member: A name of models in params.yaml.
+        member: A key of `models` in params.yaml.
         space: The file with the ranges to search.
         trials: How many trials to run.
 
@@ -91,8 +102,7 @@ def sweep(member: str, space: Path, trials: int) -> "optuna.Study":
         The study; its value is the val log loss of the delivered weights.
 
     Raises:
-        ParamsError: The space does not exist, or names a key that the member does not have, or the learning
-            rate of a schedule of segments.
+        ParamsError: There is no such member, or the space is wrong for it.
         SweepError: No trial completed.
     """
     import optuna
@@ -100,13 +110,7 @@ def sweep(member: str, space: Path, trials: int) -> "optuna.Study":
     checked = params.load(_PARAMS)
     # Read at the start: another command may compose other params while the sweep runs.
     composed = _PARAMS.read_text(encoding="utf-8")
-    checked.at(f"models.{member}")
-    if not space.exists():
-        raise ParamsError(f"SPACE: {space} does not exist")
-    ranges = _space.read(space)
-    for key in ranges:
-        checked.at(f"models.{member}.{key}")
-        _check_rate_is_free(checked, member, key, ranges)
+    ranges = _ranges(checked, member, space)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
         study_name=study_name(checked, member, ranges),
@@ -126,6 +130,23 @@ def sweep(member: str, space: Path, trials: int) -> "optuna.Study":
     if not study.get_trials(states=[optuna.trial.TrialState.COMPLETE]):
         raise SweepError(f"none of {len(study.trials)} trials completed; their reasons are above")
     return study
+
+
+def _ranges(checked: params.Params, member: str, space: Path) -> Ranges:
+    """Read the ranges.
+
+    Raises:
+        ParamsError: There is no such member; or the space does not exist, or names a key that the member does
+            not have, or the learning rate of a schedule of segments.
+    """
+    checked.at(f"models.{member}")
+    if not space.exists():
+        raise ParamsError(f"SPACE: {space} does not exist")
+    ranges = _space.read(space)
+    for key in ranges:
+        checked.at(f"models.{member}.{key}")
+        _check_rate_is_free(checked, member, key, ranges)
+    return ranges
 
 
 def _check_rate_is_free(checked: params.Params, member: str, key: str, ranges: Ranges) -> None:

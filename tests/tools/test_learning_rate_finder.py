@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import yaml
 
-from stages.common.errors import LearnerError, ParamsError
+from stages.common.errors import LearnerError
 from stages.common.files import read_json
-from stages.models.learners import cnn, logistic_regression
+from stages.models.learners import cnn
 from stages.models.training.range_test import RangeTest
-from stages.tools.learning_rate_finder import find_learning_rate
+from stages.tools.learning_rate_finder import draw
 from tests.paths import ROOT
 from tests.project import Project
 
@@ -22,20 +22,13 @@ def lenet(**changes: Any) -> cnn.Params:
 
 @pytest.mark.slow
 def test_the_rate_is_between_no_effect_and_divergence(packed: Project, tmp_path: Path) -> None:
-    find_learning_rate("lenet", params=lenet(), data=packed.packed, sheets=tmp_path / "sheets")
+    draw("lenet", lenet(), packed.packed, tmp_path / "sheets")
     result = read_json(tmp_path / "sheets" / "lenet.json")
     assert 1e-4 < result["steepest"] < 1
     assert result["rates"] == sorted(result["rates"])
     assert len(result["rates"]) == len(result["losses"])
     assert min(result["losses"]) < result["losses"][0]
     assert (tmp_path / "sheets" / "lenet.png").stat().st_size > 5_000
-
-
-def test_only_networks_have_a_learning_rate(packed: Project, tmp_path: Path) -> None:
-    values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["models"]["hog_logistic"]
-    params = logistic_regression.Params.model_validate(values)
-    with pytest.raises(ParamsError, match=r"models\.other is of kind logistic_regression; must be cnn"):
-        find_learning_rate("other", params=params, data=packed.packed, sheets=tmp_path)
 
 
 def test_the_steepest_fall_is_where_to_begin() -> None:

@@ -33,8 +33,16 @@ RATES = {"learning_rate": {"low": 0.001, "high": 0.01, "log": True}}
 
 @pytest.fixture
 def workspace(tracked: Path, packed: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the project's params, packed images, and one member that needs no Keras: it is fast."""
+    """A folder with the project's params, packed images, and one member that needs no Keras: it is fast.
+
+    A program in DVC's place has nothing to do, as the images are packed.
+    """
     monkeypatch.chdir(tmp_path)
+    program = tmp_path / "bin" / "dvc"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\n", encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
     values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     linear = yaml.safe_load((ROOT / "conf/model/sgd.yaml").read_text(encoding="utf-8"))
@@ -42,7 +50,8 @@ def workspace(tracked: Path, packed: Project, tmp_path: Path, monkeypatch: pytes
     values["ensemble"]["members"] = ["linear"]
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
     (tmp_path / "data").symlink_to(packed.root / "data")
-    (tmp_path / "conf").symlink_to(ROOT / "conf")
+    for folder in ("conf", "stages"):
+        (tmp_path / folder).symlink_to(ROOT / folder)
     return tmp_path
 
 

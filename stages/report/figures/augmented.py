@@ -14,19 +14,17 @@ if TYPE_CHECKING:
 _IMAGES, _VERSIONS = 6, 7
 
 
-def sheet(rows: Reader, augment: Augment | None, patch: Sequence[int] | None) -> "Figure | None":
+def sheet(rows: Reader, augment: Augment, patch: Sequence[int] | None) -> "Figure":
     """Draw up to six images, a line each: as packed, then seven times as the network may see it.
 
     Args:
         rows: packed images, uint8 (N, H, W, C).
-        augment: the member's augmentation; None draws nothing.
+        augment: the member's augmentation.
         patch: height and width in pixels of the patches that the member trains on; None for whole images.
 
     Returns:
-        The figure, or None without augmentation. Mixed images keep the name of the class they started from.
+        The figure. Mixed images keep the name of the class they started from.
     """
-    if augment is None:
-        return None
     from stages.report.figures import charts
 
     classes: list[str] = rows.provenance["classes"]
