@@ -108,7 +108,6 @@ RUN_BY = {
     "python -m stages.tools.networks": "tests/models/networks/test_networks.py: networks",
     "python -m stages.tools.predict_image": "tests/tools/test_predict_image.py: predict_image",
     "python -m stages.tools.rollback": "tests/test_promote.py: rollback",
-    "python -m stages.tools.sweep": "tests/tools/test_sweep.py: sweep",
 }  # fmt: skip
 
 

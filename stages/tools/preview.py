@@ -56,14 +56,14 @@ def augmentations(models: Mapping[str, LearnerParams]) -> dict[str, Augment]:
         raise ParamsError(
             "no member trains a network (kind cnn or fine_tuning), and no other augments images"
         )
-    given = {name: augment for name, augment in by_network.items() if augment is not None}
-    if not given:
+    by_member = {name: augment for name, augment in by_network.items() if augment is not None}
+    if not by_member:
         key = f"augment@models.{next(iter(by_network))}.augment"
         raise ParamsError(
             "no member has an augment section; choose a set of conf/augment: in the recipe's defaults, as "
             f"/{key}: a1, or as SET=+{key}=a1"
         )
-    return given
+    return by_member
 
 
 def draw(models: Mapping[str, LearnerParams], packed: Path, sheets: Path) -> None:
@@ -78,13 +78,13 @@ def draw(models: Mapping[str, LearnerParams], packed: Path, sheets: Path) -> Non
         ParamsError: No member augments its training images.
         LearnerError: A member's patch is larger than the images.
     """
-    given = augmentations(models)
+    by_member = augmentations(models)
     with store.Reader(packed / "train.h5") as rows, replace_folder_atomically(sheets, ["*.png"]) as partial:
-        for name, augment in given.items():
+        for name, augment in by_member.items():
             settings = models[name]
             patch = cnn.patch_size(settings, rows) if isinstance(settings, cnn.Params) else None
             augmented.sheet(rows, augment, patch).savefig(partial / f"{name}.png")
-    log.event("drew_augmentation", models=", ".join(given), folder=sheets)
+    log.event("drew_augmentation", models=", ".join(by_member), folder=sheets)
 
 
 if __name__ == "__main__":
