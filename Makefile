@@ -11,14 +11,31 @@ export DVC_NO_ANALYTICS := 1
 # Keras' backend of a run is a variable of the shell. JAX is an extra, which TensorFlow's users do without.
 JAX := $(if $(filter jax,$(KERAS_BACKEND)),$(VENV)/jax.installed)
 
+# The words that each target takes; the others take none.
+WORDS-run := DATA RECIPE SET VERBOSE
+WORDS-explain := KEY RECIPE
+WORDS-new := RECIPE FROM DATA
+WORDS-results-cache := EMPTY
+WORDS-reproduce := RECIPES SEEDS SET
+WORDS-find-learning-rate := RECIPE SET MEMBER
+WORDS-sweep := RECIPE SET MEMBER TRIALS SPACE
+WORDS-preview := RECIPE SET
+WORDS-predict := FILES MODEL
+WORDS-bench := DATA
+WORDS-plan := RECIPE
+WORDS-replay := RUN
+WORDS-clean-up := YES DAYS
+WORDS := $(sort $(foreach name,$(filter WORDS-%,$(.VARIABLES)),$($(name))))
+# A mistyped word would be dropped, and something else would run. These are this file's own.
+SETTINGS := PYTHON VENV AIRFLOW BACKEND KERAS_BACKEND MLFLOW_ADDRESS
+GOALS := $(or $(MAKECMDGOALS),help)
+TAKEN := $(strip $(foreach goal,$(GOALS),$(WORDS-$(goal))))
+OTHERS := $(filter-out $(SETTINGS) $(TAKEN),$(foreach word,$(.VARIABLES),\
+	$(if $(filter command,$(firstword $(origin $(word)))),$(word))))
+$(if $(OTHERS),$(error make $(GOALS) takes no $(OTHERS); it takes: $(or $(TAKEN),no word)))
 # Only words after `make TARGET` set these: a shell may have a variable DATA or RUN for something else. `value`, as
 # make would expand the $ in a path or in SET='key=${seed}'.
-WORDS := DATA RECIPE SET KEY FROM MEMBER TRIALS SPACE RECIPES SEEDS FILES MODEL RUN EMPTY YES DAYS
 $(foreach word,$(WORDS),$(eval override $(word) := $(if $(filter command,$(firstword $(origin $(word)))),$$(value $(word)))))
-# A mistyped word would be dropped, and something else would run.
-OTHERS := $(filter-out PYTHON VENV AIRFLOW BACKEND KERAS_BACKEND VERBOSE MLFLOW_ADDRESS,$(foreach word,$(.VARIABLES),\
-	$(if $(filter command,$(firstword $(origin $(word)))),$(word))))
-$(if $(OTHERS),$(error no target takes $(OTHERS); allowed: $(WORDS) VERBOSE))
 # By way of the environment, as a path may have blanks and quotes, and a value brackets.
 export $(WORDS)
 
