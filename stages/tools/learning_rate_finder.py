@@ -72,15 +72,19 @@ def draw(name: str, settings: cnn.Params, packed: Path, sheets: Path) -> None:
     # Drawing takes a second to import; a wrong member is refused without it.
     from stages.report.figures import charts
 
-    steepest, highest = result.steepest, result.highest
+    suggested = result.suggested
     figure = sheets / f"{name}.png"
     with replace_atomically(figure) as partial_file:
-        charts.range_test(result.rates, result.losses, steepest).savefig(partial_file, format="png")
-    write_json(
-        sheets / f"{name}.json",
-        {"steepest": steepest, "highest": highest, "rates": result.rates, "losses": result.losses},
-    )
-    log.event("suggested_learning_rate", rate=f"{steepest:.1e}", at_most=f"{highest:.1e}", figure=figure)
+        charts.range_test(result.rates, result.losses, suggested).savefig(partial_file, format="png")
+    numbers = {
+        "suggested": suggested,
+        "steepest": result.steepest,
+        "tenth_of_lowest": result.tenth_of_lowest,
+        "rates": result.rates,
+        "losses": result.losses,
+    }
+    write_json(sheets / f"{name}.json", numbers)
+    log.event("suggested_learning_rate", rate=f"{suggested:.1e}", figure=figure)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,8 @@ def lenet(**changes: Any) -> cnn.Params:
 def test_the_rate_is_between_no_effect_and_divergence(packed: Project, tmp_path: Path) -> None:
     draw("lenet", lenet(), packed.packed, tmp_path / "sheets")
     result = read_json(tmp_path / "sheets" / "lenet.json")
-    assert 1e-4 < result["steepest"] < 1
+    assert 1e-4 < result["suggested"] < 1
+    assert result["suggested"] == min(result["steepest"], result["tenth_of_lowest"])
     assert result["rates"] == sorted(result["rates"])
     assert len(result["rates"]) == len(result["losses"])
     assert min(result["losses"]) < result["losses"][0]
@@ -34,8 +35,17 @@ def test_the_rate_is_between_no_effect_and_divergence(packed: Project, tmp_path:
 def test_the_steepest_fall_is_where_to_begin() -> None:
     rates = [10.0**power for power in range(-6, 2)]
     result = RangeTest(rates, [2.0, 2.0, 1.9, 1.0, 0.9, 0.85, 1.5, 6.0])
+    assert result.suggested == result.steepest
     assert result.steepest in (1e-4, 1e-3)
-    assert result.highest == pytest.approx(1e-2)
+    assert result.tenth_of_lowest == pytest.approx(1e-2)
+
+
+def test_a_late_steepest_fall_is_not_suggested_above_a_tenth_of_the_rate_with_the_lowest_loss() -> None:
+    """The rate to start with was 0.041, and "at most" 0.022."""
+    rates = [0.001, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5]
+    result = RangeTest(rates, [2.3, 2.2, 2.1, 1.6, 1.2, 0.8, 2.2])
+    assert result.steepest > result.tenth_of_lowest
+    assert result.suggested == result.tenth_of_lowest == pytest.approx(0.02)
 
 
 def test_a_loss_that_never_falls_is_no_answer() -> None:

@@ -26,7 +26,7 @@ class RangeTest:
 
     @property
     def steepest(self) -> float:
-        """The rate at which the loss falls fastest on the logarithmic scale: the one to begin with.
+        """The rate at which the loss falls fastest on the logarithmic scale.
 
         Raises:
             LearnerError: the loss never falls.
@@ -39,9 +39,21 @@ class RangeTest:
         return self.rates[skipped + int(slopes.argmin())]
 
     @property
-    def highest(self) -> float:
+    def tenth_of_lowest(self) -> float:
         """A tenth of the rate with the lowest loss: the highest that is likely to train well."""
         return self.rates[int(np.argmin(self.losses))] / 10
+
+    @property
+    def suggested(self) -> float:
+        """The rate to start with: the lower of both.
+
+        The averaged loss lags behind by some twenty rates, half a power of ten, so its steepest fall may be
+        above a tenth of the rate with the lowest loss.
+
+        Raises:
+            LearnerError: the loss never falls.
+        """
+        return min(self.steepest, self.tenth_of_lowest)
 
 
 def run(model: keras.Model, batches: Loader, steps: int) -> RangeTest:

@@ -67,12 +67,12 @@ def _draw(axes: Axes, series: History, name: str) -> None:
 
 
 @rc_context(style.FIGURE)
-def range_test(rates: Sequence[float], losses: Sequence[float], chosen: float) -> Figure:
-    """Draw the loss over the learning rate on a logarithmic scale, and the rate to begin with."""
+def range_test(rates: Sequence[float], losses: Sequence[float], suggested: float) -> Figure:
+    """Draw the loss over the learning rate on a logarithmic scale, and the rate to start with."""
     figure = Figure(figsize=(4.5, 3.5), layout="constrained")
     axes = figure.subplots()
     axes.semilogx(rates, losses, color=TRAIN)
-    axes.axvline(chosen, color=VAL, linestyle="--", label=f"{chosen:.1e}, where it falls fastest")
+    axes.axvline(suggested, color=VAL, linestyle="--", label=f"start with {suggested:.1e}")
     axes.set(xlabel="learning rate", ylabel="loss, smoothed", ylim=(0, 1.5 * losses[0]))
     axes.legend()
     return figure
