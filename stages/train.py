@@ -1,33 +1,28 @@
 """train: packed images or features → one fitted member, tracked."""
 
 import shutil
-import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from stages import cli, tracking
-from stages.common import fingerprint, launcher, log, machine, ranks
-from stages.common.errors import ConvoyError
+from stages.common import fingerprint, launcher, log, ranks
 from stages.common.files import read_json, replace_folder_atomically, write_json
-from stages.common.history import CHECKPOINTS, History, OnEpoch
+from stages.common.history import CHECKPOINTS, History
 from stages.common.keras_import import chosen_backend
-from stages.data import image_set, portions, store
+from stages.data import image_set, store
 from stages.data.image_set import ImageSet
 from stages.models import environment, learners, seen_images
 from stages.models.learners import FIT, HISTORY, SPEC
 from stages.models.protocols import Learner, LearnerParams, Resumable
 from stages.models.training import checkpoints, monitor
-from stages.report.figures import augmented
-from stages.scoring import metrics
-from stages.scoring.predictions import Predictions
+from stages.report.figures import augmented, fitted
 from stages.serving import bundle, logged
+from stages.tracking import cost
 
 # All files of a member's folder. Learners save into `model.*`; former versions wrote diagnosis.json.
 _WRITTEN = (
@@ -42,11 +37,6 @@ _WRITTEN = (
     tracking.LINK,
     f"{tracking.FOLDER}/*",
 )
-# In the checkpoints' folder: time and memory of the attempts so far.
-_COST = "cost.json"
-# Images of the train split that are scored, and of train-val; the standard error of their error is 1.1 points
-# at most.
-_SAMPLE = 2_000
 
 
 @cli.command(params="models.{name}", recipe="recipe")
@@ -115,7 +105,7 @@ def _train(name: str, params: LearnerParams, recipe: str, data: Path, model: Pat
             learner.checkpoints, learner.draw_curves = attempt, _draw_curves
             # Before an hour of training: a wrong network shows in its layers (Starter Bundle ch. 19).
             learner.on_built = partial(_track_built, run, attempt, params, rows)
-        with _curves_of_failures(attempt, run), _cost(run, attempt, resumable) as on_epoch:
+        with _curves_of_failures(attempt, run), cost.measured(run, attempt, resumable) as on_epoch:
             history = learner.fit(rows, val, on_epoch)
         learner.save(folder)
         write_json(folder / SPEC, _spec(name, params, rows))
@@ -127,10 +117,11 @@ def _train(name: str, params: LearnerParams, recipe: str, data: Path, model: Pat
             # Not moved: a worker that is killed before DVC has taken the outputs needs them again.
             # A killed training may have left an unfinished file, whose name begins with a dot.
             shutil.copytree(saved, folder / CHECKPOINTS, ignore=shutil.ignore_patterns(".*"))
-        scores = {"val": _report(run, learner, history, val)}
+        scores = {"val": fitted.log_val(run, learner, history, val)}
+        log.event("trained_member", val_accuracy=f"{scores['val']['accuracy']:.4f}", run=run.link["run_id"])
         if "phase" in history:
-            scores |= _score_samples(run, learner, rows, data / "train_val.h5")
-            write_json(folder / FIT, {"epoch": _delivered_epoch(params, history), **scores})
+            scores |= fitted.log_samples(run, learner, rows, data / "train_val.h5")
+            write_json(folder / FIT, {"epoch": fitted.delivered_epoch(params, history), **scores})
         run.history(history)
         if not resumable:
             _track_built(run, attempt, params, rows, learner)
@@ -212,101 +203,6 @@ def _spec(name: str, params: LearnerParams, rows: store.Reader) -> dict[str, obj
         "patch": getattr(params, "patch", None),
         "provenance": {key: value for key, value in rows.provenance.items() if key != "split"},
     }
-
-
-def _score_samples(
-    run: tracking.Run, learner: Learner, rows: store.Reader, held_out: Path
-) -> dict[str, dict[str, float]]:
-    """Score the delivered weights on train, and on train-val where the data have that split."""
-    scores = {"train": _score_sample(run, learner, rows, "train")}
-    if held_out.exists():
-        with store.Reader(held_out) as train_val:
-            scores["train_val"] = _score_sample(run, learner, train_val, "train_val")
-    return scores
-
-
-def _score_sample(run: tracking.Run, learner: Learner, rows: store.Reader, split: str) -> dict[str, float]:
-    """Score the first 2,000 images without augmentation and dropout; packed rows are in random order.
-
-    The history's training accuracy is no train error: it is measured on augmented images, with dropout, while
-    weights change. Costs a forward pass: a third of an epoch up to 2,000 images, 1 % of one at 50,000.
-    """
-    count, size = min(len(rows), _SAMPLE), portions.size(rows.shape)
-    parts = [learner.predict_proba(rows.read(at, min(at + size, count))) for at in range(0, count, size)]
-    sample = Predictions(rows.ids[:count], rows.column("labels")[:count], np.concatenate(parts))
-    scores = metrics.score(sample, metrics.DEFAULT_BINS)
-    run.metrics({f"final_{split}_{name}": value for name, value in scores.items()})
-    return scores
-
-
-def _delivered_epoch(params: LearnerParams, history: History) -> float:
-    """The epoch, from 1, whose weights the network ends with: the last, or with `keep: best` the best.
-
-    Epochs of a training that this one continues (phase 0) do not count: their weights are not kept.
-    """
-    settings = getattr(params, "train", None)
-    if settings is None or settings.keep != "best":
-        return history["epoch"][-1]
-    first = history["phase"].count(0)
-    values = np.asarray(history[settings.monitor][first:])
-    best = values.argmax() if settings.monitor == "val_accuracy" else values.argmin()
-    return history["epoch"][first + int(best)]
-
-
-def _report(run: tracking.Run, learner: Learner, history: History, val: store.Reader) -> dict[str, float]:
-    """Log how the member does on the val split, as numbers and figures; returns the numbers."""
-    from stages.report.figures import charts, results
-
-    classes: list[str] = val.provenance["classes"]
-    predictions = Predictions(val.ids, val.column("labels"), learners.predict_all(learner, val))
-    scores = metrics.score(predictions, metrics.DEFAULT_BINS)
-    run.metrics({f"final_val_{name}": value for name, value in scores.items()})
-    images = val.take if len(val.shape) == 4 else None
-    results.log_results(run, "val", predictions, classes, images)
-    # Empty for learners without epochs.
-    if history:
-        run.figure(charts.history(history), "learning_curves.png")
-    log.event("trained_member", val_accuracy=f"{scores['accuracy']:.4f}", run=run.link["run_id"])
-    return scores
-
-
-@contextmanager
-def _cost(run: tracking.Run, attempt: Path, resumable: bool) -> Iterator[OnEpoch]:
-    """Log the time and memory that fitting takes, and the device; yields what `fit` calls after each epoch.
-
-    Of a network they are those of all attempts. They are on disk after each epoch: a kill gives no notice.
-    """
-    earlier = _earlier_cost(attempt / _COST) if resumable else {}
-    started = time.monotonic()
-
-    def keep() -> dict[str, float]:
-        cost = {
-            "fit_seconds": earlier.get("fit_seconds", 0.0) + time.monotonic() - started,
-            "fit_peak_memory_mib": max(earlier.get("fit_peak_memory_mib", 0.0), machine.peak_memory()),
-        }
-        write_json(attempt / _COST, cost)
-        return cost
-
-    def on_epoch(number: int, values: Mapping[str, float]) -> None:
-        run.epoch(number, values)
-        keep()
-
-    try:
-        yield on_epoch
-    except ConvoyError:
-        # SIGTERM, for one, in the midst of an epoch.
-        keep()
-        raise
-    run.metrics(keep())
-    run.tags({"device": machine.device()})
-
-
-def _earlier_cost(path: Path) -> dict[str, float]:
-    """The cost of earlier attempts; empty where there were none, or a power cut has left no JSON."""
-    try:
-        return dict(read_json(path))
-    except (FileNotFoundError, ValueError):
-        return {}
 
 
 def _save_served(name: str, member: Path, path: Path) -> None:
