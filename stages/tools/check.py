@@ -31,8 +31,8 @@ def check(
 
     Raises:
         ParamsError: A param is wrong, or a network does not take images of this size or its weights.
-        SourceError: The source does not exist, is in a folder of outputs, or holds what DVC cannot read: it
-            would wait for ever, or name no file.
+        SourceError: The source does not exist, is in a folder of outputs, holds what DVC cannot read (it
+            would wait for ever, or name no file), or has too few classes or too few images of a class.
     """
     checked = load_checked(overrides or [], params, conf)
     if networks:
@@ -43,7 +43,7 @@ def check(
 def load_checked(
     overrides: Sequence[str], params: Path = Path("params.yaml"), conf: Path = Path("conf")
 ) -> typed.Params:
-    """Load the params that a run will have; all of them are right, and the source can be read.
+    """Load the params that a run will have; all of them are right, and the source can be read and split.
 
     Args:
         overrides: Of Hydra, as for -S of `dvc exp run`; none: the params file is loaded.
@@ -52,12 +52,12 @@ def load_checked(
 
     Raises:
         ParamsError: A param is wrong.
-        SourceError: DVC cannot read the source.
+        SourceError: DVC cannot read the source, or the names of its files say that it cannot be used.
     """
     if overrides:
         composing.compose(conf, overrides, composing.NEXT)
     checked = typed.load(composing.NEXT if overrides else params)
-    checking.check_source(checked.ingest.source)
+    checking.check_images(checked)
     return checked
 
 

@@ -9,9 +9,10 @@ from typing import Any
 
 from stages import cli
 from stages import params as typed
-from stages.common.errors import ParamsError
+from stages.common.errors import ParamsError, SourceError
 from stages.common.section import Section
 from stages.data import layout
+from stages.data.layout import Count
 from stages.params import Params
 from stages.report.pages import reference
 from stages.tools.running import checking, choosing, composing
@@ -46,15 +47,17 @@ def new_recipe(name: str, *, base: str = "images", data: Path | None = None) -> 
     if path.exists():
         raise ParamsError(f"{path} exists and is not overwritten; choose another name, or edit it")
     composing.compose(_CONF, [f"recipe={base}"], composing.NEXT)
-    own = _source(data, base) if data is not None else {}
+    own, files = _source(data, base) if data is not None else ({}, None)
     lines = [*_head(name, base), *_sections(typed.load(composing.NEXT), own)]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     try:
         composing.compose(_CONF, [f"recipe={name}"], composing.NEXT)
-        typed.load(composing.NEXT)
-    except ParamsError as error:
+        checked = typed.load(composing.NEXT)
+        if files is not None:
+            checking.check_folds(checked, files)
+    except (ParamsError, SourceError) as error:
         path.unlink()
-        raise ParamsError(f"{base} with these images: {error}") from None
+        raise type(error)(f"{base} with these images: {error}") from None
     sys.stdout.write(f"{path}\nNext: make run RECIPE={name}\n")
 
 
@@ -78,8 +81,8 @@ def _head(name: str, base: str) -> list[str]:
     ]
 
 
-def _source(data: Path, base: str) -> dict[str, list[str]]:
-    """Lines of the images' section, and of the extractor whose weights are here, by dotted key."""
+def _source(data: Path, base: str) -> tuple[dict[str, list[str]], Count]:
+    """Lines for the images and for the extractor whose weights are here, by dotted key; and the files."""
     recognized = layout.recognize(Path.cwd() / data.expanduser())
     source = recognized.params()
     checking.check_source(source)
@@ -99,7 +102,7 @@ def _source(data: Path, base: str) -> dict[str, list[str]]:
     choice = choosing.choose(Path("datasets"))
     backbone = choice.backbone if choice.recipe == base else {}
     weights = [f"    {key}: {reference.as_yaml(value)}" for key, value in backbone.items()]
-    return {"ingest": ingest, "extractors.mobilenet_v2": weights}
+    return {"ingest": ingest, "extractors.mobilenet_v2": weights}, files
 
 
 def _sections(params: Params, own: Mapping[str, list[str]]) -> list[str]:

@@ -29,8 +29,6 @@ from stages.tools.running.screen import Screen
 
 _PARAMS = Path("params.yaml")
 _CONF = Path("conf")
-# Kinds whose files are listed without reading files; an archive is read from beginning to end for its names.
-_LISTED = ("csv", "filename", "folder", "tiny_imagenet")
 # What DATA chooses. Other keys of the source, such as an archive's encoding, are the user's.
 _CHOSEN = ("dataset", "ingest.source", "ingest.source.kind", "ingest.source.path", "recipe")
 
@@ -67,7 +65,8 @@ def run(
             params, changes, images = _plan(data, changes)
         else:
             params = _compose(changes) if changes else typed.load(_PARAMS)
-            images = _check(params)
+            images = checking.check_images(params)
+            checking.check_places(checking.disk_bytes(images, params))
             print(describing.describe_recipe(params), flush=True)
         networks.check_in_process(params, composing.NEXT if changes else _PARAMS, watching.LOG)
         if not dry_run:
@@ -104,20 +103,6 @@ def _check_changes(changes: list[str]) -> None:
             raise UsageError(
                 f"SET changes {key}, which DATA chooses; leave {key} out of SET, or name RECIPE, not DATA"
             )
-
-
-def _check(params: Params) -> int:
-    """Check a run whose source the params name; returns the number of images, 0 where unknown."""
-    source = params.ingest.source
-    checking.check_source(source)
-    images = 0
-    if source.kind in _LISTED:
-        files = layout.count(source)
-        checking.check_classes(source, files, train_val=params.ingest.train_val_fraction > 0)
-        checking.check_folds(params, files)
-        images = sum(files.by_class.values())
-    checking.check_places(checking.disk_bytes(images, params))
-    return images
 
 
 def _compose(overrides: list[str]) -> Params:

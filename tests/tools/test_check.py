@@ -113,6 +113,14 @@ def test_a_source_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.Capt
     assert line in capsys.readouterr().err
 
 
+def test_too_few_files_of_a_class_are_named(images: Images, capsys: pytest.CaptureFixture[str]) -> None:
+    """Under Airflow and in `make reproduce`, `ingest` or `train` named them."""
+    with pytest.raises(SystemExit) as stop:
+        run(images({"cat": 12, "dog": 4}))
+    assert stop.value.code == 1
+    assert "each class needs 5 images or more, so that 3 are left to train on" in capsys.readouterr().err
+
+
 def test_a_recipe_is_checked_as_dvc_composes_it(
     images: Images, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

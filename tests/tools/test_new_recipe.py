@@ -100,3 +100,14 @@ def test_a_base_that_does_not_take_the_images_leaves_no_file(
     error = refusal(capsys, "mine", "--base", "lenet_mnist", "--data", str(root))
     assert "lenet_mnist with these images: " in error
     assert not (workspace / "conf" / "recipe" / "mine.yaml").exists()
+
+
+def test_too_few_images_for_the_folds_of_the_base_leave_no_file(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They were refused by `make run RECIPE=mine`."""
+    root = files(workspace / "images", *(f"{name}/{n}.jpg" for name in "ab" for n in range(4)))
+    error = refusal(capsys, "mine", "--base", "images_from_scratch", "--data", str(root))
+    assert "images_from_scratch with these images: " in error
+    assert "each class needs 5 images or more, so that 3 are left to train on" in error
+    assert not (workspace / "conf" / "recipe" / "mine.yaml").exists()

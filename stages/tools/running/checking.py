@@ -8,7 +8,7 @@ from itertools import count, islice
 from pathlib import Path
 
 from stages.common.errors import ParamsError, SourceError
-from stages.data import sources, splitting
+from stages.data import layout, sources, splitting
 from stages.data.layout import Count
 from stages.data.manifest import Split
 from stages.data.sources._naming import SPLIT_NAMES
@@ -27,6 +27,8 @@ FEW_PER_CLASS = 10
 _FIXED = 50_000_000
 # A registered model is put together there: networks of up to 100 MB.
 _TEMPORARY = 200_000_000
+# Kinds whose files are listed without reading files; an archive is read from beginning to end for its names.
+_LISTED = ("csv", "filename", "folder", "tiny_imagenet")
 # Folders that the stages write.
 _OUTPUTS = ("data", "features", "models", "predictions", "ensemble", "reports", "plots")
 _GIGABYTE = 1e9
@@ -49,6 +51,28 @@ def check_source(source: sources.SourceParams) -> None:
     if "${" in str(source.path):
         raise SourceError(f"{source.path}: a path must not contain ${{, which DVC and Hydra replace")
     check_for_dvc(source.path)
+
+
+def check_images(params: Params) -> int:
+    """Refuse a source that cannot be read or split, or has too few files of a class.
+
+    Args:
+        params: The run's params.
+
+    Returns:
+        The number of images; 0 for sources whose files cannot be listed without reading them.
+
+    Raises:
+        SourceError: As of `check_source`, `check_classes` and `check_folds`.
+    """
+    source = params.ingest.source
+    check_source(source)
+    if source.kind not in _LISTED:
+        return 0
+    files = layout.count(source)
+    check_classes(source, files, train_val=params.ingest.train_val_fraction > 0)
+    check_folds(params, files)
+    return sum(files.by_class.values())
 
 
 def check_outside_outputs(source: Path) -> None:
