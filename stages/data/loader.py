@@ -154,7 +154,7 @@ class Loader(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
         chosen = order.numbers[first : first + self._size]
         labels = self.labels[chosen]
         if self.soft:
-            labels = np.eye(self.classes, dtype=np.float32)[labels]
+            labels = shares(labels, self.classes)
         # From 1, because to a seed sequence [seed, epoch] and [seed, epoch, 0] are the same.
         rng = np.random.default_rng([self._seed or 0, epoch, number + 1])
         images = _Images(self._rows, chosen)

@@ -168,7 +168,7 @@ def overfitting(
     keep = (
         f"the weights of epoch {delivered:.0f} were kept"
         if delivered < epoch[-1]
-        else "train.keep: best or train.early_stopping keep the best weights"
+        else "train.keep: best keeps the best weights"
     )
     return Finding(
         f"overfitting from epoch {epoch[least]:.0f} on",

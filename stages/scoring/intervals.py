@@ -30,6 +30,10 @@ def macro_f1(predictions: Predictions, level: float) -> Interval:
     the percentile bootstrap. A resample leaves out images of small classes, which lowers their F1: of 1,000
     classes with 5 images each, the 95 % interval of 0.744 is 0.710 to 0.736, and one in ten covers.
 
+    The interval has Wilson's form, for as many images as give an accuracy of that value this variance. The
+    symmetric one, value plus and minus, has no width where no image is wrong, and covers 0.64 of 20 images
+    at an accuracy of 0.95.
+
     Args:
         predictions: Of one split.
         level: One minus the confidence: 0.05 gives the 95 % interval.
@@ -37,9 +41,6 @@ def macro_f1(predictions: Predictions, level: float) -> Interval:
     Returns:
         The lower and the upper bound, within 0 to 1.
     """
-    # As in metrics.interval.
-    from scipy.special import ndtri
-
     of_class = metrics.per_class(predictions)
     present = of_class.support > 0
     labels, predicted = predictions.labels, predictions.predicted
@@ -47,6 +48,7 @@ def macro_f1(predictions: Predictions, level: float) -> Interval:
     # F1 is 0 for a class without images, which takes it out of the second term.
     change = 2 * predictions.correct - of_class.f1[labels]
     influence = (change / counts[labels] - of_class.f1[predicted] / counts[predicted]) / present.sum()
-    half = float(ndtri(1 - level / 2)) * float(np.sqrt((influence**2).sum()))
-    middle = float(of_class.f1[present].mean())
-    return max(middle - half, 0.0), min(middle + half, 1.0)
+    variance = float((influence**2).sum())
+    value = float(of_class.f1[present].mean())
+    images = value * (1 - value) / variance if variance else float(len(labels))
+    return metrics.wilson(value, images, level)

@@ -91,10 +91,14 @@ class Predictions:
         """The share of images whose label is among the min(k, K) most probable classes.
 
         Equal probabilities count in the order of the classes. scikit-learn's top_k_accuracy_score would take
-        two classes only as one column of scores.
+        two classes only as one column of scores. The label's rank is counted: to sort all classes takes three
+        times the memory of the probabilities.
         """
-        best = np.argsort(-self.probabilities, axis=1, kind="stable")[:, :k]
-        return float((best == self.labels[:, None]).any(axis=1).mean())
+        label, classes = self.labels[:, None], np.arange(self.probabilities.shape[1])
+        own = np.take_along_axis(self.probabilities, label, axis=1)
+        before = (self.probabilities > own).sum(axis=1)
+        before += ((self.probabilities == own) & (classes < label)).sum(axis=1)
+        return float((before < k).mean())
 
     def recall(self) -> dict[int, float]:
         """Class index → the share of its images that are classified correctly; of classes with images."""

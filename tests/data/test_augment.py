@@ -1,5 +1,6 @@
 """What augmentation does to images: by hand on marked pixels, and against Keras' ImageDataGenerator."""
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from stages.data.augment import Augment, augment_batch, colour, geometry, mix
+from stages.data.augment import Augment, augment_batch, colour, geometry, mix, shares
 
 CONF = Path(__file__).parents[2] / "conf"
 OFF = yaml.safe_load((CONF / "augment" / "base.yaml").read_text(encoding="utf-8"))
@@ -150,9 +151,36 @@ def test_a_resized_crop_stays_inside_and_has_at_least_its_share() -> None:
     corners = places @ np.array([[-0.5, -0.5, 1], [9.5, 9.5, 1]]).T
     assert corners[:, :, 0].min() >= -0.5 - 1e-9
     assert (corners[:, :, 1] <= np.array([39.5, 29.5]) + 1e-9).all()
-    shares = (corners[:, :, 1] - corners[:, :, 0]).prod(axis=1) / 1200
-    assert 0.25 - 1e-9 <= shares.min() < 0.3
-    assert shares.max() > 0.9
+    areas = (corners[:, :, 1] - corners[:, :, 0]).prod(axis=1) / 1200
+    assert 0.25 - 1e-9 <= areas.min() < 0.3
+    assert areas.max() > 0.9
+
+
+@pytest.mark.parametrize(
+    ("side", "share"), [((64, 64), 1.0), ((64, 64), 0.8), ((64, 256), 0.9), ((256, 64), 0.5)]
+)
+def test_a_resized_crop_that_would_be_beyond_the_image_keeps_its_area(
+    side: tuple[int, int], share: float
+) -> None:
+    """Of a square image, a crop of at least all of it was 0.93 of it."""
+    images, still = np.zeros((500, *side, 3), np.uint8), np.zeros((500, 2), np.bool_)
+    places = geometry.matrices(augment(resized_crop=share), images, (10, 10), still, rng())
+    corners = places @ np.array([[-0.5, -0.5, 1], [9.5, 9.5, 1]]).T
+    areas = (corners[:, :, 1] - corners[:, :, 0]).prod(axis=1) / np.prod(side)
+    assert share - 1e-9 <= areas.min() < share + 0.05
+    assert corners[:, :, 0].min() >= -0.5 - 1e-9
+    assert (corners[:, :, 1] <= np.array(side[::-1]) - 0.5 + 1e-9).all()
+
+
+def test_labels_as_shares_take_no_table_of_all_pairs_of_classes() -> None:
+    labels = np.array([4999, 0])
+    tracemalloc.start()
+    of_class = shares(labels, 5000)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (of_class.argmax(axis=1) == labels).all()
+    assert of_class.sum() == 2
+    assert peak < 1_000_000
 
 
 def test_colours_change_within_their_ranges() -> None:

@@ -58,6 +58,12 @@ def test_rank_k_is_rank_of_all_where_there_are_fewer_classes() -> None:
 def test_rank_5_of_more_classes_leaves_the_sixth_out() -> None:
     falling = np.array([[0.3, 0.25, 0.2, 0.1, 0.08, 0.05, 0.02]])
     assert predictions_of(np.array([4]), falling).top_accuracy(5) == 1.0
+    # As sorted: equal probabilities in the order of the classes.
+    draw = np.random.default_rng(0)
+    tied, label = draw.integers(0, 4, (500, 9)).astype(np.float32), draw.integers(0, 9, 500)
+    for k in (1, 3, 9):
+        best = np.argsort(-tied, axis=1, kind="stable")[:, :k]
+        assert predictions_of(label, tied).top_accuracy(k) == (best == label[:, None]).any(axis=1).mean()
     assert predictions_of(np.array([5]), falling).top_accuracy(5) == 0.0
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -46,6 +47,15 @@ def test_a_late_steepest_fall_is_not_suggested_above_a_tenth_of_the_rate_with_th
     result = RangeTest(rates, [2.3, 2.2, 2.1, 1.6, 1.2, 0.8, 2.2])
     assert result.steepest > result.tenth_of_lowest
     assert result.suggested == result.tenth_of_lowest == pytest.approx(0.02)
+
+
+def test_a_lucky_first_batch_is_no_lowest_loss() -> None:
+    """A tenth of the lowest rate, 1e-7, was suggested: the first average is that of one batch."""
+    rates = np.geomspace(1e-6, 10, 40).tolist()
+    losses = [0.1, 1.0, *[2.0] * 22, *np.linspace(2.0, 0.8, 10), *[5.0] * 6]
+    result = RangeTest(rates, losses)
+    assert result.tenth_of_lowest == pytest.approx(rates[33] / 10)
+    assert result.suggested > 1e-3
 
 
 def test_a_loss_that_never_falls_is_no_answer() -> None:

@@ -121,6 +121,8 @@ def _windows(
     area = rng.uniform(params.resized_crop, 1, count) * full_extent.prod()
     # Width over height as in Szegedy et al., arXiv:1409.4842.
     aspect = np.exp(rng.uniform(math.log(3 / 4), math.log(4 / 3), count))
+    # Where the window would be beyond the image, the aspect gives way, not the area.
+    aspect = np.clip(aspect, area / full_extent[1] ** 2, full_extent[0] ** 2 / area)
     extent = np.minimum(np.sqrt(np.stack([area * aspect, area / aspect], axis=1)), full_extent)
     return rng.random((count, 2)) * (full_extent - extent), extent / np.array(shape[::-1])
 

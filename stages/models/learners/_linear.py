@@ -6,8 +6,8 @@ scores of rows the model has not learnt from (temperature scaling: C. Guo et al.
 Neural Networks, ICML 2017), here those of three folds of the train split. The order of the classes, and so
 the accuracy, does not change. It triples the training.
 
-scikit-learn's CalibratedClassifierCV(method="temperature", ensemble=False) does the same with the whole split
-in memory. SGDClassifier's own probabilities would not do: on raw pixels several classes have probability 1.
+scikit-learn's CalibratedClassifierCV(method="temperature", ensemble=False) does nearly the same with the whole
+split in memory. SGDClassifier's own probabilities would not do: on raw pixels several classes have probability 1.
 """
 
 from typing import TYPE_CHECKING, TypeVar
@@ -97,6 +97,10 @@ def scores(estimator: "BaseEstimator", rows: Rows) -> NDArray[np.float64]:
 def temperature(scores: NDArray[np.float64], labels: Labels) -> float:
     """Find the positive number by which scores (N, K) are divided for the lowest log loss of their softmax.
 
+    One row more counts, whose label is each of the classes in equal shares: where all rows are right, the
+    loss falls with the temperature without an end, and probabilities would become 0 and 1. Platt's targets
+    (Probabilistic Outputs for Support Vector Machines, 1999) do the same for two classes.
+
     Args:
         scores: distances (N, K).
         labels: class indices (N,).
@@ -110,6 +114,8 @@ def temperature(scores: NDArray[np.float64], labels: Labels) -> float:
 
     def loss(power: float) -> float:
         scaled = scores / (spread * 10**power)
-        return float(np.mean(logsumexp(scaled, axis=1) - scaled[np.arange(len(labels)), labels]))
+        log_probabilities = scaled - logsumexp(scaled, axis=1, keepdims=True)
+        # Of the row more, the mean over all rows.
+        return -float(log_probabilities[np.arange(len(labels)), labels].sum() + log_probabilities.mean())
 
     return spread * 10 ** float(minimize_scalar(loss, bounds=_RANGE, method="bounded").x)

@@ -215,7 +215,7 @@ def last_layers(body: "list[keras.Layer]", unfreeze: str | float) -> "list[keras
         unfreeze: the first layer's name, or the share of layers.
 
     Raises:
-        LearnerError: no layer with weights has this name.
+        LearnerError: no layer with weights has this name, or none that learns is chosen.
     """
     import keras
 
@@ -230,4 +230,11 @@ def last_layers(body: "list[keras.Layer]", unfreeze: str | float) -> "list[keras
         start = names.index(unfreeze)
     else:
         start = len(body) - max(1, round(unfreeze * len(body)))
-    return [layer for layer in body[start:] if not isinstance(layer, keras.layers.BatchNormalization)]
+    layers = [layer for layer in body[start:] if not isinstance(layer, keras.layers.BatchNormalization)]
+    if not layers:
+        chosen = ", ".join(names[start:])
+        raise LearnerError(
+            f"fine_tune.unfreeze is {unfreeze!r}; it must choose more than batch normalization, which does not "
+            f"learn: {chosen}"
+        )
+    return layers

@@ -6,7 +6,6 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from stages.common.section import Section
-from stages.models.training import schedules
 from stages.models.training.schedules import Rate, Schedule, Segments
 
 if TYPE_CHECKING:
@@ -122,9 +121,11 @@ def build(params: AnyOptimizer, epoch: int, total: int) -> "keras.optimizers.Opt
         total: steps of the training.
 
     Raises:
-        LearnerError: the schedule does not fit, as `schedules.build`.
+        LearnerError: the schedule does not fit, as `rates.build`.
     """
     import keras
+
+    from stages.models.training import rates
 
     classes = {
         "sgd": keras.optimizers.SGD,
@@ -137,5 +138,5 @@ def build(params: AnyOptimizer, epoch: int, total: int) -> "keras.optimizers.Opt
     }
     own = params.model_dump(exclude={"kind", "learning_rate", "schedule", "ema_momentum"})
     averaging = {"use_ema": True, "ema_momentum": params.ema_momentum} if params.ema_momentum else {}
-    rate = schedules.build(params.schedule, params.learning_rate, epoch, total)
+    rate = rates.build(params.schedule, params.learning_rate, epoch, total)
     return classes[params.kind](rate, **own, **averaging)

@@ -8,7 +8,7 @@ import keras
 from stages.common import log, ranks
 from stages.common.history import CHECKPOINTS, History, OnEpoch
 from stages.data.loader import Loader
-from stages.models.training import callbacks, epoch_checkpoints, saving, schedules, snapshots
+from stages.models.training import callbacks, epoch_checkpoints, rates, saving, schedules, snapshots
 from stages.models.training.callbacks import Best, Span
 from stages.models.training.checkpoints import State
 from stages.models.training.interruption import Interruption
@@ -52,7 +52,7 @@ def callbacks_of(shared: Shared, phase: Phase, state: State | None) -> list[kera
     averaging = keras.callbacks.SwapEMAWeights() if phase.optimizer.ema_momentum else None
     # Keras would look for it among the metrics, which a training that resumes may not have built yet.
     mode = "max" if settings.monitor == "val_accuracy" else "min"
-    replayed = schedules.callbacks(schedule, settings.monitor, mode)
+    replayed = rates.callbacks(schedule, settings.monitor, mode)
     if stopping := settings.early_stopping:
         replayed.append(
             keras.callbacks.EarlyStopping(settings.monitor, stopping.min_delta, stopping.patience, mode=mode)

@@ -13,6 +13,8 @@ from stages.data.loader import Loader
 LOWEST, HIGHEST = 1e-6, 10.0
 # The loss of a batch is noisy: it is averaged with those before it, which count less by this factor a step.
 _SMOOTHING = 0.95
+# The share of the rates in which the average fills up; the first value is the loss of one batch.
+_FILLING = 0.1
 # A smoothed loss this many times the lowest does not fall again.
 _DIVERGED = 4.0
 
@@ -25,23 +27,26 @@ class RangeTest:
     losses: list[float]
 
     @property
+    def _filled(self) -> int:
+        """The number of the first rate whose average counts."""
+        return int(_FILLING * len(self.rates))
+
+    @property
     def steepest(self) -> float:
         """The rate at which the loss falls fastest on the logarithmic scale.
 
         Raises:
             LearnerError: the loss never falls.
         """
-        # The first tenth is the average filling up.
-        skipped = len(self.rates) // 10
-        slopes = np.gradient(self.losses, np.log(self.rates))[skipped:]
+        slopes = np.gradient(self.losses, np.log(self.rates))[self._filled :]
         if not len(slopes) or slopes.min() >= 0:
             raise LearnerError("the loss falls at no learning rate; look at the data and at normalize")
-        return self.rates[skipped + int(slopes.argmin())]
+        return self.rates[self._filled + int(slopes.argmin())]
 
     @property
     def tenth_of_lowest(self) -> float:
         """A tenth of the rate with the lowest loss: the highest that is likely to train well."""
-        return self.rates[int(np.argmin(self.losses))] / 10
+        return self.rates[self._filled + int(np.argmin(self.losses[self._filled :]))] / 10
 
     @property
     def suggested(self) -> float:

@@ -1,23 +1,20 @@
 """Learning-rate schedules: how the optimizer's learning rate changes, step by step.
 
 A schedule is a function of the optimizer's own count of steps, so it resumes with the training. The
-name alone takes a schedule's defaults: `schedule: cosine` is `schedule: {kind: cosine}`.
+name alone takes a schedule's defaults: `schedule: cosine` is `schedule: {kind: cosine}`. rates.py makes
+Keras' objects of them.
 """
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from stages.common.errors import LearnerError
 from stages.common.section import Fraction, Positive, Section
 from stages.models.training.durations import Duration
 
-if TYPE_CHECKING:
-    import keras
-
 Rate = Annotated[float, Field(gt=0)]
-_ORDER = "segments must end one after the other"
+ORDER = "segments must end one after the other"
 
 
 class Constant(Section):
@@ -56,13 +53,13 @@ class InverseTime(Section):
 
 
 class Polynomial(Section):
-    """Down to `end` at the last step, as (1 - share done)^power; power 1 is linear.
+    """Down to `end` after the last step, as (1 - share done)^power; power 1 is linear.
 
     Practitioner Bundle ch. 11 and 12, which lower the rate once an epoch; here it falls with every step.
 
     Attributes:
         power: of the share that is left; 1 is linear.
-        end: the rate at the last step.
+        end: the rate after the last step.
     """
 
     kind: Literal["polynomial"]
@@ -71,14 +68,14 @@ class Polynomial(Section):
 
 
 class Cosine(Section):
-    """Half a cosine down to `end` at the last step, after a linear rise from 0 during `warmup`.
+    """Half a cosine down to `end` after the last step, after a linear rise from 0 during `warmup`.
 
     With several `cycles` the rate starts anew in each, as in Loshchilov and Hutter, SGDR (2017); warm-up as
     in Goyal et al. (2017).
 
     Attributes:
         warmup: how long the rate rises in a line from 0; null: not at all.
-        end: the rate at the end of each cycle.
+        end: the rate after the last step of each cycle.
         cycles: how many times the rate falls.
     """
 
@@ -150,11 +147,11 @@ class Segments(Section):
 
     @model_validator(mode="after")
     def _check_order(self) -> Self:
-        # An epoch and a step cannot be compared before the batches are counted; `build` does it then.
+        # An epoch and a step cannot be compared before the batches are counted; `rates.build` does it then.
         for unit in ("until_epoch", "until_step"):
             ends = [end for segment in self.segments if (end := getattr(segment, unit)) is not None]
             if ends != sorted(set(ends)):
-                raise PydanticCustomError("segments", _ORDER)
+                raise PydanticCustomError("segments", ORDER)
         return self
 
 
@@ -163,14 +160,14 @@ def _named(value: Any) -> Any:
 
 
 AnySchedule: TypeAlias = Constant | Step | InverseTime | Polynomial | Cosine | Plateau | Segments
-_Rate: TypeAlias = "float | keras.optimizers.schedules.LearningRateSchedule"
 Schedule = Annotated[AnySchedule, Field(discriminator="kind"), BeforeValidator(_named)]
 
 
 def check_fits(schedule: AnySchedule, training: Duration, optimizer: str, phase: str) -> None:
     """Refuse a schedule that cannot fit into the training, where both are in epochs or both in steps.
 
-    `build` compares epochs with steps, too; it knows how many an epoch has, but runs after all other stages.
+    `rates.build` compares epochs with steps, too; it knows how many an epoch has, but runs after all other
+    stages.
 
     Args:
         schedule: of any kind here.
@@ -210,98 +207,6 @@ def check_fits(schedule: AnySchedule, training: Duration, optimizer: str, phase:
         )
 
 
-def build(schedule: AnySchedule, rate: float, epoch: int, total: int) -> _Rate:
-    """Make the learning rate of a Keras optimizer.
-
-    Args:
-        schedule: of any kind here.
-        rate: the learning rate that it starts from.
-        epoch: steps per epoch.
-        total: steps of the training.
-
-    Returns:
-        A number, or a schedule of Keras.
-
-    Raises:
-        LearnerError: a warm-up or segments do not fit into the training.
-    """
-    from keras.optimizers import schedules as ks
-
-    match schedule:
-        case Step(factor=factor, every=every, first=first):
-            starts = range((first or every).in_steps(epoch), total, every.in_steps(epoch))
-            return _piecewise(list(starts), [rate * factor**drop for drop in range(len(starts) + 1)])
-        case InverseTime(decay=decay):
-            return ks.InverseTimeDecay(rate, decay_steps=1, decay_rate=decay)
-        case Polynomial(power=power, end=end):
-            return ks.PolynomialDecay(rate, decay_steps=total, end_learning_rate=end, power=power)
-        case Cosine(warmup=warmup):
-            return _cosine(schedule, rate, warmup.in_steps(epoch) if warmup else 0, total)
-        case Segments(segments=segments):
-            return _segments(segments, epoch, total)
-        case _:
-            return rate
-
-
 def cycles(schedule: AnySchedule) -> int:
     """The number of times that the rate falls from its start to its end."""
     return schedule.cycles if isinstance(schedule, Cosine) else 1
-
-
-def callbacks(schedule: AnySchedule, monitor: str, mode: str) -> "list[keras.callbacks.Callback]":
-    """The Keras callbacks that this schedule needs; they read each epoch's figures.
-
-    Args:
-        schedule: of any kind here.
-        monitor: the series that a plateau looks at.
-        mode: whether its `min` or its `max` is the best.
-    """
-    import keras
-
-    if not isinstance(schedule, Plateau):
-        return []
-    return [
-        keras.callbacks.ReduceLROnPlateau(
-            monitor,
-            mode=mode,
-            factor=schedule.factor,
-            patience=schedule.patience,
-            min_lr=schedule.end,
-            cooldown=0,
-        )
-    ]
-
-
-def _cosine(schedule: Cosine, rate: float, warmup: int, total: int) -> _Rate:
-    from keras.optimizers import schedules as ks
-
-    if warmup >= total:
-        raise LearnerError(f"optimizer.schedule.warmup is {warmup} steps; the training has {total}")
-    alpha = schedule.end / rate
-    if schedule.cycles > 1:
-        return ks.CosineDecayRestarts(rate, total / schedule.cycles, t_mul=1.0, alpha=alpha)
-    if not warmup:
-        return ks.CosineDecay(rate, decay_steps=total, alpha=alpha)
-    return ks.CosineDecay(0.0, total - warmup, alpha=alpha, warmup_target=rate, warmup_steps=warmup)
-
-
-def _segments(segments: list[Segment], epoch: int, total: int) -> _Rate:
-    ends = [segment.end(epoch) for segment in segments]
-    if ends != sorted(set(ends)):
-        raise LearnerError(f"optimizer.schedule.{_ORDER}")
-    if ends[-1] < total:
-        raise LearnerError(
-            f"optimizer.schedule.segments end after {ends[-1]} steps; the training has {total}, "
-            f"{epoch} an epoch"
-        )
-    return _piecewise(ends[:-1], [segment.learning_rate for segment in segments])
-
-
-def _piecewise(starts: list[int], rates: list[float]) -> _Rate:
-    """`rates[i + 1]` from step `starts[i]` on, counted from 0."""
-    from keras.optimizers import schedules as ks
-
-    if not starts:
-        return rates[0]
-    # Keras means the last step of a rate, not the first of the next one.
-    return ks.PiecewiseConstantDecay([start - 1 for start in starts], rates)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stages.data.augment import Augment, augment_batch, mix
+from stages.data.augment import Augment, augment_batch, mix, shares
 from stages.data.store import Reader
 
 if TYPE_CHECKING:
@@ -36,6 +36,6 @@ def sheet(rows: Reader, augment: Augment, patch: Sequence[int] | None) -> "Figur
         rng = np.random.default_rng(version)
         changed = augment_batch(images, augment, rng, size)
         if augment.soft:
-            changed, _ = mix(changed, np.eye(len(classes), dtype=np.float32)[labels], augment, rng)
+            changed, _ = mix(changed, shares(labels, len(classes)), augment, rng)
         columns.append(changed)
     return charts.contact_sheet(columns, [classes[label] for label in labels.tolist()])

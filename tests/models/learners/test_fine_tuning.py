@@ -54,7 +54,6 @@ def test_a_share_is_of_the_layers_with_weights_and_batch_normalization_stays() -
     everything = fine_tuning.last_layers(body, 1.0)
     assert len(everything) == sum(not isinstance(layer, keras.layers.BatchNormalization) for layer in body)
     assert fine_tuning.last_layers(body, 0.25) == everything[-len(fine_tuning.last_layers(body, 0.25)) :]
-    assert [layer.name for layer in fine_tuning.last_layers(body, 0.001)] == []
     assert [layer.name for layer in fine_tuning.last_layers(body, "Conv_1")] == ["Conv_1"]
 
 
@@ -144,6 +143,14 @@ def test_a_layer_that_is_not_there_is_refused_with_some_that_are() -> None:
         LearnerError, match=r"is 'block_16_projct'; no layer .* similar names: block_16_project"
     ):
         fine_tuning.last_layers(body, "block_16_projct")
+
+
+@pytest.mark.parametrize("unfreeze", [0.001, "Conv_1_bn"])
+def test_batch_normalization_alone_is_nothing_to_fine_tune(unfreeze: str | float) -> None:
+    """The second phase trained the head on, without a word."""
+    _, body = fine_tuning.build(params(), SHAPE, 3)
+    with pytest.raises(LearnerError, match="more than batch normalization, which does not learn: Conv_1_bn"):
+        fine_tuning.last_layers(body, unfreeze)
 
 
 def test_weights_of_a_file_are_checked(tmp_path: Path) -> None:

@@ -1,12 +1,15 @@
 """Learning rates, step by step, as the books print them."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from stages.common.errors import LearnerError
+from stages.models.training import rates as keras_rates
 from stages.models.training import schedules
 
 adapter: TypeAdapter[schedules.AnySchedule] = TypeAdapter(schedules.Schedule)
@@ -14,7 +17,7 @@ adapter: TypeAdapter[schedules.AnySchedule] = TypeAdapter(schedules.Schedule)
 
 def rates(schedule: Any, rate: float, *, epoch: int, epochs: int) -> list[float]:
     """The learning rate of every step of a training."""
-    schedule_of_rates = schedules.build(adapter.validate_python(schedule), rate, epoch, epoch * epochs)
+    schedule_of_rates = keras_rates.build(adapter.validate_python(schedule), rate, epoch, epoch * epochs)
     if isinstance(schedule_of_rates, float):
         return [schedule_of_rates] * (epoch * epochs)
     return [float(keras.ops.convert_to_numpy(schedule_of_rates(step))) for step in range(epoch * epochs)]
@@ -66,6 +69,35 @@ def test_a_cosine_of_several_cycles_starts_anew_in_each() -> None:
     assert actual[:8] == pytest.approx(rates("cosine", 1.0, epoch=4, epochs=2), abs=1e-6)
     with pytest.raises(ValidationError, match="warmup and several cycles exclude each other"):
         adapter.validate_python({"kind": "cosine", "cycles": 2, "warmup": {"epochs": 1}})
+
+
+@pytest.mark.parametrize("cycle", [41, 47, 55])
+def test_every_cycle_starts_with_the_whole_rate_in_compiled_code(cycle: int) -> None:
+    """Keras' restarts came one step late: the first step of a cycle had the lowest rate."""
+    schedule: Any = keras_rates.build(
+        adapter.validate_python({"kind": "cosine", "cycles": 3}), 0.1, cycle, 3 * cycle
+    )
+    compiled = compiled_schedule(schedule)
+    assert [compiled(start) for start in (0, cycle, 2 * cycle)] == pytest.approx([0.1] * 3)
+    assert compiled(2 * cycle - 1) < 0.001
+
+
+def compiled_schedule(schedule: Any) -> Callable[[int], float]:
+    if keras.backend.backend() == "jax":
+        import jax
+
+        function = jax.jit(schedule)
+    else:
+        import tensorflow
+
+        function = tensorflow.function(schedule, jit_compile=True)
+    return lambda step: float(keras.ops.convert_to_numpy(function(keras.ops.convert_to_tensor(step))))
+
+
+def test_a_schedule_of_many_drops() -> None:
+    """999 drops took 5.6 s to trace and 6.5 ms a step."""
+    actual = rates({"kind": "step", "factor": 0.999, "every": {"steps": 1}}, 1.0, epoch=1000, epochs=1)
+    assert actual == pytest.approx(0.999 ** np.arange(1000), rel=1e-5)
 
 
 def test_segments_change_the_rate_at_their_ends() -> None:
