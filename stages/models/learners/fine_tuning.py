@@ -234,7 +234,7 @@ def last_layers(body: "list[keras.Layer]", unfreeze: str | float) -> "list[keras
     if not layers:
         chosen = ", ".join(names[start:])
         raise LearnerError(
-            f"fine_tune.unfreeze is {unfreeze!r}; it must choose more than batch normalization, which does not "
+            f"fine_tune.unfreeze is {unfreeze!r}; must choose more than batch normalization, which does not "
             f"learn: {chosen}"
         )
     return layers
