@@ -42,7 +42,7 @@ export $(WORDS)
 # $(call need,VARIABLE,what to name,an example)
 need = $(if $($(1)),:,echo 'error: name $(2): make $@ $(1)=$(3)' >&2; exit 1)
 
-# Of a recipe or of params.yaml, changed by SET.
+# SET changes the recipe, or the default one. Without both, params.yaml is as it is.
 params = $${RECIPE:+--recipe "$$RECIPE"} $${SET:+--set "$$SET"}
 
 .DEFAULT_GOAL := help

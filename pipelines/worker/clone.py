@@ -89,10 +89,7 @@ def _configure(root: Path, job: Job) -> None:
         # Spares each task the advice to add dvc.lock to git.
         "autostage = true",
         *([f"remote = {job.remote}"] if job.remote else []),
-        "[cache]",
-        # Files of many gigabytes are not copied. Linked files are read only; stages write by renaming.
-        "type = reflink,hardlink,symlink,copy",
-        *([f"dir = {job.cache}"] if job.cache else []),
+        *(["[cache]", f"dir = {job.cache}"] if job.cache else []),
     ]
     (root / ".dvc" / "config.local").write_text("\n".join(lines) + "\n", encoding="utf-8")
     outside = {DATA: job.data} if job.data and not (root / DATA).exists() else {}

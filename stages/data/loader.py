@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from stages.common.limits import cores
 from stages.data import crops, order
-from stages.data.augment import ALL, Augment, augment_batch, mix
+from stages.data.augment import ALL, Augment, augment_batch, mix, shares
 from stages.data.crops import Patch, Pixels
 from stages.data.order import Order
 from stages.data.store import Reader

@@ -31,7 +31,8 @@ def find_learning_rate(
 
     Args:
         member: A member whose learner is a network: a key of `models`.
-        recipe: A file of conf/recipe, without its ending; by default params.yaml as it is.
+        recipe: A file of conf/recipe, without its ending; by default params.yaml as it is, with `set` the
+            default recipe.
         set: `KEY=VALUE` words, separated by blanks, as -S of `dvc exp run`.
 
     Raises:

@@ -75,8 +75,7 @@ def _head(name: str, base: str) -> list[str]:
         f"recipe: {name}",
         "",
         '# All other values are the base\'s. Those in comments are often changed: remove the "# " of the key',
-        "# and of the keys above it. make explain KEY=resize.size says more; docs/reference/params.md has",
-        "# every key.",
+        "# and of the keys above it. make explain KEY=resize.size says more; params.yaml has every key.",
         "",
     ]
 

@@ -25,7 +25,8 @@ def preview(*, recipe: str | None = None, set: str = "") -> None:  # noqa: A002 
     """Pack images and draw augmented training images into reports/preview.
 
     Args:
-        recipe: A file of conf/recipe, without its ending; by default params.yaml as it is.
+        recipe: A file of conf/recipe, without its ending; by default params.yaml as it is, with `set` the
+            default recipe.
         set: `KEY=VALUE` words, separated by blanks, as -S of `dvc exp run`.
 
     Raises:

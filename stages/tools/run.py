@@ -45,7 +45,8 @@ def run(
 
     Args:
         data: Images of one's own: a folder, an archive, a CSV file or a file of arrays.
-        recipe: A file of conf/recipe, without its ending; by default params.yaml as it is.
+        recipe: A file of conf/recipe, without its ending; by default params.yaml as it is, with `set` the
+            default recipe.
         set: `KEY=VALUE` words, separated by blanks, as -S of `dvc exp run`.
         verbose: Show DVC's own messages and commands, and what libraries print.
         dry_run: Stop before the pipeline starts.

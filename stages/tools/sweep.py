@@ -64,7 +64,8 @@ def search(
 
     Args:
         member: A key of `models`.
-        recipe: A file of conf/recipe, without its ending; by default params.yaml as it is.
+        recipe: A file of conf/recipe, without its ending; by default params.yaml as it is, with `set` the
+            default recipe.
         set: `KEY=VALUE` words, separated by blanks, as -S of `dvc exp run`.
         space: The file with the ranges to search.
         trials: How many trials to run.

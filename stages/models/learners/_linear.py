@@ -6,8 +6,9 @@ scores of rows the model has not learnt from (temperature scaling: C. Guo et al.
 Neural Networks, ICML 2017), here those of three folds of the train split. The order of the classes, and so
 the accuracy, does not change. It triples the training.
 
-scikit-learn's CalibratedClassifierCV(method="temperature", ensemble=False) does nearly the same with the whole
-split in memory. SGDClassifier's own probabilities would not do: on raw pixels several classes have probability 1.
+scikit-learn's CalibratedClassifierCV(method="temperature", ensemble=False) does nearly the same with the
+whole split in memory. SGDClassifier's own probabilities would not do: on raw pixels several classes have
+probability 1.
 """
 
 from typing import TYPE_CHECKING, TypeVar
