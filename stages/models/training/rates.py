@@ -22,6 +22,7 @@ from stages.models.training.schedules import (
 Rate: TypeAlias = float | ks.LearningRateSchedule
 
 
+@keras.saving.register_keras_serializable(package="convoy")
 class Piecewise(ks.LearningRateSchedule):  # type: ignore[misc]
     """Another constant rate from given steps on.
 
@@ -44,21 +45,38 @@ class Piecewise(ks.LearningRateSchedule):  # type: ignore[misc]
         begun = keras.ops.greater_equal(keras.ops.cast(step, "int64"), self._starts)
         return keras.ops.take(self._rates, keras.ops.sum(keras.ops.cast(begun, "int32")))
 
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments; a copy of a compiled network is made from them."""
+        return {"starts": self._starts.tolist(), "rates": self._rates.tolist()}
 
+
+@keras.saving.register_keras_serializable(package="convoy")
 class Cycles(ks.LearningRateSchedule):  # type: ignore[misc]
-    """A falling rate that starts anew in each of several cycles of the same length.
+    """Half a cosine down, anew in each of several cycles of the same length.
 
     Keras' CosineDecayRestarts divides floats: where a cycle has 41, 47 or 55 steps, compiled code computes
     less than one at its end, so that the next cycle's first step has the lowest rate.
     """
 
-    def __init__(self, fall: ks.LearningRateSchedule, cycles: int, total: int) -> None:
-        """Take a schedule of `total` steps, which is run through `cycles` times in as many."""
-        self._fall, self._cycles, self._total = fall, cycles, total
+    def __init__(self, rate: float, alpha: float, cycles: int, total: int) -> None:
+        """Take what a cycle is.
+
+        Args:
+            rate: of the first step of each cycle.
+            alpha: the share of it that a cycle ends with.
+            cycles: how many there are.
+            total: steps of all cycles.
+        """
+        self._rate, self._alpha, self._cycles, self._total = rate, alpha, cycles, total
+        self._fall = ks.CosineDecay(rate, total, alpha=alpha)
 
     def __call__(self, step: Any) -> Any:
         """Return the rate of a step, a scalar float32."""
         return self._fall(keras.ops.mod(keras.ops.cast(step, "int64") * self._cycles, self._total))
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments; a copy of a compiled network is made from them."""
+        return {"rate": self._rate, "alpha": self._alpha, "cycles": self._cycles, "total": self._total}
 
 
 def build(schedule: AnySchedule, rate: float, epoch: int, total: int) -> Rate:
@@ -122,8 +140,9 @@ def _cosine(schedule: Cosine, rate: float, warmup: int, total: int) -> Rate:
     alpha = schedule.end / rate
     if warmup:
         return ks.CosineDecay(0.0, total - warmup, alpha=alpha, warmup_target=rate, warmup_steps=warmup)
-    fall = ks.CosineDecay(rate, decay_steps=total, alpha=alpha)
-    return Cycles(fall, schedule.cycles, total) if schedule.cycles > 1 else fall
+    if schedule.cycles > 1:
+        return Cycles(rate, alpha, schedule.cycles, total)
+    return ks.CosineDecay(rate, decay_steps=total, alpha=alpha)
 
 
 def _segments(segments: list[Segment], epoch: int, total: int) -> Rate:

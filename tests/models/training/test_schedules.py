@@ -82,6 +82,19 @@ def test_every_cycle_starts_with_the_whole_rate_in_compiled_code(cycle: int) -> 
     assert compiled(2 * cycle - 1) < 0.001
 
 
+@pytest.mark.parametrize(
+    "schedule",
+    [{"kind": "cosine", "cycles": 2, "end": 0.01}, {"kind": "step", "factor": 0.5, "every": {"steps": 2}}],
+)
+def test_a_schedule_is_copied_with_its_network(schedule: Any) -> None:
+    optimizer = keras.optimizers.SGD(keras_rates.build(adapter.validate_python(schedule), 0.1, 4, 8))
+    copy = keras.optimizers.SGD.from_config(optimizer.get_config())
+    for step in range(8):
+        optimizer.iterations.assign(step)
+        copy.iterations.assign(step)
+        assert float(optimizer.learning_rate) == pytest.approx(float(copy.learning_rate))
+
+
 def compiled_schedule(schedule: Any) -> Callable[[int], float]:
     if keras.backend.backend() == "jax":
         import jax
