@@ -26,8 +26,9 @@ WORDS-plan := RECIPE
 WORDS-replay := RUN
 WORDS-clean-up := YES DAYS
 WORDS := $(sort $(foreach name,$(filter WORDS-%,$(.VARIABLES)),$($(name))))
-# A mistyped word would be dropped, and something else would run. These are this file's own.
+# Variables of this file, which any target takes.
 SETTINGS := PYTHON VENV AIRFLOW BACKEND KERAS_BACKEND MLFLOW_ADDRESS
+# A word that the target does not take would be dropped, and something else would run.
 GOALS := $(or $(MAKECMDGOALS),help)
 TAKEN := $(strip $(foreach goal,$(GOALS),$(WORDS-$(goal))))
 OTHERS := $(filter-out $(SETTINGS) $(TAKEN),$(foreach word,$(.VARIABLES),\

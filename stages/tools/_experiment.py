@@ -44,8 +44,7 @@ def run(changes: Sequence[str], *targets: str, check: Callable[[Params], object]
     Args:
         changes: `KEY=VALUE` words of Hydra; without any, params.yaml stays as it is.
         *targets: Stages to run up to; without any, all stages.
-        check: What else must be right in the params, as the tool that reads the stages' outputs knows it; it
-            raises ParamsError.
+        check: Checks the params for what the tool needs besides; raises ParamsError.
 
     Raises:
         LockedError: Another run is under way in this folder.
