@@ -34,6 +34,8 @@ TAKEN := $(strip $(foreach goal,$(GOALS),$(WORDS-$(goal))))
 OTHERS := $(filter-out $(SETTINGS) $(TAKEN),$(foreach word,$(.VARIABLES),\
 	$(if $(filter command,$(firstword $(origin $(word)))),$(word))))
 $(if $(OTHERS),$(error make $(GOALS) takes no $(OTHERS); it takes: $(or $(TAKEN),no word)))
+$(foreach word,EMPTY YES VERBOSE,$(if $(filter-out 0 1,$($(word))),$(if $(filter command,$(firstword $(origin $(word)))),\
+	$(error $(word) is $($(word)); it is 1 or 0))))
 # Only words after `make TARGET` set these: a shell may have a variable DATA or RUN for something else. `value`, as
 # make would expand the $ in a path or in SET='key=${seed}'.
 $(foreach word,$(WORDS),$(eval override $(word) := $(if $(filter command,$(firstword $(origin $(word)))),$$(value $(word)))))

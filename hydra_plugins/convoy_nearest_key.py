@@ -36,10 +36,11 @@ def _load_configuration(self: ConfigLoaderImpl, *args: Any, **kwargs: Any) -> An
     try:
         return _load(self, *args, **kwargs)
     except MissingConfigException as error:
-        group, _, name = (error.missing_cfg_file or "").rpartition("/")
+        # Of `recipe=conf/recipe/digits`, the name is what follows recipe.
+        group, _, name = (error.missing_cfg_file or "").partition("/")
         if not group or not error.options:
             raise
-        nearest = difflib.get_close_matches(name, error.options, n=1)
+        nearest = difflib.get_close_matches(name.rpartition("/")[2], error.options, n=1)
         guess = f"did you mean {nearest[0]}?" if nearest else f"conf/{group} has {', '.join(error.options)}"
         message = f"there is no {group} {name}; {guess}"
         raise MissingConfigException(message, error.missing_cfg_file, error.options) from None

@@ -17,6 +17,7 @@ from tests.paths import ROOT
         ("extractors.hog.zzz=2", "extractors.hog has kind, cell, block, bins; ++extractors.hog.zzz=… adds"),
         ("zzz=2", "the top level has book, seed, "),
         ("recipe=flower17", "there is no recipe flower17; did you mean flowers17?"),
+        ("recipe=conf/recipe/flowers17", "there is no recipe conf/recipe/flowers17; did you mean flowers17?"),
         ("recipe=zzz", "there is no recipe zzz; conf/recipe has "),
     ],
 )

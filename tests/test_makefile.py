@@ -38,6 +38,19 @@ def test_a_mistyped_word_is_named_and_nothing_runs(word: str) -> None:
     assert not done.stdout
 
 
+@pytest.mark.parametrize(
+    "words", [["results-cache", "EMPTY=yes"], ["clean-up", "YES=true"], ["run", "VERBOSE=2"]]
+)
+def test_a_switch_is_1_or_0(words: list[str]) -> None:
+    """EMPTY=yes emptied nothing, without a word."""
+    done = subprocess.run(
+        ["make", *words], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=False
+    )
+    word, _, value = words[-1].partition("=")
+    assert done.returncode == 2
+    assert f"{word} is {value}; it is 1 or 0" in done.stderr
+
+
 def test_a_replay_removes_no_work_that_is_not_committed(tmp_path: Path) -> None:
     """DVC sets it aside without a word."""
     for words in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "First"]):

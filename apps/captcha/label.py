@@ -96,7 +96,11 @@ def _ask_labels(digits: list[Digit], ask: Ask) -> list[str] | None:
         key = ""
         while key not in (*DIGITS, "s", "q"):
             question = f"\n{DIGITS[0]}-{DIGITS[-1]}, s(kip), q(uit): "
-            key = ask("\n".join(_draw_blocks(digit.pixels)) + question).strip()
+            try:
+                key = ask("\n".join(_draw_blocks(digit.pixels)) + question).strip()
+            except EOFError:
+                # Ctrl-D, or a pipe that has ended.
+                key = "q"
         if key == "q":
             return None
         if key == "s":

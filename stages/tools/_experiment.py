@@ -1,12 +1,17 @@
 """`dvc exp run` with overrides, or `dvc repro`, for the tools that run the pipeline or some of its stages."""
 
 import shlex
+import shutil
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from stages.common.errors import ConvoyError, UsageError
+from stages.common.files import replace_atomically
 from stages.params import Params
 from stages.tools.check import load_checked
-from stages.tools.running import child, watching
+from stages.tools.running import child, composing, watching
+
+_PARAMS = Path("params.yaml")
 
 
 def words(text: str) -> list[str]:
@@ -35,29 +40,54 @@ def command(changes: Sequence[str], *options: str) -> list[str]:
     return ["dvc", "exp", "run", *options, *(word for change in changes for word in ("-S", change))]
 
 
-def run(changes: Sequence[str], *targets: str, check: Callable[[Params], object] | None = None) -> None:
-    """Check params and source, as DVC would wait for ever for a pipe, then run the stages.
+def run(changes: Sequence[str], *targets: str) -> None:
+    """Check params and source, as DVC would wait for ever for a pipe, then run the stages as an experiment.
 
     `dvc exp run` writes params.yaml before it takes DVC's lock, so a second run would change the params of
     one that is under way. It is refused first.
 
     Args:
-        changes: `KEY=VALUE` words of Hydra; without any, params.yaml stays as it is.
+        changes: `KEY=VALUE` words of Hydra.
         *targets: Stages to run up to; without any, all stages.
+
+    Raises:
+        LockedError: Another run is under way in this folder.
+        ParamsError: A param is wrong.
+        SourceError: The images cannot be used as they are.
+        ConvoyError: DVC fails.
+    """
+    with watching.reserved():
+        load_checked(changes)
+        _start(command(changes, *targets))
+
+
+def prepare(changes: Sequence[str], *targets: str, check: Callable[[Params], object]) -> None:
+    """Check params and source, and run the first stages, whose outputs a tool reads.
+
+    That is no experiment: in `dvc exp show`, it would have the metrics of an earlier run beside these params.
+
+    Args:
+        changes: `KEY=VALUE` words of Hydra, whose params are written into params.yaml; without any, it stays
+            as it is.
+        *targets: Stages to run up to.
         check: Checks the params for what the tool needs besides; raises ParamsError.
 
     Raises:
         LockedError: Another run is under way in this folder.
         ParamsError: A param is wrong, or `check` has raised it.
-        SourceError: DVC cannot read the source.
+        SourceError: The images cannot be used as they are.
         ConvoyError: DVC fails.
     """
     with watching.reserved():
-        checked = load_checked(changes)
-        if check is not None:
-            check(checked)
-        dvc = command(changes, *targets) if changes else ["dvc", "repro", *targets]
-        with child.started(dvc) as process:
-            status = process.wait()
+        check(load_checked(changes))
+        if changes:
+            with replace_atomically(_PARAMS) as partial:
+                shutil.copyfile(composing.NEXT, partial)
+        _start(["dvc", "repro", *targets])
+
+
+def _start(dvc: list[str]) -> None:
+    with child.started(dvc) as process:
+        status = process.wait()
     if status:
         raise ConvoyError(f"{' '.join(dvc)} failed; the last lines of its output have the reason")

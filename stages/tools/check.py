@@ -58,6 +58,7 @@ def load_checked(
         composing.compose(conf, overrides, composing.NEXT)
     checked = typed.load(composing.NEXT if overrides else params)
     checking.check_images(checked)
+    checking.check_reference(checked.audit.drift.reference)
     return checked
 
 

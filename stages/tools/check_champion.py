@@ -8,6 +8,8 @@ from stages.common.errors import ServingError
 from stages.common.files import read_json
 from stages.serving.registry import Registry
 
+_AGAIN = "judge again: dvc repro --single-item --force promote"
+
 
 def check_champion(verdict: Path = Path("reports/promotion.json")) -> None:
     """Check that the registry still has the champion that a verdict names.
@@ -24,11 +26,21 @@ def check_champion(verdict: Path = Path("reports/promotion.json")) -> None:
     """
     facts = read_json(verdict)
     champion = facts["challenger"] if facts["decision"] == "promoted" else facts["champion"]
-    if champion is None or facts["decision"] == "would be promoted":
+    name = facts["model"]
+    if facts["decision"] == "would be promoted":
         log.event("found_no_champion", decision=facts["decision"])
         return
-    name, uri = facts["model"], champion["uri"]
-    again = "judge again: dvc repro --single-item --force promote"
+    if champion is None:
+        with tracking.connected():
+            now = Registry(name).champion()
+        if now is None:
+            log.event("found_no_champion", decision=facts["decision"])
+        else:
+            log.warning(
+                "found_another_champion", verdict=verdict, named="none", champion=now.uri, next=_AGAIN
+            )
+        return
+    uri = champion["uri"]
     with tracking.connected():
         registry = Registry(name)
         now = registry.champion()
@@ -36,11 +48,11 @@ def check_champion(verdict: Path = Path("reports/promotion.json")) -> None:
             registry.get(uri.rpartition("/")[2])
         except ServingError:
             raise ServingError(
-                f"{verdict} names {uri} as champion, which the registry lacks; {again}"
+                f"{verdict} names {uri} as champion, which the registry lacks; {_AGAIN}"
             ) from None
     if now is None or now.uri != uri:
         log.warning(
-            "found_another_champion", verdict=verdict, named=uri, champion=now and now.uri, next=again
+            "found_another_champion", verdict=verdict, named=uri, champion=now and now.uri, next=_AGAIN
         )
     else:
         log.event("checked_champion", champion=uri)

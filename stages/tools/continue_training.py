@@ -15,6 +15,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Annotated
+
+from cyclopts import Parameter, validators
 
 from stages import cli, params
 from stages.common import log
@@ -34,8 +37,8 @@ _PARAMS = Path("params.yaml")
 def continue_training(
     member: str,
     *,
-    epochs: int,
-    learning_rate: float | None = None,
+    epochs: Annotated[int, Parameter(validator=validators.Number(gte=1))],
+    learning_rate: Annotated[float, Parameter(validator=validators.Number(gt=0))] | None = None,
     from_epoch: int | None = None,
     run: str | None = None,
     set: list[str] | None = None,  # noqa: A002 (the option's name)
@@ -63,7 +66,8 @@ def continue_training(
     if settings is None or not hasattr(settings, "start_from"):
         networks = [name for name, model in checked.models.items() if hasattr(model, "start_from")]
         raise ParamsError(
-            f"{member} is no network that is trained from scratch; allowed: {', '.join(networks) or 'none'}"
+            f"{member} is no network that is trained from scratch; params.yaml is of the recipe "
+            f"{checked.recipe}, which has: {', '.join(networks) or 'none'}"
         )
     with _folder(member, run) as folder:
         origin = _copied(folder, from_epoch)

@@ -29,7 +29,7 @@ def export(*, model: str, format: Format, to: Path) -> None:  # noqa: A002 (the 
     spec.json says what to do with an image first (resize, colours), the order of the classes, and the
     members' weights. Networks take uint8 images and normalize them themselves.
 
-    python -m stages.tools.export --model models:/digits@champion --format onnx --to exported
+    python -m stages.tools.export --model models:/lenet_captcha@champion --format onnx --to exported
 
     Args:
         model: The model's URI in MLflow.
@@ -56,7 +56,10 @@ def _export_members(model: str, folder: Path, kind: Format, to: Path) -> None:
     names = [member["name"] for member in read_json(folder / bundle.SPEC)["members"]]
     files = {name: folder / bundle.MEMBERS / name / "model.keras" for name in names}
     if others := [name for name, file in files.items() if not file.is_file()]:
-        raise ServingError(f"{model}: only networks can be exported; these are none: {', '.join(others)}")
+        raise ServingError(
+            f"{model}: only networks can be exported; these are none: {', '.join(others)}; "
+            "promote.challenger: MEMBER promotes one network"
+        )
     with replace_folder_atomically(to, _WRITTEN) as partial:
         shutil.copyfile(folder / bundle.SPEC, partial / bundle.SPEC)
         for name, file in files.items():

@@ -42,7 +42,7 @@ def find_learning_rate(
         SourceError: DVC cannot read the source.
         LearnerError: The loss never falls.
     """
-    _experiment.run(_experiment.changes_of(recipe, set), "pack", check=partial(_network, member=member))
+    _experiment.prepare(_experiment.changes_of(recipe, set), "pack", check=partial(_network, member=member))
     draw(member, _network(params.load(_PARAMS), member), Path(params.PACKED), _SHEETS)
 
 

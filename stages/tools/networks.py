@@ -1,5 +1,6 @@
 """networks: the table of all networks, or the layers of one."""
 
+import shutil
 from typing import TYPE_CHECKING, Annotated, Any
 
 import yaml
@@ -37,7 +38,7 @@ def show_networks(
     if name is None:
         _print_table()
     else:
-        _build(name, input, classes, _parse(options)).summary(line_length=110)
+        _build(name, input, classes, _parse(options)).summary(line_length=shutil.get_terminal_size().columns)
 
 
 def _parse(options: str) -> Any:

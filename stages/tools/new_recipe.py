@@ -17,8 +17,10 @@ from stages.params import Params
 from stages.report.pages import reference
 from stages.tools.running import checking, choosing, composing
 
-_CONF = Path("conf")
+_CONF, _DATASETS = Path("conf"), Path("datasets")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+# To YAML or Hydra no names but values.
+_TAKEN = {"false", "inf", "nan", "no", "null", "off", "on", "true", "yes"}
 _CHANGED_OFTEN = {
     "ingest": {"val_fraction", "test_fraction", "near_duplicates"},
     "resize": {"size", "keep_aspect", "color"},
@@ -29,23 +31,30 @@ _OF_MEMBERS = {"c", "epochs", "batch_size", "learning_rate", "mirror", "cell"}
 _COLUMN, _WIDTH = 44, 110
 
 
-def new_recipe(name: str, *, base: str = "images", data: Path | None = None) -> None:
+def new_recipe(name: str, *, base: str | None = None, data: Path | None = None) -> None:
     """Write conf/recipe/NAME.yaml: another recipe with images of one's own, and comments on what to change.
 
     Args:
         name: The new recipe.
-        base: The recipe that it builds on.
+        base: The recipe that it builds on; by default that which `make run DATA=` chooses.
         data: The images; by default those of the base.
 
     Raises:
         ParamsError: A recipe has the name already, the name is not allowed, or there is no such base.
         SourceError: The images cannot be used as they are.
     """
-    if not _NAME.fullmatch(name):
-        raise ParamsError(f"a recipe's name is lower-case letters, digits and _, as flowers_2; not {name!r}")
+    if not _NAME.fullmatch(name) or name in _TAKEN:
+        raise ParamsError(
+            "a recipe's name begins with a lower-case letter; such letters, digits and _ follow, as in "
+            f"flowers_2; {', '.join(sorted(_TAKEN))} are values; it is {name!r}"
+        )
     path = _CONF / "recipe" / f"{name}.yaml"
     if path.exists():
         raise ParamsError(f"{path} exists and is not overwritten; choose another name, or edit it")
+    if base is None:
+        choice = choosing.choose(_DATASETS)
+        base = choice.recipe
+        sys.stdout.write(f"{base}: {choice.description}\n")
     composing.compose(_CONF, [f"recipe={base}"], composing.NEXT)
     own, files = _source(data, base) if data is not None else ({}, None)
     lines = [*_head(name, base), *_sections(typed.load(composing.NEXT), own)]
@@ -98,7 +107,7 @@ def _source(data: Path, base: str) -> tuple[dict[str, list[str]], Count]:
         *(f"    {key}: {reference.as_yaml(value)}" for key, value in values.items()),
         f"  split: {recognized.split}",
     ]
-    choice = choosing.choose(Path("datasets"))
+    choice = choosing.choose(_DATASETS)
     backbone = choice.backbone if choice.recipe == base else {}
     weights = [f"    {key}: {reference.as_yaml(value)}" for key, value in backbone.items()]
     return {"ingest": ingest, "extractors.mobilenet_v2": weights}, files

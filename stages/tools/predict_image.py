@@ -60,7 +60,7 @@ def predict_image(
         classes, probabilities = _predict(model or _champion(), paths, crops)
     _answers.show(_answers.Answers(paths, classes, probabilities, top), output)
     if refused:
-        raise SourceError(f"{refused} of {refused + len(paths)} files are no images; see the warnings above")
+        raise SourceError(f"not images: {refused} of {_files(refused + len(paths))}; see the warnings above")
 
 
 def _champion() -> str:
@@ -85,8 +85,14 @@ def _read_images(names: Iterable[str]) -> tuple[list[Path], int]:
             refused += 1
             log.warning("skipped_image", path=path, reason=error)
     if not images:
-        raise SourceError(f"none of {refused} files is an image")
+        raise SourceError(
+            f"none of {_files(refused)} is an image" if refused else "the folders hold no files"
+        )
     return images, refused
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count} files"
 
 
 def _check_path(path: Path) -> None:

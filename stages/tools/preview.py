@@ -37,7 +37,7 @@ def preview(*, recipe: str | None = None, set: str = "") -> None:  # noqa: A002 
         LearnerError: A member's patch is larger than the images.
     """
     changes = _experiment.changes_of(recipe, set)
-    _experiment.run(changes, "pack", check=lambda checked: augmentations(checked.models))
+    _experiment.prepare(changes, "pack", check=lambda checked: augmentations(checked.models))
     draw(params.load(_PARAMS).models, Path(params.PACKED), _SHEETS)
 
 

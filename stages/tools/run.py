@@ -69,6 +69,7 @@ def run(
             images = checking.check_images(params)
             checking.check_places(checking.disk_bytes(images, params))
             print(describing.describe_recipe(params), flush=True)
+        checking.check_reference(params.audit.drift.reference)
         networks.check_in_process(params, composing.NEXT if changes else _PARAMS, watching.LOG)
         if not dry_run:
             _execute(params, changes, images, verbose=verbose)

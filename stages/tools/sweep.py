@@ -79,7 +79,7 @@ def search(
     """
     changes = _experiment.changes_of(recipe, set)
     check = partial(_ranges, member=member, space=space)
-    _experiment.run(changes, "pack", "extract", check=check)
+    _experiment.prepare(changes, "pack", "extract", check=check)
     composed = _PARAMS.read_text(encoding="utf-8")
     study = sweep(member, space, trials)
     log.event(

@@ -113,6 +113,12 @@ def test_a_person_is_asked_where_the_name_says_nothing(captchas: Path, tmp_path:
     # What was labelled is not asked for again.
     assert label_all(unnamed, tmp_path / "digits", lambda _: "q") == (0, 0)
 
+    def end(_: str) -> str:
+        raise EOFError
+
+    # Ctrl-D stops as q does.
+    assert label_all(unnamed, tmp_path / "digits", end) == (0, 0)
+
 
 def test_captchas_of_one_name_in_two_folders_are_both_labelled(captchas: Path, tmp_path: Path) -> None:
     """The digits of the second replaced those of the first."""

@@ -113,6 +113,16 @@ def test_a_source_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.Capt
     assert line in capsys.readouterr().err
 
 
+def test_a_reference_profile_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """`audit` failed with the path alone, and so did each run after it."""
+    with pytest.raises(SystemExit):
+        cli.main(check, ["recipe=digits", "audit.drift.reference=accepted.json"])
+    line = (
+        "audit.drift.reference: accepted.json does not exist; make accept-data writes datasets/accepted.json"
+    )
+    assert line in capsys.readouterr().err
+
+
 def test_too_few_files_of_a_class_are_named(images: Images, capsys: pytest.CaptureFixture[str]) -> None:
     """Under Airflow and in `make reproduce`, `ingest` or `train` named them."""
     with pytest.raises(SystemExit) as stop:

@@ -51,4 +51,15 @@ def test_the_registry_is_asked_for_the_champion_of_the_verdict(
     with pytest.raises(ServingError, match=f"names {version.uri} as champion, which the registry lacks"):
         check_champion(promoted)
     check_champion(write_verdict(tmp_path, "kept", challenger=version.uri, champion=later.uri))
-    check_champion(write_verdict(tmp_path, "refused", challenger=version.uri, champion=None))
+
+    # A first challenger was refused; another one was promoted since, and DVC restored this verdict.
+    caplog.clear()
+    refused = write_verdict(tmp_path, "refused", challenger=version.uri, champion=None)
+    with caplog.at_level(logging.INFO, logger="convoy"):
+        check_champion(refused)
+    assert "found_another_champion" in caplog.text
+    MlflowClient().delete_registered_model_alias("checked", "champion")
+    caplog.clear()
+    with caplog.at_level(logging.INFO, logger="convoy"):
+        check_champion(refused)
+    assert "found_no_champion" in caplog.text

@@ -99,7 +99,7 @@ def test_what_dvc_would_wait_for_is_named(
     [
         (
             ["hog_logistic", "--epochs", "5"],
-            "no network that is trained from scratch; allowed: lenet, minivggnet",
+            "params.yaml is of the recipe digits, which has: lenet, minivggnet",
         ),
         (["lenet", "--epochs", "5", "--from-epoch", "3"], "epoch 3; it has: epoch-002-val_loss-0.5000.npz"),
         (["minivggnet", "--epochs", "5"], "model.keras does not exist; run the pipeline first"),

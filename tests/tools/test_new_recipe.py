@@ -36,7 +36,10 @@ def test_a_recipe_has_the_images_and_the_next_command(
     root = files(workspace / "My images: ä", *(f"{name}/{n}.jpg" for name in "ab" for n in range(5)))
     files(workspace / "datasets", "mobilenet_v2_0.35_224_no_top.weights.h5")
     cli.main(new_recipe, ["flowers", "--data", str(root)])
-    assert capsys.readouterr().out == "conf/recipe/flowers.yaml\nNext: make run RECIPE=flowers\n"
+    assert capsys.readouterr().out == (
+        "images: MobileNetV2 features (weights in datasets/) + logistic regression\n"
+        "conf/recipe/flowers.yaml\nNext: make run RECIPE=flowers\n"
+    )
     composing.compose(Path("conf"), ["recipe=flowers"], composing.NEXT)
     checked = params.load(composing.NEXT)
     # Relative: a clone, a container and a pod have the repository in another place.
@@ -89,7 +92,10 @@ def test_nothing_is_overwritten(workspace: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_a_wrong_name_and_a_wrong_base(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "lower-case letters" in refusal(capsys, "../x")
+    for name in ("../x", "123", "null", "on", "nan"):
+        line = refusal(capsys, name)
+        assert "begins with a lower-case letter; such letters, digits and _ follow" in line
+        assert f"it is {name!r}" in line
     assert "there is no recipe digit; did you mean digits?" in refusal(capsys, "mine", "--base", "digit")
 
 
@@ -111,3 +117,14 @@ def test_too_few_images_for_the_folds_of_the_base_leave_no_file(
     assert "images_from_scratch with these images: " in error
     assert "each class needs 5 images or more, so that 3 are left to train on" in error
     assert not (workspace / "conf" / "recipe" / "mine.yaml").exists()
+
+
+def test_without_weights_the_base_is_the_recipe_from_scratch(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The recipe that needs weights was written, and could not run."""
+    root = files(workspace / "images", *(f"{name}/{n}.jpg" for name in "ab" for n in range(9)))
+    cli.main(new_recipe, ["flowers", "--data", str(root)])
+    assert capsys.readouterr().out.startswith("images_from_scratch: HOG + logistic regression")
+    composing.compose(Path("conf"), ["recipe=flowers"], composing.NEXT)
+    assert "minivggnet" in params.load(composing.NEXT).models

@@ -94,7 +94,7 @@ def test_a_file_that_is_no_image_is_named_and_the_others_are_predicted(
     assert len(out.splitlines()) == 1
     assert f"event=skipped_image path={tmp_path / 'notes.txt'} reason=" in err
     assert "not an image in one of the formats" in err
-    assert "1 of 2 files are no images" in err
+    assert "not images: 1 of 2 files" in err
 
 
 def test_links_that_lead_to_no_file_are_named_and_the_others_are_predicted(
@@ -116,11 +116,11 @@ def test_links_that_lead_to_no_file_are_named_and_the_others_are_predicted(
         ("cats", "link to a folder"),
     ):
         assert f'skipped_image path={folder / name} reason="{reason}"' in err
-    assert "3 of 4 files are no images" in err
+    assert "not images: 3 of 4 files" in err
     for word in (folder / "eight.png", folder / "e*.png"):
         _, err = run_command(capsys, "--model", model, word, status=1)
         assert f'skipped_image path={folder / "eight.png"} reason="broken link"' in err
-        assert "none of 1 files is an image" in err
+        assert "none of 1 file is an image" in err
 
 
 def test_a_name_that_is_no_text_is_named_and_the_others_are_predicted(
@@ -134,7 +134,7 @@ def test_a_name_that_is_no_text_is_named_and_the_others_are_predicted(
     assert out.startswith(f"{tmp_path / 'seven.png'}: ")
     assert out.count("\n") == 1
     assert "the name is not valid UTF-8" in err
-    assert "1 of 2 files are no images" in err
+    assert "not images: 1 of 2 files" in err
 
 
 @pytest.mark.parametrize(

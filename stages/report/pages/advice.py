@@ -58,7 +58,9 @@ def advice(classes: Mapping[str, int], figures: Mapping[str, NDArray[np.float64]
     )
     for name, hit, advice in checks:
         if hit.mean() > _SHARE:
-            findings.append((f"{hit.sum():,} images ({hit.mean():.0%}) are {name}.", advice))
+            number = "1 image" if hit.sum() == 1 else f"{hit.sum():,} images"
+            verb = "is" if hit.sum() == 1 else "are"
+            findings.append((f"{number} ({hit.mean():.0%}) {verb} {name}.", advice))
     return findings
 
 

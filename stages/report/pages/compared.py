@@ -1,5 +1,6 @@
 """Runs read from a tracking server, for a comparison."""
 
+import re
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 PIPELINE, EVALUATE, ENSEMBLE = "pipeline", "evaluate", "ensemble"
 _CURVES = ("loss", "val_loss", "accuracy", "val_accuracy")
 _MOST = 1000
+_RECIPE = re.compile(r"[a-z][a-z0-9_]*")
 
 
 @dataclass(frozen=True)
@@ -66,9 +68,9 @@ def by_recipe(client: "MlflowClient", recipe: str, count: int) -> list[Compared]
     """
     experiment = client.get_experiment_by_name(recipe)
     if experiment is None:
-        names = sorted(
-            experiment.name for experiment in client.search_experiments() if experiment.name != "Default"
-        )
+        # Others are MLflow's own, or a promotion's lease.
+        every = [each.name for each in client.search_experiments()]
+        names = sorted(name for name in every if _RECIPE.fullmatch(name))
         raise TrackingError(f"no runs of recipe {recipe}; allowed: {', '.join(names) or 'none yet'}")
     evaluations = _search(client, [experiment.experiment_id], f"tags.{STAGE} = '{EVALUATE}'")
     finished = [run for run in evaluations if run.info.status == "FINISHED"]

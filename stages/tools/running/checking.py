@@ -75,6 +75,18 @@ def check_images(params: Params) -> int:
     return sum(files.by_class.values())
 
 
+def check_reference(profile: Path) -> None:
+    """Refuse a reference profile that is missing.
+
+    Raises:
+        ParamsError: There is no such file.
+    """
+    if not profile.is_file():
+        raise ParamsError(
+            f"audit.drift.reference: {profile} does not exist; make accept-data writes datasets/accepted.json"
+        )
+
+
 def check_outside_outputs(source: Path) -> None:
     """Refuse images in a folder of outputs.
 
