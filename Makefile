@@ -11,6 +11,12 @@ export DVC_NO_ANALYTICS := 1
 # Keras' backend of a run is a variable of the shell. JAX is an extra, which TensorFlow's users do without.
 JAX := $(if $(filter jax,$(KERAS_BACKEND)),$(VENV)/jax.installed)
 
+TARGETS := help run explain new audit docs results-cache accept-data reproduce find-learning-rate sweep sync-tracking preview predict \
+	test test-fast test-jax images up down e2e-docker e2e-kubernetes bench plan airflow e2e-airflow replay lint format pins clean clean-up
+# A name that follows a target, as in `make run flowers`, would be missed only after all of that target's work.
+ODD := $(filter-out $(TARGETS) $(VENV)/% $(AIRFLOW)/%,$(wordlist 2,99,$(MAKECMDGOALS)))
+$(if $(ODD),$(error there is no target $(ODD); a recipe is named by RECIPE=$(firstword $(ODD)), images by DATA=))
+
 # The words that each target takes; the others take none.
 WORDS-run := DATA RECIPE SET VERBOSE
 WORDS-explain := KEY RECIPE
@@ -49,8 +55,7 @@ need = $(if $($(1)),:,echo 'error: name $(2): make $@ $(1)=$(3)' >&2; exit 1)
 params = $${RECIPE:+--recipe "$$RECIPE"} $${SET:+--set "$$SET"}
 
 .DEFAULT_GOAL := help
-.PHONY: help run explain new audit docs results-cache accept-data reproduce find-learning-rate sweep sync-tracking preview predict test test-fast test-jax \
-	images up down e2e-docker e2e-kubernetes bench plan airflow e2e-airflow replay lint format pins clean clean-up
+.PHONY: $(TARGETS)
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -38,6 +38,16 @@ def test_a_mistyped_word_is_named_and_nothing_runs(word: str) -> None:
     assert not done.stdout
 
 
+def test_a_recipe_without_its_word_is_no_target() -> None:
+    """The default recipe ran to its end first."""
+    done = subprocess.run(
+        ["make", "run", "flowers"], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "there is no target flowers; a recipe is named by RECIPE=flowers, images by DATA=" in done.stderr
+    assert not done.stdout
+
+
 @pytest.mark.parametrize(
     "words", [["results-cache", "EMPTY=yes"], ["clean-up", "YES=true"], ["run", "VERBOSE=2"]]
 )
@@ -185,5 +195,5 @@ def test_help_lists_every_target() -> None:
         ["make", "help"], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=True
     )
     listed = {line.split()[1] for line in done.stdout.splitlines()}
-    declared = (ROOT / "Makefile").read_text(encoding="utf-8").partition(".PHONY:")[2].partition("\n\n")[0]
+    declared = (ROOT / "Makefile").read_text(encoding="utf-8").partition("TARGETS := ")[2].partition("\n#")[0]
     assert listed == set(declared.replace("\\", " ").split())

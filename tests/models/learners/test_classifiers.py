@@ -202,11 +202,11 @@ def test_scores_become_probabilities_as_sure_as_they_are_right() -> None:
 
 def test_scores_that_are_all_right_do_not_become_certain() -> None:
     """Probabilities were 1 and 2e-29; wrong answers of other rows cost 70 nats."""
-    few = _linear.temperature(np.array([[1.0, -1.0], [-1.0, 1.0]]), np.array([0, 1]))
-    assert 0.6 < 1 / (1 + np.exp(-2 / few)) < 0.9, "as after two rows"
-    many = np.tile([[1.0, -1.0], [-1.0, 1.0]], (500, 1))
-    surer = _linear.temperature(many, np.tile([0, 1], 500))
-    assert 0.99 < 1 / (1 + np.exp(-2 / surer)) < 0.9999
+    of_two_rows = _linear.temperature(np.array([[1.0, -1.0], [-1.0, 1.0]]), np.array([0, 1]))
+    assert 0.6 < 1 / (1 + np.exp(-2 / of_two_rows)) < 0.9
+    scores = np.tile([[1.0, -1.0], [-1.0, 1.0]], (500, 1))
+    of_a_thousand = _linear.temperature(scores, np.tile([0, 1], 500))
+    assert 0.99 < 1 / (1 + np.exp(-2 / of_a_thousand)) < 0.9999
 
 
 def test_the_temperature_of_more_scores_than_memory_holds_comes_from_a_sample(
