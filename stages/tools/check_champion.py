@@ -25,37 +25,29 @@ def check_champion(verdict: Path = Path("reports/promotion.json")) -> None:
         TrackingError: The registry cannot be used.
     """
     facts = read_json(verdict)
-    champion = facts["challenger"] if facts["decision"] == "promoted" else facts["champion"]
-    name = facts["model"]
     if facts["decision"] == "would be promoted":
         log.event("found_no_champion", decision=facts["decision"])
         return
-    if champion is None:
-        with tracking.connected():
-            now = Registry(name).champion()
-        if now is None:
-            log.event("found_no_champion", decision=facts["decision"])
-        else:
-            log.warning(
-                "found_another_champion", verdict=verdict, named="none", champion=now.uri, next=_AGAIN
-            )
-        return
-    uri = champion["uri"]
+    champion = facts["challenger"] if facts["decision"] == "promoted" else facts["champion"]
+    uri = champion and champion["uri"]
     with tracking.connected():
-        registry = Registry(name)
+        registry = Registry(facts["model"])
         now = registry.champion()
         try:
-            registry.get(uri.rpartition("/")[2])
+            if uri:
+                registry.get(uri.rpartition("/")[2])
         except ServingError:
             raise ServingError(
                 f"{verdict} names {uri} as champion, which the registry lacks; {_AGAIN}"
             ) from None
-    if now is None or now.uri != uri:
+    if (now and now.uri) != uri:
         log.warning(
             "found_another_champion", verdict=verdict, named=uri, champion=now and now.uri, next=_AGAIN
         )
-    else:
+    elif uri:
         log.event("checked_champion", champion=uri)
+    else:
+        log.event("found_no_champion", decision=facts["decision"])
 
 
 if __name__ == "__main__":

@@ -55,8 +55,11 @@ def new_recipe(name: str, *, base: str | None = None, data: Path | None = None) 
         choice = choosing.choose(_DATASETS)
         base = choice.recipe
         sys.stdout.write(f"{base}: {choice.description}\n")
+    else:
+        # Where no weights are here, it asks a server for them.
+        choice = choosing.choose(_DATASETS) if data is not None else None
     composing.compose(_CONF, [f"recipe={base}"], composing.NEXT)
-    own, files = _source(data, base) if data is not None else ({}, None)
+    own, files = _source(data, base, choice) if data is not None else ({}, None)
     lines = [*_head(name, base), *_sections(typed.load(composing.NEXT), own)]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     try:
@@ -89,7 +92,7 @@ def _head(name: str, base: str) -> list[str]:
     ]
 
 
-def _source(data: Path, base: str) -> tuple[dict[str, list[str]], Count]:
+def _source(data: Path, base: str, choice: choosing.Choice | None) -> tuple[dict[str, list[str]], Count]:
     """Lines for the images and for the extractor whose weights are here, by dotted key; and the files."""
     recognized = layout.recognize(Path.cwd() / data.expanduser())
     source = recognized.params()
@@ -107,8 +110,7 @@ def _source(data: Path, base: str) -> tuple[dict[str, list[str]], Count]:
         *(f"    {key}: {reference.as_yaml(value)}" for key, value in values.items()),
         f"  split: {recognized.split}",
     ]
-    choice = choosing.choose(_DATASETS)
-    backbone = choice.backbone if choice.recipe == base else {}
+    backbone = choice.backbone if choice and choice.recipe == base else {}
     weights = [f"    {key}: {reference.as_yaml(value)}" for key, value in backbone.items()]
     return {"ingest": ingest, "extractors.mobilenet_v2": weights}, files
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from mlflow import MlflowClient
 
 from stages import cli, tracking
 from stages.report.pages import comparison
@@ -143,3 +144,14 @@ def test_what_is_not_there_is_one_line(
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1
     assert re.search(output, lines[0])
+
+
+def test_a_lease_of_a_promotion_is_no_recipe(
+    runs: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    MlflowClient().create_experiment("promotion lease: listed nowhere")
+    with pytest.raises(SystemExit, match="1"):
+        cli.main(compare, ["--recipe", "unknown"])
+    error = capsys.readouterr().err
+    assert "compared" in error
+    assert "lease" not in error

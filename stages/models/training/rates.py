@@ -27,7 +27,7 @@ class Piecewise(ks.LearningRateSchedule):  # type: ignore[misc]
     """Another constant rate from given steps on.
 
     Keras' PiecewiseConstantDecay has nine nodes of the graph for each rate and computes all of them at every
-    step: with 1,000 rates, 5.6 s to trace and 6.5 ms a step.
+    step: with 1,000 rates, 5.1 s to trace and 5.3 ms a step.
     """
 
     def __init__(self, starts: list[int], rates: list[float]) -> None:

@@ -201,7 +201,7 @@ def test_scores_become_probabilities_as_sure_as_they_are_right() -> None:
 
 
 def test_scores_that_are_all_right_do_not_become_certain() -> None:
-    """Probabilities were 1 and 2e-29; wrong answers of other rows cost 70 nats."""
+    """Probabilities were 1 and 2e-29; a wrong answer of another row costs 66 nats."""
     of_two_rows = _linear.temperature(np.array([[1.0, -1.0], [-1.0, 1.0]]), np.array([0, 1]))
     assert 0.6 < 1 / (1 + np.exp(-2 / of_two_rows)) < 0.9
     scores = np.tile([[1.0, -1.0], [-1.0, 1.0]], (500, 1))

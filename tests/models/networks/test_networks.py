@@ -314,6 +314,17 @@ def test_one_network_is_shown_layer_by_layer(capsys: pytest.CaptureFixture[str])
     assert "(None, 7)" in capsys.readouterr().out
 
 
+def test_the_layers_fit_a_terminal_of_80_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The column of parameters was cut."""
+    monkeypatch.setenv("COLUMNS", "80")
+    cli.main(show_networks, ["lenet"])
+    output = capsys.readouterr().out
+    assert "Param #" in output
+    assert max(map(len, output.splitlines())) <= 80
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
