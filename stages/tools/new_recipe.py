@@ -51,13 +51,13 @@ def new_recipe(name: str, *, base: str | None = None, data: Path | None = None) 
     path = _CONF / "recipe" / f"{name}.yaml"
     if path.exists():
         raise ParamsError(f"{path} exists and is not overwritten; choose another name, or edit it")
-    if base is None:
+    if base is not None:
+        # Where no weights are here, it asks a server for them.
+        choice = choosing.choose(_DATASETS) if data is not None else None
+    else:
         choice = choosing.choose(_DATASETS)
         base = choice.recipe
         sys.stdout.write(f"{base}: {choice.description}\n")
-    else:
-        # Where no weights are here, it asks a server for them.
-        choice = choosing.choose(_DATASETS) if data is not None else None
     composing.compose(_CONF, [f"recipe={base}"], composing.NEXT)
     own, files = _source(data, base, choice) if data is not None else ({}, None)
     lines = [*_head(name, base), *_sections(typed.load(composing.NEXT), own)]
