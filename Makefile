@@ -28,7 +28,7 @@ WORDS-sweep := RECIPE SET MEMBER TRIALS SPACE
 WORDS-preview := RECIPE SET
 WORDS-predict := FILES MODEL
 WORDS-bench := DATA
-WORDS-plan := RECIPE
+WORDS-plan := RECIPE SET
 WORDS-replay := RUN
 WORDS-clean-up := YES DAYS
 WORDS := $(sort $(foreach name,$(filter WORDS-%,$(.VARIABLES)),$($(name))))
@@ -146,8 +146,8 @@ e2e-kubernetes: $(VENV)/dev.installed $(AIRFLOW)/installed  ## Run the pipeline 
 bench: $(VENV)/bench.installed $(JAX)  ## Measure speed and memory against the books' way (DATA=FOLDER to use your own images)
 	@python -m benchmarks $${DATA:+--data "$$DATA"}
 
-plan: $(VENV)/stages.installed  ## Say what make run would run, and why (RECIPE=name: of another recipe)
-	@python -m pipelines.worker.preview $${RECIPE:+"recipe=$$RECIPE"}
+plan: $(VENV)/stages.installed  ## Say what make run would run, and why (RECIPE=name SET="key=value": with other params)
+	@python -m pipelines.worker.preview $(params)
 
 airflow: $(AIRFLOW)/installed $(VENV)/stages.installed $(JAX)  ## Start Airflow and MLflow on this machine, until Ctrl-C (MLFLOW_ADDRESS=… for pods)
 	@PYTHONPATH=. exec $(AIRFLOW)/bin/python -m pipelines.local $(if $(MLFLOW_ADDRESS),--mlflow-address $(MLFLOW_ADDRESS))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from stages import tracking
 from stages.common.errors import ConvoyError, DownloadError, is_failed_download
 from stages.common.redaction import redact
-from stages.serving import registry
+from stages.serving import address, registry
 
 Pixels = NDArray[np.uint8]
 # Images (H, W, 1 or 3) uint8, RGB → the label of each and the model's confidence in it, 0 to 1.
@@ -39,12 +39,13 @@ def load(uri: str) -> Classifier:
 
     Raises:
         AppError: When there is no such model, or it cannot be used.
-        ServingError: When the model has no champion.
+        ServingError: When the address has no such form, or the model has no champion.
         DownloadError: MLflow or its artifact store does not answer.
     """
     import mlflow
     from mlflow.exceptions import MlflowException
 
+    address.check_form(uri)
     with tracking.connected():
         try:
             registry.check_champion(uri)

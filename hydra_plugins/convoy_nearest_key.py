@@ -54,11 +54,11 @@ def describe(key: str, values: Any) -> str:
         values: The composed params.
 
     Returns:
-        `'KEY': the recipe has no such key; did you mean …?`
+        `'KEY': the recipe NAME has no such key; did you mean …?`
     """
-    guess = nearest_key(key, values)
-    if guess:
-        return f"'{key}': the recipe has no such key; did you mean {guess}?"
+    start = f"'{key}': the recipe {values.get('recipe', '')}".rstrip() + " has no such key"
+    if guess := nearest_key(key, values):
+        return f"{start}; did you mean {guess}?"
     place, section = _deepest(key.split("."), values)
     names = (
         ", ".join(str(name) for name in section if name != "hydra")
@@ -66,7 +66,7 @@ def describe(key: str, values: Any) -> str:
         else "no keys"
     )
     advice = f"; ++{key}=… adds a key that the recipe leaves out" if place else ""
-    return f"'{key}': the recipe has no such key; {place or 'the top level'} has {names}{advice}"
+    return f"{start}; {place or 'the top level'} has {names}{advice}"
 
 
 def _deepest(parts: Iterable[str], values: Any) -> tuple[str, Any]:

@@ -8,6 +8,7 @@ import numpy as np
 from apps.captcha.segment import Digit, segment
 from apps.model import AppError, Classifier, Pixels, check_copies, load, png, read
 from stages import cli
+from stages.common.errors import ServingError
 from stages.common.files import replace_atomically
 
 _INK = (200, 30, 30)
@@ -53,9 +54,13 @@ def read_text(captcha: Pixels, classify: Classifier) -> tuple[str, float, list[D
 
     Raises:
         AppError: When the captcha cannot be cut into four digits.
+        ServingError: When the model's classes are no digits or letters.
     """
     digits = segment(captcha)
     answers = classify([digit.pixels for digit in digits])
+    for label, _ in answers:
+        if len(label) != 1:
+            raise ServingError(f"the model has a class {label!r}; allowed: one digit or letter each")
     return (
         "".join(label for label, _ in answers),
         min(confidence for _, confidence in answers),

@@ -11,10 +11,11 @@ from apps.model import AppError, Classifier, Pixels, check_copies, load, png, re
 from apps.smile import faces
 from apps.smile.faces import Box, Detector
 from stages import cli
+from stages.common.errors import ServingError
 from stages.common.files import replace_atomically
 
-# What the class of smiling faces is called: in the folders of SMILES, and in an archive with plain names.
-SMILING = ("positives7", "smiling")
+# What the classes are called: in the folders of SMILES, and in an archive with plain names.
+SMILING, NOT_SMILING = ("positives7", "smiling"), ("negatives7", "not_smiling")
 _COLORS = {True: (30, 140, 60), False: (120, 120, 120)}
 
 
@@ -30,6 +31,7 @@ def detect_smiles(files: list[Path], *, model: str, to: Path, yunet: Path | None
     Raises:
         AppError: When a file, the model or the detector's weights cannot be read, or a copy would replace a
             file or another copy.
+        ServingError: When the model has other classes, or no champion.
     """
     check_copies(files, [_copy(path, to) for path in files])
     detector = faces.yunet(yunet) if yunet else faces.haar()
@@ -48,9 +50,17 @@ def annotate(pixels: Pixels, detect: Detector, classify: Classifier) -> tuple[Pi
 
     Returns:
         A copy with the boxes, the number of faces and the number of smiling ones.
+
+    Raises:
+        ServingError: The model's classes are others.
     """
     boxes = detect(pixels)
     answers = classify([_crop_gray(pixels, box) for box in boxes])
+    for label, _ in answers:
+        if label not in SMILING + NOT_SMILING:
+            raise ServingError(
+                f"the model has a class {label!r}; allowed: {', '.join(SMILING + NOT_SMILING)}"
+            )
     canvas = pixels.copy()
     for box, (label, confidence) in zip(boxes, answers, strict=True):
         _draw(canvas, box, smiling=label in SMILING, confidence=confidence)
@@ -62,7 +72,7 @@ def annotate_photograph(path: Path, to: Path, detect: Detector, classify: Classi
     canvas, count, smiles = annotate(read(path), detect, classify)
     with replace_atomically(_copy(path, to)) as partial:
         partial.write_bytes(png(canvas))
-    return f"{path}\t{count} faces\t{smiles} smiling"
+    return f"{path}\t{count} {'face' if count == 1 else 'faces'}\t{smiles} smiling"
 
 
 def annotate_video(path: Path, to: Path, detect: Detector, classify: Classifier) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pipelines.worker import dvc_locks, leftovers, locks, old_images, shell, unused_cache
 from pipelines.worker.clone import cloned
-from pipelines.worker.job import FailedError, Job, RefusedError, read, state_of
+from pipelines.worker.job import FailedError, Job, RefusedError, read, read_days, state_of
 from pipelines.worker.lines import without_login
 
 _DAY = 86_400
@@ -132,14 +132,14 @@ def _clean_images(days: int, *, removes: bool) -> None:
         print(f"{staying} of these images stay: containers use them")
 
 
-def _jobs(workspace: Path, days: str, *, removes: bool) -> list[Job]:
+def _jobs(workspace: Path, days: int, *, removes: bool) -> list[Job]:
     """A job for the folders of `make run` and `make airflow`, and one for those of the containers."""
     common = {
         "CONVOY_ACTION": "clean_up",
         "CONVOY_REPOSITORY": str(workspace),
         # The clone of a second clean-up at the same time has another name.
         "CONVOY_RUN": f"clean-up-{os.getpid()}",
-        "CONVOY_DAYS": days,
+        "CONVOY_DAYS": str(days),
         "CONVOY_REMOVE": "1" if removes else "0",
     }
     home = Path(os.environ.get("CONVOY_HOME") or workspace / ".convoy")
@@ -161,16 +161,18 @@ def main() -> int:
     parser.add_argument("--remove", action="store_true", help="remove it; otherwise it is only listed")
     options = parser.parse_args()
     try:
-        jobs = _jobs(Path.cwd(), options.days, removes=options.remove)
-        print(f"{'older than ' + options.days + ' days':36} {'number':>6} {'disk':>10}  where")
+        days = read_days(options.days, "DAYS")
+        jobs = _jobs(Path.cwd(), days, removes=options.remove)
+        age = "older than 1 day" if days == 1 else f"older than {days} days"
+        print(f"{age:36} {'number':>6} {'disk':>10}  where")
         for job in jobs:
             with cloned(job) as root:
                 clean_folders_and_cache(job, root)
         # `make run` removes those of a training that ends.
-        before = time.time() - jobs[0].days * _DAY
+        before = time.time() - days * _DAY
         _clean_folder(Path.cwd() / ".checkpoints", "checkpoints of make run", before, removes=options.remove)
         _run_tool(replace(jobs[0], state=None), Path.cwd())
-        _clean_images(jobs[0].days, removes=options.remove)
+        _clean_images(days, removes=options.remove)
     except (RefusedError, FailedError) as error:
         print(f"error: {without_login(str(error))}", file=sys.stderr)
         return 1

@@ -93,7 +93,7 @@ def read(environment: Mapping[str, str] = os.environ) -> Job:
         run_url=text("RUN_URL", ""),
         # It becomes a link in notes and in DVC's experiments.
         mlflow_url=without_login(text("MLFLOW_URL", environment.get("MLFLOW_TRACKING_URI", ""))).rstrip("/"),
-        days=_days(text("DAYS", "30")),
+        days=read_days(text("DAYS", "30"), "CONVOY_DAYS"),
         removes=text("REMOVE", "0") == "1",
     )
 
@@ -104,15 +104,16 @@ def state_of(workspace: Path) -> Path:
     return Path(state).absolute() if state else workspace / ".convoy"
 
 
-def _rank(value: str) -> int:
-    if not (value.isascii() and value.isdecimal() and int(value) >= 1):
-        raise RefusedError(f"{_RANK} is {value[:20]!r}; must be a number from 1, as CONVOY_ACTION is rank")
+def read_days(value: str, name: str) -> int:
+    """Read a number of days. Raises RefusedError, with the name that the number has for its user."""
+    if not (value.isascii() and value.isdecimal() and 1 <= int(value) <= 36_500):
+        raise RefusedError(f"{name} is {value[:20]}; must be a number of days from 1 to 36500")
     return int(value)
 
 
-def _days(value: str) -> int:
-    if not (value.isascii() and value.isdecimal() and 1 <= int(value) <= 36_500):
-        raise RefusedError(f"CONVOY_DAYS is {value[:20]}; must be a number of days from 1 to 36500")
+def _rank(value: str) -> int:
+    if not (value.isascii() and value.isdecimal() and int(value) >= 1):
+        raise RefusedError(f"{_RANK} is {value[:20]!r}; must be a number from 1, as CONVOY_ACTION is rank")
     return int(value)
 
 

@@ -2,6 +2,7 @@
 
 import shlex
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -35,9 +36,25 @@ def changes_of(recipe: str | None, text: str) -> list[str]:
     return ([f"recipe={recipe}"] if recipe else []) + words(text)
 
 
-def command(changes: Sequence[str], *options: str) -> list[str]:
-    """The words of `dvc exp run`: its own options or targets, then `KEY=VALUE` words of Hydra."""
-    return ["dvc", "exp", "run", *options, *(word for change in changes for word in ("-S", change))]
+def command(changes: Sequence[str], recipe: str, *targets: str) -> list[str]:
+    """The words of `dvc exp run`: its own targets, then `KEY=VALUE` words of Hydra.
+
+    Args:
+        changes: `KEY=VALUE` words.
+        recipe: Begins the experiment's name, which is that of the parent run in MLflow, too. DVC's own names
+            are two random words.
+        *targets: Stages to run up to; without any, all stages.
+    """
+    name = f"{recipe}-{time.strftime('%Y-%m-%d-%H%M%S')}"
+    return [
+        "dvc",
+        "exp",
+        "run",
+        "--name",
+        name,
+        *targets,
+        *(word for change in changes for word in ("-S", change)),
+    ]
 
 
 def run(changes: Sequence[str], *targets: str) -> None:
@@ -57,8 +74,8 @@ def run(changes: Sequence[str], *targets: str) -> None:
         ConvoyError: DVC fails.
     """
     with watching.reserved():
-        load_checked(changes)
-        _start(command(changes, *targets))
+        checked = load_checked(changes)
+        _start(command(changes, checked.recipe, *targets))
 
 
 def prepare(changes: Sequence[str], *targets: str, check: Callable[[Params], object]) -> None:

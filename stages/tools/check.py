@@ -51,14 +51,14 @@ def load_checked(
         conf: The folder that params with overrides are composed from.
 
     Raises:
-        ParamsError: A param is wrong.
+        ParamsError: A param is wrong, or names a file that does not exist.
         SourceError: DVC cannot read the source, or the names of its files say that it cannot be used.
     """
     if overrides:
         composing.compose(conf, overrides, composing.NEXT)
     checked = typed.load(composing.NEXT if overrides else params)
     checking.check_images(checked)
-    checking.check_reference(checked.audit.drift.reference)
+    checking.check_files(checked)
     return checked
 
 

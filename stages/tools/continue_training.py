@@ -27,7 +27,7 @@ from stages.common.history import CHECKPOINTS
 from stages.models import seen_images
 from stages.models.learners import HISTORY
 from stages.report.pages import commands
-from stages.tools import _experiment
+from stages.tools import _experiment, check
 
 COPIES = Path("datasets/continued")
 _MODEL = "model.keras"
@@ -69,20 +69,22 @@ def continue_training(
             f"{member} is no network that is trained from scratch; params.yaml is of the recipe "
             f"{checked.recipe}, which has: {', '.join(networks) or 'none'}"
         )
-    with _folder(member, run) as folder:
-        origin = _copied(folder, from_epoch)
-    changes = {"start_from": origin, "train.epochs": str(epochs), "train.steps": "null"}
+    changes = {"train.epochs": str(epochs), "train.steps": "null"}
     if learning_rate is not None:
         changes |= {"optimizer.learning_rate": str(learning_rate), "optimizer.schedule": "constant"}
-    replaced = tuple(f"models.{member}.{key}" for key in changes)
+    start = f"models.{member}.start_from"
+    replaced = (start, *(f"models.{member}.{key}" for key in changes))
     before = [
         change
         for change in commands.overrides(checked.recipe, _PARAMS, Path("conf"))
         if not change.lstrip("+~").startswith(replaced)
     ]
-    after = [f"{key}={value}" for key, value in zip(replaced, changes.values(), strict=True)]
-    words = [f"recipe={checked.recipe}", *before, *after, *(set or [])]
-    _experiment.run(words)
+    after = [f"models.{member}.{key}={value}" for key, value in changes.items()]
+    # Without `start_from`: a wrong word leaves no copy behind.
+    check.load_checked([f"recipe={checked.recipe}", *before, *after, *(set or [])])
+    with _folder(member, run) as folder:
+        origin = _copied(folder, from_epoch)
+    _experiment.run([f"recipe={checked.recipe}", *before, f"{start}={origin}", *after, *(set or [])])
 
 
 @contextmanager

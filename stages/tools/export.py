@@ -10,7 +10,7 @@ from stages.common.errors import ServingError
 from stages.common.files import read_json, replace_folder_atomically
 from stages.models.networks import _export
 from stages.models.networks._export import Format
-from stages.serving import bundle, registry
+from stages.serving import address, bundle, registry
 
 _SUFFIX: dict[Format, str] = {"onnx": ".onnx", "saved_model": ""}
 # All files of an export: of each network one ONNX file or a SavedModel's folder.
@@ -40,6 +40,7 @@ def export(*, model: str, format: Format, to: Path) -> None:  # noqa: A002 (the 
         ServingError: When a member is no network, or reads an extractor's features; otherwise as
             `stages.models.networks._export`.
     """
+    address.check_form(model)
     # MLflow leaves a model that it downloads without a folder in the temporary folder for good.
     with tempfile.TemporaryDirectory() as temporary:
         with tracking.connected():

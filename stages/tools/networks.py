@@ -4,7 +4,7 @@ import shutil
 from typing import TYPE_CHECKING, Annotated, Any
 
 import yaml
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 from pydantic import ValidationError
 
 from stages import cli
@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 def show_networks(
     name: str | None = None,
     *,
-    classes: int | None = None,
-    input: tuple[int, int, int] | None = None,  # noqa: A002 (the option's name)
+    classes: Annotated[int, Parameter(validator=validators.Number(gte=1))] | None = None,
+    input: Annotated[  # noqa: A002 (the option's name)
+        tuple[int, int, int], Parameter(validator=validators.Number(gte=1))
+    ]
+    | None = None,
     options: Annotated[str, Parameter(name="--options")] = "{}",
 ) -> None:
     """Print the table of all networks, or the layers of one.
@@ -43,9 +46,12 @@ def show_networks(
 
 def _parse(options: str) -> Any:
     try:
-        return yaml.safe_load(options)
+        values = yaml.safe_load(options)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UsageError(f"--options is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise UsageError(f"--options is {options}; must be keys and values: '{{reg: 0.0}}'")
+    return values
 
 
 def _print_table() -> None:

@@ -18,7 +18,7 @@ from stages.data.crops import Crops
 from stages.data.decoding import MAX_PIXELS
 from stages.data.sources import Image
 from stages.data.sources._naming import is_ignored
-from stages.serving import isolated, pretrained
+from stages.serving import address, isolated, pretrained
 from stages.tools import _answers
 
 
@@ -53,6 +53,8 @@ def predict_image(
     """
     if model and network:
         raise UsageError("name either --model or --network")
+    if model:
+        address.check_form(model)
     paths, refused = _read_images(images)
     if network:
         classes, probabilities = pretrained.classify(network, weights, paths)

@@ -69,7 +69,7 @@ def run(
             images = checking.check_images(params)
             checking.check_places(checking.disk_bytes(images, params))
             print(describing.describe_recipe(params), flush=True)
-        checking.check_reference(params.audit.drift.reference)
+        checking.check_files(params)
         networks.check_in_process(params, composing.NEXT if changes else _PARAMS, watching.LOG)
         if not dry_run:
             _execute(params, changes, images, verbose=verbose)
@@ -119,11 +119,10 @@ def _execute(params: Params, changes: list[str], images: int, *, verbose: bool) 
         f"predict@{name}" for name in params.models
     ]
     screen = Screen(["summarize", *per_entry])
-    # The experiment's name is that of the parent run in MLflow, too; DVC's own are two random words.
-    name = f"{params.recipe}-{time.strftime('%Y-%m-%d-%H%M%S')}"
-    command = _experiment.command(changes, "--name", name) if changes else ["dvc", "repro"]
+    command = _experiment.command(changes, params.recipe) if changes else ["dvc", "repro"]
     began = time.monotonic()
     outcome = watching.run(command, screen, verbose=verbose)
+    estimating.remember_stages(screen.seconds)
     if outcome.status:
         sys.exit(outcome.status)
     seconds = time.monotonic() - began

@@ -16,6 +16,7 @@ from apps.captcha.segment import segment
 from apps.model import AppError
 from apps.model import read as read_image
 from stages import cli
+from stages.common.errors import ServingError
 
 # A folder, and how many captchas were labelled and how many skipped.
 Labelled = tuple[Path, tuple[int, int]]
@@ -134,6 +135,12 @@ def test_captchas_of_one_name_in_two_folders_are_both_labelled(captchas: Path, t
         label_all(tmp_path / "in", tmp_path / "digits", _no_person)
 
 
+def test_a_model_of_other_classes_is_refused(captchas: Path) -> None:
+    (path, *_) = sorted(captchas.iterdir())
+    with pytest.raises(ServingError, match="the model has a class 'cat'; allowed: one digit or letter each"):
+        read_text(read_image(path), lambda images: [("cat", 0.9)] * len(images))
+
+
 def test_annotated_copies_replace_no_captcha(captchas: Path) -> None:
     (path, *_) = sorted(captchas.iterdir())
     with pytest.raises(AppError, match="its copy would replace the original"):
@@ -146,7 +153,11 @@ def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
         read_image(tmp_path / "text.png")
     commands = {
         "empty holds no files": (label, [str(tmp_path / "empty"), "--to", str(tmp_path / "to")]),
-        "--model nowhere: ": (read_captchas, ["--model", "nowhere", str(tmp_path / "text.png")]),
+        "nowhere is no address of a model": (
+            read_captchas,
+            ["--model", "nowhere", str(tmp_path / "text.png")],
+        ),
+        "--model file:/nowhere: ": (read_captchas, ["--model", "file:/nowhere", str(tmp_path / "text.png")]),
     }
     for message, (command, words) in commands.items():
         with pytest.raises(SystemExit) as stopped:

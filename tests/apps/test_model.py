@@ -8,6 +8,7 @@ import pytest
 
 from apps import model
 from apps.model import AppError
+from stages.common.errors import ServingError
 
 pytestmark = pytest.mark.slow
 
@@ -57,6 +58,12 @@ def test_a_model_runs_the_code_it_was_logged_with(tmp_path: Path) -> None:
         classify([IMAGE] * 3)
     with pytest.raises(AppError, match="cannot be used: out of answers"):
         classify([IMAGE])
+
+
+@pytest.mark.parametrize("uri", ["digits", "models:/digits", "models:/a/b/c", "", "models:/@champion"])
+def test_a_text_that_is_no_address_of_a_model_is_one_line(tmp_path: Path, uri: str) -> None:
+    with pytest.raises(ServingError, match=r"is no address of a model; name one as models:/\w+@champion, "):
+        model.load(uri)
 
 
 def test_a_model_that_cannot_be_loaded_is_one_line(tmp_path: Path) -> None:

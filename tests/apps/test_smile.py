@@ -8,6 +8,7 @@ import pytest
 
 from apps.model import AppError
 from apps.smile import detect, faces
+from stages.common.errors import ServingError
 
 
 def face(side: int = 200) -> np.ndarray:
@@ -52,7 +53,7 @@ def test_classes_with_plain_names_are_known_too(tmp_path: Path, label: str, smil
     line = detect.annotate_photograph(
         tmp_path / "photo.png", tmp_path / "to", faces.haar(), lambda images: [(label, 0.9)] * len(images)
     )
-    assert line.endswith(f"1 faces\t{smiles} smiling")
+    assert line.endswith(f"1 face\t{smiles} smiling")
 
 
 def test_the_model_sees_the_gray_face_and_the_copy_has_a_box(tmp_path: Path) -> None:
@@ -64,7 +65,7 @@ def test_the_model_sees_the_gray_face_and_the_copy_has_a_box(tmp_path: Path) -> 
 
     (tmp_path / "photo.png").write_bytes(cv2.imencode(".png", face())[1])
     line = detect.annotate_photograph(tmp_path / "photo.png", tmp_path / "to", faces.haar(), classify)
-    assert line.endswith("1 faces\t1 smiling")
+    assert line.endswith("1 face\t1 smiling")
     assert seen_by_model[0].ndim == 2
     written = cv2.imread(str(tmp_path / "to" / "photo.png"))
     assert (written != cv2.cvtColor(face(), cv2.COLOR_RGB2BGR)).any()
@@ -106,6 +107,11 @@ def test_copies_replace_no_file_and_no_other_copy(
     with pytest.raises(AppError, match=message):
         detect.detect_smiles(paths, model="not loaded", to=tmp_path / to)
     assert not (tmp_path / "to").exists()
+
+
+def test_a_model_of_other_classes_is_refused() -> None:
+    with pytest.raises(ServingError, match="the model has a class '7'; allowed: positives7, smiling"):
+        detect.annotate(face(), faces.haar(), lambda images: [("7", 0.9)] * len(images))
 
 
 def test_mistakes_are_named(tmp_path: Path) -> None:

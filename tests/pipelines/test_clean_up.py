@@ -113,6 +113,15 @@ def _clean_up(
 
 
 @pytest.mark.slow
+def test_an_age_in_words(clean_up: CleanUp) -> None:
+    assert clean_up("--days", "1").startswith("older than 1 day ")
+    assert (
+        clean_up("--days", "week", status=1)
+        == "error: DAYS is week; must be a number of days from 1 to 36500\n"
+    )
+
+
+@pytest.mark.slow
 def test_the_state_folder_is_that_of_the_tasks(
     clean_up: CleanUp, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

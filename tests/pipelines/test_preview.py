@@ -45,6 +45,21 @@ def test_the_plan_is_of_the_working_tree_with_its_uncommitted_changes(
 
 
 @pytest.mark.slow
+def test_the_plan_of_other_params(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    repository.dvc("repro", "--quiet")
+    monkeypatch.chdir(repository.root)
+    monkeypatch.setattr(sys, "argv", ["preview", "--set", "models.a.train.epochs=5"])
+    assert preview.main() == 0
+    assert "models.a.train.epochs" in capsys.readouterr().out
+    for words, message in {"base='1": "No closing quotation", "no_such=1": "no_such"}.items():
+        monkeypatch.setattr(sys, "argv", ["preview", "--set", words])
+        assert preview.main() == 1
+        assert message in capsys.readouterr().err
+
+
+@pytest.mark.slow
 def test_the_plan_shows_no_secret_of_an_address(
     repository: Repository, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -22,6 +22,22 @@ def run(source: Path) -> None:
     cli.main(check, ["--params", str(file)])
 
 
+def test_a_training_to_continue_that_is_not_there_is_named(
+    images: Images, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only `train` said so, after the stages before it."""
+    source = images()
+    params = yaml.safe_load(Path("params.yaml").read_bytes())
+    params["ingest"]["source"] = {"kind": "folder", "path": str(source)}
+    params["models"]["lenet"]["start_from"] = {"member": "datasets/continued/lenet"}
+    file = source.parent / "params.yaml"
+    file.write_text(yaml.safe_dump(params), encoding="utf-8")
+    with pytest.raises(SystemExit):
+        cli.main(check, ["--params", str(file)])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "models.lenet.start_from.member: datasets/continued/lenet/model.keras does not exist" in line
+
+
 def pipe(folder: Path) -> None:
     os.mkfifo(folder / "pipe.png")
 

@@ -146,6 +146,19 @@ def test_what_is_not_there_is_one_line(
     assert re.search(output, lines[0])
 
 
+def test_an_execution_that_used_all_results_of_another_is_one_line(
+    runs: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a run that only promoted, the table was empty."""
+    monkeypatch.setenv("CONVOY_RUN", "reused")
+    with tracking.run("compared", "promote", {"stage": "promote", "manifest": "a" * 64}):
+        pass
+    with pytest.raises(SystemExit, match="1"):
+        cli.main(compare, ["reused"])
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "run reused has no training and no evaluation of its own" in line
+
+
 def test_a_lease_of_a_promotion_is_no_recipe(
     runs: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -38,8 +38,8 @@ def commands(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
     folder = tmp_path_factory.mktemp("commands")
     program = folder / "bin" / "dvc"
     program.parent.mkdir()
-    # In place of DVC: the words after -S.
-    each = f'while [ $# -gt 1 ]; do shift 2; printf "%s\\n" "$2"; done > {folder}/$$'
+    # In place of DVC: the words after -S, which follow the experiment's name.
+    each = f'shift 2; while [ $# -gt 1 ]; do shift 2; printf "%s\\n" "$2"; done > {folder}/$$'
     program.write_text(f"#!/bin/sh\n{each}\n", encoding="utf-8")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
@@ -103,6 +103,10 @@ def test_what_dvc_would_wait_for_is_named(
         ),
         (["lenet", "--epochs", "5", "--from-epoch", "3"], "epoch 3; it has: epoch-002-val_loss-0.5000.npz"),
         (["minivggnet", "--epochs", "5"], "model.keras does not exist; run the pipeline first"),
+        (
+            ["lenet", "--epochs", "5", "--set", "models.lenet.train.epoch=3"],
+            "the recipe digits has no such key",
+        ),
     ],
 )
 def test_a_mistake_is_one_line(
@@ -116,6 +120,7 @@ def test_a_mistake_is_one_line(
         cli.main(continue_training.continue_training, words)
     assert message in capsys.readouterr().err
     assert not started(commands)
+    assert not Path("datasets/continued").exists()
 
 
 @pytest.mark.slow

@@ -160,6 +160,14 @@ def test_a_wrong_command_line_is_one_line(
     [
         (["nowhere.png"], "nowhere.png: no such file, folder or pattern"),
         (["--model", "models:/none@champion", "IMAGE"], "none has no champion and no version"),
+        (
+            ["--model", "digits", "IMAGE"],
+            "digits is no address of a model; name one as models:/digits@champion",
+        ),
+        (
+            ["--model", "models:/digits", "IMAGE"],
+            "models:/digits is no address of a model; name one as models:/d",
+        ),
         (["--network", "vgg17", "IMAGE"], "keras.applications has no network 'vgg17'; allowed: "),
         (["--network", "vgg16", "--weights", "none.h5", "IMAGE"], "--weights none.h5: no such file"),
     ],

@@ -13,6 +13,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from stages.common.errors import ParamsError
+from stages.common.files import digest
 from stages.common.section import Positive, Section
 from stages.data.augment import Augment
 from stages.models import networks
@@ -25,6 +27,11 @@ from stages.models.training.settings import Settings
 
 # The network in a member's folder.
 FILE = "model.keras"
+# What a training can start from, and where that comes from.
+_ORIGINS = {
+    "member": "name a folder that `train` has written",
+    "checkpoint": "name a file of models/NAME/checkpoints (train.save_epochs)",
+}
 
 
 def _check_network_exists(network: str) -> str:
@@ -73,6 +80,18 @@ class StartFrom(Section):
         """The member's network, or the checkpoint."""
         named = Path(self.member) / FILE if self.member else Path(str(self.checkpoint))
         return named.expanduser()
+
+    def check(self) -> None:
+        """Refuse a file that is missing or another one than the params state.
+
+        Raises:
+            ParamsError: There is no such file, or it has another SHA-256.
+        """
+        file, key = self.file, "member" if self.member else "checkpoint"
+        if not file.is_file():
+            raise ParamsError(f"start_from.{key}: {file} does not exist; {_ORIGINS[key]}")
+        if self.sha256 and (actual := digest(file)) != self.sha256:
+            raise ParamsError(f"start_from: {file} has sha256 {actual}; the params state {self.sha256}")
 
 
 class Params(LearnerParams):

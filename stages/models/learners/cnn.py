@@ -125,7 +125,8 @@ class Network:
             )
         if origin := params.start_from:
             start = continuation.of_member if origin.member else continuation.of_checkpoint
-            self._earlier = start(self._model, origin.file, origin.sha256)
+            origin.check()
+            self._earlier = start(self._model, origin.file)
         return patch
 
     @contextmanager

@@ -9,6 +9,7 @@ network is complete and cannot be fed wrongly scaled images. A file with `NORMAL
 itself: it takes the pixels as floats in 0-255.
 """
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,10 @@ from stages.common.section import Section
 
 if TYPE_CHECKING:
     import keras
+
+# Of Keras' messages: colours, and what it calls every error of a layer.
+_COLOR = re.compile(r"\x1b\[\d+m")
+_CALLING = re.compile(r"^Exception encountered when calling \S+\. ")
 
 
 def names() -> list[str]:
@@ -72,8 +77,14 @@ def build(
         outputs = plugins.module(__name__, name).layers(x, classes, chosen or options(name)())
     except ValueError as error:
         size = "x".join(map(str, shape))
-        raise LearnerError(f"{name} cannot take images of {size}: {' '.join(str(error).split())}") from None
+        raise LearnerError(f"{name} cannot take images of {size}: {_reason(error)}") from None
     return keras.Model(inputs, outputs, name=name)
+
+
+def _reason(error: ValueError) -> str:
+    """What Keras says, without its colours, the layer's class and the list of arguments that follows."""
+    text = " ".join(_COLOR.sub("", str(error)).split()).partition(" Arguments received by ")[0]
+    return _CALLING.sub("", text)
 
 
 def _normalized(pixels: "keras.KerasTensor", statistics: Mapping[str, list[float]] | None) -> Any:

@@ -14,8 +14,8 @@ from typing import Any
 import keras
 
 from stages.common import log
-from stages.common.errors import UNREADABLE, LearnerError, ParamsError, raise_if_transient
-from stages.common.files import digest, read_json
+from stages.common.errors import UNREADABLE, LearnerError, raise_if_transient
+from stages.common.files import read_json
 from stages.common.history import History
 from stages.models.training import epoch_checkpoints
 from stages.models.training.array_files import Arrays
@@ -40,20 +40,17 @@ class Earlier:
     checkpoint: EpochCheckpoint | None = None
 
 
-def of_member(model: keras.Model, file: Path, sha256: str | None) -> Earlier:
+def of_member(model: keras.Model, file: Path) -> Earlier:
     """Give a new network the weights of a finished member.
 
     Args:
         model: the new network.
         file: the member's saved network, with its history.json beside it.
-        sha256: of the file, in hex; None checks nothing.
 
     Raises:
-        ParamsError: there is no such file, or it has another SHA-256.
         LearnerError: a file is damaged or something else, its weights are of another network, or its history
             is not one of a network.
     """
-    _check(file, "member", "name a folder that `train` has written", sha256)
     try:
         weights = keras.saving.load_model(file, compile=False, safe_mode=True).get_weights()
         history: History = read_json(file.with_name(SERIES))
@@ -69,19 +66,16 @@ def of_member(model: keras.Model, file: Path, sha256: str | None) -> Earlier:
     return Earlier(_as_earlier(history))
 
 
-def of_checkpoint(model: keras.Model, file: Path, sha256: str | None) -> Earlier:
+def of_checkpoint(model: keras.Model, file: Path) -> Earlier:
     """Give a new network the weights of an epoch's checkpoint; `resume_optimizer` gives the rest.
 
     Args:
         model: the new network.
         file: a file of models/NAME/checkpoints.
-        sha256: of the file, in hex; None checks nothing.
 
     Raises:
-        ParamsError: there is no such file, or it has another SHA-256.
         LearnerError: it is no checkpoint, or of another network.
     """
-    _check(file, "checkpoint", "name a file of models/NAME/checkpoints (train.save_epochs)", sha256)
     saved = epoch_checkpoints.read(file)
     if not _fit(saved.model, model.variables):
         raise _other_network(file, model)
@@ -116,13 +110,6 @@ class _Later(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[m
 
     def __call__(self, step: Any) -> Any:
         return self._schedule(step - self._first)
-
-
-def _check(file: Path, key: str, advice: str, sha256: str | None) -> None:
-    if not file.is_file():
-        raise ParamsError(f"start_from.{key}: {file} does not exist; {advice}")
-    if sha256 and (actual := digest(file)) != sha256:
-        raise ParamsError(f"start_from: {file} has sha256 {actual}; the params state {sha256}")
 
 
 def _fit(values: Arrays, variables: list[keras.Variable]) -> bool:

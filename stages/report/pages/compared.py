@@ -91,6 +91,11 @@ def _columns(client: "MlflowClient", run: "Run") -> list[Compared]:
         children = _search(client, [run.info.experiment_id], f"tags.`{PARENT}` = '{run.info.run_id}'")
         evaluations = [child for child in children if child.data.tags.get(STAGE) == EVALUATE]
         trainings = [child for child in children if "member" in child.data.tags]
+        if not evaluations and not trainings:
+            raise TrackingError(
+                f"run {run.info.run_name} has no training and no evaluation of its own: it used those of "
+                "earlier runs; name one of these"
+            )
         return [column for child in evaluations[:1] or trainings for column in _columns(client, child)]
     if (member := run.data.tags.get("member")) is None:
         raise TrackingError(

@@ -16,7 +16,7 @@ from stages.data.sources._walk import check_for_dvc
 from stages.data.sources.archive import Params as ArchiveParams
 from stages.data.sources.filename import Params as FilenameParams
 from stages.data.sources.folder import Params as FolderParams
-from stages.models.learners import logistic_regression
+from stages.models.learners import cnn, logistic_regression
 from stages.params import Params
 
 # Each class needs an image in train, val and test.
@@ -75,16 +75,23 @@ def check_images(params: Params) -> int:
     return sum(files.by_class.values())
 
 
-def check_reference(profile: Path) -> None:
-    """Refuse a reference profile that is missing.
+def check_files(params: Params) -> None:
+    """Refuse a file besides the images that is missing: what data drift or a training starts from.
 
     Raises:
-        ParamsError: There is no such file.
+        ParamsError: There is no such file, or it is another one than the params state.
     """
+    profile = params.audit.drift.reference
     if not profile.is_file():
         raise ParamsError(
             f"audit.drift.reference: {profile} does not exist; make accept-data writes datasets/accepted.json"
         )
+    for name, model in params.models.items():
+        if isinstance(model, cnn.Params) and model.start_from:
+            try:
+                model.start_from.check()
+            except ParamsError as error:
+                raise ParamsError(f"models.{name}.{error}") from None
 
 
 def check_outside_outputs(source: Path) -> None:

@@ -1,6 +1,7 @@
 """How long a run takes: measured by the last run of the recipe, before that estimated."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from stages.common import limits
 from stages.common.files import read_json, write_json
 
 _RATES = Path(".convoy/rates.json")
+# Where `make plan` and Airflow's tasks have them too (pipelines/worker/timings.py).
+_STAGES = Path(".convoy/seconds")
 # Seconds on two cores: (what does not depend on the number of images, per 1,000 images).
 _ESTIMATES = {"images": (45.0, 40.0), "images_from_scratch": (50.0, 60.0)}
 RECIPES = tuple(_ESTIMATES)
@@ -51,6 +54,12 @@ def estimate(recipe: str, images: int) -> Estimate:
 def remember(recipe: str, images: int, seconds: float) -> None:
     """Keep how this machine compares with the estimate's, for the next run of the recipe."""
     write_json(_RATES, _read() | {recipe: round(seconds / _expected(recipe, images), 3)})
+
+
+def remember_stages(seconds: Mapping[str, float]) -> None:
+    """Write how long each stage took; `make plan` says so of those that will run."""
+    for stage, duration in seconds.items():
+        write_json(_STAGES / f"{stage}.json", round(duration, 1))
 
 
 def _expected(recipe: str, images: int) -> float:

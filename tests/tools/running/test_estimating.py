@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.worker import timings
 from stages.tools.running import estimating
 
 
@@ -17,6 +18,13 @@ def test_the_first_estimate_says_that_it_is_one_and_grows_with_the_images() -> N
     assert not small.measured
     assert "an estimate" in str(small)
     assert large.seconds > 5 * small.seconds
+
+
+def test_a_plan_knows_how_long_each_stage_of_a_run_took() -> None:
+    """`make plan` knew only the times of Airflow's tasks."""
+    estimating.remember_stages({"train@lenet": 12.34, "pack": 2.0})
+    assert timings.last(Path(".convoy"), "train@lenet") == 12.3
+    assert timings.last(Path(".convoy"), "resize") is None
 
 
 def test_a_run_measures_the_next_one() -> None:
