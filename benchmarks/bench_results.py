@@ -1,4 +1,4 @@
-"""The store of per-image results beside stores that others keep: rows written, and read in random order.
+"""The store of image results beside stores that others keep: rows written, and read in random order.
 
 Rows are as large as what `resize` (256x256 RGB) and `ingest` store of an image. Nothing is forced to disk.
 """

@@ -74,7 +74,7 @@ class Pipeline:
         return [row for row in self._manifest().rows() if row.plain]
 
     def run(self, *names: str) -> None:
-        """Run stages as functions in this process, with a store of results of their own."""
+        """Run stages as functions in this process, with a store of image results of their own."""
         os.environ[results_store.FOLDER_VARIABLE] = str(self.root / "image_results")
         for name in names:
             stage: Command[..., Any] = getattr(importlib.import_module(f"stages.{name}"), name)

@@ -35,7 +35,7 @@ class Step:
 
 
 def steps(images: int, bytes_per_image: int, side: int, cores: int) -> list[Step]:
-    """The data stages from scratch, with the store of results large enough for all images."""
+    """The data stages from scratch, with the store of image results large enough for all images."""
     source, pixels = images * bytes_per_image, images * side * side * 3
     # Work on pixels grows with them; it was measured at 256².
     share = side * side / 256**2

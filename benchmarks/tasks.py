@@ -1,10 +1,10 @@
 """The cost of tasks when one image in a hundred is new: each stage in a clone, as under Airflow.
 
-A task is `python -m pipelines.worker` with the variables that every runner sets: a fresh clone, one DVC cache
-and one store of results for all. With --image it runs in a container, which mounts the shared folder and the
-repository. Airflow itself is left out: it waits. Decodes and forward passes are what the stages report. CPU
-seconds are those of the worker and of all that it starts. The seconds to a stage's start count from the start
-of the process or the container; a task that only imports DVC is their yardstick.
+A task is `python -m pipelines.worker` with the variables that every runner sets: a fresh clone, one DVC
+cache and one store of image results for all. With --image it runs in a container, which mounts the shared
+folder and the repository. Airflow itself is left out: it waits. Decodes and forward passes are what the
+stages report. CPU seconds are those of the worker and of all that it starts. The seconds to a stage's start
+count from the start of the process or the container; a task that only imports DVC is their yardstick.
 """
 
 import json

@@ -32,7 +32,7 @@ class Cost(NamedTuple):
 
 @dataclass(frozen=True)
 class Workspace:
-    """A clone with a DVC cache and a store of results of its own, whose source is the folder `images`."""
+    """A clone with its own DVC cache and store of image results, whose source is the folder `images`."""
 
     root: Path
     environment: Mapping[str, str]

@@ -28,8 +28,8 @@ def extract(name: str, *, params: ExtractorParams, packed: Path, features: Path)
 
     Writes a file for each packed one (train.h5, val.h5, test.h5, perhaps train_val.h5) with `features`
     float32 (N, D), and labels, ids and order as packed. Features of pixels that any run has seen come from
-    the store of results; without a new image, no network is loaded. Batches always have the same number of
-    rows, so that a feature does not depend on the others.
+    the store of image results; without a new image, no network is loaded. Batches always have the same number
+    of rows, so that a feature does not depend on the others.
     """
     with store.Reader(packed / "train.h5") as train:
         shape = train.shape[1:]

@@ -38,8 +38,8 @@ def ingest(
     """Read every file of the source, keep those that decode, and split them.
 
     The one decode of an image also gives what audit needs of it, and with `ahead` what resize needs: both
-    take it from the store of results. `ahead` and `samples` decide nothing that ingest writes, so DVC does
-    not watch them.
+    take it from the store of image results. `ahead` and `samples` decide nothing that ingest writes, so DVC
+    does not watch them.
 
     Args:
         params: Where the images come from, which are accepted, and how they are split.

@@ -22,7 +22,7 @@ def resize(params: Resize, *, manifest: Path, source: Path, blob: Path, resized:
 
     Writes an HDF5 store of `images` (N, H, W, C) uint8 with the columns `sums` and `squares`, int64 (N, C):
     integers, so that means over any subset are exact and need no second look at the pixels. Images that
-    any run resized the same way come from the store of results; the result is the same to the byte.
+    any run resized the same way come from the store of image results; the result is the same to the byte.
     Raises SourceError when an image is gone or no longer the one that ingest saw.
     """
     table = Manifest.read(manifest)

@@ -97,7 +97,7 @@ def test_a_stage_lists_the_params_it_reads_and_no_others(name: str) -> None:
     read = {key.format(**values) for key in stage.stage.reads.values()}
     # To train, the recipe is a label: another name for the same params must not train a network again.
     # Elsewhere it decides: promote registers a model under this name. What ingest computes ahead for resize
-    # and audit goes into the store of results alone.
+    # and audit goes into the store of image results alone.
     read -= {"train": {"recipe"}, "ingest": {"resize", "audit.samples"}}.get(stage.module, set())
     listed = set(stage.params)
     for section in read - listed:

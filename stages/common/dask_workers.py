@@ -7,7 +7,7 @@ unpickles what it receives. docs/scale_data.md says how to start them and how to
     a worker is killed               the scheduler gives its open calls to others
     a worker is stopped              likewise, after `distributed.scheduler.worker-ttl`
     one call kills 4 workers         TransientError (`distributed.scheduler.allowed-failures`)
-    the scheduler ends, or stops     TransientError; what is done is in the store of results
+    the scheduler ends, or stops     TransientError; what is done is in the store of image results
     there is no worker for a minute  TransientError
     a worker has other code          WorkerError; each call compares, as workers may join at any time
 """

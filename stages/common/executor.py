@@ -3,7 +3,7 @@
 A stage maps over shards of its images in threads, as `parallel.mapped` has it. What costs time, a decode or
 a forward pass, it hands to an executor: a module-level function and plain data. In this process that is a
 call. With CONVOY_DASK=tcp://HOST:PORT a worker makes the call (dask_workers.py), and the thread waits. The
-stage itself reads the sources and the store of results, and writes both its outputs and the store. So a
+stage itself reads the sources and the store of image results, and writes both its outputs and the store. So a
 worker needs neither the source nor the store, and the outputs are the same to the byte.
 
 Rejected: each worker reads the source and writes a part of the output. Every worker then needs the stage's

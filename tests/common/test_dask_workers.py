@@ -77,7 +77,7 @@ def by_threads(project: Project) -> dict[str, str]:
 
 @pytest.fixture
 def workers(cluster: Cluster, monkeypatch: pytest.MonkeyPatch, image_results: Path) -> Cluster:
-    """Both workers, and an empty store of results; stages of this test use them."""
+    """Both workers, and an empty store of image results; stages of this test use them."""
     cluster.complete()
     monkeypatch.setenv(executor.VARIABLE, cluster.address)
     # A stage here is as patient as the cluster: with its own 15 s a test failed on a busy machine.
