@@ -51,6 +51,14 @@ if [ ! -e "$CONVOY_ENV" ]; then
   home=${CONVOY_HOME:-$repository/.convoy}
   directory "$home"
   directory "$repository/datasets"
+  # Every stage's container may write to it: a stage could exchange what it holds for a link.
+  for path in "$repository/.git" "$(realpath "$repository/datasets")"; do
+    case $path in "$(realpath "$home")"/*)
+      echo "error: CONVOY_HOME is $home, which holds $path; name a folder of its own" >&2
+      exit 1
+      ;;
+    esac
+  done
   if [[ $(docker info --format '{{.SecurityOptions}}' 2>/dev/null) == *rootless* ]]; then uid=0 gid=0; fi
   mkdir -p "$(dirname "$CONVOY_ENV")"
   (

@@ -128,10 +128,12 @@ def _annotate(config: Config, ti: Any, text: str, path: str) -> None:
             return
         api, header = access
         page = f"{api}/dags/{quote(ti.dag_id)}/{path}"
+        # Shorter than a note: it is whole in it, whatever follows.
+        text = shortened(text, _MAX_NOTE * 9 // 10)
         # The API cannot append. Of two tasks that write at once, one overwrites the other, which looks again.
         for _ in range(_TRIES):
             earlier = _ask(page, "GET", None, header)["note"] or ""
-            if shortened(text) in earlier:
+            if text in earlier:
                 break
             note = shortened("\n\n".join(filter(None, [text, earlier])))
             _send(page, "PATCH", {"note": note}, header)
@@ -149,12 +151,13 @@ def _access(config: Config) -> tuple[str, dict[str, str]] | None:
     return f"{address}/api/v2", {"Authorization": f"Bearer {token['access_token']}"}
 
 
-def shortened(text: str) -> str:
-    """Cut a text that is too long for a note after a whole line, and say so."""
-    if len(text) <= _MAX_NOTE:
+def shortened(text: str, most: int = _MAX_NOTE) -> str:
+    """Cut a text that is too long for a note, after a whole line where it has one, and say so."""
+    if len(text) <= most:
         return text
     ending = "\n… the rest is in the task's log"
-    return text[: _MAX_NOTE - len(ending)].rpartition("\n")[0] + ending
+    cut = text[: most - len(ending)]
+    return (cut.rpartition("\n")[0] or cut) + ending
 
 
 def _reason(error: Exception) -> str:

@@ -30,10 +30,16 @@ def labels(conf: Path, data: Path) -> dict[str, str]:
         Recipe → its name, followed by the path of a source that does not exist. A recipe that downloads its
         images has its plain name; so has every recipe where this process cannot see `data`.
     """
-    return {
-        name: f"{name} (no images at {path})" if (path := _missing_source(conf, name, data)) else name
-        for name in names(conf)
-    }
+    return {name: f"{name}{_remark(conf, name, data)}" for name in names(conf)}
+
+
+def _remark(conf: Path, name: str, data: Path) -> str:
+    try:
+        path = _missing_source(conf, name, data)
+    except (yaml.YAMLError, OSError, ValueError, TypeError, AttributeError, RecursionError):
+        # A person may be writing it. An error here would leave Airflow without any DAG.
+        return " (cannot be read)"
+    return f" (no images at {path})" if path else ""
 
 
 def _missing_source(conf: Path, name: str, data: Path) -> str | None:

@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-from pipelines.worker.clone import LOCK, overlay
+from pipelines.worker.clone import overlay
+from pipelines.worker.run_lock import LOCK
 from stages.tools.running.checking import _OUTPUTS
 from tests.paths import ROOT
 

@@ -80,6 +80,15 @@ class Policy:
     memory: int
     nano_cpus: int
 
+    def __post_init__(self) -> None:
+        """Raises RefusedError where a folder that may be written to has another of the folders in it."""
+        for above in (path for path, writable in self.folders.items() if writable):
+            for path in self.folders:
+                if path.startswith(f"{above.rstrip('/')}/"):
+                    raise RefusedError(
+                        f"{above} may be written to and holds {path}; name another CONVOY_HOME"
+                    )
+
     def check(self, container: Container) -> None:
         """Raises RefusedError for the first thing that is not allowed."""
         if container.image not in self.images:

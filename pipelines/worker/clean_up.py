@@ -173,7 +173,7 @@ def main() -> int:
         _clean_folder(Path.cwd() / ".checkpoints", "checkpoints of make run", before, removes=options.remove)
         _run_tool(replace(jobs[0], state=None), Path.cwd())
         _clean_images(days, removes=options.remove)
-    except (RefusedError, FailedError) as error:
+    except (RefusedError, FailedError, OSError) as error:
         print(f"error: {without_login(str(error))}", file=sys.stderr)
         return 1
     if not options.remove:

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipelines.worker import dvc_config, run_lock
 from pipelines.worker.job import FailedError, Job, RefusedError
 from pipelines.worker.lines import without_login
 from pipelines.worker.shell import git
 
 # Images that users bring; git does not know the folder, so a clone does not have it.
 DATA = "datasets"
-LOCK = "dvc.lock"
 # What a stage's run has sent, or still has to send, to its tracking server.
 RECORDS = ".tracking"
 
@@ -44,7 +44,9 @@ def cloned(job: Job) -> Iterator[Path]:
         # Stages are restored from the run cache. For a stage that has not changed since a committed dvc.lock,
         # DVC looks for the outputs that the lock names, and for no others. Where another machine wrote the
         # lock, each task would compute them again, and the run would never be complete.
-        (root / LOCK).unlink(missing_ok=True)
+        (root / run_lock.LOCK).unlink(missing_ok=True)
+        if job.action in ("stage", "rank", "record"):
+            run_lock.restore(job, root)
         _configure(root, job)
         if job.params:
             (root / "params.yaml").write_text(job.params, encoding="utf-8")
@@ -56,13 +58,21 @@ def overlay(root: Path, working_tree: Path) -> None:
     # Against the commit: `ls-files --modified` does not list what is staged.
     changed = git(working_tree, "diff", "--name-only", "--no-renames", "-z", "HEAD")
     new = git(working_tree, "ls-files", "--others", "--exclude-standard", "-z")
-    for name in {*filter(None, f"{changed}{new}".split("\0")), LOCK}:
+    names = {*filter(None, f"{changed}{new}".split("\0")), run_lock.LOCK}
+    # The link to the images, where the working tree has one: .gitignore names the folder alone.
+    names.discard(DATA)
+    # First what goes: a file may have become a folder, or a folder a file.
+    for name in names:
+        target = root / name
+        if not (working_tree / name).is_file() and (target.is_symlink() or target.is_file()):
+            target.unlink()
+        elif (working_tree / name).is_file() and target.is_dir():
+            shutil.rmtree(target)
+    for name in names:
         source, target = working_tree / name, root / name
         if source.is_file():
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target)
-        else:
-            target.unlink(missing_ok=True)
 
 
 def _commit(root: Path, job: Job) -> str:
@@ -82,16 +92,13 @@ def _commit(root: Path, job: Job) -> str:
 
 def _configure(root: Path, job: Job) -> None:
     """Write where the cache is into the clone's own configuration, and link the images."""
-    lines = [
-        "[core]",
-        # DVC's files on a workspace: beside the clone, so that they are removed with it.
-        f"site_cache_dir = {root.parent / 'site'}",
-        # Spares each task the advice to add dvc.lock to git.
-        "autostage = true",
-        *([f"remote = {job.remote}"] if job.remote else []),
-        *(["[cache]", f"dir = {job.cache}"] if job.cache else []),
-    ]
-    (root / ".dvc" / "config.local").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    # DVC's files on a workspace are beside the clone, so that they are removed with it. autostage spares each
+    # task the advice to add dvc.lock to git.
+    core = {"site_cache_dir": str(root.parent / "site"), "autostage": "true"}
+    sections = {"core": core | ({"remote": job.remote} if job.remote else {})}
+    if job.cache:
+        sections["cache"] = {"dir": str(job.cache)}
+    dvc_config.write(root / ".dvc" / "config.local", sections)
     outside = {DATA: job.data} if job.data and not (root / DATA).exists() else {}
     if job.state and job.stage:
         # A killed worker loses its clone. Records that its server does not have yet must outlive both.

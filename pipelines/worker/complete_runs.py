@@ -14,12 +14,12 @@ from typing import Any
 
 import yaml
 
-from pipelines.worker.clone import LOCK
 from pipelines.worker.files import Files, write
 from pipelines.worker.job import Job
+from pipelines.worker.run_lock import LOCK
 from pipelines.worker.shell import git
 
-_FOLDER = "plans"
+_FOLDER, _FORCED = "plans", "forced"
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,27 @@ def load(job: Job, root: Path, commit: str, params: str) -> CompleteRun | None:
     # Written, not touched: another user may own the file.
     _write(path, run)
     return run
+
+
+def forget(job: Job, stage: str) -> None:
+    """Forget the complete runs with a stage that was forced since: its new outputs are those to restore.
+
+    Also note the time: a plan does not take the stage's entry of an older dvc.lock (`is_forced_since`).
+    """
+    if job.state is None:
+        return
+    for path in (job.state / _FOLDER).glob("*.json"):
+        if (run := _read(path)) is not None and stage in run.stages:
+            path.unlink(missing_ok=True)
+    write(job.state / _FORCED / stage, "")
+
+
+def is_forced_since(state: Path, stage: str, when: float) -> bool:
+    """Whether a stage was forced after this time, in seconds since the epoch."""
+    try:
+        return (state / _FORCED / stage).stat().st_mtime > when
+    except FileNotFoundError:
+        return False
 
 
 def recent(state: Path, before: float) -> list[CompleteRun]:

@@ -62,7 +62,7 @@ def check(root: Path) -> None:
 def _composed(root: Path, overrides: list[str]) -> dict[str, Any]:
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
-    from hydra.errors import HydraException
+    from hydra.errors import HydraException, OverrideParseException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
@@ -71,8 +71,17 @@ def _composed(root: Path, overrides: list[str]) -> dict[str, Any]:
         with initialize_config_dir(str(root / "conf"), version_base=None):
             composed = hydra_compose("config", overrides)
         values = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    except OverrideParseException as error:
+        raise RefusedError(
+            f"{error.override!r} is not KEY=VALUE; no blanks around = or inside a value: resize.size=[64,64]"
+        ) from None
     except (HydraException, OmegaConfBaseException) as error:
-        raise RefusedError(f"{' '.join(overrides)}: {' '.join(str(error).split())}") from None
+        # Hydra gives OmegaConf's error as the cause of one without a message.
+        reason = " ".join((str(error) or str(error.__cause__)).split())
+        raise RefusedError(f"{' '.join(overrides)}: {reason}") from None
+    except (yaml.YAMLError, ValueError) as error:
+        # A file of conf/ that is no YAML, or no UTF-8.
+        raise RefusedError(f"conf/: {' '.join(str(error).split())}") from None
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}
 

@@ -22,6 +22,8 @@ FOLDERS = {
     "checkpoints": "checkpoints of abandoned trainings",
     "tracking": "tracking records of abandoned runs",
     "plans": "plans of complete runs",
+    "locks": "dvc.lock of earlier runs",
+    "turns": "locks of stages",
 }
 _LOCK = "lock"
 
@@ -53,7 +55,11 @@ def find(state: Path, folder: str, before: float) -> Leftovers:
     leftovers = Leftovers()
     with _opened(state, folder) as above:
         for name in sorted(os.listdir(above)) if above is not None else []:  # noqa: PTH208  (a descriptor)
-            newest, size, locked = _measured(name, above)
+            try:
+                newest, size, locked = _measured(name, above)
+            except FileNotFoundError:
+                # Tasks work on, and rename what they have written.
+                continue
             if newest < before and not locked:
                 leftovers.names.append(name)
                 leftovers.size += size

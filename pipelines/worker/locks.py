@@ -44,6 +44,22 @@ def alone(path: Path | None) -> Iterator[bool]:
         yield held
 
 
+@contextmanager
+def waited(path: Path | None, says: str) -> Iterator[None]:
+    """Hold the lock of a file alone; wait for it, and print what the wait is for. None is no lock."""
+    with _opened(path) as lock:
+        if lock is not None:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print(says, flush=True)
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            except OSError:
+                # A file system without locks.
+                pass
+        yield
+
+
 def is_held(name: str, folder: int) -> bool:
     """Whether a process holds the lock of a file in the folder of this descriptor; a link is no lock."""
     try:

@@ -9,12 +9,12 @@ from typing import Any
 
 import yaml
 
-from pipelines.worker import complete_runs, declared, dvc, timings
-from pipelines.worker.clone import LOCK, cloned
+from pipelines.worker import complete_runs, declared, dvc, run_lock, timings
+from pipelines.worker.clone import cloned
 from pipelines.worker.compose import check, compose
-from pipelines.worker.files import write
 from pipelines.worker.job import FailedError, Job, RefusedError
 from pipelines.worker.lines import without_login
+from pipelines.worker.run_lock import LOCK
 from pipelines.worker.shell import git
 
 Lock = Mapping[str, Mapping[str, Any]]
@@ -76,11 +76,9 @@ def plan(job: Job) -> dict[str, Any]:
 def _planned_by_dvc(root: Path, job: Job, commit: str, params: str) -> dict[str, Planned]:
     """Plan with DVC; remember a run with nothing to do."""
     since = time.time()
-    _last_lock(root)
+    _last_lock(root, job.state)
     stages = planned(root, job)
-    if job.state is not None and (root / LOCK).exists():
-        # A clean-up keeps what this run is going to restore.
-        write(job.state / "plans" / f"{job.run}.lock", (root / LOCK).read_text(encoding="utf-8"))
+    run_lock.begin(job, root, [name for name, stage in stages.items() if not stage.runs])
     if not any(stage.runs for stage in stages.values()):
         complete_runs.save(job, root, commit, params, stages, since=since)
     return stages
@@ -158,14 +156,21 @@ def table(stages: Mapping[str, Planned]) -> str:
     return "\n".join([*lines, summary(stages)])
 
 
-def _last_lock(root: Path) -> None:
-    """Write the dvc.lock that reasons compare with into a clone: the newest experiment's, or the commit's."""
+def _last_lock(root: Path, state: Path | None) -> None:
+    """Write the dvc.lock that reasons compare with into a clone: the newest experiment's, or the commit's.
+
+    Without the entries of stages that were forced since, by a run that did not reach its end.
+    """
     git(root, "fetch", "--quiet", "origin", "+refs/exps/*:refs/exps/*")
     # Experiments are below their baseline's commit, cut in two; DVC has other references beside them.
     newest = ["--sort=-committerdate", "--count=1", "--format=%(objectname)", "refs/exps/??/*/*"]
     commit = git(root, "for-each-ref", *newest).strip() or "HEAD"
-    if git(root, "ls-tree", commit, LOCK):
-        (root / LOCK).write_text(git(root, "show", f"{commit}:{LOCK}"), encoding="utf-8")
+    if not git(root, "ls-tree", commit, LOCK):
+        return
+    (root / LOCK).write_text(git(root, "show", f"{commit}:{LOCK}"), encoding="utf-8")
+    when = float(git(root, "log", "-1", "--format=%ct", commit, "--", LOCK))
+    if state is not None:
+        run_lock.leave_out(root, lambda stage: complete_runs.is_forced_since(state, stage, when))
 
 
 def _lock(root: Path) -> Lock:

@@ -19,7 +19,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         print(plan.table(_planned([f"recipe={options.recipe}"] if options.recipe else [], options.set)))
-    except (job.RefusedError, job.FailedError) as error:
+    except (job.RefusedError, job.FailedError, OSError) as error:
         print(f"error: {without_login(str(error))}", file=sys.stderr)
         return 1
     return 0

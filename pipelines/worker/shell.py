@@ -61,7 +61,16 @@ def output(words: Sequence[str], folder: Path, name: str) -> str:
         RefusedError: A server refused the login: a retry meets the same answer.
         FailedError: The program failed otherwise.
     """
-    done = subprocess.run(words, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
+    # A file's name may be no UTF-8.
+    done = subprocess.run(
+        words,
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        encoding="utf-8",
+        errors="surrogateescape",
+        check=False,
+    )
     if done.returncode:
         complaint = " ".join(done.stderr.split()) or f"exit status {done.returncode}"
         raise (RefusedError if login_refused(complaint) else FailedError)(f"{name}: {complaint}")

@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from pipelines.worker import declared, dvc, timings
-from pipelines.worker.clone import LOCK, cloned
+from pipelines.worker import complete_runs, declared, dvc, run_lock, timings, turns
+from pipelines.worker.clone import cloned
 from pipelines.worker.job import Job, RefusedError
 from pipelines.worker.plan import RAN_BEFORE
 
@@ -38,18 +38,21 @@ def stage(job: Job) -> dict[str, Any]:
     """
     with cloned(job) as root:
         dvc.fetch(root, job)
-        started = time.monotonic()
-        done = dvc.repro(root, job, [job.stage], variables=variables(job))
-        if job.forced and not done.status and job.stage not in done.ran:
-            # Alone: --force without it would run all that the stage depends on as well.
-            words = ["--force", "--single-item", job.stage]
-            done = dvc.repro(root, job, words, variables=variables(job), ran=done.ran)
-            if not done.status:
-                _prefer_in_run_cache(root, job)
-        seconds = time.monotonic() - started
+        with turns.waited_for(root, job):
+            started = time.monotonic()
+            done = dvc.repro(root, job, [job.stage], variables=variables(job))
+            if job.forced and not done.status and job.stage not in done.ran:
+                # Alone: --force without it would run all that the stage depends on as well.
+                words = ["--force", "--single-item", job.stage]
+                done = dvc.repro(root, job, words, variables=variables(job), ran=done.ran)
+                if not done.status:
+                    _prefer_in_run_cache(root, job)
+                    complete_runs.forget(job, job.stage)
+            seconds = time.monotonic() - started
         if done.status:
             _check_declared(root, job.stage)
             done.fail(job.stage, note=_save_outputs(root, job))
+        run_lock.add(job, root, {job.stage, *done.ran})
         if job.stage not in done.ran:
             return {"outcome": "restored", "reason": RAN_BEFORE}
         timings.save(job.state, job.stage, seconds)
@@ -68,7 +71,7 @@ def stage(job: Job) -> dict[str, Any]:
 
 def _files(root: Path, stage: str) -> dict[str, dict[str, Any]]:
     """By path, what DVC's lock says of a stage's inputs and outputs: digest, bytes, number of files."""
-    entry = yaml.safe_load((root / LOCK).read_text(encoding="utf-8"))["stages"][stage]
+    entry = yaml.safe_load((root / run_lock.LOCK).read_text(encoding="utf-8"))["stages"][stage]
     keys = {"digest": "md5", "bytes": "size", "files": "nfiles"}
     return {
         name: {row["path"]: {key: row.get(keys[key], 1) for key in keys} for row in entry.get(kind, [])}
@@ -84,7 +87,7 @@ def _prefer_in_run_cache(root: Path, job: Job) -> None:
     """
     if job.cache is None:
         return
-    stages = yaml.safe_load((root / LOCK).read_text(encoding="utf-8"))["stages"]
+    stages = yaml.safe_load((root / run_lock.LOCK).read_text(encoding="utf-8"))["stages"]
     for folder in (job.cache / "runs").glob("*/*"):
         # A file has the digest of its content as its name; what DVC is just writing has another.
         results = [path for path in folder.iterdir() if len(path.name) == _DIGITS]
@@ -111,9 +114,7 @@ def _save_outputs(root: Path, job: Job) -> str:
     folder = job.state / "failed" / job.run / job.stage
     saved = []
     (body,) = _declared(root, [job.stage])
-    for out in body.get("outs", []):
-        template = out if isinstance(out, str) else next(iter(out))
-        path = root / template.replace("${key}", job.stage.partition("@")[2])
+    for path in (root / name for name in _paths(body.get("outs", []), job.stage)):
         if path.is_file() and path.stat().st_size <= _LARGEST_SAVED:
             saved.append(folder / path.relative_to(root))
             saved[-1].parent.mkdir(parents=True, exist_ok=True)
@@ -153,9 +154,19 @@ def peak_memory_mb() -> int:
 
 
 def metrics(root: Path, addresses: Iterable[str]) -> dict[str, Any]:
-    """The content of the JSON files that dvc.yaml lists as the stages' metrics."""
+    """The content of the JSON files that dvc.yaml lists as the stages' metrics; others are left out."""
     merged: dict[str, Any] = {}
-    for body in _declared(root, addresses):
-        for path in body.get("metrics", []):
-            merged |= json.loads((root / path).read_text(encoding="utf-8"))
+    for address in addresses:
+        (body,) = _declared(root, [address])
+        for path in (root / name for name in _paths(body.get("metrics", []), address)):
+            try:
+                merged |= json.loads(path.read_text(encoding="utf-8"))
+            except (OSError, ValueError, TypeError):
+                print(f"{path.relative_to(root)} is no JSON file of metrics by name", flush=True)
     return merged
+
+
+def _paths(entries: Iterable[Any], address: str) -> list[str]:
+    """Outputs or metrics of a stage as DVC has them: a path, or a mapping from a path to its options."""
+    texts = (entry if isinstance(entry, str) else next(iter(entry)) for entry in entries)
+    return [text.replace("${key}", address.partition("@")[2]) for text in texts]

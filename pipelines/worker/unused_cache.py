@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from pipelines.worker import complete_runs, dvc
+from pipelines.worker import complete_runs, dvc, dvc_config, run_lock
 from pipelines.worker.job import FailedError, Job
 from pipelines.worker.shell import git
 
@@ -57,12 +57,14 @@ def needed(job: Job, root: Path, cache: Path, before: float) -> Needed:
     commits = git(root, "rev-list", "--full-history", "--remotes", "--tags", "HEAD", "--", *_FILES).split()
     experiments = _experiments(root, before)
     recent = [*_recent(cache, f"{_RUNS}/??/*/*", before)]
-    plans = [*_recent(job.state / "plans", "*.lock", before)] if job.state else []
+    locks = job.state and job.state / run_lock.FOLDER
+    plans = [*_recent(locks, f"*/{run_lock.PLAN}.lock", before)] if locks else []
+    tasks = [*_recent(locks, "*/[!~]*.lock", before)] if locks else []
     complete = complete_runs.recent(job.state, before) if job.state else []
     outputs = set(_written(working_tree(job)))
     # DVC's own files of these runs may be older: a plan that finds a complete run does not start DVC.
     outputs.update((digest, "md5") for run in complete for digest in run.outputs)
-    for text in (*_committed(root, [*commits, *experiments]), *plans, *recent):
+    for text in (*_committed(root, [*commits, *experiments]), *plans, *tasks, *recent):
         # One that DVC cannot read names nothing that DVC could restore.
         with suppress(ValueError):
             outputs.update(_outputs(text))
@@ -174,15 +176,8 @@ def _place(cache: Path, digest: str, kind: str) -> Path:
 
 def _write_workspace(folder: Path, cache: Path, keep: Needed) -> None:
     (folder / ".dvc").mkdir(parents=True)
-    lines = [
-        "[core]",
-        "no_scm = true",
-        "analytics = false",
-        f"site_cache_dir = {folder / 'site'}",
-        "[cache]",
-        f"dir = {cache}",
-    ]
-    (folder / ".dvc" / "config").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    core = {"no_scm": "true", "analytics": "false", "site_cache_dir": str(folder / "site")}
+    dvc_config.write(folder / ".dvc" / "config", {"core": core, "cache": {"dir": str(cache)}})
     outs = [
         {"path": f"output{number}", "md5": digest} | ({"hash": kind} if kind else {})
         for number, (digest, kind) in enumerate(sorted(keep.outputs))

@@ -146,6 +146,15 @@ def test_relative_paths_are_below_the_callers_folder(checkout: Path) -> None:
     assert set((checkout / "docker").iterdir()) == before
 
 
+@pytest.mark.parametrize("home", [".", ".."])
+def test_a_home_that_holds_the_repository_or_the_images_is_refused(checkout: Path, home: str) -> None:
+    """A stage, which writes to it, could have changed .git and exchanged the images for a link."""
+    done = _ran(checkout, "docker/up.sh", folder=checkout, CONVOY_HOME=home)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: CONVOY_HOME is {checkout}/{home}, which holds {checkout}/.git; ")
+    assert not _env(checkout).exists()
+
+
 @pytest.mark.parametrize("name", ["my.env", "docker/my.env", ".convoy/my.env", "../repository/.git/my.env"])
 def test_a_file_of_passwords_in_the_repository_is_refused(checkout: Path, name: str) -> None:
     done = _ran(checkout, "docker/up.sh", folder=checkout, CONVOY_ENV=name)

@@ -97,3 +97,11 @@ def test_an_amount_of_memory_is_as_kubernetes_reads_it(text: str, count: int) ->
 def test_another_amount_is_refused_with_the_units(text: str) -> None:
     with pytest.raises(ValueError, match="allowed: a number with k, M, G, T, Ki"):
         spec.bytes_of(text)
+
+
+@pytest.mark.parametrize("home", ["/work", "/work/repository", "/"])
+def test_a_home_that_holds_what_stages_may_not_write_to_is_refused(home: str) -> None:
+    folders = {"/work/repository/.git": False, "/work/datasets": False, home: True}
+    with pytest.raises(spec.RefusedError, match=f"{home} may be written to and holds /work/"):
+        replace(POLICY, folders=folders)
+    replace(POLICY, folders=folders | {home: False, "/work/repository/.convoy": True})

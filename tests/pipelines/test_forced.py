@@ -22,21 +22,22 @@ def test_a_forced_stage_runs_and_what_depends_on_it(repository: Repository) -> N
     repository.write(".dvc/config.local", f"[cache]\n    dir = {repository.shared / 'cache'}\n")
     repository.commit()
     params, _ = planned(repository)
-    run(repository, params, *STAGES)
+    run(repository, params, *STAGES, name="again")
     repository.work("record", CONVOY_PARAMS=params, CONVOY_RUN="again")
     files = ["out/first.json", "out/train/a.json", "out/train/b.json", "out/judge.json"]
     before = outputs(repository, *files)
 
-    result, output = repository.work("plan", CONVOY_FORCED='["train@a"]')
+    result, output = repository.work("plan", CONVOY_FORCED='["train@a"]', CONVOY_RUN="again")
     running = {name: stage["reason"] for name, stage in result["stages"].items() if stage["runs"]}
     assert running == {"train@a": "forced (ran before with the same code, params and inputs)"}
     assert result["reason"].startswith("1 of 4 stages will run")
     assert "train@a  will run" in output
+    repository.variables["CONVOY_RUN"] = "again"
     forced, _ = repository.work(
         "stage", CONVOY_STAGE="train@a", CONVOY_PARAMS=params, CONVOY_FORCED='["train@a"]'
     )
     assert (forced["outcome"], forced["reason"]) == ("ran", "")
-    outcomes = run(repository, params, "train@b", "judge")
+    outcomes = run(repository, params, "train@b", "judge", name="again")
     assert outcomes == {"train@b": "restored", "judge": "ran"}
     repository.work("record", CONVOY_PARAMS=params, CONVOY_RUN="again")
     after = outputs(repository, *files)

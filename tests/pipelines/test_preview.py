@@ -53,7 +53,14 @@ def test_the_plan_of_other_params(
     monkeypatch.setattr(sys, "argv", ["preview", "--set", "models.a.train.epochs=5"])
     assert preview.main() == 0
     assert "models.a.train.epochs" in capsys.readouterr().out
-    for words, message in {"base='1": "No closing quotation", "no_such=1": "no_such"}.items():
+    mistakes = {
+        "base='1": "No closing quotation",
+        "no_such=1": "no_such",
+        "base=[1, 2]": "'base=[1,' is not KEY=VALUE; no blanks around =",
+        "recipe=bad": "error: conf/: while parsing",
+    }
+    repository.write("conf/recipe/bad.yaml", "models: [\n")
+    for words, message in mistakes.items():
         monkeypatch.setattr(sys, "argv", ["preview", "--set", words])
         assert preview.main() == 1
         assert message in capsys.readouterr().err

@@ -88,3 +88,13 @@ def test_of_two_notes_written_at_once_both_stay(api: Api) -> None:
 def test_a_note_longer_than_airflow_takes_is_written_once(api: Api) -> None:
     write(api, "\n".join(f"- stage {number}" for number in range(200)))
     assert api.note.count("the rest is in the task's log") == 1
+
+
+@pytest.mark.parametrize("length", [950, 980, 1000, 3000])
+def test_one_long_line_leaves_the_earlier_notes(api: Api, length: int) -> None:
+    api.note = "Failed: a"
+    write(api, "x" * length)
+    assert api.note.startswith("x" * 800)
+    assert len(api.note) <= 1000
+    if length < 960:
+        assert "Failed" in api.note or "the rest" in api.note

@@ -1,0 +1,93 @@
+"""The dvc.lock of a run: what its plan has restored and its tasks have made, which its other tasks take.
+
+Of several results of the same inputs, DVC restores the one that was saved last. Without these entries that
+can be another run's: a run would be evaluated with a network that it has not predicted with.
+"""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipelines.worker.files import write
+from pipelines.worker.job import Job
+
+LOCK = "dvc.lock"
+FOLDER = "locks"
+# No stage has a ~ in its name.
+PLAN = "~plan"
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def begin(job: Job, root: Path, stages: Iterable[str]) -> None:
+    """Save what a plan has restored in its clone; a clean-up keeps these outputs.
+
+    Args:
+        job: The task.
+        root: The clone, whose dvc.lock has their entries.
+        stages: The addresses of the stages that it has restored.
+    """
+    if (folder := _folder(job)) is not None:
+        locked = _stages(root / LOCK)
+        _write(folder, PLAN, {name: locked[name] for name in stages if name in locked})
+
+
+def add(job: Job, root: Path, ran: Iterable[str]) -> None:
+    """Save what a task has made, and what it was the first of its run to restore.
+
+    Args:
+        job: The task.
+        root: The clone, whose dvc.lock has the entries.
+        ran: The addresses of the stages that ran in it.
+    """
+    if (folder := _folder(job)) is None:
+        return
+    saved, replaced = load(job), set(ran)
+    for name, entry in _stages(root / LOCK).items():
+        if name in replaced or name not in saved:
+            _write(folder, name, {name: entry})
+
+
+def load(job: Job) -> dict[str, Any]:
+    """The run's entries by the address of their stage; a task's own win over the plan's."""
+    entries: dict[str, Any] = {}
+    if (folder := _folder(job)) is not None:
+        for path in sorted(folder.glob("*.lock"), key=lambda path: path.stem != PLAN):
+            entries |= _stages(path)
+    return entries
+
+
+def restore(job: Job, root: Path) -> None:
+    """Write the run's dvc.lock into the clone of one of its tasks; there is none before its plan."""
+    if entries := load(job):
+        _dump(root / LOCK, entries)
+
+
+def leave_out(root: Path, stage_is_left_out: Callable[[str], bool]) -> None:
+    """Remove entries from the dvc.lock of a clone."""
+    entries = _stages(root / LOCK)
+    staying = {name: entry for name, entry in entries.items() if not stage_is_left_out(name)}
+    if len(staying) < len(entries):
+        _dump(root / LOCK, staying)
+
+
+def _folder(job: Job) -> Path | None:
+    return job.state / FOLDER / job.run if job.state else None
+
+
+def _stages(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), _LOADER)  # noqa: S506  (a safe loader)
+        return dict(values["stages"])
+    except (FileNotFoundError, ValueError, TypeError, KeyError, yaml.YAMLError):
+        # Stages may write into the state folder.
+        return {}
+
+
+def _write(folder: Path, name: str, entries: dict[str, Any]) -> None:
+    _dump(folder / f"{name}.lock", entries)
+
+
+def _dump(path: Path, entries: dict[str, Any]) -> None:
+    write(path, yaml.safe_dump({"schema": "2.0", "stages": entries}, sort_keys=False))
