@@ -6,11 +6,11 @@ from typing import Any
 
 # USER:PASSWORD@ of a URI. A password may hold an unquoted @, so everything up to the last one goes.
 _LOGIN = re.compile(r"(?<=://)[^/?#\s\"']*@")
-# The last two lines are what a presigned URL has.
+# Of a query: the names of passwords, keys and tokens with whatever is before them (x-amz-security-token). A
+# value ends before a backslash, too: in JSON, that is of the quote that follows.
 _SECRETS = re.compile(
-    r"""(?ix) ( [?&] (?: password | passwd | secret | key | api_key | \w*token
-    | sig | signature
-    | x-(?:amz|goog)-(?: signature | credential | security-token ) ) = ) [^&\s"']+"""
+    r"""(?ix) ( [?&] (?: [\w.-]* (?: password | passwd | pwd | secret | token | credential | signature
+    | api[_-]?key | access[_-]?key (?: [_-]?id )? | auth (?: [_-]?key )? ) | key | sig ) = ) [^&\s"'\\]+"""
 )
 
 

@@ -58,7 +58,7 @@ class Count:
 
     Attributes:
         by_class: Label → number.
-        by_class_in_train: The same of those that are not named val or test.
+        by_class_in_train: The same of those that are named train.
         by_split: Split → number, of those whose split is named.
         unlabelled: Files without a class, and those that are missing or cannot be used.
         first: The first of these with its problem, as text; empty where there is none.
@@ -126,7 +126,8 @@ def count(source: sources.SourceParams) -> Count:
         assert image.label is not None
         classes[image.label] += 1
         split = image.split or split_of(image.name)
-        in_train[image.label] += split in (None, "train")
+        # Where a source names its splits, `ingest` rejects an image outside of them.
+        in_train[image.label] += split == "train"
         if split:
             splits[split] += 1
     return Count(dict(sorted(classes.items())), dict(in_train), dict(splits), unlabelled, first)

@@ -3,7 +3,7 @@
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -115,9 +115,13 @@ class Manifest:
     def __len__(self) -> int:
         return int(self.table.num_rows)
 
-    def strings(self, column: Literal["id", "path", "label", "split", "sha256"]) -> NDArray[np.str_]:
-        """A column of text as an array of str."""
-        return np.asarray(self.table[column].to_pylist(), dtype=np.str_)
+    def strings(self, column: Literal["id", "path", "label", "split", "sha256"]) -> NDArray[Any]:
+        """A column of text as an array of str.
+
+        Paths and labels as objects: NumPy's own texts take four bytes for each character of the longest, in
+        every row. One path of 1,000 characters among 1,000,000 cost 4 GB.
+        """
+        return np.asarray(self.table[column].to_pylist(), object if column in ("path", "label") else np.str_)
 
     def require(self, ids: NDArray[np.str_], where: Path) -> None:
         """Raise StoreError unless a file's rows are exactly this manifest's images in its order."""

@@ -25,8 +25,8 @@ def assign(
     alone. It would never move an image when others are added (here about as many move as are added), but
     leaves small classes without test images.
 
-    Each group goes to one split as a whole, as if it were one large image of the class of its first member
-    in that order. A group that a split has no room for goes to the next split.
+    Each group goes to one split as a whole, as if it were one large image: it has the class and the place of
+    its member with the lowest SHA-256. A group that a split has no room for goes to the next split.
 
     Args:
         labels: SHA-256 of each image → its class.
@@ -56,7 +56,9 @@ def assign(
     # Every class is there, so that one without training images is counted, with none.
     classes: dict[str, list[list[str]]] = {label: [] for label in labels.values()}
     for unit in units:
-        if free := sorted((digest for digest in unit if digest not in chosen), key=place):
+        # By the digest alone: the first of m hashes comes before that of a single image, the more surely the
+        # larger m is, so that groups would crowd into test and val, which are cut first.
+        if free := sorted(digest for digest in unit if digest not in chosen):
             classes[labels[free[0]]].append(free)
     _check_counts(classes, list(missing))
     for members in classes.values():

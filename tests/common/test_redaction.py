@@ -1,5 +1,7 @@
 """Credentials never get through, and other text stays as it is."""
 
+import json
+
 import pytest
 
 from stages.common.redaction import redact
@@ -18,7 +20,13 @@ from stages.common.redaction import redact
             "s3 https://b/k?X-Amz-Date=1&X-Amz-Credential=***&X-Amz-Security-Token=***&X-Amz-Signature=***",
         ),
         ("https://b/k?X-Goog-Signature=ab", "https://b/k?X-Goog-Signature=***"),
-        ("https://b/k?AWSAccessKeyId=a&Signature=ab", "https://b/k?AWSAccessKeyId=a&Signature=***"),
+        ("https://b/k?AWSAccessKeyId=a&Signature=ab", "https://b/k?AWSAccessKeyId=***&Signature=***"),
+        ("https://h/?apikey=a&api-key=b&x-api-key=c", "https://h/?apikey=***&api-key=***&x-api-key=***"),
+        (
+            "https://h/?client_secret=a&access_key=b&pwd=c",
+            "https://h/?client_secret=***&access_key=***&pwd=***",
+        ),
+        ("https://h/?auth=a&authkey=b&id=3", "https://h/?auth=***&authkey=***&id=3"),
         ("https://h/?auth_token=t&key=k", "https://h/?auth_token=***&key=***"),
         ("http://a:b@one and http://c:d@two", "http://***@one and http://***@two"),
     ],
@@ -27,13 +35,20 @@ def test_credentials_are_replaced(text: str, safe: str) -> None:
     assert redact(text) == safe
 
 
+def test_a_record_stays_json() -> None:
+    """The backslash of the quote after the address went with the secret."""
+    text = json.dumps({"error": 'GET "https://h/f?token=abc" failed'})
+    assert json.loads(redact(text)) == {"error": 'GET "https://h/f?token=***" failed'}
+    assert redact(redact(text)) == redact(text)
+
+
 @pytest.mark.parametrize(
     "text",
     [
         "models:/digits@champion",
         "a@example.org wrote http://host/path",
         "package @ http://host/file",
-        "https://host/?signal=1&keys=2&tokens=3",
+        "https://host/?signal=1&keys=2&tokens=3&author=4",
         "sqlite:////tmp/mlflow.db",
         '{"a": 0.5}',
     ],

@@ -34,6 +34,14 @@ def test_rows_come_back_as_they_went_in(tmp_path: Path) -> None:
     }
 
 
+def test_one_long_name_costs_the_other_rows_nothing(tmp_path: Path) -> None:
+    """NumPy's own texts take as many characters in every row as the longest has."""
+    write(tmp_path / "manifest.parquet", [row(1, "x" * 1000), *map(row, range(2, 100))])
+    table = Manifest.read(tmp_path / "manifest.parquet")
+    assert table.strings("label").nbytes <= 8 * 99
+    assert table.strings("path").nbytes <= 8 * 99
+
+
 def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write(tmp_path / name, [row(1), row(2)])

@@ -160,6 +160,21 @@ def test_a_group_is_in_one_split_also_after_images_are_added() -> None:
         assert abs(counts(splits.values())["test"] - 0.2 * len(labels)) <= 3
 
 
+@pytest.mark.parametrize(("members", "groups"), [(2, 100), (10, 50)])
+def test_groups_crowd_into_no_split(members: int, groups: int) -> None:
+    """The place of a group was the first of its members': 32 % and 85 % of test were images of groups."""
+    shares = Counter[str]()
+    for seed in range(20):
+        grouped, single = contents(members * groups, f"{seed}"), contents(1_000 - members * groups, "single")
+        labels = dict.fromkeys(grouped + single, "a") | dict.fromkeys(contents(100, "b"), "b")
+        splits = assign(labels, 0.15, 0.15, seed=seed, groups=in_groups(grouped, members))
+        shares.update(splits[image] for image in grouped)
+    expected = 20 * members * groups
+    # The standard error is 0.011 for pairs, and 0.011 for groups of ten.
+    assert shares["test"] / expected == pytest.approx(0.15, abs=0.04)
+    assert shares["val"] / expected == pytest.approx(0.15, abs=0.04)
+
+
 def test_groups_of_one_change_nothing() -> None:
     labels = {image: "ab"[number % 2] for number, image in enumerate(contents(200))}
     assert assign(labels, 0.2, 0.2, seed=7, groups=[[image] for image in labels]) == assign(

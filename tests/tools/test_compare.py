@@ -159,6 +159,25 @@ def test_an_execution_that_used_all_results_of_another_is_one_line(
     assert "run reused has no training and no evaluation of its own" in line
 
 
+def test_an_evaluation_that_failed_hides_no_training(
+    runs: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("CONVOY_RUN", "half")
+    about = {"stage": "train@net", "member": "net", "manifest": "a" * 64}
+    with tracking.run("compared", "net", about) as member:
+        member.params({"train": {"epochs": 7}, "kind": "cnn"})
+    with (
+        pytest.raises(ValueError, match="no disk"),
+        tracking.run("compared", "evaluate", {"stage": "evaluate", "manifest": "a" * 64}),
+    ):
+        raise ValueError("no disk")
+    cli.main(compare, ["half", "short", "--page", str(tmp_path / "page.html")])
+    assert rows(capsys.readouterr().out)["train.epochs"] == ["7", "2"]
+
+
 def test_a_lease_of_a_promotion_is_no_recipe(
     runs: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -41,7 +41,11 @@ def check(page: Any, data: bytes) -> None:
 
 
 def check_jpegs(page: Any, data: bytes) -> None:
-    """Raise DamagedError where libjpeg would have to guess pixels of a strip or tile."""
+    """Raise DamagedError where libjpeg would have to guess pixels of a strip or tile.
+
+    Raises:
+        ImageError: One has more scans than any encoder writes.
+    """
     if int(page.compression) != _JPEG:
         return
     mode = "CMYK" if page.shaped[-1] == _INKS else "L"
@@ -49,6 +53,7 @@ def check_jpegs(page: Any, data: bytes) -> None:
         merged = jpeg.with_tables(strip, page.jpegtables)
         if jpeg.size(merged) != jpeg.size(strip):
             raise DamagedError("damaged TIFF: its JPEG tables hold more than tables")
+        jpeg.check_scans(merged)
         try:
             jpeg.check(merged, mode)
         except DamagedError:

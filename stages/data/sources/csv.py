@@ -31,7 +31,9 @@ class Params(SourceParams):
 
 
 def images(params: Params) -> Iterator[Image]:
-    """One candidate per line, in the table's order; other columns than the three play no role.
+    """One candidate per line, in the table's order; other columns than path, label and split play no role.
+
+    Where the table has the column `split`, an empty cell is train.
 
     Quotes are read strictly. A stray quote would join all lines up to the next one; so a record of several
     lines is refused, unless it is the name of a file that exists.
@@ -82,7 +84,7 @@ def _cells(
             "a value with a comma must be in quotes"
         )
     # A short line has nothing where a column is missing.
-    cells = dict(zip(columns, record, strict=False))
+    cells = dict.fromkeys(columns, "") | dict(zip(columns, record, strict=False))
     if last > first:
         others = [value for name, value in cells.items() if name != "path"]
         joined = any("\n" in value or "\r" in value for value in others)
@@ -98,7 +100,9 @@ def _image(cells: Mapping[str, str], params: Params, table: Path, line: int) -> 
     path, label, split = (cells.get(column, "").strip() for column in ("path", "label", "split"))
     where = f"{table}, line {line}"
     if split and split.casefold() not in SPLIT_NAMES:
-        raise SourceError(f"{where}: split is {split!r}; allowed: {', '.join(SPLIT_NAMES)}, or nothing")
+        raise SourceError(
+            f"{where}: split is {split!r}; allowed: {', '.join(SPLIT_NAMES)}, or nothing, which is train"
+        )
     name = _name(params, path)
     problem = None
     if not path:
@@ -109,7 +113,9 @@ def _image(cells: Mapping[str, str], params: Params, table: Path, line: int) -> 
         problem = f"outside of {params.path}"
     if problem:
         return Image(path, label, problem=f"{where}: {problem}")
-    return Image(name, label, path=Path(params.path, name), split=SPLIT_NAMES.get(split.casefold()))
+    # An empty cell of the column is train: of tables that name the test images alone.
+    named = SPLIT_NAMES[split.casefold()] if split else "train" if "split" in cells else None
+    return Image(name, label, path=Path(params.path, name), split=named)
 
 
 def _name(params: Params, path: str) -> str:

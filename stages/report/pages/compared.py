@@ -89,7 +89,9 @@ def _columns(client: "MlflowClient", run: "Run") -> list[Compared]:
         return [_evaluated(client, run)]
     if stage == PIPELINE:
         children = _search(client, [run.info.experiment_id], f"tags.`{PARENT}` = '{run.info.run_id}'")
-        evaluations = [child for child in children if child.data.tags.get(STAGE) == EVALUATE]
+        # One that failed, or has not ended, has no results to show.
+        ended = [child for child in children if child.info.status == "FINISHED"]
+        evaluations = [child for child in ended if child.data.tags.get(STAGE) == EVALUATE]
         trainings = [child for child in children if "member" in child.data.tags]
         if not evaluations and not trainings:
             raise TrackingError(

@@ -53,6 +53,18 @@ KINDS = pytest.mark.parametrize(
 )
 
 
+def test_a_jpeg_of_more_scans_than_encoders_write_is_refused_at_once() -> None:
+    """Each scan goes over all pixels: a file of 23 kB took 3 s, one of 1 MB would have taken hours."""
+    data = jpeg(photograph(0), progressive=True)
+    assert inspect(data, MAX_PIXELS, hashed=False)
+    last = data.rfind(b"\xff\xda")
+    repeated = data[:-2] + data[last:-2] * 100 + END
+    with pytest.raises(ImageError, match=r"JPEG of 1\d\d scans; allowed: 100"):
+        inspect(repeated, MAX_PIXELS, hashed=False)
+    with pytest.raises(ImageError, match="scans; allowed"):
+        inspect(repeated, MAX_PIXELS, hashed=False, damaged=True)
+
+
 @KINDS
 @pytest.mark.parametrize("damage", [cut, block_missing])
 def test_a_jpeg_without_some_of_its_data_is_refused(damage: Damage, options: dict[str, object]) -> None:

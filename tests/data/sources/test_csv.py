@@ -33,8 +33,13 @@ def test_a_column_may_say_the_split(tmp_path: Path) -> None:
         ("a", "train"),
         ("b", "val"),
         ("c", "test"),
-        ("d", None),
+        # A table may name the test images alone.
+        ("d", "train"),
     ]
+    write(tmp_path / "labels.csv", "label,path\ncat,a\n")
+    assert [entry.split for entry in result(tmp_path)] == [None]
+    write(tmp_path / "labels.csv", "label,path,split\ncat,a\n")
+    assert [entry.split for entry in result(tmp_path)] == ["train"]
 
 
 def test_tables_of_spreadsheets_are_read(tmp_path: Path) -> None:
