@@ -11,9 +11,8 @@ _FIELD = re.compile(r'(?P<key>\w+)=(?P<value>"(?:[^"\\]|\\.)*"|\S*)')
 # These two are those of stages/common/redaction.py, which cannot be imported here; a test compares them.
 _LOGIN = re.compile(r"(?<=://)[^/?#\s\"']*@")
 _SECRETS = re.compile(
-    r"""(?ix) ( [?&] (?: password | passwd | secret | key | api_key | \w*token
-    | sig | signature
-    | x-(?:amz|goog)-(?: signature | credential | security-token ) ) = ) [^&\s"']+"""
+    r"""(?ix) ( [?&] (?: [\w.-]* (?: password | passwd | pwd | secret | token | credential | signature
+    | api[_-]?key | access[_-]?key (?: [_-]?id )? | auth (?: [_-]?key )? ) | key | sig ) = ) [^&\s"'\\]+"""
 )
 # Of git and ssh, and of DVC's remotes. A second try with the same login meets the same answer.
 _REFUSED = re.compile(
