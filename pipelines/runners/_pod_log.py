@@ -1,6 +1,5 @@
-"""A pod's log, line by line as it comes; the line with the worker's result is taken out."""
+"""A pod's log, line by line as it comes; the lines with the worker's result are taken out."""
 
-import json
 import logging
 import math
 import time
@@ -11,7 +10,7 @@ from urllib3.exceptions import HTTPError
 
 from pipelines.runners._ended import Tail
 from pipelines.runners._pod import CONTAINER
-from pipelines.worker.lines import RESULT_LINE
+from pipelines.worker.lines import Result
 
 log = logging.getLogger(__name__)
 # A connection that was silent for so long is opened again: a dead one looks the same.
@@ -28,7 +27,7 @@ class Log:
     def __init__(self, api: Any, namespace: str, name: str, label: str = "") -> None:
         self._api, self._namespace, self._name = api, namespace, name
         self._last, self._received = "", 0.0
-        self._result: dict[str, Any] | None = None
+        self._result = Result()
         self.tail = Tail(label)
 
     def follow(self) -> None:
@@ -40,8 +39,8 @@ class Log:
         self._read(follow=False)
 
     def result(self) -> dict[str, Any] | None:
-        """The worker's result; None until its line has come."""
-        return self._result
+        """The worker's result; None until its lines have come."""
+        return self._result.value
 
     def _read(self, *, follow: bool) -> None:
         # A log that is requested again repeats the lines up to this time.
@@ -74,8 +73,7 @@ class Log:
         if (key := _padded(moment)) <= newest:
             return
         self._last, self._received = key, time.time()
-        if text.startswith(RESULT_LINE):
-            self._result = json.loads(text.removeprefix(RESULT_LINE))
+        if self._result.sees(text):
             return
         self.tail.add(text)
         log.info("%s", self.tail.label + text)

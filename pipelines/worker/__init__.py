@@ -14,8 +14,8 @@ Environment variables describe the job:
     CONVOY_ACTION       plan, stage, rank, record or clean_up
     CONVOY_REPOSITORY   what to clone: a folder or a URL
     CONVOY_COMMIT       the branch, tag or commit to check out; HEAD if not set
-    CONVOY_RESULT       the file that the result is written to; `-`: the last line of the output, after
-                        `convoy-result: `
+    CONVOY_RESULT       the file that the result is written to; `-`: the last lines of the output, a
+                        part each after `convoy-result NUMBER/COUNT: `
     CONVOY_RUN          the run's name: of the parent run in MLflow, and of the experiment in DVC
     CONVOY_STAGE        the stage as DVC calls it: ingest, train@lenet                  (stage, rank)
     CONVOY_PARAMS       the text of the run's params.yaml, as the plan's result has it  (stage, rank, record)

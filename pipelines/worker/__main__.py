@@ -10,7 +10,7 @@ from typing import Any
 
 from pipelines.worker import files, job, locks, memory
 from pipelines.worker.clean_up import clean_up
-from pipelines.worker.lines import RESULT_LINE, without_login
+from pipelines.worker.lines import result_lines, without_login
 from pipelines.worker.plan import plan
 from pipelines.worker.rank import rank
 from pipelines.worker.record import record
@@ -65,7 +65,7 @@ def _write(target: str, result: dict[str, Any]) -> None:
     """Write the result, whole or not at all: its reader may look at any time. `-`: into the output."""
     text = json.dumps(result, ensure_ascii=False)
     if target == "-":
-        print(f"{RESULT_LINE}{text}", flush=True)
+        print("\n".join(result_lines(text)), flush=True)
         return
     files.write(Path(target), f"{text}\n")
 

@@ -2,9 +2,13 @@
 
 import json
 import re
+from typing import Any
 
-# What begins the line that carries the result, where there is no file for it.
-RESULT_LINE = "convoy-result: "
+# What begins a line that carries a part of the result, where there is no file for it: NUMBER/COUNT.
+_RESULT = re.compile(r"convoy-result (?P<number>\d+)/(?P<count>\d+): (?P<part>.*)")
+# Characters, of up to four bytes. Container runtimes split lines at 16 KiB, and a node before Kubernetes 1.26
+# puts a time into the middle of such a line, which may still be JSON.
+_LONGEST_PART = 4000
 _ERROR = re.compile(r"level=error .*?event=(?P<event>.*)")
 _EVENT = re.compile(r"\btime=\S+ level=(?:info|warning) .*?\bevent=")
 _FIELD = re.compile(r'(?P<key>\w+)=(?P<value>"(?:[^"\\]|\\.)*"|\S*)')
@@ -20,6 +24,35 @@ _REFUSED = re.compile(
     r"|Host key verification failed|requested URL returned error: 40[13]|HTTP Basic: Access denied"
     r"|AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|Unable to locate credentials"
 )
+
+
+def result_lines(text: str) -> list[str]:
+    """A result as lines of the output; `Result` puts it together again."""
+    parts = [text[start : start + _LONGEST_PART] for start in range(0, len(text), _LONGEST_PART)]
+    return [f"convoy-result {number}/{len(parts)}: {part}" for number, part in enumerate(parts, start=1)]
+
+
+class Result:
+    """The result that an output has in some of its lines.
+
+    Attributes:
+        value: The result; None until its last line has come.
+    """
+
+    def __init__(self) -> None:
+        self.value: dict[str, Any] | None = None
+        self._parts: list[str] = []
+
+    def sees(self, line: str) -> bool:
+        """Take in a line; returns whether it is one of the result's."""
+        if not (match := _RESULT.fullmatch(line)):
+            return False
+        number, count = int(match["number"]), int(match["count"])
+        # A worker that is started again writes its result anew.
+        self._parts = [*self._parts[: number - 1], match["part"]]
+        if number == count == len(self._parts):
+            self.value = json.loads("".join(self._parts))
+        return True
 
 
 def mistake_in(line: str) -> str | None:

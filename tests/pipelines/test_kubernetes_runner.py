@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pipelines.worker.lines import result_lines
 from tests.pipelines import cluster
 from tests.pipelines.cluster import RUNNING, Cluster, container, unschedulable, warning
 from tests.pipelines.driven import ended, upto
@@ -21,7 +22,12 @@ def at(seconds: float, text: str) -> str:
     return f"2026-11-26T02:00:{seconds:012.9f}".rstrip("0") + f"Z {text}\n"
 
 
-SUCCESS = at(3, "Running stage") + at(4.5, "convoy-result: " + json.dumps(RESULT))
+def written(seconds: float, result: dict[str, Any]) -> str:
+    """The lines of a result, as the worker writes it."""
+    return "".join(at(seconds, line) for line in result_lines(json.dumps(result)))
+
+
+SUCCESS = at(3, "Running stage") + written(4.5, RESULT)
 
 
 def run(server: Cluster, folder: Path, **options: Any) -> tuple[dict[str, Any], str]:
@@ -67,6 +73,17 @@ def test_the_log_comes_line_by_line_and_the_result_with_it(tmp_path: Path) -> No
     assert output.splitlines().count("Running stage") == 1
     assert "convoy-result" not in output
     assert server.deleted.is_set(), "the pod is left behind"
+
+
+def test_a_large_result_has_no_line_that_a_container_runtime_splits(tmp_path: Path) -> None:
+    """A node before Kubernetes 1.26 put a time into the middle of it, within the params."""
+    large = RESULT | {"params": "ü" * 20_000}
+    log = at(3, "Running stage") + written(4, large)
+    assert max(len(line.encode()) for line in log.splitlines()) < 16 * 1024
+    server = Cluster([RUNNING, cluster.ended(0, "Completed")], [log])
+    result, output = run(server, tmp_path)
+    assert result == large
+    assert "convoy-result" not in output
 
 
 def test_a_broken_log_is_asked_for_again_and_no_line_comes_twice(tmp_path: Path) -> None:
@@ -156,7 +173,7 @@ def test_the_result_says_how_a_pod_ended(
 
 
 def test_a_worker_that_was_stopped_and_not_by_airflow_was_deleted_with_its_pod(tmp_path: Path) -> None:
-    stopped = at(1, "convoy-result: " + json.dumps({"outcome": "stopped", "reason": "SIGTERM"}))
+    stopped = written(1, {"outcome": "stopped", "reason": "SIGTERM"})
     for last in (cluster.ended(143), {"phase": "Succeeded"}):
         result, _ = run(Cluster([RUNNING, last], [stopped]), tmp_path)
         assert result["outcome"] == "stopped"

@@ -1,7 +1,5 @@
 """A run of 100 members is planned, and a member's task costs what it costs among two."""
 
-import json
-
 import pytest
 import yaml
 
@@ -21,6 +19,4 @@ def test_a_hundred_members_are_planned_and_one_runs(repository: Repository) -> N
     result, _ = repository.work("plan", CONVOY_OVERRIDES='["recipe=many"]')
     assert result["reason"].startswith(f"{MEMBERS + 2} of {MEMBERS + 2} stages will run")
     assert [name for name in result["stages"] if "@" in name] == [f"train@{name}" for name in models]
-    # A pod's result is one line of its log, which a container runtime splits at 16 KiB.
-    assert len(json.dumps(result)) < 16 * 1024
     assert run(repository, result["params"], "first", "train@m99") == {"first": "ran", "train@m99": "ran"}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.worker import job, memory, record
+from pipelines.worker import job, lines, memory, record
 from pipelines.worker.lines import event_in, login_refused, without_login
 from tests.common import test_redaction
 
@@ -156,3 +156,15 @@ def test_a_page_at_mlflows_address_is_said_and_fails_no_run(
 )
 def test_the_fields_of_an_event(line: str, fields: dict[str, str] | None) -> None:
     assert event_in(line) == fields
+
+
+def test_a_result_comes_back_from_its_lines_also_when_it_is_written_again() -> None:
+    first, second = ({"params": text * 9000} for text in "aä")
+    result = lines.Result()
+    parts = lines.result_lines(json.dumps(first, ensure_ascii=False))
+    assert len(parts) == 3
+    assert [result.sees(line) for line in (*parts[:2], "other text")] == [True, True, False]
+    assert result.value is None
+    for line in lines.result_lines(json.dumps(second, ensure_ascii=False)):
+        assert result.sees(line)
+    assert result.value == second
