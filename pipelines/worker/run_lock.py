@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from pipelines.worker import declared
 from pipelines.worker.files import write
 from pipelines.worker.job import Job
 
@@ -18,6 +19,7 @@ FOLDER = "locks"
 # No stage has a ~ in its name.
 PLAN = "~plan"
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 def begin(job: Job, root: Path, stages: Iterable[str]) -> None:
@@ -43,24 +45,38 @@ def add(job: Job, root: Path, ran: Iterable[str]) -> None:
     """
     if (folder := _folder(job)) is None:
         return
-    saved, replaced = load(job), set(ran)
+    planned, replaced = _stages(_file(folder, PLAN)), set(ran)
     for name, entry in _stages(root / LOCK).items():
-        if name in replaced or name not in saved:
+        if name in replaced or not (name in planned or _file(folder, name).exists()):
             _write(folder, name, {name: entry})
 
 
-def load(job: Job) -> dict[str, Any]:
-    """The run's entries by the address of their stage; a task's own win over the plan's."""
+def load(job: Job, other_members: Callable[[str], bool] = lambda _: False) -> dict[str, Any]:
+    """The run's entries by the address of their stage; a task's own win over the plan's.
+
+    Args:
+        job: The task.
+        other_members: Says of an address whether it is left out. Of a run of 100 members, the entries of all
+            are 2 MB, and a task of one member reads none of the others'.
+    """
     entries: dict[str, Any] = {}
     if (folder := _folder(job)) is not None:
         for path in sorted(folder.glob("*.lock"), key=lambda path: path.stem != PLAN):
-            entries |= _stages(path)
-    return entries
+            if not other_members(path.stem):
+                entries |= _stages(path)
+    return {name: entry for name, entry in entries.items() if not other_members(name)}
 
 
 def restore(job: Job, root: Path) -> None:
     """Write the run's dvc.lock into the clone of one of its tasks; there is none before its plan."""
-    if entries := load(job):
+    stage, _, member = job.stage.partition("@")
+    sections = {name: body.get("foreach") for name, body in declared.stages(root).items()} if member else {}
+
+    def is_of_another_member(address: str) -> bool:
+        name, _, other = address.partition("@")
+        return bool(other) and other != member and sections.get(name, "") == sections.get(stage)
+
+    if entries := load(job, is_of_another_member):
         _dump(root / LOCK, entries)
 
 
@@ -85,9 +101,13 @@ def _stages(path: Path) -> dict[str, Any]:
         return {}
 
 
+def _file(folder: Path, name: str) -> Path:
+    return folder / f"{name}.lock"
+
+
 def _write(folder: Path, name: str, entries: dict[str, Any]) -> None:
-    _dump(folder / f"{name}.lock", entries)
+    _dump(_file(folder, name), entries)
 
 
 def _dump(path: Path, entries: dict[str, Any]) -> None:
-    write(path, yaml.safe_dump({"schema": "2.0", "stages": entries}, sort_keys=False))
+    write(path, yaml.dump({"schema": "2.0", "stages": entries}, Dumper=_DUMPER, sort_keys=False))

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from pipelines.worker import run_lock, turns
+from pipelines.worker.clone import cloned
 from pipelines.worker.job import Job, read
 from tests.pipelines.conftest import Repository
 from tests.pipelines.worker_runs import STAGES, planned, run
@@ -64,6 +66,19 @@ def test_a_run_without_a_plan_has_no_entries_and_a_damaged_file_counts_as_none(
     assert run_lock.load(task) == {"first": {"cmd": "a"}}
     run_lock.add(task, tmp_path, {"first"})
     assert sorted(path.name for path in folder.glob("[!0-9]*")) == ["first.lock", "judge.lock", "~plan.lock"]
+
+
+def test_a_task_of_a_member_has_no_entries_of_the_others(repository: Repository) -> None:
+    timed(repository)
+    params = repository.work("plan", CONVOY_RUN="mine")[0]["params"]
+    run(repository, params, *STAGES, name="mine")
+    locks = {}
+    for address in ("train@a", "judge"):
+        variables = {"CONVOY_STAGE": address, "CONVOY_PARAMS": params, "CONVOY_RUN": "mine"}
+        with cloned(read(repository.environment("stage", **variables))) as root:
+            locks[address] = yaml.safe_load((root / "dvc.lock").read_text(encoding="utf-8"))["stages"]
+    assert set(locks["train@a"]) == {"first", "train@a", "judge"}
+    assert set(locks["judge"]) == {"first", "train@a", "train@b", "judge"}
 
 
 def test_two_runs_that_would_do_the_same_work_take_turns(repository: Repository, tmp_path: Path) -> None:
