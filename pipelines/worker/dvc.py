@@ -19,7 +19,10 @@ PERMANENT = (1, 2)
 _PERMANENT = re.compile(rf"^ERROR: .*exited with ({'|'.join(map(str, PERMANENT))})$")
 # What DVC says after a command that ended with 0 and wrote nothing.
 _NO_OUTPUT = re.compile(r"^ERROR: failed to reproduce '.*': output '.*' does not exist$")
-_EVENT = re.compile(r"^Stage '(?P<restored>.+)' is cached|^Running stage '(?P<ran>.+)':$")
+# With `--pull`, the outputs that dvc.lock names are there before DVC looks at a stage. Where that is so of
+# all stages, it names none.
+_UNCHANGED = "Data and pipelines are up to date."
+_EVENT = re.compile(r"^Stage '(?P<restored>.+)' (?:is cached|didn't change)|^Running stage '(?P<ran>.+)':$")
 # DVC runs a stage by `$SHELL -c CMD`. With this one every stage fails at once that would have to run.
 _NO_SHELL = {"SHELL": "/bin/false"}
 
@@ -31,7 +34,7 @@ class Repro:
     `mistake` is the first error that a stage reported itself, `error` the first that DVC did. `permanent`:
     the stage's exit status says that a retry cannot help. `events`: those of the stage whose names are among
     `messages`; `last_event`: whichever came last. `writes`: whether its stage has to write its outputs;
-    `lacks_output`: it ended with 0 and did not.
+    `lacks_output`: it ended with 0 and did not. `unchanged`: no stage had anything to do, and none is named.
     """
 
     messages: list[str] = field(default_factory=list)
@@ -46,6 +49,7 @@ class Repro:
     shown: bool = True
     writes: bool = True
     lacks_output: bool = False
+    unchanged: bool = False
 
     def see(self, line: str) -> None:
         """Print one line of the output, and note what it says."""
@@ -54,6 +58,7 @@ class Repro:
             return
         if self.shown:
             print(without_login(line), flush=True)
+        self.unchanged = self.unchanged or line == _UNCHANGED
         if event := _EVENT.match(line):
             ran, restored = event["ran"], event["restored"]
             (self.ran if ran else self.restored).append(ran or restored)
@@ -97,7 +102,10 @@ def restore(root: Path, job: Job) -> Repro:
     own `--dry` cannot, as it does not have the inputs of any stage but the first.
     """
     # Its output is hidden: stages fail here by design.
-    return _repro(root, job, ["--keep-going"], _NO_SHELL, Repro(shown=False))
+    done = _repro(root, job, ["--keep-going"], _NO_SHELL, Repro(shown=False))
+    if done.unchanged:
+        done.restored = ask(root, "stage", "list", "--name-only").split()
+    return done
 
 
 def ask(root: Path, *words: str) -> str:

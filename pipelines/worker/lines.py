@@ -60,7 +60,13 @@ def mistake_in(line: str) -> str | None:
     if not (match := _ERROR.search(line)):
         return None
     event = match["event"]
-    return str(json.JSONDecoder().raw_decode(event)[0]) if event.startswith('"') else event.partition(" ")[0]
+    try:
+        return (
+            str(json.JSONDecoder().raw_decode(event)[0]) if event.startswith('"') else event.partition(" ")[0]
+        )
+    except ValueError:
+        # A person's own stage may write a backslash as it is.
+        return event
 
 
 def event_in(line: str) -> dict[str, str] | None:
@@ -68,11 +74,14 @@ def event_in(line: str) -> dict[str, str] | None:
     if not _EVENT.match(line):
         return None
     fields = {field["key"]: field["value"] for field in _FIELD.finditer(line)}
-    return {
-        key: str(json.loads(value)) if value.startswith('"') else value
-        for key, value in fields.items()
-        if key not in ("time", "level", "stage")
-    }
+    return {key: _unquoted(value) for key, value in fields.items() if key not in ("time", "level", "stage")}
+
+
+def _unquoted(value: str) -> str:
+    try:
+        return str(json.loads(value)) if value.startswith('"') else value
+    except ValueError:
+        return value.strip('"')
 
 
 def login_refused(text: str) -> bool:

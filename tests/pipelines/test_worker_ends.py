@@ -12,17 +12,28 @@ pytestmark = pytest.mark.slow
 
 
 def test_an_unexpected_error_leaves_a_result_with_its_place(repository: Repository) -> None:
+    params, _ = planned(repository)
+    variables = {"CONVOY_STAGE": "first", "CONVOY_PARAMS": params, "KERAS_DISTRIBUTION_NUM_PROCESSES": "two"}
+    result, output = repository.work("stage", status=1, **variables)
+    assert result["outcome"] == "failed"
+    assert result["reason"].startswith("unexpected ValueError")
+    assert "turns.py:" in result["reason"]
+    assert result["traceback"].startswith("Traceback (most recent call last)")
+    assert result["traceback"] in output
+
+
+def test_metrics_that_are_no_numbers_by_name_fail_no_stage(repository: Repository) -> None:
+    """They did, after the stage had run; the next try called it restored, and `record` failed for good."""
     work = (repository.root / "work.py").read_text(encoding="utf-8")
     repository.write("work.py", f'{work}\nif "judge" in name:\n    path.write_text("[1]")\n')
+    graph = (repository.root / "dvc.yaml").read_text(encoding="utf-8")
+    repository.write("dvc.yaml", graph.replace("[out/judge.json]", "[{out/judge.json: {cache: true}}]"))
     repository.commit()
     params, _ = planned(repository)
     run(repository, params, "first", "train@a", "train@b")
-    result, output = repository.work("stage", CONVOY_STAGE="judge", CONVOY_PARAMS=params, status=1)
-    assert result["outcome"] == "failed"
-    assert result["reason"].startswith("unexpected ")
-    assert "stage.py:" in result["reason"]
-    assert result["traceback"].startswith("Traceback (most recent call last)")
-    assert result["traceback"] in output
+    result, output = repository.work("stage", CONVOY_STAGE="judge", CONVOY_PARAMS=params)
+    assert (result["outcome"], result["metrics"]) == ("ran", {})
+    assert "out/judge.json is no JSON file of metrics by name" in output
 
 
 @pytest.mark.parametrize(

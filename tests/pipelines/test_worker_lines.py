@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pipelines.worker import job, lines, memory, record
-from pipelines.worker.lines import event_in, login_refused, without_login
+from pipelines.worker.lines import event_in, login_refused, mistake_in, without_login
 from tests.common import test_redaction
 
 
@@ -168,3 +168,10 @@ def test_a_result_comes_back_from_its_lines_also_when_it_is_written_again() -> N
     for line in lines.result_lines(json.dumps(second, ensure_ascii=False)):
         assert result.sees(line)
     assert result.value == second
+
+
+def test_a_backslash_of_a_persons_own_stage_is_text() -> None:
+    """It ended the worker in the middle of the stage."""
+    fields = event_in(r'time=x level=info stage=own event=wrote path="C:\q"')
+    assert fields == {"event": "wrote", "path": r"C:\q"}
+    assert mistake_in(r'time=x level=error stage=own event="no C:\q"') == r'"no C:\q"'
