@@ -12,11 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from pipelines.worker import run_lock
 from pipelines.worker.files import Files, write
 from pipelines.worker.job import Job
-from pipelines.worker.run_lock import LOCK
 from pipelines.worker.shell import git
 
 _FOLDER, _FORCED = "plans", "forced"
@@ -120,7 +118,7 @@ def save(
     """
     if job.state is None or job.cache is None:
         return
-    locked = yaml.safe_load((root / LOCK).read_text(encoding="utf-8"))["stages"]
+    locked = run_lock.entries(root / run_lock.LOCK)
     inputs = {path: Files(root / path) for path in _outside(root, locked)}
     # Two seconds, as clocks of file servers and file times are coarse.
     if any(files.newest is None or files.newest > since - 2 for files in inputs.values()):

@@ -32,3 +32,10 @@ def stages(root: Path) -> dict[str, Any]:
     if not isinstance(named, dict) or not named:
         raise RefusedError("dvc.yaml has no stages")
     return named
+
+
+def value_at(params: Any, key: str) -> Any:
+    """The value of a dotted key; None where there is none."""
+    for part in key.split("."):
+        params = params.get(part) if isinstance(params, dict) else None
+    return params

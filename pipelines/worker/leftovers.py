@@ -22,8 +22,8 @@ FOLDERS = {
     "checkpoints": "checkpoints of abandoned trainings",
     "tracking": "tracking records of abandoned runs",
     "plans": "plans of complete runs",
-    "locks": "dvc.lock of earlier runs",
-    "turns": "locks of stages",
+    "run_locks": "dvc.lock of earlier runs",
+    "stage_locks": "locks of stages",
 }
 _LOCK = "lock"
 

@@ -45,7 +45,7 @@ def alone(path: Path | None) -> Iterator[bool]:
 
 
 @contextmanager
-def waited(path: Path | None, says: str) -> Iterator[None]:
+def waiting(path: Path | None, says: str) -> Iterator[None]:
     """Hold the lock of a file alone; wait for it, and print what the wait is for. None is no lock."""
     with _opened(path) as lock:
         if lock is not None:

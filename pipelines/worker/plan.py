@@ -116,13 +116,13 @@ def planned(root: Path, job: Job) -> dict[str, Planned]:
     """Plan every stage, by its address, against the clone's dvc.lock; restore what is cached."""
     # Before DVC, which says several lines of a dvc.yaml that cannot be read; the task would be tried again.
     order = list(declared.stages(root))
-    before = _lock(root)
+    before: Lock = run_lock.entries(root / LOCK)
     dvc.fetch(root, job)
     done = dvc.restore(root, job)
     changed = dvc.status(root)
     if done.status and not done.ran:
         raise FailedError(done.error or "dvc repro fails")
-    after = _lock(root)
+    after: Lock = run_lock.entries(root / LOCK)
     params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
     stages = {
         name: Planned(False, UNCHANGED if before.get(name) == after.get(name) else RAN_BEFORE, None)
@@ -173,12 +173,6 @@ def _last_lock(root: Path, state: Path | None) -> None:
         run_lock.leave_out(root, lambda stage: complete_runs.is_forced_since(state, stage, when))
 
 
-def _lock(root: Path) -> Lock:
-    path = root / LOCK
-    stages: Lock = (yaml.safe_load(path.read_text("utf-8")) or {}).get("stages", {}) if path.exists() else {}
-    return stages
-
-
 def _reasons(
     changes: list[Any], before: Mapping[str, Any] | None, params: Mapping[str, Any]
 ) -> Iterator[str]:
@@ -199,7 +193,9 @@ def _reasons(
             yield f"{path} will be new" if kind == "deleted" else f"{path} {kind}"
             continue
         for key in kind:
-            yield from _differences(key, before.get("params", {}).get(path, {}).get(key), _at(params, key))
+            yield from _differences(
+                key, before.get("params", {}).get(path, {}).get(key), declared.value_at(params, key)
+            )
 
 
 def _differences(key: str, old: Any, new: Any) -> Iterator[str]:
@@ -209,9 +205,3 @@ def _differences(key: str, old: Any, new: Any) -> Iterator[str]:
             yield from _differences(f"{key}.{name}", old.get(name), new.get(name))
     elif old != new:
         yield f"{key} {json.dumps(old)} → {json.dumps(new)}"
-
-
-def _at(values: Any, key: str) -> Any:
-    for part in key.split("."):
-        values = values.get(part) if isinstance(values, dict) else None
-    return values

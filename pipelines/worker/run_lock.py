@@ -15,7 +15,7 @@ from pipelines.worker.files import write
 from pipelines.worker.job import Job
 
 LOCK = "dvc.lock"
-FOLDER = "locks"
+FOLDER = "run_locks"
 # No stage has a ~ in its name.
 PLAN = "~plan"
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -31,7 +31,7 @@ def begin(job: Job, root: Path, stages: Iterable[str]) -> None:
         stages: The addresses of the stages that it has restored.
     """
     if (folder := _folder(job)) is not None:
-        locked = _stages(root / LOCK)
+        locked = entries(root / LOCK)
         _write(folder, PLAN, {name: locked[name] for name in stages if name in locked})
 
 
@@ -45,8 +45,8 @@ def add(job: Job, root: Path, ran: Iterable[str]) -> None:
     """
     if (folder := _folder(job)) is None:
         return
-    planned, replaced = _stages(_file(folder, PLAN)), set(ran)
-    for name, entry in _stages(root / LOCK).items():
+    planned, replaced = entries(_file(folder, PLAN)), set(ran)
+    for name, entry in entries(root / LOCK).items():
         if name in replaced or not (name in planned or _file(folder, name).exists()):
             _write(folder, name, {name: entry})
 
@@ -57,14 +57,14 @@ def load(job: Job, other_members: Callable[[str], bool] = lambda _: False) -> di
     Args:
         job: The task.
         other_members: Says of an address whether it is left out. Of a run of 100 members, the entries of all
-            are 2 MB, and a task of one member reads none of the others'.
+            are 1 MB, and a task of one member reads none of the others'.
     """
-    entries: dict[str, Any] = {}
+    merged: dict[str, Any] = {}
     if (folder := _folder(job)) is not None:
         for path in sorted(folder.glob("*.lock"), key=lambda path: path.stem != PLAN):
             if not other_members(path.stem):
-                entries |= _stages(path)
-    return {name: entry for name, entry in entries.items() if not other_members(name)}
+                merged |= entries(path)
+    return {name: entry for name, entry in merged.items() if not other_members(name)}
 
 
 def restore(job: Job, root: Path) -> None:
@@ -76,15 +76,15 @@ def restore(job: Job, root: Path) -> None:
         name, _, other = address.partition("@")
         return bool(other) and other != member and sections.get(name, "") == sections.get(stage)
 
-    if entries := load(job, is_of_another_member):
-        _dump(root / LOCK, entries)
+    if own := load(job, is_of_another_member):
+        _dump(root / LOCK, own)
 
 
 def leave_out(root: Path, stage_is_left_out: Callable[[str], bool]) -> None:
     """Remove entries from the dvc.lock of a clone."""
-    entries = _stages(root / LOCK)
-    staying = {name: entry for name, entry in entries.items() if not stage_is_left_out(name)}
-    if len(staying) < len(entries):
+    locked = entries(root / LOCK)
+    staying = {name: entry for name, entry in locked.items() if not stage_is_left_out(name)}
+    if len(staying) < len(locked):
         _dump(root / LOCK, staying)
 
 
@@ -92,7 +92,8 @@ def _folder(job: Job) -> Path | None:
     return job.state / FOLDER / job.run if job.state else None
 
 
-def _stages(path: Path) -> dict[str, Any]:
+def entries(path: Path) -> dict[str, Any]:
+    """The entries of a dvc.lock by the address of their stage; none where the file is missing or damaged."""
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), _LOADER)  # noqa: S506  (a safe loader)
         return dict(values["stages"])
@@ -105,9 +106,9 @@ def _file(folder: Path, name: str) -> Path:
     return folder / f"{name}.lock"
 
 
-def _write(folder: Path, name: str, entries: dict[str, Any]) -> None:
-    _dump(_file(folder, name), entries)
+def _write(folder: Path, name: str, stages: dict[str, Any]) -> None:
+    _dump(_file(folder, name), stages)
 
 
-def _dump(path: Path, entries: dict[str, Any]) -> None:
-    write(path, yaml.dump({"schema": "2.0", "stages": entries}, Dumper=_DUMPER, sort_keys=False))
+def _dump(path: Path, stages: dict[str, Any]) -> None:
+    write(path, yaml.dump({"schema": "2.0", "stages": stages}, Dumper=_DUMPER, sort_keys=False))

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from pipelines.worker import complete_runs, declared, dvc, run_lock, timings, turns
+from pipelines.worker import complete_runs, declared, dvc, run_lock, stage_lock, timings
 from pipelines.worker.clone import cloned
 from pipelines.worker.job import Job, RefusedError
 from pipelines.worker.plan import RAN_BEFORE
@@ -38,7 +38,7 @@ def stage(job: Job) -> dict[str, Any]:
     """
     with cloned(job) as root:
         dvc.fetch(root, job)
-        with turns.waited_for(root, job):
+        with stage_lock.held(root, job):
             started = time.monotonic()
             done = dvc.repro(root, job, [job.stage], variables=variables(job))
             if job.forced and not done.status and job.stage not in done.ran:
@@ -71,7 +71,7 @@ def stage(job: Job) -> dict[str, Any]:
 
 def _files(root: Path, stage: str) -> dict[str, dict[str, Any]]:
     """By path, what DVC's lock says of a stage's inputs and outputs: digest, bytes, number of files."""
-    entry = yaml.safe_load((root / run_lock.LOCK).read_text(encoding="utf-8"))["stages"][stage]
+    entry = run_lock.entries(root / run_lock.LOCK)[stage]
     keys = {"digest": "md5", "bytes": "size", "files": "nfiles"}
     return {
         name: {row["path"]: {key: row.get(keys[key], 1) for key in keys} for row in entry.get(kind, [])}
@@ -87,7 +87,7 @@ def _prefer_in_run_cache(root: Path, job: Job) -> None:
     """
     if job.cache is None:
         return
-    stages = yaml.safe_load((root / run_lock.LOCK).read_text(encoding="utf-8"))["stages"]
+    stages = run_lock.entries(root / run_lock.LOCK)
     for folder in (job.cache / "runs").glob("*/*"):
         # A file has the digest of its content as its name; what DVC is just writing has another.
         results = [path for path in folder.iterdir() if len(path.name) == _DIGITS]
@@ -162,7 +162,7 @@ def metrics(root: Path, addresses: Iterable[str]) -> dict[str, Any]:
             try:
                 merged |= json.loads(path.read_text(encoding="utf-8"))
             except (OSError, ValueError, TypeError):
-                print(f"{path.relative_to(root)} is no JSON file of metrics by name", flush=True)
+                print(f"{path.relative_to(root)} is not a JSON object; its metrics are left out", flush=True)
     return merged
 
 

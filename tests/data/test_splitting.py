@@ -162,7 +162,7 @@ def test_a_group_is_in_one_split_also_after_images_are_added() -> None:
 
 @pytest.mark.parametrize(("members", "groups"), [(2, 100), (10, 50)])
 def test_groups_crowd_into_no_split(members: int, groups: int) -> None:
-    """The place of a group was the first of its members': 32 % and 85 % of test were images of groups."""
+    """The place of a group was the first of its members': 30 % and 87 % of test were images of groups."""
     shares = Counter[str]()
     for seed in range(20):
         grouped, single = contents(members * groups, f"{seed}"), contents(1_000 - members * groups, "single")

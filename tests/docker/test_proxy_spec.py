@@ -99,9 +99,9 @@ def test_another_amount_is_refused_with_the_units(text: str) -> None:
         spec.bytes_of(text)
 
 
-@pytest.mark.parametrize("home", ["/work", "/work/repository", "/"])
+@pytest.mark.parametrize("home", ["/srv", "/srv/repository", "/"])
 def test_a_home_that_holds_what_stages_may_not_write_to_is_refused(home: str) -> None:
-    folders = {"/work/repository/.git": False, "/work/datasets": False, home: True}
-    with pytest.raises(spec.RefusedError, match=f"{home} may be written to and holds /work/"):
+    folders = {"/srv/repository/.git": False, "/srv/datasets": False, home: True}
+    with pytest.raises(spec.RefusedError, match=f"{home} may be written to and holds /srv/"):
         replace(POLICY, folders=folders)
-    replace(POLICY, folders=folders | {home: False, "/work/repository/.convoy": True})
+    replace(POLICY, folders=folders | {home: False, "/srv/repository/.convoy": True})

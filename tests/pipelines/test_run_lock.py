@@ -1,4 +1,4 @@
-"""The tasks of a run take the run's own results, and runs that would do the same work take turns."""
+"""The tasks of a run take the run's own results, and runs that would do the same work wait for each other."""
 
 import json
 import subprocess
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pipelines.worker import run_lock, turns
+from pipelines.worker import run_lock, stage_lock
 from pipelines.worker.clone import cloned
 from pipelines.worker.job import Job, read
 from tests.pipelines.conftest import Repository
@@ -81,16 +81,18 @@ def test_a_task_of_a_member_has_no_entries_of_the_others(repository: Repository)
     assert set(locks["judge"]) == {"first", "train@a", "train@b", "judge"}
 
 
-def test_two_runs_that_would_do_the_same_work_take_turns(repository: Repository, tmp_path: Path) -> None:
+def test_two_runs_that_would_do_the_same_work_wait_for_each_other(
+    repository: Repository, tmp_path: Path
+) -> None:
     """The points of a sweep start at once; each trained every member that they have in common."""
     log = tmp_path / "work.log"
     params, _ = planned(repository)
-    # Both tasks wait for a third holder of the turn, which is this process.
+    # Both tasks wait for a third holder of the lock, which is this process.
     root = tmp_path / "clone"
     subprocess.run(["git", "clone", "--quiet", repository.root, root], check=True)
     (root / "params.yaml").write_text(params, encoding="utf-8")
     variables = {"CONVOY_STAGE": "first", "CONVOY_PARAMS": params, "WORK_LOG": str(log)}
-    with turns.waited_for(root, read(repository.environment("stage", **variables))):
+    with stage_lock.held(root, read(repository.environment("stage", **variables))):
         tasks = [
             repository.start("stage", CONVOY_RUN=name, CONVOY_RESULT=str(tmp_path / name), **variables)
             for name in ("one", "two")
@@ -125,7 +127,7 @@ def test_the_same_work_is_that_of_the_same_params(
         values = {"base": 1, "models": {"a": {}, "b": {"c": 1}}}
         models = values["models"] | changes.get("models", {})
         repository.write("params.yaml", json.dumps(values | changes | {"models": models}))
-        digests.append(turns._same_work(repository.root, address))
+        digests.append(stage_lock._same_work(repository.root, address))
     assert (digests[0] == digests[1]) == same
 
 

@@ -17,7 +17,7 @@ def test_an_unexpected_error_leaves_a_result_with_its_place(repository: Reposito
     result, output = repository.work("stage", status=1, **variables)
     assert result["outcome"] == "failed"
     assert result["reason"].startswith("unexpected ValueError")
-    assert "turns.py:" in result["reason"]
+    assert "stage_lock.py:" in result["reason"]
     assert result["traceback"].startswith("Traceback (most recent call last)")
     assert result["traceback"] in output
 
@@ -33,7 +33,7 @@ def test_metrics_that_are_no_numbers_by_name_fail_no_stage(repository: Repositor
     run(repository, params, "first", "train@a", "train@b")
     result, output = repository.work("stage", CONVOY_STAGE="judge", CONVOY_PARAMS=params)
     assert (result["outcome"], result["metrics"]) == ("ran", {})
-    assert "out/judge.json is no JSON file of metrics by name" in output
+    assert "out/judge.json is not a JSON object; its metrics are left out" in output
 
 
 @pytest.mark.parametrize(

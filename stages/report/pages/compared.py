@@ -2,6 +2,7 @@
 
 import re
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,7 +74,7 @@ def by_recipe(client: "MlflowClient", recipe: str, count: int) -> list[Compared]
         names = sorted(name for name in every if _RECIPE.fullmatch(name))
         raise TrackingError(f"no runs of recipe {recipe}; allowed: {', '.join(names) or 'none yet'}")
     evaluations = _search(client, [experiment.experiment_id], f"tags.{STAGE} = '{EVALUATE}'")
-    finished = [run for run in evaluations if run.info.status == "FINISHED"]
+    finished = _finished(evaluations)
     # Of an execution that evaluated twice, the last.
     last = {run.data.tags.get(PARENT, run.info.run_id): run for run in reversed(finished)}
     newest = sorted(last.values(), key=lambda run: int(run.info.start_time))[-count:]
@@ -89,9 +90,7 @@ def _columns(client: "MlflowClient", run: "Run") -> list[Compared]:
         return [_evaluated(client, run)]
     if stage == PIPELINE:
         children = _search(client, [run.info.experiment_id], f"tags.`{PARENT}` = '{run.info.run_id}'")
-        # One that failed, or has not ended, has no results to show.
-        ended = [child for child in children if child.info.status == "FINISHED"]
-        evaluations = [child for child in ended if child.data.tags.get(STAGE) == EVALUATE]
+        evaluations = _finished(child for child in children if child.data.tags.get(STAGE) == EVALUATE)
         trainings = [child for child in children if "member" in child.data.tags]
         if not evaluations and not trainings:
             raise TrackingError(
@@ -104,9 +103,14 @@ def _columns(client: "MlflowClient", run: "Run") -> list[Compared]:
             f"run {run.info.run_id} is of stage {stage}; only trainings and evaluations compare"
         )
     link = f"tags.{STAGE} = '{EVALUATE}' and tags.`run.{member}` = '{run.info.run_id}'"
-    evaluations = _search(client, [run.info.experiment_id], link)
+    evaluations = _finished(_search(client, [run.info.experiment_id], link))
     part = _part(client, run, evaluations[0] if evaluations else None, member)
     return [Compared(run.info.run_name, run.info.run_id, run.data.tags, {member: part})]
+
+
+def _finished(evaluations: Iterable["Run"]) -> list["Run"]:
+    """Those with results: one that failed, or still runs, has none or half of them."""
+    return [run for run in evaluations if run.info.status == "FINISHED"]
 
 
 def _evaluated(client: "MlflowClient", run: "Run") -> Compared:

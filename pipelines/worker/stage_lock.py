@@ -1,6 +1,6 @@
-"""Runs that are about to compute the same stage take turns: the first computes it, the others restore it.
+"""A lock for runs that are about to compute the same stage: one computes it, the others wait and restore it.
 
-The points of a sweep start at once. Without turns, each of them would train every member that they have in
+The points of a sweep start at once. Without the lock, each of them would train every member that they have in
 common.
 """
 
@@ -18,12 +18,12 @@ from pipelines.worker import declared, locks
 from pipelines.worker.job import Job
 from pipelines.worker.shell import git
 
-FOLDER = "turns"
+FOLDER = "stage_locks"
 
 
 @contextmanager
-def waited_for(root: Path, job: Job) -> Iterator[None]:
-    """Wait until no other run works on the same stage of the same commit and params.
+def held(root: Path, job: Job) -> Iterator[None]:
+    """Hold the lock of a stage of a commit and params; wait for it where another run has it.
 
     A forced stage does not wait, as it runs anyway, nor one of several ranks: the others would wait for rank
     0 too long.
@@ -35,14 +35,16 @@ def waited_for(root: Path, job: Job) -> Iterator[None]:
     ranks = int(os.environ.get("KERAS_DISTRIBUTION_NUM_PROCESSES", "1"))
     waits = job.state is not None and not job.forced and ranks == 1
     path = job.state / FOLDER / _same_work(root, job.stage) if job.state and waits else None
-    with locks.waited(path, "waiting: another run works on the same stage"):
+    with locks.waiting(path, "waiting: another run works on the same stage"):
         yield
 
 
 def _same_work(root: Path, address: str) -> str:
     """A digest of the commit, the stage, and the params that it and the stages above it in dvc.yaml read."""
     values = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
-    params = [(key, _at(values, key)) for key in sorted(_params(declared.stages(root), address))]
+    params = [
+        (key, declared.value_at(values, key)) for key in sorted(_params(declared.stages(root), address))
+    ]
     text = json.dumps([git(root, "rev-parse", "HEAD"), address, params], default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -60,9 +62,3 @@ def _params(stages: dict[str, Any], address: str) -> set[str]:
         if stage == name:
             break
     return keys
-
-
-def _at(values: Any, key: str) -> Any:
-    for part in key.split("."):
-        values = values.get(part) if isinstance(values, dict) else None
-    return values
