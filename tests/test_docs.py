@@ -84,6 +84,7 @@ RUN_BY = {
     "python -m benchmarks.bench_change": "tests/benchmarks/test_benchmarks.py: bench_change",
     "python -m benchmarks.bench_checkpoint": "tests/benchmarks/test_benchmarks.py: bench_checkpoint",
     "python -m benchmarks.bench_memory": "tests/benchmarks/test_benchmarks.py: bench_memory",
+    "python -m benchmarks.bench_normalization": "tests/benchmarks/test_benchmarks.py: bench_normalization",
     "python -m benchmarks.bench_onednn": "tests/benchmarks/test_benchmarks.py: bench_onednn",
     "python -m benchmarks.bench_quality": "tests/benchmarks/test_benchmarks.py: bench_quality",
     "python -m benchmarks.bench_storage": "tests/benchmarks/test_benchmarks.py: bench_storage",

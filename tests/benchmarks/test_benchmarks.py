@@ -5,6 +5,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import keras
 import pytest
 
 from benchmarks import (
@@ -14,6 +15,7 @@ from benchmarks import (
     bench_data,
     bench_extract,
     bench_memory,
+    bench_normalization,
     bench_onednn,
     bench_quality,
     bench_storage,
@@ -79,6 +81,14 @@ def test_the_speed_of_a_network_is_measured(network: str) -> None:
     figures = bench_onednn.measure(network, seconds=0.01)
     assert figures["rate"] > 0
     assert figures["memory"] > 100
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="Only TensorFlow has the fused operation")
+def test_batch_normalization_is_measured_three_ways(capsys: pytest.CaptureFixture[str]) -> None:
+    bench_normalization.main({"minivggnet": 16}, steps=1, repeats=1)
+    _, keras_own, ours, ratio, bound = capsys.readouterr().out.splitlines()[-1].strip("| ").split(" | ")[1:]
+    assert min(map(float, (keras_own, ours, ratio, bound))) > 0
 
 
 @pytest.mark.slow

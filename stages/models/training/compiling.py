@@ -3,7 +3,7 @@
 import keras
 
 from stages.data.loader import Loader
-from stages.models.training import optimizers
+from stages.models.training import normalization, optimizers
 from stages.models.training.optimizers import AnyOptimizer
 from stages.models.training.settings import Settings
 
@@ -32,6 +32,7 @@ def compile_model(
         metrics=["accuracy", *_top5(settings, batches)],
         jit_compile=settings.xla,
     )
+    normalization.fuse(model)
     model.optimizer.build(model.trainable_variables)
 
 
