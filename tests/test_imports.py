@@ -12,9 +12,11 @@ from tests.paths import ROOT
 
 MODULES = sorted((ROOT / "stages").rglob("*.py"))
 # Where Keras may be imported; everything else must work, and start fast, without it.
-# Keras has no call of its own for several processes, nor for several GPUs under TensorFlow.
+# Keras has no call of its own for several processes, nor for several GPUs under TensorFlow, nor for the fused
+# batch normalization.
 BACKENDS = {
     "stages/models/training/distribution.py": {"jax", "tensorflow"},
+    "stages/models/training/normalization.py": {"tensorflow"},
     "stages/models/training/processes.py": {"jax"},
     "stages/models/training/rank_figures.py": {"jax"},
 }
