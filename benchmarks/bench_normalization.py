@@ -30,7 +30,7 @@ def main(networks: dict[str, int], steps: int, repeats: int) -> None:
         ways = {way: _training(network, side, way, steps) for way in ("ours", "keras", "bound")}
         for compute in ways.values():
             compute()  # compiles
-        speeds = rates(repeats, ways, before=lambda: None)
+        speeds = rates(repeats, ways)
         ours, keras, bound = (speeds[way] for way in ("ours", "keras", "bound"))
         figures = (f"{keras:.0f}", f"{ours:.0f}", f"{ours / keras:.2f}", f"{bound:.0f}")
         rows.append((f"`{network}`", f"{side}²", *figures))

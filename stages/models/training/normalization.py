@@ -1,10 +1,9 @@
 """Batch normalization by TensorFlow's fused operation, where TensorFlow trains on a CPU.
 
-Keras computes the moments, and then scales and shifts: one pass over the feature maps for each, and one for
-each in the gradient. TensorFlow has all of it as one operation and one gradient, which oneDNN computes
-together with a ReLU behind it. Trainings are 1.1 to 1.7 times as fast: `python -m
-benchmarks.bench_normalization`, table in docs/speed.md. Not for a GPU, where Keras compiles with XLA, which
-joins these passes itself.
+Keras 3 computes the moments, and then scales and shifts, in operations of their own. TensorFlow has all of it
+as one operation and one gradient, which oneDNN computes together with a ReLU behind it. Trainings are 1.1 to
+1.7 times as fast: `python -m benchmarks.bench_normalization`, table in docs/speed.md. Under XLA, which Keras
+chooses on a GPU, the layers stay as they are: that was not measured.
 """
 
 from types import MethodType
@@ -25,8 +24,7 @@ def fuse(model: keras.Model) -> None:
     if keras.backend.backend() != "tensorflow" or model.jit_compile or keras.distribution.list_devices("gpu"):
         return
     for layer in _batch_normalizations(model):
-        of_maps = len(layer.input.shape) == 4 and layer.axis in (-1, 3)
-        if of_maps and layer.scale and layer.center and not layer.renorm:
+        if layer.axis in (-1, 3) and layer.scale and layer.center and not layer.renorm:
             layer.call = MethodType(_call, layer)
 
 
@@ -38,7 +36,7 @@ def _batch_normalizations(model: keras.Model) -> list[Any]:
 
 def _call(layer: Any, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
     """As Keras' BatchNormalization, with the same moving averages."""
-    if not training or not layer.trainable:
+    if not training or not layer.trainable or len(inputs.shape) != 4:
         return keras.layers.BatchNormalization.call(layer, inputs, training=training, mask=mask)
     import tensorflow as tf
 

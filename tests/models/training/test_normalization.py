@@ -70,7 +70,7 @@ def test_layers_of_maps_are_fused_where_they_train() -> None:
     assert fused_operations(model, training=True) == 1
 
 
-def test_xla_fuses_by_itself() -> None:
+def test_under_xla_the_layers_stay_keras_own() -> None:
     model = network(xla=True)
     normalization.fuse(model)
     assert fused_operations(model, training=True) == 0
@@ -91,5 +91,5 @@ def test_a_training_is_fused(packed: Any) -> None:
     trained, _, _ = fitted(packed.packed, network="minivggnet", code="stages/models/networks/minivggnet.py")
     assert trained._model is not None
     layers = [layer for layer in trained._model.layers if type(layer) is keras.layers.BatchNormalization]
-    assert ["call" in vars(layer) for layer in layers] == [len(layer.input.shape) == 4 for layer in layers]
-    assert any("call" in vars(layer) for layer in layers)
+    assert layers
+    assert all("call" in vars(layer) for layer in layers)
