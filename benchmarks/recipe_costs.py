@@ -1,7 +1,8 @@
 """What the recipes of the books that have not been run would cost: writes results/costs.csv.
 
 `python -m benchmarks.recipe_costs` trains a few batches of each network, or extracts a few features with it,
-and the same with `minivggnet_cifar10`, whose hours results/reproduction.csv has. The images are random, and
+and the same with `minivggnet_cifar10_no_bn`, whose hours results/reproduction.csv has: it has no batch
+normalization, which later code computes faster than the recorded trainings did. The images are random, and
 no weights are loaded, so neither data sets nor downloads are needed. CPU seconds are compared, as other
 programs change them little. Decoding, and fitting a linear classifier on features, are left out.
 """
@@ -27,7 +28,7 @@ from stages.report.pages import costs, reproduction
 from stages.tools.reproduce import COSTS, RESULTS, read_books
 from stages.tools.running import composing
 
-_UNIT = "minivggnet_cifar10"
+_UNIT = "minivggnet_cifar10_no_bn"
 # At least so many images: a batch of MiniVGGNet. The first of three epochs compiles, the others are measured.
 _IMAGES, _EPOCHS = 64, 3
 
@@ -55,7 +56,7 @@ DATA_SETS = {
 
 
 def estimate(recipes: list[str] | None = None) -> None:
-    """Measure recipes, and write the hours that they would take where `minivggnet_cifar10` was trained.
+    """Measure recipes, and write the hours that they would take where `minivggnet_cifar10_no_bn` was trained.
 
     Args:
         recipes: Files of conf/recipe, without the ending; none: those of a book that have no result. One that

@@ -49,5 +49,5 @@ def test_a_recipe_with_a_result_is_printed_and_not_written(
     monkeypatch.setattr(recipe_costs, "cpu_seconds", lambda params: 2.0)
     costs.write(path, {"vgg16_animals": 0.5})
     recipe_costs.estimate(["resnet_cifar10_exp1", "minivggnet_flowers17"])
-    assert "minivggnet_flowers17: 1 times minivggnet_cifar10, 1.1 hours" in capsys.readouterr().out
-    assert costs.read(path) == {"resnet_cifar10_exp1": 1.1, "vgg16_animals": 0.5}
+    assert "minivggnet_flowers17: 1 times minivggnet_cifar10_no_bn, 0.89 hours" in capsys.readouterr().out
+    assert costs.read(path) == {"resnet_cifar10_exp1": 0.89, "vgg16_animals": 0.5}
