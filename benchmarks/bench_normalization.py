@@ -4,42 +4,59 @@
 bound: the same network without batch normalization.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from benchmarks.harness import markdown, rates
 from stages.common.keras_import import import_keras
 
-# The side of the images.
-_NETWORKS = {"minivggnet": 32, "minigooglenet": 32, "resnet": 32, "deepergooglenet": 64, "alexnet": 227}
+
+class Case(NamedTuple):
+    """A network with its options, on images of side x side."""
+
+    network: str
+    side: int
+    options: Mapping[str, Any] = MappingProxyType({})
+
+
+_CASES = (
+    Case("minivggnet", 32),
+    Case("minigooglenet", 32),
+    Case("resnet", 32),
+    Case("resnet", 32, {"filters": [16, 16, 32, 64]}),
+    Case("deepergooglenet", 64),
+    Case("alexnet", 227),
+)
 _BATCH, _CLASSES, _STEPS, _REPEATS = 64, 10, 5, 7
 
 
-def main(networks: dict[str, int], steps: int, repeats: int) -> None:
-    """Measure, and print a table with a row per network.
+def main(cases: Iterable[Case], steps: int, repeats: int) -> None:
+    """Measure, and print a table with a row per case.
 
     Args:
-        networks: sides of the images by network.
+        cases: what to train.
         steps: batches of a measurement.
         repeats: measurements of each way; the median counts.
     """
     rows = []
-    for network, side in networks.items():
-        ways = {way: _training(network, side, way, steps) for way in ("ours", "keras", "bound")}
+    for case in cases:
+        ways = {way: _training(case, way, steps) for way in ("ours", "keras", "bound")}
         for compute in ways.values():
             compute()  # compiles
         speeds = rates(repeats, ways)
         ours, keras, bound = (speeds[way] for way in ("ours", "keras", "bound"))
         figures = (f"{keras:.0f}", f"{ours:.0f}", f"{ours / keras:.2f}", f"{bound:.0f}")
-        rows.append((f"`{network}`", f"{side}²", *figures))
-        print(f"{network}: {ours / keras:.2f} times as fast as Keras' own", flush=True)
-    header = ("network", "images", "images/s", "fused", "", "without batch normalization")
+        options = ", ".join(f"`{key}: {value}`" for key, value in case.options.items())
+        rows.append((f"`{case.network}`", options, f"{case.side}²", *figures))
+        print(f"{case.network} {options}: {ours / keras:.2f} times as fast as Keras' own", flush=True)
+    header = ("network", "options", "images", "images/s", "fused", "", "without batch normalization")
     print(f"\n{markdown(header, rows)}")
 
 
-def _training(network: str, side: int, way: str, steps: int) -> Callable[[], int]:
+def _training(case: Case, way: str, steps: int) -> Callable[[], int]:
     """Trains steps on random images, and returns how many images those were."""
     import_keras()
     import keras
@@ -47,7 +64,9 @@ def _training(network: str, side: int, way: str, steps: int) -> Callable[[], int
     from stages.models import networks
     from stages.models.training import normalization
 
-    model = networks.build(network, (side, side, 3), _CLASSES, statistics=None)
+    shape = (case.side, case.side, 3)
+    chosen = networks.options(case.network)(**case.options)
+    model = networks.build(case.network, shape, _CLASSES, statistics=None, chosen=chosen)
     if way == "bound":
         for layer in model.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
@@ -56,7 +75,7 @@ def _training(network: str, side: int, way: str, steps: int) -> Callable[[], int
     if way == "ours":
         normalization.fuse(model)
     random = np.random.default_rng(0)
-    images = random.random((_BATCH, side, side, 3), dtype=np.float32)
+    images = random.random((_BATCH, *shape), dtype=np.float32)
     labels = random.integers(0, _CLASSES, _BATCH)
 
     def train() -> int:
@@ -72,4 +91,4 @@ def _identity(inputs: Any, training: bool | None = None, mask: Any = None) -> An
 
 
 if __name__ == "__main__":
-    main(_NETWORKS, _STEPS, _REPEATS)
+    main(_CASES, _STEPS, _REPEATS)

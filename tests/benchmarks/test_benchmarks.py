@@ -86,8 +86,11 @@ def test_the_speed_of_a_network_is_measured(network: str) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="Only TensorFlow has the fused operation")
 def test_batch_normalization_is_measured_three_ways(capsys: pytest.CaptureFixture[str]) -> None:
-    bench_normalization.main({"minivggnet": 16}, steps=1, repeats=1)
-    _, keras_own, ours, ratio, bound = capsys.readouterr().out.splitlines()[-1].strip("| ").split(" | ")[1:]
+    case = bench_normalization.Case("minivggnet", 16, {"normalization": "before"})
+    bench_normalization.main([case], steps=1, repeats=1)
+    row = capsys.readouterr().out.splitlines()[-1].strip("| ").split(" | ")
+    assert row[:3] == ["`minivggnet`", "`normalization: before`", "16²"]
+    keras_own, ours, ratio, bound = row[3:]
     assert min(map(float, (keras_own, ours, ratio, bound))) > 0
 
 

@@ -43,6 +43,20 @@ def fused_operations(model: keras.Model, training: bool) -> int:
     return sum(operation.type == "FusedBatchNormV3" for operation in graph.graph.get_operations())
 
 
+def optimized_operations(model: keras.Model) -> set[str]:
+    """Those of a training step, after the optimizations of its graph."""
+    from tensorflow.python.eager import context
+
+    side, channels = model.input_shape[-2:]
+    context.context().enable_graph_collection()
+    try:
+        model.train_on_batch(np.zeros((4, side, side, channels)), np.zeros((4, channels)))
+        graphs = context.context().export_run_metadata().partition_graphs
+    finally:
+        context.context().disable_graph_collection()
+    return {node.op for graph in graphs for node in graph.node}
+
+
 def trained_weights(model: keras.Model) -> Any:
     # n and n - 1 differ most in the last batch.
     random = np.random.default_rng(0)
@@ -68,6 +82,16 @@ def test_layers_of_maps_are_fused_where_they_train() -> None:
     assert fused_operations(model, training=False) == 0
     model.get_layer("maps").trainable = False
     assert fused_operations(model, training=True) == 1
+
+
+@pytest.mark.parametrize(("channels", "joined"), [(4, False), (8, True), (12, False), (16, True)])
+def test_relu_is_joined_where_one_dnn_is_fast_at_it(channels: int, joined: bool) -> None:
+    image = keras.Input((8, 8, channels))
+    x = keras.layers.ReLU()(keras.layers.BatchNormalization()(image))
+    model = keras.Model(image, keras.layers.GlobalAveragePooling2D()(x))
+    model.compile("sgd", "mse", jit_compile=False)
+    normalization.fuse(model)
+    assert any("FusedBatchNormEx" in operation for operation in optimized_operations(model)) == joined
 
 
 def test_under_xla_the_layers_stay_keras_own() -> None:
