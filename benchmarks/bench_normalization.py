@@ -11,22 +11,31 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.harness import markdown, rates
+from stages.common.errors import LearnerError
 from stages.common.keras_import import import_keras
 
 
 class Case(NamedTuple):
-    """A network with its options, on images of side x side."""
+    """A network with its options, on images of side x side.
+
+    Attributes:
+        precision: float32 or bfloat16.
+    """
 
     network: str
     side: int
+    precision: str = "float32"
     options: Mapping[str, Any] = MappingProxyType({})
 
 
 _CASES = (
     Case("minivggnet", 32),
+    Case("minivggnet", 32, "bfloat16"),
     Case("minigooglenet", 32),
+    Case("minigooglenet", 32, "bfloat16"),
     Case("resnet", 32),
-    Case("resnet", 32, {"filters": [16, 16, 32, 64]}),
+    Case("resnet", 32, "bfloat16"),
+    Case("resnet", 32, options={"filters": [16, 16, 32, 64]}),
     Case("deepergooglenet", 64),
     Case("alexnet", 227),
 )
@@ -43,16 +52,29 @@ def main(cases: Iterable[Case], steps: int, repeats: int) -> None:
     """
     rows = []
     for case in cases:
-        ways = {way: _training(case, way, steps) for way in ("ours", "keras", "bound")}
+        try:
+            ways = {way: _training(case, way, steps) for way in ("ours", "keras", "bound")}
+        except LearnerError as error:
+            print(f"{case.network} is left out: {error}", flush=True)
+            continue
         for compute in ways.values():
             compute()  # compiles
         speeds = rates(repeats, ways)
         ours, keras, bound = (speeds[way] for way in ("ours", "keras", "bound"))
         figures = (f"{keras:.0f}", f"{ours:.0f}", f"{ours / keras:.2f}", f"{bound:.0f}")
         options = ", ".join(f"`{key}: {value}`" for key, value in case.options.items())
-        rows.append((f"`{case.network}`", options, f"{case.side}²", *figures))
-        print(f"{case.network} {options}: {ours / keras:.2f} times as fast as Keras' own", flush=True)
-    header = ("network", "options", "images", "images/s", "fused", "", "without batch normalization")
+        rows.append((f"`{case.network}`", options, f"{case.side}²", case.precision, *figures))
+        print(f"{' '.join(rows[-1][:4])}: {ours / keras:.2f} times as fast as Keras' own", flush=True)
+    header = (
+        "network",
+        "options",
+        "images",
+        "precision",
+        "images/s",
+        "fused",
+        "",
+        "without batch normalization",
+    )
     print(f"\n{markdown(header, rows)}")
 
 
@@ -62,11 +84,12 @@ def _training(case: Case, way: str, steps: int) -> Callable[[], int]:
     import keras
 
     from stages.models import networks
-    from stages.models.training import normalization
+    from stages.models.training import computing, normalization
 
     shape = (case.side, case.side, 3)
     chosen = networks.options(case.network)(**case.options)
-    model = networks.build(case.network, shape, _CLASSES, statistics=None, chosen=chosen)
+    with computing.precision(case.precision):
+        model = networks.build(case.network, shape, _CLASSES, statistics=None, chosen=chosen)
     if way == "bound":
         for layer in model.layers:
             if isinstance(layer, keras.layers.BatchNormalization):

@@ -86,11 +86,11 @@ def test_the_speed_of_a_network_is_measured(network: str) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="Only TensorFlow has the fused operation")
 def test_batch_normalization_is_measured_three_ways(capsys: pytest.CaptureFixture[str]) -> None:
-    case = bench_normalization.Case("minivggnet", 16, {"normalization": "before"})
+    case = bench_normalization.Case("minivggnet", 16, options={"normalization": "before"})
     bench_normalization.main([case], steps=1, repeats=1)
     row = capsys.readouterr().out.splitlines()[-1].strip("| ").split(" | ")
-    assert row[:3] == ["`minivggnet`", "`normalization: before`", "16²"]
-    keras_own, ours, ratio, bound = row[3:]
+    assert row[:4] == ["`minivggnet`", "`normalization: before`", "16²", "float32"]
+    keras_own, ours, ratio, bound = row[4:]
     assert min(map(float, (keras_own, ours, ratio, bound))) > 0
 
 
