@@ -12,9 +12,6 @@ from typing import Any
 
 import keras
 
-# Those in which Convoy trains on a CPU.
-_PRECISIONS = ("float32", "bfloat16")
-
 
 def fuse(model: keras.Model) -> None:
     """Let a compiled network's batch normalizations train by the fused operation; elsewhere nothing changes.
@@ -28,8 +25,7 @@ def fuse(model: keras.Model) -> None:
     if keras.backend.backend() != "tensorflow" or model.jit_compile or keras.distribution.list_devices("gpu"):
         return
     for layer in _batch_normalizations(model):
-        usual = layer.axis in (-1, 3) and layer.scale and layer.center and not layer.renorm
-        if usual and layer.compute_dtype in _PRECISIONS:
+        if layer.axis in (-1, 3) and layer.scale and layer.center and not layer.renorm:
             layer.call = MethodType(_call, layer)
 
 
