@@ -49,6 +49,14 @@ def import_keras() -> None:
             import_module("keras")
 
 
+def gpus() -> list[str]:
+    """Name the GPUs that Keras computes on, as `gpu:0`; none in a process that has not imported Keras."""
+    if (keras := sys.modules.get("keras")) is None:
+        return []
+    # Of all kinds: asked for "gpu", JAX raises an error where there is none.
+    return [name for name in keras.distribution.list_devices() if name.startswith("gpu")]
+
+
 def _check(backend: str) -> None:
     if backend not in _BACKENDS:
         raise UsageError(f"KERAS_BACKEND is {backend}; allowed: {', '.join(_BACKENDS)}")

@@ -2,7 +2,6 @@
 
 import os
 import platform
-import shutil
 import subprocess
 import sys
 from importlib.metadata import distributions
@@ -11,22 +10,40 @@ from typing import Any
 
 import psutil
 
+from stages.common import keras_import
 from stages.common.limits import cores
 
 
 def describe() -> dict[str, Any]:
     """Return processor, cores, memory in MiB, graphics cards, system and Python."""
-    program = shutil.which("nvidia-smi")
-    cards = subprocess.run([program, "-L"], capture_output=True, text=True, check=False) if program else None
     return {
         "system": platform.platform(),
         "python": platform.python_version(),
-        "processor": _processor(),
+        "processor": processor(),
         "cores": cores(),
         "memory_mib": psutil.virtual_memory().total // 2**20,
-        "graphics": [line.split(" (UUID")[0] for line in cards.stdout.splitlines()] if cards else [],
+        "graphics": graphics(),
         "keras_backend": os.environ.get("KERAS_BACKEND", ""),
     }
+
+
+def graphics() -> list[str]:
+    """Return the names of the graphics cards that NVIDIA's driver lists; none without driver or card."""
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        # Where it fails, it says so on stdout.
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    except (OSError, subprocess.CalledProcessError):
+        return []
+
+
+def processor() -> str:
+    """Return the processor's name, as Linux or else Python has it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
 
 
 def packages() -> str:
@@ -53,20 +70,5 @@ def peak_memory() -> float:
 
 
 def device() -> str:
-    """Return what Keras computes on, `gpu:0` and the like, or `cpu`.
-
-    Keras is looked up among the loaded modules: importing it would take ten seconds.
-    """
-    if (keras := sys.modules.get("keras")) is None:
-        return "cpu"
-    # Of all kinds: asked for "gpu", JAX raises an error where there is none.
-    names = [name for name in keras.distribution.list_devices() if name.startswith("gpu")]
-    return ", ".join(names) or "cpu"
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    """Return what Keras computes on, `gpu:0` and the like, or `cpu`."""
+    return ", ".join(keras_import.gpus()) or "cpu"

@@ -6,6 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from stages.common import machine
 from stages.common.keras_import import chosen_backend
 
 # Where they are installed.
@@ -18,7 +19,7 @@ def describe() -> dict[str, Any]:
     return {
         "packages": {name: installed for name in _PACKAGES if (installed := _version(name))},
         "backend": chosen_backend(),
-        "machine": [platform.machine(), _processor(), Path("/dev/nvidia0").exists()],
+        "machine": [platform.machine(), machine.processor(), Path("/dev/nvidia0").exists()],
         **variables(),
     }
 
@@ -38,11 +39,3 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line for line in lines if line.startswith("model name")), "")

@@ -8,7 +8,6 @@ recipes, run or not, and of the relations that the books state to reports/reprod
 import os
 import platform
 import statistics
-import subprocess
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,7 +18,7 @@ from cyclopts import Parameter
 from pydantic import ValidationError
 
 from stages import cli, params
-from stages.common import git, log, section
+from stages.common import git, log, machine, section
 from stages.common.errors import ParamsError
 from stages.common.files import read_json, replace_atomically
 from stages.common.keras_import import chosen_backend
@@ -208,16 +207,7 @@ def _read_epochs(member: str, images: int) -> tuple[int | None, float | None]:
 
 def _machine() -> str:
     """The processor, or the graphics card where the driver lists one."""
-    try:
-        cards = subprocess.run(
-            ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return cards.stdout.splitlines()[0]
-    except (OSError, subprocess.CalledProcessError, IndexError):
-        return f"{os.cpu_count()} cores {platform.machine()}"
+    return next(iter(machine.graphics()), f"{os.cpu_count()} cores {platform.machine()}")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import keras
 
+from stages.common import keras_import
 from stages.common.errors import LearnerError
 
 _POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
@@ -49,8 +50,7 @@ def deterministic() -> None:
 
 def _refused(name: str) -> str | None:
     """The reason why this machine should not compute in this precision, or None."""
-    # The default devices: asked for "gpu", JAX raises an error where there is none.
-    if name == "float32" or keras.distribution.list_devices()[0].startswith("gpu"):
+    if name == "float32" or keras_import.gpus():
         return None
     if name == "float16":
         return "it needs a GPU: use float32 or bfloat16"

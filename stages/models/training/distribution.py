@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from stages.common import log, ranks
+from stages.common import keras_import, log, ranks
 from stages.common.errors import LearnerError
 from stages.common.ranks import Ranks
 from stages.data.loader import Batch, Share
@@ -103,7 +103,7 @@ def over_all_devices(batch_size: int) -> Iterator[Devices]:
             f"{ranks.PROCESSES} is {place.count} and Keras is on {backend}; only KERAS_BACKEND=jax trains in "
             "several processes"
         )
-    names = keras.distribution.list_devices("gpu") if backend == "tensorflow" else []
+    names = keras_import.gpus() if backend == "tensorflow" else []
     if len(names) < 2:
         yield Devices()
         return

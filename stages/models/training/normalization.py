@@ -12,6 +12,8 @@ from typing import Any
 
 import keras
 
+from stages.common import keras_import
+
 
 def fuse(model: keras.Model) -> None:
     """Let a compiled network's batch normalizations train by the fused operation; elsewhere nothing changes.
@@ -22,7 +24,7 @@ def fuse(model: keras.Model) -> None:
     Args:
         model: compiled; its feature maps are (N, H, W, C).
     """
-    if keras.backend.backend() != "tensorflow" or model.jit_compile or keras.distribution.list_devices("gpu"):
+    if keras.backend.backend() != "tensorflow" or model.jit_compile or keras_import.gpus():
         return
     for layer in _batch_normalizations(model):
         if layer.axis in (-1, 3) and layer.scale and layer.center and not layer.renorm:

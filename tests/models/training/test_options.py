@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from stages.common import keras_import
 from stages.common.errors import LearnerError
 from stages.common.history import History
 from stages.data.store import Reader
@@ -168,9 +169,7 @@ def test_bfloat16_trains_with_weights_in_32_bits_or_says_why_not(packed: Any) ->
     assert keras.config.dtype_policy().name == "float32"
 
 
-@pytest.mark.skipif(
-    keras.distribution.list_devices()[0].startswith("gpu"), reason="there is a GPU, which takes float16"
-)
+@pytest.mark.skipif(bool(keras_import.gpus()), reason="there is a GPU, which takes float16")
 def test_float16_is_refused_where_there_is_no_gpu(packed: Any) -> None:
     with pytest.raises(LearnerError, match=r"train.precision is float16; it needs a GPU"):
         trained(packed, train={"precision": "float16"})
