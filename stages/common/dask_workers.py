@@ -14,14 +14,11 @@ unpickles what it receives. docs/scale_data.md says how to start them and how to
 
 import asyncio
 import itertools
-import json
-import platform
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
-from importlib.metadata import version
 from typing import Any, NamedTuple, TypeVar
 
 from distributed import Client, KilledWorker, get_worker
@@ -29,10 +26,10 @@ from distributed.client import ClosedClientError
 from distributed.comm import CommClosedError, connect
 from distributed.security import Security
 
-from stages.common import fingerprint, log
+from stages.common import dask_identity, fingerprint, log
+from stages.common.dask_identity import Expected
 from stages.common.errors import TransientError, UsageError, WorkerError
 from stages.common.executor import VARIABLE, Executor
-from stages.common.files import digest
 from stages.common.log import Line
 
 Result = TypeVar("Result")
@@ -44,28 +41,8 @@ _SECONDS_WITHOUT_WORKERS = 60.0
 _START_IT = "start it from this stage's commit and image"
 # What a call raises whose scheduler is gone. The first two are of Dask's own tasks and of its event loop.
 _LOST = (CancelledError, asyncio.CancelledError, CommClosedError, ClosedClientError)
-# The code of both ends, which no stage's fingerprint counts.
-_WIRE = {
-    name: digest(fingerprint.ROOT / "stages" / "common" / name) for name in ("dask_workers.py", "executor.py")
-}
 # A worker computes one call and has the next, while the stage reads for further ones.
 _CALLS_PER_WORKER_THREAD, _MIN_THREADS, _MAX_THREADS = 3, 8, 256
-
-
-class Expected(NamedTuple):
-    """What a worker has to agree with: one execution of a stage.
-
-    Attributes:
-        token: Of this execution. A worker looks at its code and files once per token.
-        follows_from: Gives what decides a result; see `executor.opened`.
-        args: Its arguments.
-        digest: Of what it gave in the stage.
-    """
-
-    token: str
-    follows_from: Callable[..., Mapping[str, object]]
-    args: tuple[object, ...]
-    digest: str
 
 
 class Answer(NamedTuple):
@@ -125,7 +102,7 @@ class _Workers(Executor):
         args: tuple[object, ...],
     ) -> None:
         self._client, self._address = client, address
-        self._identity = _identity(follows_from, args)
+        self._identity = dask_identity.identity(follows_from, args)
         self._expected = Expected(uuid.uuid4().hex, follows_from, args, fingerprint.digest(self._identity))
         # By worker: when it was last sent what a call needs, and a lock around that.
         self._supplied: dict[str, int] = {}
@@ -183,7 +160,7 @@ class _Workers(Executor):
         answer = self._ask(function, args, kwargs, address)
         log.repeat(answer.lines, worker=answer.worker)
         if answer.other is not None:
-            difference = _difference(self._identity, answer.other)
+            difference = dask_identity.difference(self._identity, answer.other)
             raise WorkerError(
                 f"worker {answer.worker} of {self._address} is no copy of this stage: {difference}; "
                 f"{_START_IT}"
@@ -252,59 +229,12 @@ def perform(
 ) -> Answer:
     """Make a call: this runs on a worker."""
     worker, address = str(get_worker().name), str(get_worker().address)
-    own = _own_identity(expected)
+    own = dask_identity.own(expected)
     if fingerprint.digest(own) != expected.digest:
         return Answer(worker, address, None, [], own)
     with log.collected() as lines:
         result = function(*args, **kwargs)
     return Answer(worker, address, result, lines, None)
-
-
-def _own_identity(expected: Expected) -> dict[str, Any]:
-    """What decides a result on this worker, looked up once per token: `expected` cannot be hashed."""
-    with _LOOKING_UP:
-        identity = _IDENTITIES.get(expected.token)
-        if identity is None:
-            identity = _identity(expected.follows_from, expected.args)
-            # Of a file that is edited while the worker runs, the code that was loaded counts.
-            loaded = {path: _LOADED.setdefault(path, seen) for path, seen in identity.get("code", {}).items()}
-            identity |= {"code": loaded} if loaded else {}
-            _IDENTITIES.clear()
-            _IDENTITIES[expected.token] = identity
-    return identity
-
-
-# Token → identity in the last execution; path → digest of a file of code when this worker first looked at it.
-_IDENTITIES: dict[str, dict[str, Any]] = {}
-_LOADED: dict[str, str] = {}
-# `ast.parse` in two threads at once fails in Python 3.11: "AST constructor recursion depth mismatch".
-_LOOKING_UP = threading.Lock()
-
-
-def _identity(follows_from: Callable[..., Mapping[str, object]], args: tuple[object, ...]) -> dict[str, Any]:
-    """What decides a result, in the types of JSON."""
-    values = {
-        "python": ".".join(platform.python_version_tuple()[:2]),
-        "distributed": version("distributed"),
-        "wire": _WIRE,
-        **follows_from(*args),
-    }
-    plain: dict[str, Any] = json.loads(json.dumps(values, sort_keys=True, default=str))
-    return plain
-
-
-def _difference(stage: Any, worker: Any, key: str = "") -> str:
-    """The first difference, as `versions.numpy is 2.4.0 in the stage and 2.3.1 in the worker`."""
-    if isinstance(stage, Mapping) and isinstance(worker, Mapping):
-        for name in sorted({*stage, *worker}):
-            if stage.get(name) != worker.get(name):
-                return _difference(stage.get(name), worker.get(name), f"{key}.{name}".lstrip("."))
-    return f"{key} is {_short(stage)} in the stage and {_short(worker)} in the worker"
-
-
-def _short(value: Any) -> str:
-    text = "missing" if value is None else str(value)
-    return text if len(text) <= 40 else f"{text[:16]}…"
 
 
 def _report(event: tuple[float, Mapping[str, Any]]) -> None:

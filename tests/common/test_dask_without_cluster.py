@@ -13,7 +13,7 @@ from stages.common import executor, fingerprint
 from stages.models import predicting
 
 pytest.importorskip("distributed", reason="the extra `dask` is not installed")
-from stages.common import dask_workers
+from stages.common import dask_identity
 from tests.paths import ROOT
 
 pytestmark = pytest.mark.slow
@@ -28,9 +28,9 @@ def test_threads_of_a_worker_look_at_its_code_once() -> None:
 
     def call(_: int) -> str:
         together.wait()
-        return fingerprint.digest(dask_workers._own_identity(expected))
+        return fingerprint.digest(dask_identity.own(expected))
 
-    expected = dask_workers.Expected("an execution of this test", look, (), "")
+    expected = dask_identity.Expected("an execution of this test", look, (), "")
     with ThreadPoolExecutor(4) as threads:
         digests = set(threads.map(call, range(4)))
     assert (len(looks), len(digests)) == (1, 1)
@@ -57,5 +57,5 @@ def test_the_first_difference_is_named() -> None:
     stage = {"python": "3.11", "versions": {"numpy": "2.4.0", "opencv": "4.12"}}
     worker = {"python": "3.11", "versions": {"numpy": "2.3.1"}}
     expected = "versions.numpy is 2.4.0 in the stage and 2.3.1 in the worker"
-    assert dask_workers._difference(stage, worker) == expected
-    assert dask_workers._difference({}, {"a": 1}) == "a is missing in the stage and 1 in the worker"
+    assert dask_identity.difference(stage, worker) == expected
+    assert dask_identity.difference({}, {"a": 1}) == "a is missing in the stage and 1 in the worker"
