@@ -1,4 +1,4 @@
-"""Check, before images are resized, that networks take the images' size and that their weights fit."""
+"""Check, before images are resized, that networks can be built for their size, with weights and precision."""
 
 import subprocess
 import sys
@@ -8,9 +8,9 @@ from typing import Any
 from stages.common import fingerprint
 from stages.common.errors import ConvoyError, ParamsError
 from stages.common.files import read_json, write_json
+from stages.common.keras_import import import_keras
 from stages.models import extractors, networks
 from stages.models.learners import cnn, fine_tuning
-from stages.models.protocols import LearnerParams
 from stages.params import Params
 
 _RESULT = Path(".convoy/networks_checked.json")
@@ -50,7 +50,8 @@ def check_networks(params: Params) -> None:
 
     Raises:
         ParamsError: The image size does not suit one of them, or weights are missing or of another network.
-        LearnerError: A network cannot be built for this size, or has no layer of the name to unfreeze from.
+        LearnerError: A network cannot be built for this size, has no layer of the name to unfreeze from, or
+            would train in a precision that this machine does not compute in.
         DownloadError: ImageNet's weights cannot be downloaded.
     """
     shape = params.resize.shape
@@ -61,17 +62,22 @@ def check_networks(params: Params) -> None:
             raise type(error)(f"extractors.{name}: {error}") from None
     for name, model in params.models.items():
         try:
-            _build(model, shape)
+            if isinstance(model, cnn.Params | fine_tuning.Params):
+                _build(model, shape)
         except ConvoyError as error:
             raise type(error)(f"models.{name}: {error}") from None
 
 
-def _build(model: LearnerParams, shape: tuple[int, int, int]) -> None:
-    if isinstance(model, fine_tuning.Params):
-        _, body = fine_tuning.build(model, shape, classes=2)
-        if model.fine_tune:
-            fine_tuning.last_layers(body, model.fine_tune.unfreeze)
-    elif isinstance(model, cnn.Params):
+def _build(model: cnn.Params | fine_tuning.Params, shape: tuple[int, int, int]) -> None:
+    import_keras()
+    from stages.models.training import computing
+
+    with computing.precision(model.train.precision):
+        if isinstance(model, fine_tuning.Params):
+            _, body = fine_tuning.build(model, shape, classes=2)
+            if model.fine_tune:
+                fine_tuning.last_layers(body, model.fine_tune.unfreeze)
+            return
         height, width = model.patch or shape[:2]
         if height > shape[0] or width > shape[1]:
             raise ParamsError(

@@ -1,9 +1,10 @@
-"""What networks and their weights are checked for before images are resized."""
+"""What networks, their weights and their precision are checked for before images are resized."""
 
 import pytest
 import yaml
 
 from stages import params
+from stages.common import keras_import
 from stages.common.errors import LearnerError
 from stages.tools.running.networks import check_networks
 from tests.networks import defaults
@@ -20,4 +21,19 @@ def test_a_layer_to_unfreeze_from_that_the_backbone_does_not_have_is_named() -> 
     values["resize"] |= {"size": [32, 32], "color": "rgb"}
     message = "models.lenet: fine_tune.unfreeze is 'block_16_projekt'; no layer .*: block_16_project"
     with pytest.raises(LearnerError, match=message):
+        check_networks(params.Params.model_validate(values))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["cnn", "fine_tuning"])
+def test_a_precision_that_needs_a_gpu_is_refused_where_there_is_none(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keras_import, "gpus", list)
+    values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    if kind == "fine_tuning":
+        values["models"]["lenet"] = defaults(kind)
+    values["models"]["lenet"]["train"]["precision"] = "float16"
+    message = "models.lenet: train.precision is float16; it needs a GPU: use float32 or bfloat16"
+    with pytest.raises(LearnerError, match=f"^{message}$"):
         check_networks(params.Params.model_validate(values))
