@@ -19,6 +19,7 @@ from stages import cli
 from stages.common import log
 from stages.common.errors import UsageError
 from stages.common.limits import cores
+from stages.common.machine import processor
 
 COLUMNS = ("name", "unit", "ours", "books", "bound", "vs_books", "vs_bound")
 RESULTS = Path(__file__).with_name("results.csv")
@@ -84,10 +85,7 @@ def rates(repeats: int, ways: Ways, before: Callable[[], None] = os.sync) -> dic
 
 def machine() -> str:
     """The machine and the versions that matter, in one line."""
-    model = platform.processor() or platform.machine()
-    if (cpuinfo := Path("/proc/cpuinfo")).exists():
-        names = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
-        model = names[0].partition(": ")[2] if names else model
+    model = processor() or platform.machine()
     packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
     return f"{model}, {cores()} cores, {_memory()}, Python {platform.python_version()}, {packages}"
 

@@ -10,7 +10,7 @@ from stages.common.errors import ConvoyError, UsageError
 from stages.common.files import replace_atomically
 from stages.params import Params
 from stages.tools.check import load_checked
-from stages.tools.running import child, composing, watching
+from stages.tools.running import child, composing, networks, watching
 
 _PARAMS = Path("params.yaml")
 
@@ -58,7 +58,7 @@ def command(changes: Sequence[str], recipe: str, *targets: str) -> list[str]:
 
 
 def run(changes: Sequence[str], *targets: str) -> None:
-    """Check params and source, as DVC would wait for ever for a pipe, then run the stages as an experiment.
+    """Check params, source and networks, then run the stages as an experiment.
 
     `dvc exp run` writes params.yaml before it takes DVC's lock, so a second run would change the params of
     one that is under way. It is refused first.
@@ -71,10 +71,12 @@ def run(changes: Sequence[str], *targets: str) -> None:
         LockedError: Another run is under way in this folder.
         ParamsError: A param is wrong.
         SourceError: The images cannot be used as they are.
+        SystemExit: A network or its weights do not fit; the line is printed.
         ConvoyError: DVC fails.
     """
     with watching.reserved():
         checked = load_checked(changes)
+        networks.check_in_process(checked, composing.NEXT if changes else _PARAMS, watching.LOG)
         _start(command(changes, checked.recipe, *targets))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stages import cli, params
+from stages import cli
 from stages.common.files import digest, read_json, write_json
 from stages.tools import continue_training
 from tests.paths import ROOT
@@ -17,11 +17,10 @@ from tests.paths import ROOT
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The default recipe's params, and a LeNet of three epochs with a checkpoint of the second."""
     shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    # The digits' source is in it, and a process that checks networks imports them from its folder.
+    (tmp_path / "stages").symlink_to(ROOT / "stages")
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
     (tmp_path / "params.yaml").write_text(text.replace("epochs: 12", "epochs: 3"), encoding="utf-8")
-    source = tmp_path / params.load(tmp_path / "params.yaml").ingest.source.path
-    source.parent.mkdir(parents=True)
-    source.touch()
     folder = tmp_path / "models" / "lenet"
     (folder / "checkpoints").mkdir(parents=True)
     (folder / "model.keras").write_bytes(b"weights")
@@ -50,6 +49,7 @@ def started(commands: Path) -> list[list[str]]:
     return [path.read_text(encoding="utf-8").split() for path in commands.iterdir() if path.is_file()]
 
 
+@pytest.mark.slow
 def test_the_member_is_copied_and_named_beside_the_params_of_the_workspace(
     workspace: Path, commands: Path
 ) -> None:
@@ -71,6 +71,7 @@ def test_the_member_is_copied_and_named_beside_the_params_of_the_workspace(
     ]
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_found_by_its_epoch(workspace: Path, commands: Path) -> None:
     cli.main(continue_training.continue_training, ["lenet", "--epochs", "5", "--from-epoch", "2"])
     (words,) = started(commands)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from stages import cli, params
+from stages.tools import _experiment
 from stages.tools.learning_rate_finder import find_learning_rate
 from stages.tools.preview import preview
 from stages.tools.running import watching
@@ -95,4 +96,15 @@ def test_a_run_under_way_keeps_its_params(
     with watching.reserved():
         assert end(command, [*words, "--recipe", "digits"]) == 75
     assert f"another make run is under way in {started.parent}" in capsys.readouterr().err
+    assert not started.exists()
+
+
+@pytest.mark.slow
+def test_a_network_that_does_not_fit_is_named_before_a_stage_runs(
+    started: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        _experiment.run(["recipe=digits", "++models.lenet.patch=[64,64]"], "evaluate")
+    assert stop.value.code == 1
+    assert "models.lenet: patch is 64x64, larger than resize.size, 16x16" in capsys.readouterr().err
     assert not started.exists()

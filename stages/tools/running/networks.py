@@ -9,7 +9,7 @@ from stages.common import fingerprint
 from stages.common.errors import ConvoyError, ParamsError
 from stages.common.files import read_json, write_json
 from stages.common.keras_import import import_keras
-from stages.models import extractors, networks
+from stages.models import environment, extractors, networks
 from stages.models.learners import cnn, fine_tuning
 from stages.params import Params
 
@@ -17,7 +17,9 @@ _RESULT = Path(".convoy/networks_checked.json")
 
 
 def check_in_process(params: Params, path: Path, log: Path) -> None:
-    """Check in a process of its own, which gives Keras' memory back; once for the same params and weights.
+    """Check in a process of its own, which gives Keras' memory back.
+
+    Once for the same params, weights, packages, Keras backend and machine.
 
     Args:
         params: The run's params.
@@ -28,7 +30,10 @@ def check_in_process(params: Params, path: Path, log: Path) -> None:
         SystemExit: With the status of the check, after its line.
     """
     passed = fingerprint.digest(
-        [params.model_dump(include={"extractors", "models"}), params.resize.shape, _weights(params)]
+        params.model_dump(include={"extractors", "models"}),
+        params.resize.shape,
+        _weights(params),
+        environment.describe(),
     )
     if _RESULT.exists() and read_json(_RESULT) == passed:
         return

@@ -9,12 +9,10 @@ import keras
 import numpy as np
 import pytest
 
-from stages import cli
 from stages.common import plugins
 from stages.common.errors import LearnerError
 from stages.models import networks
 from stages.models.learners import cnn
-from stages.tools.networks import show_networks
 
 NAMES = networks.names()
 FILTERS = {1: [16, 16, 32, 64], 2: [16, 64, 128, 256], 3: [64, 64, 128, 256]}
@@ -300,54 +298,3 @@ def test_a_saved_network_gives_the_same_probabilities(tmp_path: Path) -> None:
     network.save(tmp_path)
     images = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 1), np.uint8)
     np.testing.assert_array_equal(cnn.load(tmp_path).predict_proba(images), network.predict_proba(images))
-
-
-def test_the_table_names_every_network_with_its_input_and_parameters(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    cli.main(show_networks, [])
-    lines = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines()[1:]}
-    assert list(lines) == NAMES
-    assert lines["lenet5"] == ["28x28x1", "10", "61,706"]
-    assert lines["vgg19"] == ["224x224x3", "1,000", "143,667,240"]
-
-
-def test_one_network_is_shown_layer_by_layer(capsys: pytest.CaptureFixture[str]) -> None:
-    cli.main(show_networks, ["shallownet", "--classes", "3", "--input", "32", "32", "3"])
-    assert "99,203" in capsys.readouterr().out
-    cli.main(show_networks, ["mlp", "--input", "8", "8", "1", "--options", "{widths: [7]}"])
-    assert "(None, 7)" in capsys.readouterr().out
-
-
-def test_the_layers_fit_a_terminal_of_80_columns(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The column of parameters was cut."""
-    monkeypatch.setenv("COLUMNS", "80")
-    cli.main(show_networks, ["lenet"])
-    output = capsys.readouterr().out
-    assert "Param #" in output
-    assert max(map(len, output.splitlines())) <= 80
-
-
-@pytest.mark.parametrize(
-    ("arguments", "status", "message"),
-    [
-        (["lenett"], 1, "no network 'lenett'; allowed: alexnet, "),
-        (["lenet5", "--input", "8", "8", "1"], 1, "lenet5 cannot take images of 8x8x1: "),
-        (["lenet", "--options", "{reg: 0.1}"], 1, "--options: unknown key reg; allowed: activation, init"),
-        (["vgg16", "--options", "{reg: -1.0}"], 1, "--options: reg is -1.0; must be greater than or equal"),
-        (["vgg16", "--options", "3"], 2, "--options is 3; must be keys and values"),
-        (["lenet", "--classes", "-1"], 2, "Must be >= 1"),
-        (["lenet", "--input", "28", "0", "1"], 2, "Must be >= 1"),
-    ],
-)
-def test_a_mistake_is_one_line(
-    arguments: list[str], status: int, message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as caught:
-        cli.main(show_networks, arguments)
-    assert caught.value.code == status
-    (line,) = capsys.readouterr().err.splitlines()
-    assert "level=error stage=networks" in line
-    assert message in line

@@ -1,12 +1,15 @@
 """What networks, their weights and their precision are checked for before images are resized."""
 
+from pathlib import Path
+
 import pytest
 import yaml
 
 from stages import params
 from stages.common import keras_import
 from stages.common.errors import LearnerError
-from stages.tools.running.networks import check_networks
+from stages.tools.running import networks
+from stages.tools.running.networks import check_in_process, check_networks
 from tests.networks import defaults
 from tests.paths import ROOT
 
@@ -37,3 +40,21 @@ def test_a_precision_that_needs_a_gpu_is_refused_where_there_is_none(
     message = "models.lenet: train.precision is float16; it needs a GPU: use float32 or bfloat16"
     with pytest.raises(LearnerError, match=f"^{message}$"):
         check_networks(params.Params.model_validate(values))
+
+
+@pytest.mark.slow
+def test_networks_are_checked_once_for_a_backend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(networks, "_RESULT", tmp_path / "checked.json")
+    path, log = Path("params.yaml"), tmp_path / "log"
+    checked = params.load(path)
+    check_in_process(checked, path, log)
+    assert "Checking that networks and weights fit images of" in capsys.readouterr().out
+    check_in_process(checked, path, log)
+    assert capsys.readouterr().out == ""
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    with pytest.raises(SystemExit):
+        check_in_process(checked, path, log)
+    assert "KERAS_BACKEND is torch; allowed: tensorflow, jax" in capsys.readouterr().err
